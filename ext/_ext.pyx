@@ -1,0 +1,265 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, binding=True
+"""The binding: aligned memory, programs of kernels, matmul. It checks what it is given and calls C without the GIL."""
+
+from cpython.buffer cimport (
+    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_FillInfo, PyBuffer_Release,
+)
+from libc.stddef cimport size_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+cdef extern from "stdlib.h" nogil:
+    int posix_memalign(void **pointer, size_t alignment, size_t size)
+
+cdef extern from "kernels.h" nogil:
+    enum: FDL_PANEL, FDL_UNIT, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
+    enum: FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH
+    ctypedef struct fdl_args:
+        void *p[1]
+        size_t n[1]
+        double s[1]
+    ctypedef struct fdl_feed:
+        char *data
+        ptrdiff_t stride
+    ctypedef struct fdl_step:
+        size_t batch, start
+        const int64_t *index
+        const double *rates
+        uint64_t step, seed
+        fdl_feed feed[1]
+    ctypedef void (*fdl_kernel)()
+    ctypedef struct fdl_matmul:
+        size_t m, n, k
+        const void *a
+        const void *b
+        void *c
+        size_t a_row, a_col, b_row, b_col, ldc
+    ctypedef struct fdl_build:
+        size_t vector_bytes
+        fdl_kernel kernel[1]
+
+cdef extern from "signature.h" nogil:
+    ctypedef struct fdl_signature:
+        const char *name
+        int pointers, sizes, scalars
+    enum: FDL_KERNEL_COUNT
+    const fdl_signature fdl_signatures[1]
+
+cdef extern from "program.h" nogil:
+    enum: FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE
+    ctypedef struct fdl_instruction:
+        fdl_kernel kernel
+        fdl_args args
+        size_t features
+        int axis, barrier
+    ctypedef struct fdl_program:
+        size_t count, batch
+    int fdl_program_append(fdl_program *program, const fdl_instruction *instruction)
+    void fdl_program_free(fdl_program *program)
+    void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads)
+    int fdl_index_fits(const int64_t *index, size_t n, size_t rows)
+    int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads)
+    const fdl_build *fdl_find_build(const char *isa, size_t itemsize)
+
+PANEL = FDL_PANEL
+UNIT = FDL_UNIT
+MAX_RATES = FDL_MAX_RATES
+BY_FEATURE, BY_PANEL, ONCE = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE
+LINEAR, RELU, SIGMOID, TANH = FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH
+
+cdef dict kernel_numbers = {fdl_signatures[i].name.decode(): i for i in range(FDL_KERNEL_COUNT)}
+cdef const fdl_build *build_f32 = NULL
+cdef const fdl_build *build_f64 = NULL
+cdef str build_name = ""
+
+
+def supported_isas():
+    """The instruction sets that this library was built for and this CPU runs, best first."""
+    return [name for name in ("v4", "v3", "portable") if fdl_find_build(name.encode(), 4) is not NULL]
+
+
+def select_isa(str name):
+    """Use the build `name`; programs made before keep theirs. ValueError if this CPU cannot run it."""
+    global build_f32, build_f64, build_name
+    if name not in supported_isas():
+        raise ValueError(f"FASTDL_ISA={name!r} is not available here: choose one of {supported_isas()}")
+    build_f32, build_f64 = fdl_find_build(name.encode(), 4), fdl_find_build(name.encode(), 8)
+    build_name = name
+
+
+def isa():
+    """Name of the build in use and the width of its vectors in bytes."""
+    return build_name, build_f32.vector_bytes
+
+
+cdef const fdl_build *build_for(size_t itemsize) except NULL:
+    if itemsize != 4 and itemsize != 8:
+        raise ValueError(f"element size must be 4 or 8 bytes, not {itemsize}")
+    return build_f32 if itemsize == 4 else build_f64
+
+
+cdef class Buffer:
+    """Zeroed memory, aligned to 64 bytes, that numpy reads through the buffer protocol. MemoryError if there is none."""
+    cdef void *memory
+    cdef Py_ssize_t size
+
+    def __cinit__(self, size_t size):
+        cdef size_t rounded = (size + 63) // 64 * 64
+        if rounded == 0:
+            rounded = 64
+        if size > (<size_t>1 << 62) or posix_memalign(&self.memory, 64, rounded):
+            self.memory = NULL
+            raise MemoryError(f"cannot allocate {size:,} bytes")
+        memset(self.memory, 0, rounded)
+        self.size = rounded
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.memory, self.size, 0, flags)
+
+
+cdef void *address(object array) except NULL:
+    """Where a writable, C-contiguous, aligned array starts. The caller keeps the array alive."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(array, &view, PyBUF_C_CONTIGUOUS | PyBUF_WRITABLE)
+    cdef void *start = view.buf
+    PyBuffer_Release(&view)
+    if <uintptr_t>start % 64:
+        raise ValueError("array is not aligned to 64 bytes")
+    return start
+
+
+cdef class Program:
+    """Kernels in order with their arguments, for batches of `batch` rows and elements of `itemsize` bytes."""
+    cdef fdl_program program
+    cdef size_t itemsize
+    cdef list alive
+    cdef dict feeds
+
+    def __cinit__(self, size_t batch, size_t itemsize):
+        build_for(itemsize)
+        if batch == 0:
+            raise ValueError("a batch holds at least one row")
+        self.program.batch, self.itemsize = batch, itemsize
+        self.alive, self.feeds = [], {}
+
+    def __dealloc__(self):
+        fdl_program_free(&self.program)
+
+    def __len__(self):
+        return self.program.count
+
+    def declare_feed(self, size_t number, size_t row_bytes, bint writable):
+        """Say what feed `number` holds: rows of `row_bytes` contiguous bytes."""
+        if number >= FDL_MAX_FEEDS:
+            raise ValueError(f"a program has at most {FDL_MAX_FEEDS} feeds")
+        self.feeds[number] = (row_bytes, writable)
+
+    def emit(self, str kernel, pointers, sizes, scalars, int axis, size_t features, bint barrier):
+        """Append a kernel. pointers: arrays or None; the counts are checked against the kernel table."""
+        cdef fdl_instruction instruction
+        cdef int number = kernel_numbers[kernel]
+        cdef const fdl_signature *wants = &fdl_signatures[number]
+        if (len(pointers), len(sizes), len(scalars)) != (wants.pointers, wants.sizes, wants.scalars):
+            raise ValueError(f"{kernel} takes {wants.pointers} arrays, {wants.sizes} sizes, {wants.scalars} scalars")
+        memset(&instruction, 0, sizeof(instruction))
+        instruction.kernel = build_for(self.itemsize).kernel[number]
+        for i, array in enumerate(pointers):
+            instruction.args.p[i] = NULL if array is None else address(array)
+        for i, size in enumerate(sizes):
+            instruction.args.n[i] = size
+        for i, scalar in enumerate(scalars):
+            instruction.args.s[i] = scalar
+        instruction.axis, instruction.features, instruction.barrier = axis, features, barrier
+        if fdl_program_append(&self.program, &instruction):
+            raise MemoryError("cannot grow the program")
+        self.alive.append(pointers)
+
+    def run(self, feeds, size_t start, size_t steps, const int64_t[::1] index, const double[:, ::1] rates,
+            uint64_t step, uint64_t seed, size_t threads):
+        """Run `steps` batches from row `start` of the feeds, or of `index` into them; rates: (steps, MAX_RATES)."""
+        cdef fdl_step first
+        cdef Py_buffer view
+        cdef size_t rows = <size_t>-1, end = start + steps * self.program.batch
+        cdef bint fits
+        if steps == 0:
+            return
+        memset(&first, 0, sizeof(first))
+        first.batch, first.start, first.step, first.seed = self.program.batch, start, step, seed
+        for number, (row_bytes, writable) in self.feeds.items():
+            PyObject_GetBuffer(feeds[number], &view, PyBUF_STRIDES | (PyBUF_WRITABLE if writable else 0))
+            fits = view.ndim == 2 and view.strides[1] == view.itemsize and view.shape[1] * view.itemsize == row_bytes
+            first.feed[<size_t>number].data = <char *>view.buf
+            if fits:
+                first.feed[<size_t>number].stride = view.strides[0]
+                rows = min(rows, <size_t>view.shape[0])
+            PyBuffer_Release(&view)
+            if not fits:
+                raise ValueError(f"feed {number} must have rows of {row_bytes} contiguous bytes")
+        if index is not None:
+            if <size_t>index.shape[0] < end:
+                raise ValueError(f"the index holds {index.shape[0]} rows, {end} are needed")
+            with nogil:
+                fits = fdl_index_fits(&index[0] + start, end - start, rows)
+            if not fits:
+                raise ValueError(f"the index points outside the {rows} rows")
+            first.index = &index[0]
+        elif end > rows:
+            raise ValueError(f"the feeds hold {rows} rows, {end} are needed")
+        if rates is not None:
+            if <size_t>rates.shape[0] < steps or rates.shape[1] != FDL_MAX_RATES:
+                raise ValueError(f"rates must be ({steps}, {FDL_MAX_RATES})")
+            first.rates = &rates[0, 0]
+        with nogil:
+            fdl_program_run(&self.program, &first, steps, threads)
+
+
+cdef size_t check_matrix(Py_buffer *view, str name, size_t itemsize) except? 0:
+    if view.ndim != 2 or <size_t>view.itemsize != itemsize:
+        raise ValueError(f"{name} must be 2-D with elements of {itemsize} bytes")
+    if view.strides[0] < 0 or view.strides[1] < 0 or view.strides[0] % itemsize or view.strides[1] % itemsize:
+        raise ValueError(f"{name} must have non-negative strides of whole elements")
+    return 1
+
+
+def matmul(a, b, out, bint transpose_a, bint transpose_b, size_t threads):
+    """out (m, n) = op(a) (m, k) op(b) (k, n), of one dtype; out has contiguous rows and overlaps neither."""
+    cdef Py_buffer va, vb, vc
+    cdef fdl_matmul args
+    cdef size_t s
+    cdef int failed
+    cdef const fdl_build *build
+    memset(&args, 0, sizeof(args))
+    PyObject_GetBuffer(a, &va, PyBUF_STRIDES)
+    PyObject_GetBuffer(b, &vb, PyBUF_STRIDES)
+    PyObject_GetBuffer(out, &vc, PyBUF_STRIDES | PyBUF_WRITABLE)
+    try:
+        s = va.itemsize
+        build = build_for(s)
+        check_matrix(&va, "a", s)
+        check_matrix(&vb, "b", s)
+        check_matrix(&vc, "out", s)
+        args.m, args.k = va.shape[transpose_a], va.shape[not transpose_a]
+        args.n = vb.shape[not transpose_b]
+        if <size_t>vb.shape[transpose_b] != args.k or <size_t>vc.shape[0] != args.m or <size_t>vc.shape[1] != args.n:
+            raise ValueError(f"matmul shapes do not match: ({args.m}, {args.k}) x "
+                             f"({vb.shape[transpose_b]}, {args.n}) into ({vc.shape[0]}, {vc.shape[1]})")
+        if args.m == 0 or args.n == 0:
+            return
+        if args.n > 1 and <size_t>vc.strides[1] != s:
+            raise ValueError("out must have contiguous rows")
+        args.a, args.b, args.c = va.buf, vb.buf, vc.buf
+        args.a_row, args.a_col = va.strides[transpose_a] // s, va.strides[not transpose_a] // s
+        args.b_row, args.b_col = vb.strides[transpose_b] // s, vb.strides[not transpose_b] // s
+        args.ldc = vc.strides[0] // s
+        with nogil:
+            failed = fdl_matmul_run(build, &args, s, threads)
+        if failed:
+            raise MemoryError("cannot allocate matmul's packing buffers")
+    finally:
+        PyBuffer_Release(&va)
+        PyBuffer_Release(&vb)
+        PyBuffer_Release(&vc)

@@ -1,0 +1,157 @@
+/* The kernel table: every operation on arrays that fastdl's programs are made of.
+ *
+ * Layout. Activations live in panels: (panels, features, FDL_PANEL), feature-major, where a panel holds
+ * FDL_PANEL consecutive samples of the batch side by side. A vector is then always "one feature of several
+ * samples", whatever the operation. Lanes beyond the batch hold finite junk; what sums over samples skips
+ * them. Dense kernels (weights) are row-major (in, out) with a leading dimension `ld` that is a multiple of
+ * FDL_UNIT elements; per-feature vectors are padded to FDL_UNIT elements. The padding holds zeros. All
+ * buffers are 64-byte aligned.
+ *
+ * Work is split by features (in units of FDL_UNIT) or by panels; a kernel is told its share as a range and
+ * computes every element in an order that does not depend on that share, so results never depend on the
+ * number of threads.
+ */
+#ifndef FDL_KERNELS_H
+#define FDL_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FDL_PANEL 32      /* samples in a panel */
+#define FDL_UNIT 16       /* features in a unit of work: one cache line of float32 */
+#define FDL_CHUNK 256     /* samples of a weight gradient accumulated in registers and L1 at once */
+#define FDL_SCRATCH 65536 /* bytes of private memory that each thread lends to a kernel */
+#define FDL_MAX_POINTERS 12
+#define FDL_MAX_SIZES 8
+#define FDL_MAX_SCALARS 8
+#define FDL_MAX_FEEDS 4
+#define FDL_MAX_RATES 4
+
+/* What a kernel is called with; the slots are named at each kernel below. */
+typedef struct {
+    void *p[FDL_MAX_POINTERS];
+    size_t n[FDL_MAX_SIZES];
+    double s[FDL_MAX_SCALARS];
+} fdl_args;
+
+/* The share of one thread: panels [p0, p1) and features [f0, f1). */
+typedef struct {
+    size_t p0, p1, f0, f1;
+} fdl_range;
+
+/* An array of rows outside the program (data, targets, predictions): row i starts at data + i * stride. */
+typedef struct {
+    char *data;
+    ptrdiff_t stride; /* bytes */
+} fdl_feed;
+
+/* What changes from one step to the next. */
+typedef struct {
+    size_t batch;                 /* rows in this batch */
+    size_t start;                 /* first row of this batch, when index is NULL */
+    const int64_t *index;         /* the batch's row numbers (batch), or NULL */
+    const double *rates;          /* (FDL_MAX_RATES) step sizes, computed by the optimizer's class */
+    uint64_t step;                /* steps taken so far by the model, drives random numbers */
+    uint64_t seed;
+    fdl_feed feed[FDL_MAX_FEEDS];
+} fdl_step;
+
+typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch);
+
+/* Element functions, by number, for activation_forward and activation_backward. */
+enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
+
+/* X(name, pointers, sizes, scalars). B = batch, P = ceil(B / FDL_PANEL).
+ *
+ * Rows in and out
+ *   gather            p: out (P, F, 32).  n: feed, F.  Copies and transposes the batch's rows of the feed (n, F).
+ *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
+ * Dense: y = act(x W + b)
+ *   dense_forward     p: x (P, K, 32), w (K, ld), b (N) or NULL, y (P, N, 32).  n: K, N, ld, FDL_LINEAR | FDL_RELU.
+ *   dense_input_grad  p: dy (P, N, 32), w (K, ld), dx (P, K, 32).   n: K, N, ld.  Features are those of x.
+ *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (K, ld), db (N) or NULL.  n: K, N, ld.
+ * Element by element
+ *   activation_forward  p: x, y (P, F, 32).     n: F, kind.
+ *   activation_backward p: y, dy, dx (P, F, 32).  n: F, kind.  From the output y alone.
+ *   dropout_forward   p: x, y, mask (P, F, 32). n: F, stream.  s: rate.  mask is 0 or 1 / (1 - rate).
+ *   dropout_backward  p: dy, mask, dx.          n: F.
+ * Batch normalization over the samples of each feature
+ *   batch_norm_train  p: x, y (P, F, 32), gamma, beta (or NULL), moving mean, moving variance, mean, inv (F).
+ *                     n: F.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
+ *   batch_norm_infer  p: x, y, gamma, beta (or NULL), moving mean, moving variance.  n: F.  s: epsilon.
+ *   batch_norm_backward p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv, dgamma, dbeta (or NULL).  n: F.
+ *   batch_norm_infer_backward p: dy, dx, gamma (or NULL), moving variance.  n: F.  s: epsilon.
+ * Softmax over the features of each sample
+ *   softmax_forward   p: x, y (P, F, 32).      n: F.
+ *   softmax_backward  p: y, dy, dx (P, F, 32). n: F.
+ * Losses: the mean over the batch. part (P) takes each panel's sum over samples; dx may be NULL.
+ *   softmax_cross_entropy_sparse  p: logits, dx (P, F, 32), part.  n: F, feed of int32 labels (n).
+ *   softmax_cross_entropy         p: logits, dx, part, target (P, F, 32).  n: F.
+ *   sigmoid_cross_entropy         p: logits, dx, part, target.  n: F.  Mean over the features as well.
+ *   mean_squared_error            p: x, dx, part, target.  n: F.       Mean over the features as well.
+ * Metrics: part (P) takes each panel's sum over samples.
+ *   accuracy_sparse   p: x, part.          n: F, feed of int32 labels.
+ *   accuracy          p: x, part, target.  n: F.   First largest entry of both.
+ *   accuracy_binary   p: x, part, target.  n: F.  s: threshold.  Mean over the features.
+ *   mean_absolute_error p: x, part, target. n: F.  Mean over the features.
+ *   sum_parts         p: part (P), total (1), both double.   total += sum of part.
+ * Optimizer steps on a parameter (rows, ld) and its gradient, columns [f0, f1)
+ *   sgd               p: w, dw, velocity or NULL.  n: rows, ld.  s: momentum, nesterov.  rates: learning rate.
+ *   adam              p: w, dw, m, v.  n: rows, ld.  s: beta_1, beta_2, epsilon.
+ *                     rates: learning rate * sqrt(1 - beta_2^t) / (1 - beta_1^t).
+ */
+#define FDL_KERNELS(X)                      \
+    X(gather, 1, 2, 0)                      \
+    X(scatter, 1, 2, 0)                     \
+    X(dense_forward, 4, 4, 0)               \
+    X(dense_input_grad, 3, 3, 0)            \
+    X(dense_weight_grad, 4, 3, 0)           \
+    X(activation_forward, 2, 2, 0)          \
+    X(activation_backward, 3, 2, 0)         \
+    X(dropout_forward, 3, 2, 1)             \
+    X(dropout_backward, 3, 1, 0)            \
+    X(batch_norm_train, 8, 1, 2)            \
+    X(batch_norm_infer, 6, 1, 1)            \
+    X(batch_norm_backward, 8, 1, 0)         \
+    X(batch_norm_infer_backward, 4, 1, 1)   \
+    X(softmax_forward, 2, 1, 0)             \
+    X(softmax_backward, 3, 1, 0)            \
+    X(softmax_cross_entropy_sparse, 3, 2, 0) \
+    X(softmax_cross_entropy, 4, 1, 0)       \
+    X(sigmoid_cross_entropy, 4, 1, 0)       \
+    X(mean_squared_error, 4, 1, 0)          \
+    X(accuracy_sparse, 2, 2, 0)             \
+    X(accuracy, 3, 1, 0)                    \
+    X(accuracy_binary, 3, 1, 1)             \
+    X(mean_absolute_error, 3, 1, 0)         \
+    X(sum_parts, 2, 0, 0)                   \
+    X(sgd, 3, 2, 2)                         \
+    X(adam, 4, 2, 3)
+
+#define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
+enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };
+#undef FDL_ENUM
+
+/* c = op(a) op(b), all row-major; rows [m0, m1) of c.  op(a): (m, k), op(b): (k, n); the strides (in
+ * elements) of a and b stand for their transpositions.  buffer: fdl_matmul_buffer bytes, 64-byte aligned. */
+typedef struct {
+    size_t m, n, k;
+    const void *a, *b;
+    void *c;
+    size_t a_row, a_col, b_row, b_col, ldc;
+} fdl_matmul;
+
+/* The kernels of one element type, built for one instruction set. */
+typedef struct {
+    size_t vector_bytes;
+    fdl_kernel kernel[FDL_KERNEL_COUNT];
+    void (*matmul)(const fdl_matmul *args, size_t m0, size_t m1, void *buffer);
+    size_t (*matmul_buffer)(const fdl_matmul *args); /* bytes */
+} fdl_build;
+
+extern const fdl_build fdl_portable_f32, fdl_portable_f64;
+#if defined(__x86_64__)
+extern const fdl_build fdl_v3_f32, fdl_v3_f64, fdl_v4_f32, fdl_v4_f64;
+#endif
+
+#endif

@@ -1,0 +1,58 @@
+/* Rows in and out of panels: the batch's rows are gathered by index and transposed VL by VL in registers. */
+
+INLINE size_t row_of(const fdl_step *step, size_t sample) {
+    return step->index ? (size_t)step->index[step->start + sample] : step->start + sample;
+}
+
+static void gather(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    T *out = a->p[0];
+    const fdl_feed *feed = &step->feed[a->n[0]];
+    size_t n = a->n[1];
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t s = 0; s < FDL_PANEL; s += VL) {
+            const T *row[VL];
+            size_t samples = samples_in(step->batch, p), f = range.f0;
+            if (s >= samples) break;
+            for (size_t i = 0; i < VL; i++) {
+                /* lanes beyond the batch repeat its last row */
+                size_t sample = s + i < samples ? s + i : samples - 1;
+                size_t number = row_of(step, p * FDL_PANEL + sample);
+                row[i] = (const T *)(feed->data + (ptrdiff_t)number * feed->stride);
+            }
+            T *to = out + p * n * FDL_PANEL + s;
+            for (; f + VL <= range.f1; f += VL) {
+                V block[VL];
+                for (size_t i = 0; i < VL; i++) block[i] = loadu(row[i] + f);
+                transpose(block);
+                for (size_t i = 0; i < VL; i++) store(to + (f + i) * FDL_PANEL, block[i]);
+            }
+            for (; f < range.f1; f++)
+                for (size_t i = 0; i < VL; i++) to[f * FDL_PANEL + i] = row[i][f];
+        }
+}
+
+static void scatter(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *x = a->p[0];
+    const fdl_feed *feed = &step->feed[a->n[0]];
+    size_t n = a->n[1];
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++) {
+        size_t samples = samples_in(step->batch, p);
+        for (size_t s = 0; s < samples; s += VL) {
+            const T *from = x + p * n * FDL_PANEL + s;
+            size_t rows = samples - s < VL ? samples - s : VL, f = range.f0;
+            char *first = feed->data + (ptrdiff_t)(step->start + p * FDL_PANEL + s) * feed->stride;
+            for (; f + VL <= range.f1; f += VL) {
+                V block[VL];
+                for (size_t i = 0; i < VL; i++) block[i] = load(from + (f + i) * FDL_PANEL);
+                transpose(block);
+                for (size_t i = 0; i < rows; i++)
+                    storeu((T *)(first + (ptrdiff_t)i * feed->stride) + f, block[i]);
+            }
+            for (; f < range.f1; f++)
+                for (size_t i = 0; i < rows; i++)
+                    ((T *)(first + (ptrdiff_t)i * feed->stride))[f] = from[f * FDL_PANEL + i];
+        }
+    }
+}

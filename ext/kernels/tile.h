@@ -1,0 +1,56 @@
+/* The register tile that every matrix product runs on, and how a range of rows is cut into tiles.
+ *
+ * acc[i][j] += sum over k of a[i * a_row + k * a_col] * b[k * ldb + j * VL ...]: rows of a are broadcast,
+ * b is read in vectors. The products differ only in what they call a and b:
+ *   forward         a = W^T, b = panel of x      weight gradient  a = panel of x, b = dy transposed
+ *   input gradient  a = W,   b = panel of dy     matmul           a = a, b = b
+ * The sum over k runs in order in one accumulator, whatever the tile's height, so an element's bits do not
+ * depend on the tile it fell into.
+ */
+#define FDL_TILE_MAX 12
+
+/* Height of the tallest tile: as many accumulators (two vectors wide) as the registers hold. */
+#if FDL_VBYTES == 64 || defined(__aarch64__)
+#define FDL_TILE_ROWS 12
+#else
+#define FDL_TILE_ROWS 6
+#endif
+
+INLINE void tile(int rows, int wide, size_t k, const T *a, size_t a_row, size_t a_col, const T *b,
+                    size_t ldb, V acc[FDL_TILE_MAX][2]) {
+    for (size_t i = 0; i < k; i++, a += a_col, b += ldb) {
+        V b0 = loadu(b), b1 = wide == 2 ? loadu(b + VL) : b0;
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++) {
+            V x = splat(a[(size_t)r * a_row]);
+            acc[r][0] += x * b0;
+            if (wide == 2) acc[r][1] += x * b1;
+        }
+    }
+}
+
+INLINE void tile_clear(int rows, int wide, V acc[FDL_TILE_MAX][2]) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++) {
+        acc[r][0] = (V){0};
+        if (wide == 2) acc[r][1] = (V){0};
+    }
+}
+
+/* Runs STEP(rows, row) over rows [begin, end), tallest tiles first; `rows` is a constant in each use. */
+#if FDL_TILE_ROWS == 12
+#define FDL_TALL_TILES(STEP, row, end) \
+    for (; (row) + 12 <= (end); (row) += 12) { STEP(12, row); } \
+    if ((row) + 8 <= (end)) { STEP(8, row); (row) += 8; }
+#else
+#define FDL_TALL_TILES(STEP, row, end) \
+    for (; (row) + 6 <= (end); (row) += 6) { STEP(6, row); }
+#endif
+#define FDL_FOR_TILES(STEP, begin, end)                          \
+    do {                                                         \
+        size_t row_ = (begin), end_ = (end);                     \
+        FDL_TALL_TILES(STEP, row_, end_)                         \
+        if (row_ + 4 <= end_) { STEP(4, row_); row_ += 4; }      \
+        if (row_ + 2 <= end_) { STEP(2, row_); row_ += 2; }      \
+        if (row_ < end_) { STEP(1, row_); }                      \
+    } while (0)

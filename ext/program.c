@@ -1,0 +1,135 @@
+#include "program.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "team.h"
+
+int fdl_program_append(fdl_program *program, const fdl_instruction *instruction) {
+    if (program->count == program->capacity) {
+        size_t capacity = program->capacity ? program->capacity * 2 : 32;
+        fdl_instruction *grown = realloc(program->instructions, capacity * sizeof *grown);
+        if (!grown) return -1;
+        program->instructions = grown;
+        program->capacity = capacity;
+    }
+    program->instructions[program->count++] = *instruction;
+    return 0;
+}
+
+void fdl_program_free(fdl_program *program) {
+    free(program->instructions);
+    memset(program, 0, sizeof *program);
+}
+
+typedef struct {
+    const fdl_program *program;
+    const fdl_step *first;
+    size_t steps;
+    fdl_barrier barrier;
+} job;
+
+static size_t share(size_t units, size_t thread, size_t threads) { return units * thread / threads; }
+
+/* What thread `thread` does of an instruction; an empty range if nothing. */
+static fdl_range share_of(const fdl_instruction *in, size_t panels, size_t thread, size_t threads) {
+    fdl_range range = {0, panels, 0, in->features};
+    if (in->axis == FDL_BY_PANEL) {
+        range.p0 = share(panels, thread, threads);
+        range.p1 = share(panels, thread + 1, threads);
+    } else if (in->axis == FDL_BY_FEATURE) {
+        size_t units = (in->features + FDL_UNIT - 1) / FDL_UNIT;
+        range.f0 = share(units, thread, threads) * FDL_UNIT;
+        range.f1 = share(units, thread + 1, threads) * FDL_UNIT;
+        if (range.f1 > in->features) range.f1 = in->features;
+    } else if (thread > 0) {
+        range.p1 = 0;
+    }
+    return range;
+}
+
+static void run_steps(void *argument, size_t thread, size_t threads) {
+    job *j = argument;
+    const fdl_program *program = j->program;
+    _Alignas(64) char scratch[FDL_SCRATCH];
+    fdl_step step = *j->first;
+    size_t panels = (step.batch + FDL_PANEL - 1) / FDL_PANEL;
+    unsigned long fpu = fdl_fpu_enter();
+    for (size_t i = 0; i < j->steps; i++) {
+        for (size_t n = 0; n < program->count; n++) {
+            const fdl_instruction *in = &program->instructions[n];
+            if (in->barrier) fdl_barrier_wait(&j->barrier, threads);
+            fdl_range range = share_of(in, panels, thread, threads);
+            if (range.p0 < range.p1 && range.f0 < range.f1) in->kernel(&in->args, range, &step, scratch);
+        }
+        fdl_barrier_wait(&j->barrier, threads);
+        step.start += step.batch;
+        step.step++;
+        if (step.rates) step.rates += FDL_MAX_RATES;
+    }
+    fdl_fpu_leave(fpu);
+}
+
+void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads) {
+    job j = {.program = program, .first = first, .steps = steps};
+    fdl_team_run(threads, run_steps, &j);
+}
+
+int fdl_index_fits(const int64_t *index, size_t n, size_t rows) {
+    int fits = 1;
+    for (size_t i = 0; i < n; i++) fits &= (uint64_t)index[i] < rows;
+    return fits;
+}
+
+typedef struct {
+    const fdl_build *build;
+    const fdl_matmul *args;
+    char *buffers;
+    size_t buffer, itemsize;
+} matmul_job;
+
+static void run_matmul(void *argument, size_t thread, size_t threads) {
+    const matmul_job *j = argument;
+    fdl_matmul part = *j->args;
+    size_t m0 = 0, m1 = part.m;
+    if (part.n >= part.m) { /* the longer side of c is the one to cut */
+        size_t units = (part.n + 2 * FDL_UNIT - 1) / (2 * FDL_UNIT);
+        size_t from = share(units, thread, threads) * 2 * FDL_UNIT;
+        size_t to = share(units, thread + 1, threads) * 2 * FDL_UNIT;
+        part.n = (to < part.n ? to : part.n) - from;
+        part.b = (const char *)part.b + from * part.b_col * j->itemsize;
+        part.c = (char *)part.c + from * j->itemsize;
+    } else {
+        m0 = share(part.m, thread, threads);
+        m1 = share(part.m, thread + 1, threads);
+    }
+    if (m0 < m1 && part.n > 0) j->build->matmul(&part, m0, m1, j->buffers + thread * j->buffer);
+}
+
+int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads) {
+    if ((double)args->m * (double)args->n * (double)args->k < 1e6) threads = 1; /* waking costs more */
+    if (threads > FDL_MAX_THREADS) threads = FDL_MAX_THREADS;
+    size_t buffer = (build->matmul_buffer(args) + 63) / 64 * 64;
+    void *buffers;
+    if (posix_memalign(&buffers, 64, buffer * threads)) return -1;
+    matmul_job j = {build, args, buffers, buffer, itemsize};
+    fdl_team_run(threads, run_matmul, &j);
+    free(buffers);
+    return 0;
+}
+
+const fdl_build *fdl_find_build(const char *isa, size_t itemsize) {
+    int f32 = itemsize == 4;
+    if (!strcmp(isa, "portable")) return f32 ? &fdl_portable_f32 : &fdl_portable_f64;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    int v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+             __builtin_cpu_supports("bmi2");
+    int v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
+    if (v3 && !strcmp(isa, "v3")) return f32 ? &fdl_v3_f32 : &fdl_v3_f64;
+    if (v4 && !strcmp(isa, "v4")) return f32 ? &fdl_v4_f32 : &fdl_v4_f64;
+#endif
+    return NULL;
+}

@@ -1,0 +1,41 @@
+/* A program: kernels in order, with their arguments, run step after step without returning to Python. */
+#ifndef FDL_PROGRAM_H
+#define FDL_PROGRAM_H
+
+#include "kernels.h"
+
+/* How an instruction's work is divided among threads. */
+enum { FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE };
+
+typedef struct {
+    fdl_kernel kernel;
+    fdl_args args;
+    size_t features;
+    int axis;
+    int barrier; /* all threads must have finished what stands before */
+} fdl_instruction;
+
+typedef struct {
+    fdl_instruction *instructions;
+    size_t count, capacity;
+    size_t batch;
+} fdl_program;
+
+/* Appends a copy; returns 0, or -1 when out of memory. */
+int fdl_program_append(fdl_program *program, const fdl_instruction *instruction);
+void fdl_program_free(fdl_program *program);
+
+/* Runs `steps` steps. `first` describes the first; each next one starts `batch` rows later, is numbered one
+ * higher, and takes the next FDL_MAX_RATES of its rates (steps, FDL_MAX_RATES), which may be NULL. */
+void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads);
+
+/* Whether every entry of index (n) lies in [0, rows). */
+int fdl_index_fits(const int64_t *index, size_t n, size_t rows);
+
+/* c = op(a) op(b) on up to `threads` threads; returns 0, or -1 when out of memory. */
+int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads);
+
+/* The build by name ("portable", "v3", "v4") and element size, or NULL when this CPU cannot run it. */
+const fdl_build *fdl_find_build(const char *isa, size_t itemsize);
+
+#endif

@@ -1,0 +1,100 @@
+"""fastdl: train dense networks on a CPU, fold batch norm away, serve the ONNX file.
+
+`import fastdl as keras` gives a textbook's names: `keras.models.Sequential`, `keras.layers.Dense`, …
+Importing loads numpy and the extension; everything else is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fastdl import (
+        activations,
+        config,
+        datasets,
+        errors,
+        fusion,
+        initializers,
+        kernels,
+        layers,
+        losses,
+        metrics,
+        models,
+        onnx,
+        optimizers,
+        plots,
+        utils,
+    )
+    from fastdl.config import get_num_threads, set_num_threads
+    from fastdl.layers import Input
+    from fastdl.models import Model, Sequential
+    from fastdl.runner import Runner
+
+_MODULES = (
+    "activations",
+    "config",
+    "datasets",
+    "errors",
+    "fusion",
+    "initializers",
+    "kernels",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "onnx",
+    "optimizers",
+    "plots",
+    "utils",
+)
+_NAMES = {
+    "Input": "fastdl.layers",
+    "Model": "fastdl.models",
+    "Runner": "fastdl.runner",
+    "Sequential": "fastdl.models",
+    "get_num_threads": "fastdl.config",
+    "set_num_threads": "fastdl.config",
+}
+
+__all__ = [
+    "Input",
+    "Model",
+    "Runner",
+    "Sequential",
+    "__version__",
+    "activations",
+    "config",
+    "datasets",
+    "errors",
+    "fusion",
+    "get_num_threads",
+    "initializers",
+    "kernels",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "onnx",
+    "optimizers",
+    "plots",
+    "set_num_threads",
+    "utils",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"fastdl.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(_NAMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'fastdl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,58 @@
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+PANEL: int
+UNIT: int
+MAX_RATES: int
+BY_FEATURE: int
+BY_PANEL: int
+ONCE: int
+LINEAR: int
+RELU: int
+SIGMOID: int
+TANH: int
+
+def supported_isas() -> list[str]: ...
+def select_isa(name: str) -> None: ...
+def isa() -> tuple[str, int]: ...
+
+class Buffer:
+    def __init__(self, size: int) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+class Program:
+    def __init__(self, batch: int, itemsize: int) -> None: ...
+    def __len__(self) -> int: ...
+    def declare_feed(self, number: int, row_bytes: int, writable: bool) -> None: ...
+    def emit(
+        self,
+        kernel: str,
+        pointers: Sequence[np.ndarray[Any, Any] | None],
+        sizes: Sequence[int],
+        scalars: Sequence[float],
+        axis: int,
+        features: int,
+        barrier: bool,
+    ) -> None: ...
+    def run(
+        self,
+        feeds: Mapping[int, np.ndarray[Any, Any]],
+        start: int,
+        steps: int,
+        index: np.ndarray[Any, Any] | None,
+        rates: np.ndarray[Any, Any] | None,
+        step: int,
+        seed: int,
+        threads: int,
+    ) -> None: ...
+
+def matmul(
+    a: np.ndarray[Any, Any],
+    b: np.ndarray[Any, Any],
+    out: np.ndarray[Any, Any],
+    transpose_a: bool,
+    transpose_b: bool,
+    threads: int,
+) -> None: ...

@@ -1,0 +1,57 @@
+"""Process-wide settings: the default dtype and the number of threads."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+from fastdl import _ext
+
+_floatx = "float32"
+_threads: int | None = None
+
+
+def floatx() -> str:
+    """The dtype of models that do not name one: "float32" or "float64"."""
+    return _floatx
+
+
+def set_floatx(value: str) -> None:
+    """Set the default dtype. ValueError unless "float32" or "float64". Keras: config.set_floatx."""
+    if value not in ("float32", "float64"):
+        raise ValueError(f"floatx must be 'float32' or 'float64', not {value!r}")
+    global _floatx
+    _floatx = value
+
+
+def available_cores() -> int:
+    """Cores this process may use: by affinity, and by the control group's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError):
+        pass  # no control groups, or no quota ("max")
+    return cores
+
+
+def get_num_threads() -> int:
+    """Threads that fastdl uses at most: all available cores unless set."""
+    return _threads if _threads is not None else available_cores()
+
+
+def set_num_threads(number: int | None) -> None:
+    """Use at most `number` threads (1 to 256); None for all available cores. Results do not depend on it."""
+    if number is not None and (not isinstance(number, int) or not 1 <= number <= 256):
+        raise ValueError(f"the number of threads must be an integer from 1 to 256, not {number!r}")
+    global _threads
+    _threads = number
+
+
+def _choose_isa() -> None:
+    available = _ext.supported_isas()
+    _ext.select_isa(os.environ.get("FASTDL_ISA") or available[0])
+
+
+_choose_isa()

@@ -1,0 +1,158 @@
+"""A traced model: tensors, parameters and ops in order. Shapes and names only; no arithmetic happens here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.errors import ShapeError
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+Shape = tuple[int | None, ...]
+Array = np.ndarray[Any, Any]
+
+
+class Tensor:
+    """A symbolic array: `shape` (None for the batch), `dtype`, and the op that computes it (None for an input)."""
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any], op: Op | None = None, name: str = "") -> None:
+        self.shape, self.dtype, self.op, self.name = shape, dtype, op, name
+
+    @property
+    def features(self) -> int:
+        """Numbers that one sample holds."""
+        return math.prod(size or 0 for size in self.shape[1:])
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
+
+
+def padded(features: int) -> int:
+    """`features` rounded up to a whole unit of work."""
+    return -(-features // _ext.UNIT) * _ext.UNIT
+
+
+def leading_dimension(features: int, itemsize: int) -> int:
+    """Elements from one row of a weight matrix to the next: padded, and off the strides that share cache sets."""
+    width = padded(features)
+    return width + _ext.UNIT if width * itemsize % 1024 == 0 else width
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A zeroed array, aligned to 64 bytes. MemoryError if there is no room."""
+    count = math.prod(shape)
+    return np.frombuffer(_ext.Buffer(count * dtype.itemsize), dtype, count).reshape(shape)
+
+
+class Parameter:
+    """A trained or kept array (`value`: `shape`, `dtype`), stored padded as the kernels want it (`storage`)."""
+
+    def __init__(
+        self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], value: Array, trainable: bool = True
+    ) -> None:
+        self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
+        self.storage = self.like()
+        self.value = self.storage[..., : shape[-1]]
+        self.assign(value)
+
+    def like(self) -> Array:
+        """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
+        width = leading_dimension(self.shape[-1], self.dtype.itemsize) if len(self.shape) == 2 else padded(self.shape[-1])
+        return aligned((*self.shape[:-1], width), self.dtype)
+
+    def assign(self, value: Any) -> None:
+        """Copy new values in. ShapeError if the shape differs."""
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise ShapeError(f"{self.path} has shape {self.shape}, the new value {array.shape}")
+        self.value[...] = array
+
+    def numpy(self) -> Array:
+        """A copy of the values."""
+        return self.value.copy()
+
+    @property
+    def name(self) -> str:
+        """The last part of `path`, which starts with the layer's name."""
+        return self.path.rpartition("/")[2]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self.value.astype(dtype) if dtype is not None else self.value.copy()
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.path} {self.shape} {self.dtype} trainable={self.trainable}>"
+
+
+class Op:
+    """One operation: its shape rule (the constructor), forward and backward kernels, ONNX form and cost.
+
+    A subclass fills in `forward`, `backward` and `onnx`; a test walks `Op.registry` to see that none is missing.
+    """
+
+    registry: ClassVar[dict[str, type[Op]]] = {}
+    inputs: tuple[Tensor, ...]
+    parameters: tuple[Parameter, ...] = ()
+    output: Tensor
+
+    def __init_subclass__(cls) -> None:
+        Op.registry[cls.__name__] = cls
+
+    def __init__(self, inputs: Sequence[Tensor], shape: Shape, parameters: Sequence[Parameter] = (), name: str = "") -> None:
+        self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
+        self.output = Tensor(shape, inputs[0].dtype, self, name)
+
+    def forward(self, build: Builder) -> None:
+        """Emit the kernels that compute the output."""
+        raise NotImplementedError
+
+    def backward(self, build: Builder) -> None:
+        """Emit the kernels that turn the output's gradient into the inputs' and the parameters'."""
+        raise NotImplementedError
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        """Add the nodes that compute the output in inference."""
+        raise NotImplementedError
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one sample, forward."""
+        return self.output.features
+
+
+class Graph:
+    """The ops between `inputs` and `outputs`, each after those it reads."""
+
+    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.ops: tuple[Op, ...] = tuple(self._ordered())
+        self.consumers: dict[Tensor, list[Op]] = {}
+        for op in self.ops:
+            for tensor in op.inputs:
+                self.consumers.setdefault(tensor, []).append(op)
+
+    def _ordered(self) -> Iterator[Op]:
+        """Depth first from the outputs, without recursion: networks may be deeper than Python's stack."""
+        done: set[Op] = set()
+        stack = [(tensor.op, False) for tensor in reversed(self.outputs)]
+        while stack:
+            op, ready = stack.pop()
+            if op is None or op in done:
+                continue
+            if ready:
+                done.add(op)
+                yield op
+            else:
+                stack.append((op, True))
+                stack.extend((tensor.op, False) for tensor in reversed(op.inputs))
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one sample, forward."""
+        return sum(op.flops for op in self.ops)

@@ -1,0 +1,161 @@
+"""Dense, BatchNormalization, activations, Flatten, Dropout: Keras's names, arguments and defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastdl import activations, initializers, ops
+from fastdl.errors import ShapeError
+from fastdl.graph import Shape, Tensor
+from fastdl.initializers import Initializer
+from fastdl.layers.layer import Layer
+
+ActivationLike = str | Callable[[Tensor], Tensor] | None
+InitializerLike = str | Initializer | type[Initializer]
+
+
+class Input:
+    """The shape of one sample, without the batch; the first entry of a Sequential."""
+
+    def __init__(self, shape: Sequence[int], *, name: str | None = None) -> None:
+        self.shape = tuple(int(size) for size in shape)
+        self.name = name or "input"
+        if not self.shape or any(size < 1 for size in self.shape):
+            raise ShapeError(f"Input shape must be one or more positive sizes, not {tuple(shape)}")
+
+
+class Dense(Layer):
+    """activation(x W + b). x: (batch, in) → (batch, units). ShapeError for other ranks. Keras: layers.Dense."""
+
+    def __init__(
+        self,
+        units: int,
+        activation: ActivationLike = None,
+        use_bias: bool = True,
+        kernel_initializer: InitializerLike = "glorot_uniform",
+        bias_initializer: InitializerLike = "zeros",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if not isinstance(units, (int, np.integer)) or units < 1:
+            raise ValueError(f"units must be a positive integer, not {units!r}")
+        self.units, self.use_bias = int(units), bool(use_bias)
+        self.activation = activations.get(activation)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+
+    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        if len(shape) != 2 or shape[1] is None:
+            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
+        self.kernel = self.add_weight("kernel", (shape[1], self.units), dtype, self.kernel_initializer)
+        self.bias = self.add_weight("bias", (self.units,), dtype, self.bias_initializer) if self.use_bias else None
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
+
+
+class BatchNormalization(Layer):
+    """(x - mean) / sqrt(variance + epsilon) gamma + beta, x: (batch, features). Keras: layers.BatchNormalization.
+
+    In training the batch's mean and biased variance, which also feed the moving averages; those otherwise.
+    A batch of one row has variance zero, and becomes beta. With trainable=False always the moving averages.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: InitializerLike = "zeros",
+        gamma_initializer: InitializerLike = "ones",
+        moving_mean_initializer: InitializerLike = "zeros",
+        moving_variance_initializer: InitializerLike = "ones",
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        if axis not in (-1, 1):
+            raise ValueError(f"axis must be the features' (-1), not {axis}")
+        if not 0 <= momentum <= 1 or not epsilon > 0:
+            raise ValueError(f"momentum must lie in [0, 1] and epsilon be positive, not {momentum} and {epsilon}")
+        self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+
+    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        if len(shape) != 2 or shape[1] is None:
+            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
+        size = (shape[1],)
+        self.gamma = self.add_weight("gamma", size, dtype, self.gamma_initializer) if self.scale else None
+        self.beta = self.add_weight("beta", size, dtype, self.beta_initializer) if self.center else None
+        self.moving_mean = self.add_weight("moving_mean", size, dtype, self.moving_mean_initializer, trainable=False)
+        self.moving_variance = self.add_weight(
+            "moving_variance", size, dtype, self.moving_variance_initializer, trainable=False
+        )
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.BatchNorm(
+            x,
+            self.gamma,
+            self.beta,
+            self.moving_mean,
+            self.moving_variance,
+            self.momentum,
+            self.epsilon,
+            frozen=not self.trainable,
+            name=self.name,
+        ).output
+
+
+class Activation(Layer):
+    """An activation by name or function. Keras: layers.Activation."""
+
+    def __init__(self, activation: ActivationLike, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.activation(x)
+
+
+class ReLU(Activation):
+    """max(x, 0). Keras: layers.ReLU."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("relu", **options)
+
+
+class Softmax(Activation):
+    """exp(x) / sum of exp(x) over the features of (batch, features). Keras: layers.Softmax."""
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__("softmax", **options)
+        if axis not in (-1, 1):
+            raise ValueError(f"axis must be the features' (-1), not {axis}")
+
+
+class Flatten(Layer):
+    """(batch, ...) → (batch, features). Keras: layers.Flatten."""
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Reshape(x, (x.features,), self.name).output
+
+
+class Dropout(Layer):
+    """Zeroes a share `rate` of the numbers in training and scales the rest up. Keras: layers.Dropout."""
+
+    def __init__(self, rate: float, **options: Any) -> None:
+        super().__init__(**options)
+        if not 0 <= rate <= 1:
+            raise ValueError(f"rate must lie in [0, 1], not {rate}")
+        self.rate = float(rate)
+        self.stream = 0  # which of the model's random streams is this layer's: the model numbers them
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Dropout(x, self.rate, self.stream, self.name).output

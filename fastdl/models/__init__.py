@@ -1,0 +1,7 @@
+"""Models and their training loop."""
+
+from fastdl.models.history import History
+from fastdl.models.model import Model
+from fastdl.models.sequential import Sequential
+
+__all__ = ["History", "Model", "Sequential"]

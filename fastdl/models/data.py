@@ -1,0 +1,89 @@
+"""From what people pass to what programs read: rows of the model's dtype, checked, named when wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastdl.errors import DataError, ShapeError
+from fastdl.graph import Array, Shape
+
+
+def _numbers(name: str, value: Any) -> Array:
+    """The value as an array of real numbers. DataError if it is not one, or is empty."""
+    if value is None:
+        raise DataError(f"{name} is missing")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{name} is not a regular array of numbers: {error}") from None
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} must hold real numbers, not {array.dtype}")
+    if array.ndim == 0 or array.shape[0] == 0:
+        raise DataError(f"{name} is empty: it has shape {array.shape}")
+    return array
+
+
+def check_finite(name: str, array: Array) -> None:
+    """DataError that names the first row with a NaN or an infinity."""
+    if array.dtype.kind != "f":
+        return
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # one NaN or infinity anywhere makes the sum one
+            return
+    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    if bad.size:
+        raise DataError(
+            f"{name} has NaN or Inf in row {bad[0]} ({bad.size} of {len(array)} rows): clean it, or pass "
+            "check_input=False"
+        )
+
+
+def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bool = True) -> Array:
+    """(rows, *sample) → (rows, features), the features contiguous, of the dtype. DataError, ShapeError."""
+    array = _numbers(name, value)
+    sample = shape[1:]
+    if array.ndim == 1 and sample == (1,):
+        array = array[:, None]
+    if array.shape[1:] != sample:
+        raise ShapeError(
+            f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})"
+        )
+    if check:
+        check_finite(name, array)
+    if array.dtype != dtype:
+        with np.errstate(over="ignore"):
+            converted = array.astype(dtype)
+        if check and array.dtype.itemsize > dtype.itemsize:
+            check_finite(f"{name} as {dtype}", converted)
+        array = converted
+    rows = array.reshape(len(array), -1)
+    contiguous = rows.strides[1] == dtype.itemsize or rows.shape[1] == 1
+    aligned = rows.flags.aligned and rows.dtype.isnative
+    return rows if contiguous and aligned and rows.strides[1] == dtype.itemsize else np.ascontiguousarray(rows, dtype)
+
+
+def as_labels(name: str, value: Any, classes: int) -> Array:
+    """(rows,) or (rows, 1) of whole numbers in [0, classes) → (rows, 1) int32. DataError, ShapeError."""
+    array = _numbers(name, value)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ShapeError(
+            f"{name} has shape {array.shape}, integer labels have shape (rows,); for one-hot rows use the loss "
+            "categorical_crossentropy"
+        )
+    wrong = ~((array >= 0) & (array < classes))  # written so that NaN is wrong
+    if array.dtype.kind == "f":
+        wrong |= array != np.floor(array)
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
+    return np.ascontiguousarray(array, np.int32)[:, None]
+
+
+def same_length(x: Array, y: Array) -> None:
+    """DataError unless x and y have as many rows."""
+    if len(x) != len(y):
+        raise DataError(f"x has {len(x)} rows, y has {len(y)}")

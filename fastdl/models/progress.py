@@ -1,0 +1,64 @@
+"""The progress bar of fit: loss, metrics, samples a second, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+
+def describe(logs: dict[str, float]) -> str:
+    """`loss: 0.4321 - accuracy: 0.8512`"""
+    return " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
+
+
+class Progress:
+    """One epoch's line, live on a terminal, printed once at its end elsewhere. verbose: 0 nothing, 1 bar, 2 line."""
+
+    def __init__(self, epoch: int, epochs: int, steps: int, rows: int, verbose: int) -> None:
+        self.title, self.steps, self.rows, self.verbose = f"Epoch {epoch + 1}/{epochs}", steps, rows, verbose
+        self.started = time.perf_counter()
+        self.bar: Any = None
+        if verbose == 1 and sys.stdout.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self.bar = Bar(
+                TextColumn(self.title),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[speed]} {task.fields[logs]}"),
+                transient=True,
+            )
+            self.task = self.bar.add_task("", total=steps, speed="", logs="")
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def update(self, steps: int, rows: int, logs: dict[str, float]) -> None:
+        """Show that `steps` steps with `rows` rows are done."""
+        if self.bar:
+            speed = rows / max(time.perf_counter() - self.started, 1e-9)
+            self.bar.update(self.task, completed=steps, speed=f"{speed:,.0f} samples/s", logs=describe(logs))
+
+    def finish(self, logs: dict[str, float]) -> None:
+        """The epoch's line. Its time is from the start, validation included."""
+        seconds = time.perf_counter() - self.started
+        if self.bar:
+            self.bar.stop()
+        if self.verbose:
+            print(
+                f"{self.title} - {self.steps}/{self.steps} - {seconds:.2f} s - "
+                f"{self.rows / max(seconds, 1e-9):,.0f} samples/s - {describe(logs)}",
+                flush=True,
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()

@@ -1,0 +1,42 @@
+"""The table that Model.summary prints."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+
+
+def summary(model: Model) -> str:
+    """Layers with output shapes, parameters and forward FLOPs a sample, and the totals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    graph = model.trace()
+    table = Table(title=f'Model: "{model.name}"', title_justify="left")
+    table.add_column("Layer (type)")
+    table.add_column("Output shape")
+    table.add_column("Param #", justify="right")
+    table.add_column("FLOPs", justify="right")
+    owned = {op.name: 0 for op in graph.ops}
+    for op in graph.ops:
+        owned[op.name] += op.flops
+    for layer in model.layers:
+        table.add_row(
+            f"{layer.name} ({type(layer).__name__})",
+            str(layer.output_shape),
+            f"{layer.count_params():,}",
+            f"{owned.get(layer.name, 0):,}",
+        )
+    trainable = sum(p.value.size for p in model.trainable_weights)
+    kept = sum(p.value.size for p in model.non_trainable_weights)
+    text = io.StringIO()
+    console = Console(file=text, width=100)
+    console.print(table)
+    console.print(f" Total params: {trainable + kept:,}", highlight=False)
+    console.print(f" Trainable params: {trainable:,}", highlight=False)
+    console.print(f" Non-trainable params: {kept:,}", highlight=False)
+    console.print(f" FLOPs per sample: {graph.flops:,}", highlight=False)
+    return text.getvalue().rstrip()

@@ -1,0 +1,110 @@
+"""Batch normalization (Ioffe and Szegedy 2015), Keras's BatchNormalization over the last axis of (batch, features)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.graph import Op, Parameter, Tensor
+from fastdl.program import read, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Access, Builder
+
+
+class BatchNorm(Op):
+    """y = (x - mean) / sqrt(variance + epsilon) * gamma + beta; gamma and beta may be None.
+
+    frozen: use the moving averages in training too, as Keras does for a layer with trainable=False.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        gamma: Parameter | None,
+        beta: Parameter | None,
+        moving_mean: Parameter,
+        moving_variance: Parameter,
+        momentum: float,
+        epsilon: float,
+        frozen: bool = False,
+        name: str = "",
+    ) -> None:
+        self.gamma, self.beta, self.moving_mean, self.moving_variance = gamma, beta, moving_mean, moving_variance
+        self.momentum, self.epsilon, self.frozen = momentum, epsilon, frozen
+        parameters = [p for p in (gamma, beta, moving_mean, moving_variance) if p]
+        super().__init__([x], x.shape, parameters, name)
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.output.features
+
+    def _affine(self, build: Builder) -> tuple[Access | None, Access | None]:
+        return (
+            read(build.parameter(self.gamma)) if self.gamma else None,
+            read(build.parameter(self.beta)) if self.beta else None,
+        )
+
+    def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        features = x.features
+        gamma, beta = self._affine(build)
+        value, output = read(build.value(x)), write(build.value(self.output))
+        mean, variance = build.parameter(self.moving_mean), build.parameter(self.moving_variance)
+        if not build.training or self.frozen:
+            build.emit(
+                "batch_norm_infer",
+                *(value, output, gamma, beta, read(mean), read(variance)),
+                sizes=(features,),
+                scalars=(self.epsilon,),
+                features=features,
+            )
+            return
+        saved = build.saved[self] = build.vector_ref(features), build.vector_ref(features)
+        build.emit(
+            "batch_norm_train",
+            *(value, output, gamma, beta, write(mean), write(variance), *map(write, saved)),
+            sizes=(features,),
+            scalars=(self.momentum, self.epsilon),
+            features=features,
+            axis=_ext.BY_FEATURE,
+        )
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        features = x.features
+        gamma, _ = self._affine(build)
+        gradient = read(build.gradient(self.output))
+        onward = write(build.gradient(x)) if build.needs_gradient(x) else None
+        if self.frozen:
+            if onward:
+                build.emit(
+                    "batch_norm_infer_backward",
+                    *(gradient, onward, gamma, read(build.parameter(self.moving_variance))),
+                    sizes=(features,),
+                    scalars=(self.epsilon,),
+                    features=features,
+                )
+            return
+        trained = [p for p in (self.gamma, self.beta) if p and p.trainable]
+        gradients = {p: build.vector_ref(features) for p in trained}
+        build.emit(
+            "batch_norm_backward",
+            *(read(build.value(x)), gradient, onward, gamma, *map(read, build.saved[self])),
+            *(write(gradients[p]) if p in gradients else None for p in (self.gamma, self.beta)),
+            sizes=(features,),
+            features=features,
+            axis=_ext.BY_FEATURE,
+        )
+        for parameter in trained:
+            build.train(parameter, gradients[parameter])
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        features, dtype = self.output.features, self.output.dtype
+        gamma = graph.constant(self.gamma or np.ones(features, dtype), f"{self.name}.gamma")
+        beta = graph.constant(self.beta or np.zeros(features, dtype), f"{self.name}.beta")
+        moving = [graph.constant(self.moving_mean), graph.constant(self.moving_variance)]
+        graph.node("BatchNormalization", [graph.name(self.inputs[0]), gamma, beta, *moving], self, epsilon=self.epsilon)

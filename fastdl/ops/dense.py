@@ -1,0 +1,85 @@
+"""y = x W + b"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdl import _ext
+from fastdl.errors import ShapeError
+from fastdl.graph import Op, Parameter, Tensor
+from fastdl.ops.activation import Activation
+from fastdl.program import read, read_all, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class Dense(Op):
+    """x: (batch, in); kernel: (in, out); bias: (out,) or None → (batch, out)."""
+
+    def __init__(self, x: Tensor, kernel: Parameter, bias: Parameter | None = None, name: str = "") -> None:
+        if len(x.shape) != 2 or x.shape[1] != kernel.shape[0]:
+            raise ShapeError(f"{name}: a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+        self.kernel, self.bias = kernel, bias
+        parameters = [kernel] if bias is None else [kernel, bias]
+        super().__init__([x], (None, kernel.shape[1]), parameters, name)
+
+    @property
+    def flops(self) -> int:
+        rows, columns = self.kernel.shape
+        return 2 * rows * columns + (columns if self.bias else 0)
+
+    def forward(self, build: Builder) -> None:
+        rows, columns = self.kernel.shape
+        output, kind = self.output, _ext.LINEAR
+        follower = build.only_consumer(self.output)
+        if isinstance(follower, Activation) and follower.kind == "relu":
+            build.fused.add(follower)
+            output, kind = follower.output, _ext.RELU
+        build.emit(
+            "dense_forward",
+            read_all(build.value(self.inputs[0])),
+            read(build.parameter(self.kernel)),
+            read(build.parameter(self.bias)) if self.bias else None,
+            write(build.value(output)),
+            sizes=(rows, columns, self.kernel.storage.shape[1], kind),
+            features=columns,
+        )
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        rows, columns = self.kernel.shape
+        width = self.kernel.storage.shape[1]
+        gradient = build.gradient(self.output)
+        if build.needs_gradient(x):
+            build.emit(
+                "dense_input_grad",
+                read_all(gradient),
+                read_all(build.parameter(self.kernel)),
+                write(build.gradient(x)),
+                sizes=(rows, columns, width),
+                features=rows,
+            )
+        if not self.kernel.trainable:
+            return
+        kernel_gradient = build.parameter_gradient(self.kernel)
+        bias_gradient = build.parameter_gradient(self.bias) if self.bias else None
+        build.emit(
+            "dense_weight_grad",
+            read_all(build.value(x)),
+            read(gradient),
+            write(kernel_gradient),
+            write(bias_gradient) if bias_gradient else None,
+            sizes=(rows, columns, width),
+            features=columns,
+            axis=_ext.BY_FEATURE,
+            defer=True,
+        )
+        build.train(self.kernel, kernel_gradient)
+        if self.bias and bias_gradient:
+            build.train(self.bias, bias_gradient)
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        constants = [graph.constant(parameter) for parameter in self.parameters]
+        graph.node("Gemm", [graph.name(self.inputs[0]), *constants], self)

@@ -1,0 +1,54 @@
+"""Inverted dropout (Srivastava et al. 2014): in inference there is nothing to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdl.graph import Op, Tensor
+from fastdl.program import read, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class Dropout(Op):
+    """y = x / (1 - rate) with probability 1 - rate, else 0. `stream` tells this layer's random numbers from others'."""
+
+    def __init__(self, x: Tensor, rate: float, stream: int, name: str = "") -> None:
+        self.rate, self.stream = rate, stream
+        super().__init__([x], x.shape, name=name)
+
+    def _idle(self, build: Builder) -> bool:
+        return not build.training or self.rate == 0
+
+    def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        if self._idle(build):
+            build.same(self.output, x)
+            return
+        (mask,) = build.saved[self] = (build.panel_ref(x.features),)
+        build.emit(
+            "dropout_forward",
+            read(build.value(x)),
+            write(build.value(self.output)),
+            write(mask),
+            sizes=(x.features, self.stream),
+            scalars=(self.rate,),
+            features=x.features,
+        )
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        if not self._idle(build):
+            build.emit(
+                "dropout_backward",
+                read(build.gradient(self.output)),
+                read(build.saved[self][0]),
+                write(build.gradient(x)),
+                sizes=(x.features,),
+                features=x.features,
+            )
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        graph.node("Dropout", [graph.name(self.inputs[0])], self)

@@ -1,0 +1,42 @@
+"""Other shapes of the same numbers: nothing to compute, for a sample's numbers keep their order in a panel."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fastdl.errors import ShapeError
+from fastdl.graph import Op, Tensor
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class Reshape(Op):
+    """x: (batch, ...) → (batch, *shape) with as many numbers a sample."""
+
+    def __init__(self, x: Tensor, shape: tuple[int, ...], name: str = "") -> None:
+        if math.prod(shape) != x.features:
+            raise ShapeError(f"{name}: {x.shape[1:]} holds {x.features} numbers a sample, {shape} {math.prod(shape)}")
+        super().__init__([x], (None, *shape), name=name)
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+    def forward(self, build: Builder) -> None:
+        build.same(self.output, self.inputs[0])
+
+    def backward(self, build: Builder) -> None:
+        """Nothing: both gradients are one buffer."""
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        (x,) = self.inputs
+        if self.output.shape == x.shape:
+            graph.same(self.output, x)
+        elif len(self.output.shape) == 2:
+            graph.node("Flatten", [graph.name(x)], self, axis=1)
+        else:
+            shape = graph.shape_constant([0 if size is None else size for size in self.output.shape])
+            graph.node("Reshape", [graph.name(x), shape], self)

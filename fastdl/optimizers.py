@@ -1,0 +1,117 @@
+"""Optimizers, with Keras's names, defaults and numbers: which kernel steps a parameter, and how far."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.graph import Array, Parameter
+
+
+class Optimizer:
+    """Base: the learning rate, the number of steps taken, and the slots kept for each parameter.
+
+    A subclass names its `kernel`, says how many slots a parameter needs and which scalars the kernel takes.
+    """
+
+    kernel: ClassVar[str]
+
+    def __init__(self, learning_rate: float = 0.01, lr: float | None = None) -> None:
+        self.learning_rate = float(learning_rate if lr is None else lr)
+        if not self.learning_rate >= 0 or np.isinf(self.learning_rate):
+            raise ValueError(f"learning_rate must be a finite number, zero or more, not {self.learning_rate}")
+        self.iterations = 0
+        self._slots: dict[Parameter, list[Array | None]] = {}
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__.lower()
+
+    def make_slots(self, parameter: Parameter) -> list[Array | None]:
+        raise NotImplementedError
+
+    def slots(self, parameter: Parameter) -> list[Array | None]:
+        """The parameter's slots (as the kernel wants them), made when first asked for."""
+        if parameter not in self._slots:
+            self._slots[parameter] = self.make_slots(parameter)
+        return self._slots[parameter]
+
+    def scalars(self) -> tuple[float, ...]:
+        raise NotImplementedError
+
+    def rates(self, steps: int) -> Array:
+        """What the kernel multiplies with in each of the next `steps` steps: (steps, MAX_RATES) float64."""
+        rates = np.zeros((steps, _ext.MAX_RATES))
+        rates[:, 0] = self.step_sizes(np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64))
+        return rates
+
+    def step_sizes(self, number: Array) -> Any:
+        """The step size at each step number, which counts from 1."""
+        return self.learning_rate
+
+
+def _fraction(name: str, value: float) -> float:
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} must lie in [0, 1), not {value}")
+    return float(value)
+
+
+class SGD(Optimizer):
+    """Gradient descent: w -= rate g. With momentum, v = momentum v - rate g and w += v; or Nesterov's form."""
+
+    kernel = "sgd"
+
+    def __init__(
+        self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, *, lr: float | None = None
+    ) -> None:
+        super().__init__(learning_rate, lr)
+        self.momentum, self.nesterov = _fraction("momentum", momentum), bool(nesterov)
+
+    def make_slots(self, parameter: Parameter) -> list[Array | None]:
+        return [parameter.like() if self.momentum else None]
+
+    def scalars(self) -> tuple[float, ...]:
+        return self.momentum, float(self.nesterov)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015) in Keras's form: epsilon is added to sqrt(v) before the bias correction."""
+
+    kernel = "adam"
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *,
+        lr: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, lr)
+        self.beta_1, self.beta_2, self.epsilon = _fraction("beta_1", beta_1), _fraction("beta_2", beta_2), float(epsilon)
+
+    def make_slots(self, parameter: Parameter) -> list[Array | None]:
+        return [parameter.like(), parameter.like()]
+
+    def scalars(self) -> tuple[float, ...]:
+        return self.beta_1, self.beta_2, self.epsilon
+
+    def step_sizes(self, number: Array) -> Any:
+        return self.learning_rate * np.sqrt(1 - self.beta_2**number) / (1 - self.beta_1**number)
+
+
+NAMES: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
+
+
+def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
+    """An optimizer by Keras name, class or instance. ValueError if there is none."""
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer()
+    if isinstance(optimizer, str) and optimizer.lower() in NAMES:
+        return NAMES[optimizer.lower()]()
+    raise ValueError(f"unknown optimizer {optimizer!r}: choose one of {', '.join(NAMES)}, or a fastdl.optimizers object")

@@ -1,0 +1,352 @@
+"""Graph → Program: the ops' kernels in order, barriers where threads must meet, one arena of memory.
+
+The ops emit kernels on named buffers (`Ref`). Three passes turn them into a program: `_schedule` cuts the
+kernels into phases that need no barrier inside, `_place` gives every buffer a place in one arena, reusing what
+earlier phases no longer need, and `_emit` hands all to the executor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
+
+X_FEED, Y_FEED, OUT_FEED = 0, 1, 2
+
+
+class Terminal(Protocol):
+    """A loss or a metric: emits the kernels that read the model's prediction and the target."""
+
+    def emit(self, build: Builder, prediction: Tensor, part: Ref, gradient: Ref | None) -> None: ...
+    def row_bytes(self, prediction: Tensor) -> int: ...
+
+
+class UpdateRule(Protocol):
+    """What the program asks of an optimizer."""
+
+    kernel: str
+
+    def slots(self, parameter: Parameter) -> Sequence[Array | None]: ...
+    def scalars(self) -> tuple[float, ...]: ...
+
+
+class Ref:
+    """A buffer: one of the arena's (`array` is filled in when it is placed) or an array that lives elsewhere."""
+
+    def __init__(self, size: int = 0, array: Array | None = None, panels: bool = True) -> None:
+        self.size, self.array, self.panels = size, array, panels
+        self.fixed = array is not None
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a kernel touches a buffer: all of it, or only its own share of features or panels."""
+
+    ref: Ref
+    writes: bool
+    whole: bool
+
+
+def read(ref: Ref) -> Access:
+    return Access(ref, writes=False, whole=False)
+
+
+def read_all(ref: Ref) -> Access:
+    """Reads every feature, whoever computed it."""
+    return Access(ref, writes=False, whole=True)
+
+
+def write(ref: Ref) -> Access:
+    return Access(ref, writes=True, whole=False)
+
+
+@dataclass
+class Call:
+    """One kernel with its arguments, and the phase that it runs in."""
+
+    kernel: str
+    accesses: tuple[Access | None, ...]
+    sizes: tuple[int, ...]
+    scalars: tuple[float, ...]
+    axis: int
+    features: int
+    defer: bool
+    phase: int = 0
+
+    def share_of(self, access: Access) -> object:
+        """What decides which thread touches which part of the buffer; None when a thread may touch any part."""
+        if self.axis == _ext.BY_PANEL:
+            return "panels" if access.ref.panels else None
+        if self.axis == _ext.BY_FEATURE and not access.whole:
+            return self.features
+        return None
+
+
+class Builder:
+    """What ops see while a program is built: buffers by tensor, and `emit`."""
+
+    def __init__(self, graph: Graph, batch: int, training: bool, optimizer: UpdateRule | None) -> None:
+        self.graph, self.batch, self.training, self.optimizer = graph, batch, training, optimizer
+        self.dtype = graph.inputs[0].dtype
+        self.panels = -(-batch // _ext.PANEL)
+        # Inference with panels for all threads: each takes its own through the whole net and meets nobody.
+        self.axis = _ext.BY_PANEL if not training and self.panels > 1 else _ext.BY_FEATURE
+        self.calls: list[Call] = []
+        self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
+        self.fused: set[Op] = set()  # ops whose work the op before them does in its own kernel
+        self._values: dict[Tensor, Ref] = {}
+        self._gradients: dict[Tensor, Ref] = {}
+        self._fixed: dict[int, Ref] = {}
+        self._target: Ref | None = None
+        self._trained: set[Tensor] = set()
+        for op in graph.ops:
+            if any(p.trainable for p in op.parameters) or any(t in self._trained for t in op.inputs):
+                self._trained.add(op.output)
+
+    def panel_ref(self, features: int) -> Ref:
+        """A buffer for `features` numbers a sample."""
+        return Ref(self.panels * features * _ext.PANEL * self.dtype.itemsize)
+
+    def vector_ref(self, features: int) -> Ref:
+        """A buffer for one number a feature."""
+        return Ref(padded(features) * self.dtype.itemsize, panels=False)
+
+    def part_ref(self) -> Ref:
+        """A buffer for one double a panel."""
+        return Ref(self.panels * 8)
+
+    def value(self, tensor: Tensor) -> Ref:
+        if tensor not in self._values:
+            self._values[tensor] = self.panel_ref(tensor.features)
+        return self._values[tensor]
+
+    def gradient(self, tensor: Tensor) -> Ref:
+        if tensor not in self._gradients:
+            self._gradients[tensor] = self.panel_ref(tensor.features)
+        return self._gradients[tensor]
+
+    def same(self, output: Tensor, source: Tensor) -> None:
+        """The output is the source under another name: no kernel, one buffer."""
+        self._values[output] = self.value(source)
+        self._gradients[source] = self.gradient(output)
+
+    def needs_gradient(self, tensor: Tensor) -> bool:
+        """Whether something that is trained lies upstream of the tensor."""
+        return tensor in self._trained
+
+    def array(self, array: Array) -> Ref:
+        """A buffer that lives outside the arena."""
+        return self._fixed.setdefault(array.__array_interface__["data"][0], Ref(array=array, panels=False))
+
+    def parameter(self, parameter: Parameter) -> Ref:
+        return self.array(parameter.storage)
+
+    def parameter_gradient(self, parameter: Parameter) -> Ref:
+        """A buffer laid out as the parameter."""
+        return Ref(parameter.storage.nbytes, panels=False)
+
+    def target(self, features: int) -> Ref:
+        """The batch's rows of the feed Y_FEED, gathered once."""
+        if self._target is None:
+            self._target = self.panel_ref(features)
+            self.emit("gather", write(self._target), sizes=(Y_FEED, features), features=features, axis=_ext.BY_PANEL)
+        return self._target
+
+    def only_consumer(self, tensor: Tensor) -> Op | None:
+        """The one op that reads the tensor, or None when there are several, or it is an output."""
+        consumers = self.graph.consumers.get(tensor, [])
+        return consumers[0] if len(consumers) == 1 and tensor not in self.graph.outputs else None
+
+    def emit(
+        self,
+        kernel: str,
+        *accesses: Access | None,
+        sizes: Sequence[int],
+        features: int,
+        scalars: Sequence[float] = (),
+        axis: int | None = None,
+        defer: bool = False,
+    ) -> None:
+        """Append a kernel. `defer` lets it wait until threads meet anyway: nobody is waiting for its result."""
+        axis = self.axis if axis is None else axis
+        self.calls.append(Call(kernel, accesses, tuple(sizes), tuple(scalars), axis, features, defer))
+
+    def train(self, parameter: Parameter, gradient: Ref) -> None:
+        """Append the optimizer's step on a parameter."""
+        if self.optimizer is None:
+            return
+        slots = [None if slot is None else write(self.array(slot)) for slot in self.optimizer.slots(parameter)]
+        rows = parameter.shape[0] if len(parameter.shape) == 2 else 1
+        self.emit(
+            self.optimizer.kernel,
+            write(self.parameter(parameter)),
+            read(gradient),
+            *slots,
+            sizes=(rows, parameter.storage.shape[-1]),
+            scalars=self.optimizer.scalars(),
+            features=parameter.shape[-1],
+            axis=_ext.BY_FEATURE,
+            defer=True,
+        )
+
+
+def _schedule(calls: list[Call]) -> list[Call]:
+    """Order the calls in numbered phases: a call starts a new one when it touches what another thread may hold.
+
+    A deferred call never starts a phase: it waits for the next, and those deferred after it wait with it.
+    """
+    ordered: list[Call] = []
+    waiting: list[Call] = []
+    phase = 0
+    readers: dict[Ref, set[object]] = {}
+    writers: dict[Ref, set[object]] = {}
+
+    def clashes(call: Call) -> bool:
+        for access in filter(None, call.accesses):
+            others = writers.get(access.ref, set()) | (readers.get(access.ref, set()) if access.writes else set())
+            share = call.share_of(access)
+            if others and (share is None or others != {share}):
+                return True
+        return False
+
+    def place(call: Call) -> None:
+        nonlocal phase
+        if clashes(call):
+            phase += 1
+            readers.clear()
+            writers.clear()
+        call.phase = phase
+        ordered.append(call)
+        for access in filter(None, call.accesses):
+            (writers if access.writes else readers).setdefault(access.ref, set()).add(call.share_of(access))
+
+    for call in calls:
+        if call.defer and (waiting or clashes(call)):
+            waiting.append(call)
+            continue
+        if not call.defer and waiting and clashes(call):
+            held, waiting = waiting, []
+            for other in held:
+                place(other)
+        place(call)
+    for other in waiting:
+        place(other)
+    return ordered
+
+
+def _place(calls: list[Call]) -> Array:
+    """Give each buffer its place in one arena. Two share memory only if a barrier stands between their lives."""
+    lives: dict[Ref, tuple[int, int]] = {}
+    for call in calls:
+        for access in call.accesses:
+            if access and not access.ref.fixed:
+                first, _ = lives.get(access.ref, (call.phase, call.phase))
+                lives[access.ref] = (first, call.phase)
+    placed: list[tuple[int, int, int, int, Ref]] = []  # first phase, last phase, begin, end
+    for ref, (first, last) in sorted(lives.items(), key=lambda item: -item[0].size):
+        begin, size = 0, -(-ref.size // 64) * 64
+        for low, high in sorted((b, e) for f, l, b, e, _ in placed if f <= last and first <= l):
+            if begin + size <= low:
+                break
+            begin = max(begin, high)
+        placed.append((first, last, begin, begin + size, ref))
+    arena = aligned((max((end for *_, end, _ in placed), default=64),), np.dtype(np.uint8))
+    for _, _, begin, end, ref in placed:
+        ref.array = arena[begin:end]
+    return arena
+
+
+class Program:
+    """A compiled graph for one batch size.
+
+    training: run backward and the optimizer too. loss, metrics: terminals; `totals` gathers their sums over
+    samples, one each, until `take_totals`. output: write the graph's output rows to the feed OUT_FEED.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        batch: int,
+        *,
+        training: bool = False,
+        prediction: Tensor | None = None,
+        loss: Terminal | None = None,
+        metrics: Sequence[Terminal] = (),
+        optimizer: UpdateRule | None = None,
+        output: bool = False,
+    ) -> None:
+        prediction = prediction or graph.outputs[0]
+        graph = Graph(graph.inputs, [graph.outputs[0] if output else prediction])
+        build = Builder(graph, batch, training, optimizer)
+        self.batch, self.dtype = batch, build.dtype
+        source = graph.inputs[0]
+        build.emit("gather", write(build.value(source)), sizes=(X_FEED, source.features), features=source.features)
+        for op in graph.ops:
+            op.forward(build)
+        terminals: list[Terminal] = [*([loss] if loss else []), *metrics]
+        self._totals = aligned((len(terminals), 8), np.dtype(np.float64))
+        self._emit_terminals(build, prediction, terminals, training and loss is not None)
+        if training and loss is not None:
+            for op in reversed(graph.ops):
+                if build.needs_gradient(op.output):
+                    op.backward(build)
+        if output:
+            result = graph.outputs[0]
+            build.emit("scatter", read(build.value(result)), sizes=(OUT_FEED, result.features), features=result.features)
+        calls = _schedule(build.calls)
+        self.arena = _place(calls)
+        self.phases = calls[-1].phase + 1
+        self._program = _ext.Program(batch, self.dtype.itemsize)
+        self._emit(calls, source, graph.outputs[0], terminals, output)
+        self.flops = graph.flops * batch * (3 if training else 1)
+
+    @staticmethod
+    def _sum(build: Builder, part: Ref, total: Array) -> None:
+        build.emit("sum_parts", read(part), write(build.array(total)), sizes=(), features=1, axis=_ext.ONCE, defer=True)
+
+    def _emit_terminals(self, build: Builder, prediction: Tensor, terminals: list[Terminal], train: bool) -> None:
+        for i, terminal in enumerate(terminals):
+            part = build.part_ref()
+            terminal.emit(build, prediction, part, build.gradient(prediction) if train and i == 0 else None)
+            self._sum(build, part, self._totals[i])
+
+    def _emit(self, calls: list[Call], source: Tensor, result: Tensor, terminals: list[Terminal], output: bool) -> None:
+        item = self.dtype.itemsize
+        self._program.declare_feed(X_FEED, source.features * item, False)
+        for terminal in terminals[:1]:
+            self._program.declare_feed(Y_FEED, terminal.row_bytes(result), False)
+        if output:
+            self._program.declare_feed(OUT_FEED, result.features * item, True)
+        phase = 0
+        for call in calls:
+            arrays = [access.ref.array if access else None for access in call.accesses]
+            self._program.emit(
+                call.kernel, arrays, call.sizes, call.scalars, call.axis, call.features, call.phase != phase
+            )
+            phase = call.phase
+
+    def run(
+        self,
+        feeds: dict[int, Array],
+        *,
+        start: int = 0,
+        steps: int = 1,
+        index: Array | None = None,
+        rates: Array | None = None,
+        step: int = 0,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL."""
+        self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+
+    def take_totals(self) -> Array:
+        """The sums since the last call, (terminals,): loss first, then the metrics."""
+        totals = self._totals[:, 0].copy()
+        self._totals[:] = 0
+        return totals

@@ -1,0 +1,5 @@
+"""Keras's `utils`, as far as fastdl has it."""
+
+from fastdl._random import set_random_seed
+
+__all__ = ["set_random_seed"]
