@@ -99,6 +99,7 @@ class Builder:
         self.calls: list[Call] = []
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
         self.fused: set[Op] = set()  # ops whose work the op before them does in its own kernel
+        self._sources: dict[Tensor, Tensor] = {}
         self._values: dict[Tensor, Ref] = {}
         self._gradients: dict[Tensor, Ref] = {}
         self._fixed: dict[int, Ref] = {}
@@ -121,19 +122,20 @@ class Builder:
         return Ref(self.panels * 8)
 
     def value(self, tensor: Tensor) -> Ref:
+        tensor = self._sources.get(tensor, tensor)
         if tensor not in self._values:
             self._values[tensor] = self.panel_ref(tensor.features)
         return self._values[tensor]
 
     def gradient(self, tensor: Tensor) -> Ref:
+        tensor = self._sources.get(tensor, tensor)
         if tensor not in self._gradients:
             self._gradients[tensor] = self.panel_ref(tensor.features)
         return self._gradients[tensor]
 
     def same(self, output: Tensor, source: Tensor) -> None:
-        """The output is the source under another name: no kernel, one buffer."""
-        self._values[output] = self.value(source)
-        self._gradients[source] = self.gradient(output)
+        """The output is the source under another name: no kernel, one buffer for both values, one for both gradients."""
+        self._sources[output] = self._sources.get(source, source)
 
     def needs_gradient(self, tensor: Tensor) -> bool:
         """Whether something that is trained lies upstream of the tensor."""
@@ -265,7 +267,7 @@ class Program:
     """A compiled graph for one batch size.
 
     training: run backward and the optimizer too. loss, metrics: terminals; `totals` gathers their sums over
-    samples, one each, until `take_totals`. output: write the graph's output rows to the feed OUT_FEED.
+    samples, one each. output: write the graph's output rows to the feed OUT_FEED.
     """
 
     def __init__(
@@ -345,8 +347,11 @@ class Program:
         """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL."""
         self._program.run(feeds, start, steps, index, rates, step, seed, threads)
 
-    def take_totals(self) -> Array:
-        """The sums since the last call, (terminals,): loss first, then the metrics."""
-        totals = self._totals[:, 0].copy()
+    @property
+    def totals(self) -> Array:
+        """The sums since `reset`, (terminals,): loss first, then the metrics."""
+        return self._totals[:, 0].copy()
+
+    def reset(self) -> None:
+        """Begin a pass over the data: forget the sums."""
         self._totals[:] = 0
-        return totals

@@ -14,31 +14,69 @@ from fastdl.program import Program
 SLICE_SECONDS = 0.05  # between two slices Python looks up: progress, Ctrl-C, callbacks
 FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes
 THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
+PROBE_EVERY = 16  # slices between two looks at the thread count that was slower last time
 KEPT_PROGRAMS = 16
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Steps that one C call runs: `steps` batches of the program from row `start`."""
+    """Steps that one C call runs: `steps` batches of the program from row `start`, on `threads` threads."""
 
     program: Program
     start: int
     steps: int
+    threads: int
+
+
+class Pace:
+    """How many threads a program is fastest on, by measurement: on a busy machine one thread beats two that wait.
+
+    Results do not depend on the number of threads, so it may change from slice to slice.
+    """
+
+    def __init__(self, flops: int) -> None:
+        self.many = flops >= THREADS_FROM_FLOPS
+        self.seconds: dict[int, float] = {}  # a step's time, by threads, lately
+        self.slices = 0
+
+    def choose(self) -> tuple[int, bool]:
+        """The threads for the next slice, and whether it is a probe, which should be short."""
+        limit = config.get_num_threads() if self.many else 1
+        if limit == 1:
+            return 1, not self.seconds
+        self.slices += 1
+        for threads in (limit, 1):
+            if threads not in self.seconds:
+                return threads, True
+        best = min(limit, 1, key=lambda threads: self.seconds[threads])
+        if self.slices % PROBE_EVERY == 0:
+            return 1 if best == limit else limit, True
+        return best, False
+
+    def record(self, threads: int, seconds: float) -> None:
+        self.seconds[threads] = 0.5 * (self.seconds.get(threads, seconds) + seconds)
+
+    def steps(self, threads: int, probe: bool, flops: int) -> int:
+        """How many steps to take at once."""
+        if threads not in self.seconds:
+            return max(1, int(FIRST_SLICE_FLOPS / max(flops, 1)))
+        return max(1, int(SLICE_SECONDS / (8 if probe else 1) / max(self.seconds[threads], 1e-9)))
 
 
 class Engine:
     """The programs of one model, by purpose and batch size; the least recently used is dropped."""
 
     def __init__(self) -> None:
-        self._programs: OrderedDict[tuple[str, int], Program] = OrderedDict()
+        self._programs: OrderedDict[tuple[str, int], tuple[Program, Pace]] = OrderedDict()
 
     def clear(self) -> None:
         self._programs.clear()
 
-    def program(self, purpose: str, batch: int, make: Callable[[int], Program]) -> Program:
+    def _program(self, purpose: str, batch: int, make: Callable[[int], Program]) -> tuple[Program, Pace]:
         key = purpose, batch
         if key not in self._programs:
-            self._programs[key] = make(batch)
+            program = make(batch)
+            self._programs[key] = program, Pace(program.flops)
             if len(self._programs) > KEPT_PROGRAMS:
                 self._programs.popitem(last=False)
         self._programs.move_to_end(key)
@@ -47,22 +85,21 @@ class Engine:
     def slices(self, purpose: str, rows: int, batch: int, make: Callable[[int], Program]) -> Iterator[Slice]:
         """Cut a pass over `rows` rows into slices of about SLICE_SECONDS; the rest of the rows is one smaller batch.
 
-        The caller runs each slice before it takes the next: its time decides the next one's length.
+        The caller runs each slice before it takes the next: its time decides the next one's length and threads.
         """
-        full = rows // batch
-        done = 0
-        if full:
-            program = self.program(purpose, batch, make)
-            steps = max(1, int(FIRST_SLICE_FLOPS / max(program.flops, 1)))
+        for batch, begin, full in ((batch, 0, rows // batch), (rows % batch, rows - rows % batch, 1)):
+            if batch == 0 or full == 0:
+                continue
+            program, pace = self._program(purpose, batch, make)
+            program.reset()
+            done = 0
             while done < full:
-                steps = min(steps, full - done)
+                threads, probe = pace.choose()
+                steps = min(pace.steps(threads, probe, program.flops), full - done)
                 began = time.perf_counter()
-                yield Slice(program, done * batch, steps)
+                yield Slice(program, begin + done * batch, steps, threads)
+                pace.record(threads, (time.perf_counter() - began) / steps)
                 done += steps
-                seconds = max(time.perf_counter() - began, 1e-7)
-                steps = max(1, int(steps * min(SLICE_SECONDS / seconds, 16)))
-        if rows % batch:
-            yield Slice(self.program(purpose, rows % batch, make), done * batch, 1)
 
 
 def run(
@@ -74,8 +111,14 @@ def run(
     step: int = 0,
     seed: int = 0,
 ) -> None:
-    """Run one slice on as many threads as its work deserves."""
-    threads = config.get_num_threads() if piece.program.flops >= THREADS_FROM_FLOPS else 1
+    """Run one slice."""
     piece.program.run(
-        feeds, start=piece.start, steps=piece.steps, index=index, rates=rates, step=step, seed=seed, threads=threads
+        feeds,
+        start=piece.start,
+        steps=piece.steps,
+        index=index,
+        rates=rates,
+        step=step,
+        seed=seed,
+        threads=piece.threads,
     )

@@ -24,7 +24,7 @@ from fastdl.optimizers import Optimizer
 from fastdl.program import OUT_FEED, X_FEED, Y_FEED, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from fastdl.fusion import FusionReport
 
@@ -161,18 +161,19 @@ class Model:
 
         return make
 
-    def _logs(self, totals: Array, rows: int) -> dict[str, float]:
+    def _logs(self, programs: Iterable[Program], rows: int) -> dict[str, float]:
+        """Means over a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
+        totals = sum((program.totals for program in programs), np.zeros(1 + len(self._metrics)))
         names = ["loss", *(metric.name for metric in self._metrics)]
         return {name: float(total) / rows for name, total in zip(names, totals, strict=True)}
 
-    def _train(self, piece: Slice, feeds: dict[int, Array], index: Array | None) -> Array:
-        """Run one slice of training; returns the sums of loss and metrics."""
+    def _train(self, piece: Slice, feeds: dict[int, Array], index: Array | None) -> None:
+        """Run one slice of training."""
         optimizer, _ = self._compiled()
         assert self._seed is not None
         rates = optimizer.rates(piece.steps)
         run(piece, feeds, index=index, rates=rates, step=optimizer.iterations, seed=self._seed)
         optimizer.iterations += piece.steps
-        return piece.program.take_totals()
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:
@@ -244,11 +245,12 @@ class Model:
     def _epoch(self, x: Array, y: Array, batch: int, shuffle: bool, progress: Progress) -> dict[str, float]:
         feeds = {X_FEED: x, Y_FEED: y}
         index = _random.generator().permutation(len(x)) if shuffle else None
-        totals, done, logs = np.zeros(1 + len(self._metrics)), 0, {}
+        programs, done, logs = set[Program](), 0, dict[str, float]()
         for piece in self._engine.slices("train", len(x), batch, self._make(training=True)):
-            totals += self._train(piece, feeds, index)
+            programs.add(piece.program)
+            self._train(piece, feeds, index)
             done += piece.steps * piece.program.batch
-            logs = self._logs(totals, done)
+            logs = self._logs(programs, done)
             progress.update(-(-done // batch), done, logs)
         return logs
 
@@ -258,19 +260,19 @@ class Model:
         self._compiled()
         targets = self._targets(y, rows)
         with self._exclusive():
-            program = self._engine.program("train", len(rows), self._make(training=True))
-            totals = self._train(Slice(program, 0, 1), {X_FEED: rows, Y_FEED: targets}, None)
-        return _results(self._logs(totals, len(rows)), return_dict)
+            for piece in self._engine.slices("train", len(rows), len(rows), self._make(training=True)):
+                self._train(piece, {X_FEED: rows, Y_FEED: targets}, None)
+        return _results(self._logs([piece.program], len(rows)), return_dict)
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
     def _test(self, x: Array, y: Array) -> dict[str, float]:
-        totals = np.zeros(1 + len(self._metrics))
+        programs = set[Program]()
         with self._lock:
             for piece in self._engine.slices("test", len(x), PREDICT_BATCH, self._make(training=False)):
+                programs.add(piece.program)
                 run(piece, {X_FEED: x, Y_FEED: y})
-                totals += piece.program.take_totals()
-        return self._logs(totals, len(x))
+            return self._logs(programs, len(x))
 
     def evaluate(
         self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = 0, return_dict: bool = False

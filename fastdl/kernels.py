@@ -1,0 +1,359 @@
+"""The kernels one by one, on numpy arrays: how they are tested and timed alone.
+
+Arrays are (batch, features) or (features,), float32 or float64; all arrays of one call have one dtype. Each
+function runs the very kernel that training runs, between the copies into and out of its layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastdl import _ext, config
+from fastdl.errors import DataError, ShapeError
+from fastdl.graph import Array, aligned, leading_dimension, padded
+
+
+def _checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
+    """The value as a contiguous array of a kernel's dtype; anything but float64 becomes float32."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} must hold real numbers, not {array.dtype}")
+    if array.ndim != ndim:
+        raise ShapeError(f"{name} must have {ndim} dimensions, not shape {array.shape}")
+    if dtype is None:
+        dtype = np.float64 if array.dtype == np.float64 else np.float32
+    return np.ascontiguousarray(array, dtype)
+
+
+def matmul(
+    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, out: Array | None = None
+) -> Array:
+    """op(a) (m, k) @ op(b) (k, n) → (m, n), into `out` if given (same dtype, contiguous rows, no overlap).
+
+    float32 or float64, any non-negative strides. ShapeError if the sizes do not match.
+    """
+    a = np.asarray(a)
+    b = np.asarray(b)
+    dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
+    a, b = _strided("a", a, dtype), _strided("b", b, dtype)
+    shape = a.shape[int(transpose_a)], b.shape[1 - int(transpose_b)]
+    if a.shape[1 - int(transpose_a)] != b.shape[int(transpose_b)]:
+        raise ShapeError(f"matmul of {a.shape} and {b.shape} does not match (transpose: {transpose_a}, {transpose_b})")
+    if out is None:
+        out = np.empty(shape, dtype)
+    elif out.shape != shape or out.dtype != dtype:
+        raise ShapeError(f"out must be {shape} of {np.dtype(dtype)}, not {out.shape} of {out.dtype}")
+    elif np.may_share_memory(out, a) or np.may_share_memory(out, b):
+        raise ValueError("out must not overlap a or b")
+    _ext.matmul(a, b, out, transpose_a, transpose_b, config.get_num_threads())
+    return out
+
+
+def _strided(name: str, array: Array, dtype: Any) -> Array:
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} must hold real numbers, not {array.dtype}")
+    if array.ndim != 2:
+        raise ShapeError(f"{name} must have 2 dimensions, not shape {array.shape}")
+    array = array.astype(dtype, copy=False)
+    whole = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
+    return array if whole and array.flags.aligned else np.ascontiguousarray(array)
+
+
+class _Call:
+    """One kernel run once: arrays are copied into panels or padded storage, and back."""
+
+    def __init__(self, batch: int, dtype: np.dtype[Any]) -> None:
+        if batch == 0:
+            raise DataError("the batch is empty")
+        self.batch, self.dtype = batch, dtype
+        self.panels = -(-batch // _ext.PANEL)
+
+    def _program(self) -> _ext.Program:
+        return _ext.Program(self.batch, self.dtype.itemsize)
+
+    def panel(self, features: int) -> Array:
+        return aligned((self.panels, features, _ext.PANEL), self.dtype)
+
+    def rows(self, x: Array) -> Array:
+        """(batch, features) → panels."""
+        panel = self.panel(x.shape[1])
+        program = self._program()
+        program.declare_feed(0, x.shape[1] * self.dtype.itemsize, False)
+        program.emit("gather", [panel], (0, x.shape[1]), (), _ext.ONCE, x.shape[1], False)
+        program.run({0: x}, 0, 1, None, None, 0, 0, 1)
+        return panel
+
+    def back(self, panel: Array) -> Array:
+        """panels → (batch, features)."""
+        out = np.empty((self.batch, panel.shape[1]), self.dtype)
+        program = self._program()
+        program.declare_feed(0, panel.shape[1] * self.dtype.itemsize, True)
+        program.emit("scatter", [panel], (0, panel.shape[1]), (), _ext.ONCE, panel.shape[1], False)
+        program.run({0: out}, 0, 1, None, None, 0, 0, 1)
+        return out
+
+    def vector(self, values: Array | None, size: int) -> Array:
+        storage = aligned((padded(size),), self.dtype)
+        if values is not None:
+            storage[:size] = values
+        return storage
+
+    def run(
+        self,
+        kernel: str,
+        pointers: Sequence[Array | None],
+        sizes: Sequence[int],
+        features: int,
+        scalars: Sequence[float] = (),
+        *,
+        rate: float = 0.0,
+        labels: Array | None = None,
+        seed: int = 0,
+        step: int = 0,
+    ) -> None:
+        program = self._program()
+        feeds = {}
+        if labels is not None:
+            program.declare_feed(0, 4, False)
+            feeds[0] = labels
+        program.emit(kernel, pointers, sizes, scalars, _ext.ONCE, features, False)
+        rates = np.full((1, _ext.MAX_RATES), rate)
+        program.run(feeds, 0, 1, None, rates, step, seed, 1)
+
+
+def _elementwise(kernel: str, arrays: dict[str, Any], extra: Sequence[int] = ()) -> Array:
+    """A kernel from panels to one panel of the same shape."""
+    first = next(iter(arrays))
+    head = _checked(first, arrays[first], 2)
+    call = _Call(len(head), head.dtype)
+    panels = []
+    for name, value in arrays.items():
+        array = _checked(name, value, 2, head.dtype)
+        if array.shape != head.shape:
+            raise ShapeError(f"{name} has shape {array.shape}, {first} {head.shape}")
+        panels.append(call.rows(array))
+    out = call.panel(head.shape[1])
+    call.run(kernel, [*panels, out], (head.shape[1], *extra), head.shape[1])
+    return call.back(out)
+
+
+def bias(x: Any, b: Any) -> Array:
+    """x (batch, features) + b (features,): the dense kernel's epilogue, through a product with the identity."""
+    x = _checked("x", x, 2)
+    return dense(x, np.eye(x.shape[1], dtype=x.dtype), b)
+
+
+def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
+    """x (batch, in) @ w (in, out) + b (out,), then max(·, 0) if `relu` → (batch, out). ShapeError."""
+    x = _checked("x", x, 2)
+    w = _checked("w", w, 2, x.dtype)
+    if x.shape[1] != w.shape[0]:
+        raise ShapeError(f"x has {x.shape[1]} features, w takes {w.shape[0]}")
+    call = _Call(len(x), x.dtype)
+    storage, (inputs, outputs) = _weights(w), w.shape
+    offset = None if b is None else call.vector(_checked("b", b, 1, x.dtype), outputs)
+    out = call.panel(outputs)
+    kind = _ext.RELU if relu else _ext.LINEAR
+    call.run("dense_forward", [call.rows(x), storage, offset, out], (inputs, outputs, storage.shape[1], kind), outputs)
+    return call.back(out)
+
+
+def _weights(w: Array) -> Array:
+    storage = aligned((w.shape[0], leading_dimension(w.shape[1], w.itemsize)), w.dtype)
+    storage[:, : w.shape[1]] = w
+    return storage
+
+
+def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
+    """dx (batch, in), dw (in, out), db (out,) of x (batch, in) @ w (in, out) + b, from dy (batch, out)."""
+    x = _checked("x", x, 2)
+    w, dy = _checked("w", w, 2, x.dtype), _checked("dy", dy, 2, x.dtype)
+    if dy.shape != (len(x), w.shape[1]) or x.shape[1] != w.shape[0]:
+        raise ShapeError(f"x {x.shape}, w {w.shape} and dy {dy.shape} do not belong together")
+    call = _Call(len(x), x.dtype)
+    storage, gradient = _weights(w), call.rows(dy)
+    inputs, outputs, width = *w.shape, storage.shape[1]
+    dx, dw, db = call.panel(inputs), np.empty(0), call.vector(None, outputs)
+    dw = aligned(storage.shape, x.dtype)
+    call.run("dense_input_grad", [gradient, storage, dx], (inputs, outputs, width), inputs)
+    call.run("dense_weight_grad", [call.rows(x), gradient, dw, db], (inputs, outputs, width), outputs)
+    return call.back(dx), dw[:, :outputs].copy(), db[:outputs].copy()
+
+
+def relu(x: Any) -> Array:
+    """max(x, 0), NaN kept. x: (batch, features)."""
+    return _elementwise("activation_forward", {"x": x}, [_ext.RELU])
+
+
+def sigmoid(x: Any) -> Array:
+    """1 / (1 + exp(-x)). x: (batch, features)."""
+    return _elementwise("activation_forward", {"x": x}, [_ext.SIGMOID])
+
+
+def tanh(x: Any) -> Array:
+    """Hyperbolic tangent. x: (batch, features)."""
+    return _elementwise("activation_forward", {"x": x}, [_ext.TANH])
+
+
+def relu_backward(y: Any, dy: Any) -> Array:
+    """dx from the output y and its gradient dy, all (batch, features)."""
+    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.RELU])
+
+
+def sigmoid_backward(y: Any, dy: Any) -> Array:
+    """dx from the output y and its gradient dy, all (batch, features)."""
+    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.SIGMOID])
+
+
+def tanh_backward(y: Any, dy: Any) -> Array:
+    """dx from the output y and its gradient dy, all (batch, features)."""
+    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.TANH])
+
+
+def softmax(x: Any) -> Array:
+    """exp(x) / sum of exp(x) over the features. x: (batch, features)."""
+    return _elementwise("softmax_forward", {"x": x})
+
+
+def softmax_backward(y: Any, dy: Any) -> Array:
+    """dx from the output y and its gradient dy, all (batch, features)."""
+    return _elementwise("softmax_backward", {"y": y, "dy": dy})
+
+
+def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
+    """x times a mask of 0 and 1 / (1 - rate), and the mask; (batch, features) both."""
+    x = _checked("x", x, 2)
+    call = _Call(len(x), x.dtype)
+    features = x.shape[1]
+    out, mask = call.panel(features), call.panel(features)
+    call.run("dropout_forward", [call.rows(x), out, mask], (features, 0), features, (rate,), seed=seed, step=step)
+    return call.back(out), call.back(mask)
+
+
+def batch_norm(
+    x: Any, gamma: Any, beta: Any, moving_mean: Array, moving_variance: Array, momentum: float = 0.99, epsilon: float = 1e-3
+) -> tuple[Array, Array, Array]:
+    """Training's forward: y (batch, features), mean and 1 / sqrt(variance + epsilon) (features,).
+
+    moving_mean, moving_variance: (features,), of x's dtype, updated in place.
+    """
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    vectors = [call.vector(_checked("gamma", gamma, 1, x.dtype), features)]
+    vectors += [call.vector(_checked("beta", beta, 1, x.dtype), features)]
+    moving = [call.vector(moving_mean, features), call.vector(moving_variance, features)]
+    mean, inverse, out = call.vector(None, features), call.vector(None, features), call.panel(features)
+    pointers = [call.rows(x), out, *vectors, *moving, mean, inverse]
+    call.run("batch_norm_train", pointers, (features,), features, (momentum, epsilon))
+    moving_mean[...], moving_variance[...] = moving[0][:features], moving[1][:features]
+    return call.back(out), mean[:features].copy(), inverse[:features].copy()
+
+
+def batch_norm_inference(
+    x: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float = 1e-3
+) -> Array:
+    """(x - moving_mean) / sqrt(moving_variance + epsilon) gamma + beta. x: (batch, features), the rest (features,)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    named = {"gamma": gamma, "beta": beta, "moving_mean": moving_mean, "moving_variance": moving_variance}
+    vectors = [call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()]
+    out = call.panel(features)
+    call.run("batch_norm_infer", [call.rows(x), out, *vectors], (features,), features, (epsilon,))
+    return call.back(out)
+
+
+def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) -> tuple[Array, Array, Array]:
+    """dx (batch, features), dgamma, dbeta (features,), from what `batch_norm` was given and gave."""
+    x = _checked("x", x, 2)
+    dy = _checked("dy", dy, 2, x.dtype)
+    if dy.shape != x.shape:
+        raise ShapeError(f"dy has shape {dy.shape}, x {x.shape}")
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    named = {"gamma": gamma, "mean": mean, "inverse": inverse}
+    vectors = [call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()]
+    dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
+    pointers = [call.rows(x), call.rows(dy), dx, *vectors, dgamma, dbeta]
+    call.run("batch_norm_backward", pointers, (features,), features)
+    return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
+
+
+def _loss(kernel: str, x: Any, target: Any) -> tuple[float, Array]:
+    x = _checked("x", x, 2)
+    target = _checked("target", target, 2, x.dtype)
+    if target.shape != x.shape:
+        raise ShapeError(f"target has shape {target.shape}, x {x.shape}")
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
+    call.run(kernel, [call.rows(x), gradient, part, call.rows(target)], (features,), features)
+    return float(part.sum()) / len(x), call.back(gradient)
+
+
+def softmax_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
+    """Mean loss and its gradient (batch, classes). target: (batch, classes) or integer labels (batch,)."""
+    if np.ndim(target) == 2:
+        return _loss("softmax_cross_entropy", logits, target)
+    logits = _checked("logits", logits, 2)
+    labels = np.asarray(target)
+    if labels.shape != (len(logits),) or labels.dtype.kind not in "iu":
+        raise ShapeError(f"target must be integer labels of shape ({len(logits)},) or {logits.shape}")
+    if labels.size and not (0 <= labels.min() and labels.max() < logits.shape[1]):
+        raise DataError(f"labels must lie in 0 to {logits.shape[1] - 1}")
+    call, features = _Call(len(logits), logits.dtype), logits.shape[1]
+    gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
+    rows = np.ascontiguousarray(labels, np.int32)[:, None]
+    call.run(
+        "softmax_cross_entropy_sparse", [call.rows(logits), gradient, part], (features, 0), features, labels=rows
+    )
+    return float(part.sum()) / len(logits), call.back(gradient)
+
+
+def sigmoid_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
+    """Mean loss over batch and features, and its gradient. Both (batch, features)."""
+    return _loss("sigmoid_cross_entropy", logits, target)
+
+
+def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
+    """Mean loss over batch and features, and its gradient. Both (batch, features)."""
+    return _loss("mean_squared_error", x, target)
+
+
+def _step(kernel: str, w: Array, gradient: Any, slots: Sequence[Array | None], scalars: Sequence[float], rate: float) -> None:
+    """One optimizer step; w and the slots, (rows, columns) or (columns,), change in place."""
+    if w.dtype not in (np.float32, np.float64):
+        raise DataError(f"w must be float32 or float64, not {w.dtype}")
+    matrices = [np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *(s for s in slots if s is not None))]
+    if any(matrix.shape != matrices[0].shape for matrix in matrices):
+        raise ShapeError(f"w, gradient and slots must have one shape, not {[m.shape for m in matrices]}")
+    stored = [_weights(matrix) for matrix in matrices]
+    columns = matrices[0].shape[1]
+    pointers: list[Array | None] = [*stored, *(None for slot in slots if slot is None)]
+    call = _Call(1, w.dtype)
+    call.run(kernel, pointers, (len(matrices[0]), stored[0].shape[1]), columns, scalars, rate=rate)
+    for i in (0, *range(2, len(stored))):
+        matrices[i][...] = stored[i][:, :columns]
+
+
+def sgd(
+    w: Array, gradient: Any, velocity: Array | None = None, rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False
+) -> None:
+    """One step of gradient descent: changes w, and velocity where momentum needs one, in place."""
+    _step("sgd", w, gradient, [velocity], (momentum, float(nesterov)), rate)
+
+
+def adam(
+    w: Array,
+    gradient: Any,
+    m: Array,
+    v: Array,
+    step: int,
+    rate: float = 0.001,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-7,
+) -> None:
+    """Step number `step` (from 1) of Adam in Keras's form: changes w, m and v in place."""
+    corrected = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+    _step("adam", w, gradient, [m, v], (beta_1, beta_2, epsilon), float(corrected))

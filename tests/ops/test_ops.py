@@ -1,0 +1,133 @@
+"""Every op: its gradients against finite differences in float64, and nothing missing in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdl
+from fastdl import layers, ops
+from fastdl.errors import ShapeError
+from fastdl.graph import Graph, Op, Tensor
+
+Array = np.ndarray[Any, Any]
+Layers = Callable[[], list[Any]]
+
+# name: (layers between the input and the loss, the ops that they must bring in)
+NETS: dict[str, tuple[Layers, set[str]]] = {
+    "dense": (lambda: [layers.Dense(5)], {"Dense"}),
+    "no bias": (lambda: [layers.Dense(5, use_bias=False)], {"Dense"}),
+    "relu": (lambda: [layers.Dense(17), layers.ReLU(), layers.Dense(5)], {"Dense", "Activation"}),
+    "relu twice read": (lambda: [layers.ReLU(), layers.Dense(5)], {"Activation"}),
+    "sigmoid": (lambda: [layers.Dense(7, activation="sigmoid"), layers.Dense(5)], {"Activation"}),
+    "tanh": (lambda: [layers.Dense(7, activation="tanh"), layers.Dense(5)], {"Activation"}),
+    "linear": (lambda: [layers.Dense(5, activation="linear"), layers.Activation("linear")], {"Activation"}),
+    "softmax inside": (lambda: [layers.Dense(7, activation="softmax"), layers.Dense(5)], {"Softmax"}),
+    "batch norm": (lambda: [layers.Dense(7), layers.BatchNormalization(), layers.Dense(5)], {"BatchNorm"}),
+    "batch norm first": (lambda: [layers.BatchNormalization(), layers.Dense(5)], {"BatchNorm"}),
+    "batch norm last": (lambda: [layers.Dense(5), layers.BatchNormalization()], {"BatchNorm"}),
+    "batch norm, no affine": (
+        lambda: [layers.Dense(7), layers.BatchNormalization(center=False, scale=False), layers.Dense(5)],
+        {"BatchNorm"},
+    ),
+    "batch norm, frozen": (
+        lambda: [layers.Dense(7), layers.BatchNormalization(trainable=False), layers.Dense(5)],
+        {"BatchNorm"},
+    ),
+    "flatten": (lambda: [layers.Flatten(), layers.Dense(5)], {"Reshape"}),
+    "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
+    "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
+    "deep": (
+        lambda: [
+            layer
+            for width in (33, 20, 16)
+            for layer in (layers.Dense(width), layers.BatchNormalization(), layers.Activation("tanh"))
+        ]
+        + [layers.Dense(5)],
+        {"Dense", "BatchNorm", "Activation"},
+    ),
+}
+nets = pytest.mark.parametrize("name", NETS)
+
+
+def test_every_op_is_complete_and_exercised_here() -> None:
+    exercised = set().union(*(ops for _, ops in NETS.values()))
+    for name, op in Op.registry.items():
+        for part in ("forward", "backward", "onnx"):
+            assert getattr(op, part) is not getattr(Op, part), f"{name} has no {part}"
+        assert name in exercised, f"{name} stands in no net of this table"
+
+
+def make(name: str, batch: int, rate: float) -> tuple[fastdl.Sequential, Array, Array]:
+    rng = np.random.default_rng(3)
+    fastdl.utils.set_random_seed(7)
+    x, y = rng.standard_normal((batch, 11)), rng.standard_normal((batch, 5))
+    stack = NETS[name][0]()
+    model = fastdl.Sequential([fastdl.Input((11,)), *stack], dtype="float64")
+    if model.output_shape != (None, 5):
+        model.add(layers.Dense(5))
+    for parameter in model.weights:  # away from zero and one, where mistakes hide
+        jitter = rng.standard_normal(parameter.shape) * 0.1
+        parameter.assign(parameter.value + np.abs(jitter) if "variance" in parameter.name else parameter.value + jitter)
+    model.compile(fastdl.optimizers.SGD(rate), loss="mse")
+    return model, x, y
+
+
+def training_loss(name: str, batch: int, weights: list[Array]) -> float:
+    model, x, y = make(name, batch, 0.0)
+    model.set_weights(weights)
+    return float(model.train_on_batch(x, y))
+
+
+@nets
+@pytest.mark.parametrize("batch", [1, 5, 33])
+def test_gradients_equal_finite_differences(name: str, batch: int) -> None:
+    model, x, y = make(name, batch, 1.0)
+    before = model.get_weights()
+    model.train_on_batch(x, y)
+    trained = [parameter.trainable for parameter in model.weights]
+    rng, step = np.random.default_rng(0), 1e-6
+    for i, parameter in enumerate(model.weights):
+        gradient = before[i] - parameter.value
+        if not trained[i]:
+            continue
+        for at in {tuple(rng.integers(0, parameter.shape)) for _ in range(6)}:
+            losses = []
+            for sign in (1, -1):
+                moved = [weight.copy() for weight in before]
+                moved[i][at] += sign * step
+                losses.append(training_loss(name, batch, moved))
+            slope = (losses[0] - losses[1]) / (2 * step)
+            assert gradient[at] == pytest.approx(slope, rel=2e-6, abs=2e-8), f"{parameter.path}{at}"
+
+
+def test_frozen_layers_do_not_move() -> None:
+    model = fastdl.Sequential([fastdl.Input((4,)), layers.Dense(6), layers.BatchNormalization(), layers.Dense(2)])
+    model.layers[0].trainable = model.layers[1].trainable = False
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    model.fit(np.random.default_rng(0).standard_normal((40, 4)), np.ones((40, 2)), verbose=0)
+    moved = [not np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True)]
+    assert moved == [False] * 6 + [True, True]
+
+
+def test_shape_rules_refuse() -> None:
+    x = Tensor((None, 6), np.dtype(np.float32))
+    dense = layers.Dense(3)
+    dense(x)
+    with pytest.raises(ShapeError, match="does not fit"):
+        ops.Dense(Tensor((None, 7), np.dtype(np.float32)), dense.kernel)
+    with pytest.raises(ShapeError, match="numbers a sample"):
+        ops.Reshape(x, (4,))
+
+
+def test_graph_orders_a_net_deeper_than_pythons_stack() -> None:
+    source = x = Tensor((None, 2), np.dtype(np.float32))
+    for _ in range(5000):
+        x = ops.Activation(x, "relu").output
+    graph = Graph([source], [x])
+    assert len(graph.ops) == 5000
+    assert graph.ops[-1].output is x

@@ -1,0 +1,164 @@
+"""Programs: bits that do not depend on threads or runs, phases, the arena, and what the binding refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdl
+from fastdl import _ext, layers
+from fastdl.models import engine
+from fastdl.program import Program
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def threads_always(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Use all threads however small the work is, and however slow they are."""
+    monkeypatch.setattr(engine.Pace, "choose", lambda self: (fastdl.get_num_threads(), True))
+    yield
+    fastdl.set_num_threads(None)
+
+
+def net(dtype: str = "float32") -> fastdl.Sequential:
+    fastdl.utils.set_random_seed(11)
+    model = fastdl.Sequential(
+        [
+            fastdl.Input((6, 9)),
+            layers.Flatten(),
+            layers.BatchNormalization(),
+            layers.Dense(70, use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.Dropout(0.2),
+            layers.Dense(45, activation="tanh"),
+            layers.Dense(7, activation="softmax"),
+        ],
+        dtype=dtype,
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    return model
+
+
+def data(rows: int = 333) -> tuple[Array, Array]:
+    rng = np.random.default_rng(5)
+    return rng.standard_normal((rows, 6, 9)), rng.integers(0, 7, rows)
+
+
+def trained(threads: int, batch: int, dtype: str) -> tuple[list[Array], Array, dict[str, list[float]]]:
+    fastdl.set_num_threads(threads)
+    model = net(dtype)
+    history = model.fit(*data(), epochs=2, batch_size=batch, verbose=0, validation_split=0.2)
+    return model.get_weights(), model.predict(data()[0]), history.history
+
+
+@pytest.mark.usefixtures("threads_always")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 32, 50, 300])
+def test_same_bits_at_any_number_of_threads(batch: int, dtype: str) -> None:
+    weights, predictions, history = trained(1, batch, dtype)
+    for threads in (2, 3, 8):
+        others = trained(threads, batch, dtype)
+        assert all(np.array_equal(a, b) for a, b in zip(weights, others[0], strict=True))
+        assert np.array_equal(predictions, others[1])
+        assert history == others[2]
+
+
+def test_same_bits_from_run_to_run_and_other_bits_from_another_seed() -> None:
+    first, again = trained(1, 32, "float32"), trained(1, 32, "float32")
+    assert all(np.array_equal(a, b) for a, b in zip(first[0], again[0], strict=True))
+    fastdl.utils.set_random_seed(12)
+    assert not np.array_equal(fastdl.layers.Dense(3).kernel_initializer((5, 5)), first[0][4][:5, :5])
+
+
+def test_prediction_of_a_row_does_not_depend_on_its_batch() -> None:
+    model, (x, _) = net(), data(300)
+    together = model.predict(x)
+    for rows in (slice(0, 1), slice(7, 12), slice(10, 299), slice(260, 300)):
+        assert np.array_equal(model.predict(x[rows]), together[rows])
+
+
+def test_training_phases_are_few() -> None:
+    """One meeting of the threads for each dense layer and direction, and one at the gather and the loss."""
+    model = net()
+    program = model._make(training=True)(32)
+    dense_layers = 3
+    assert program.phases <= 2 * dense_layers + 3
+    alone = Program(model.trace(), 256, output=True)
+    assert alone.phases == 1, "inference over several panels needs no meeting at all"
+
+
+def test_arena_reuses_memory() -> None:
+    """A deep net's gradients are dead one layer later: the arena stays well below their sum."""
+    deep = fastdl.Sequential([fastdl.Input((64,)), *(layers.Dense(64, activation="tanh") for _ in range(30))])
+    deep.compile("sgd", "mse")
+    panel = 64 * 32 * 4
+    activations, gradients = 31 * panel, 30 * panel
+    arena = deep._make(training=True)(32).arena.nbytes
+    weights = 2 * 64 * (64 + 16) * 4
+    assert activations < arena < activations + gradients / 3 + 2 * weights
+    assert Program(deep.trace(), 32, output=True).arena.nbytes <= 3 * panel
+
+
+def test_binding_refuses_what_would_read_outside() -> None:
+    x = np.zeros((64, 6, 9), np.float32).reshape(64, 54)
+    out = np.zeros((64, 7), np.float32)
+    program = Program(net().trace(), 32, output=True)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"steps": 3}, "feeds hold 64 rows"),
+        ({"start": 40}, "feeds hold 64 rows"),
+        ({"index": np.full(32, 64)}, "points outside"),
+        ({"index": np.full(32, -1)}, "points outside"),
+        ({"index": np.zeros(31, np.int64)}, "index holds 31 rows"),
+        ({"rates": np.zeros((1, 1))}, "rates must be"),
+    ]
+    for options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            program.run({0: x, 2: out}, **options)
+    for wrong in (x[:, :53], x.astype(np.float64), x[:, ::-1], x[0]):
+        with pytest.raises(ValueError, match="feed 0 must have rows"):
+            program.run({0: wrong, 2: out})
+    out.flags.writeable = False
+    with pytest.raises(ValueError):
+        program.run({0: x, 2: out})
+
+
+def test_binding_checks_kernels_and_alignment() -> None:
+    program = _ext.Program(32, 4)
+    with pytest.raises(KeyError):
+        program.emit("no_such_kernel", [], (), (), _ext.ONCE, 1, False)
+    with pytest.raises(ValueError, match="takes 2 arrays"):
+        program.emit("softmax_forward", [None], (1,), (), _ext.ONCE, 1, False)
+    crooked = np.frombuffer(_ext.Buffer(256), np.uint8)[4:132]
+    with pytest.raises(ValueError, match="aligned"):
+        program.emit("softmax_forward", [crooked, crooked], (1,), (), _ext.ONCE, 1, False)
+    with pytest.raises(ValueError, match="4 or 8"):
+        _ext.Program(32, 2)
+    with pytest.raises(MemoryError):
+        _ext.Buffer(2**61)
+
+
+def test_isa_is_chosen_and_checked() -> None:
+    name, width = _ext.isa()
+    assert name in _ext.supported_isas()
+    assert width == {"v4": 64, "v3": 32, "portable": 16}[name]
+    with pytest.raises(ValueError, match="not available here"):
+        _ext.select_isa("z80")
+
+
+@pytest.mark.parametrize("isa", _ext.supported_isas())
+def test_every_build_learns_the_same(isa: str) -> None:
+    """Builds round differently, so bits differ between them; what is learned does not."""
+    chosen = _ext.isa()[0]
+    try:
+        _ext.select_isa(isa)
+        got = trained(1, 50, "float64")
+        _ext.select_isa("portable")
+        reference = trained(1, 50, "float64")
+    finally:
+        _ext.select_isa(chosen)
+    for a, b in zip(got[0], reference[0], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
