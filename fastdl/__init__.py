@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastdl import config
+from fastdl.config import get_num_threads, set_num_threads
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fastdl import (
         activations,
-        config,
         datasets,
         errors,
         fusion,
@@ -29,14 +31,12 @@ if TYPE_CHECKING:
         plots,
         utils,
     )
-    from fastdl.config import get_num_threads, set_num_threads
     from fastdl.layers import Input
     from fastdl.models import Model, Sequential
     from fastdl.runner import Runner
 
 _MODULES = (
     "activations",
-    "config",
     "datasets",
     "errors",
     "fusion",
@@ -56,8 +56,6 @@ _NAMES = {
     "Model": "fastdl.models",
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
-    "get_num_threads": "fastdl.config",
-    "set_num_threads": "fastdl.config",
 }
 
 __all__ = [

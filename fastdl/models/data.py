@@ -10,7 +10,7 @@ from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Shape
 
 
-def _numbers(name: str, value: Any) -> Array:
+def numbers(name: str, value: Any) -> Array:
     """The value as an array of real numbers. DataError if it is not one, or is empty."""
     if value is None:
         raise DataError(f"{name} is missing")
@@ -42,7 +42,7 @@ def check_finite(name: str, array: Array) -> None:
 
 def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bool = True) -> Array:
     """(rows, *sample) → (rows, features), the features contiguous, of the dtype. DataError, ShapeError."""
-    array = _numbers(name, value)
+    array = numbers(name, value)
     sample = shape[1:]
     if array.ndim == 1 and sample == (1,):
         array = array[:, None]
@@ -66,7 +66,7 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
 
 def as_labels(name: str, value: Any, classes: int) -> Array:
     """(rows,) or (rows, 1) of whole numbers in [0, classes) → (rows, 1) int32. DataError, ShapeError."""
-    array = _numbers(name, value)
+    array = numbers(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _random, config, losses, metrics, optimizers
-from fastdl.errors import DataError, ShapeError
+from fastdl.errors import DataError
 from fastdl.graph import Array, Graph, Parameter
 from fastdl.layers.layer import Layer, assign_all, unique_name
 from fastdl.losses import Loss
@@ -122,8 +122,9 @@ class Model:
         """Check x and build what waits for its shape."""
         if not self.layers:
             raise ValueError(f"{self.name} has no layers")
-        graph = self.trace(np.shape(x)[1:])
-        return data.as_rows("x", x, graph.inputs[0].shape, self.dtype, check)
+        array = data.numbers("x", x)
+        graph = self.trace(array.shape[1:])
+        return data.as_rows("x", array, graph.inputs[0].shape, self.dtype, check)
 
     def _targets(self, y: Any, x: Array, check: bool = True) -> Array:
         assert self.loss is not None
@@ -330,6 +331,3 @@ def _positive(name: str, value: Any) -> int:
 def _results(logs: dict[str, float], return_dict: bool) -> Any:
     values = list(logs.values())
     return logs if return_dict else values if len(values) > 1 else values[0]
-
-
-__all__ = ["Model", "ShapeError"]

@@ -1,0 +1,110 @@
+"""Graph → plain ONNX: each op adds its own nodes. Folding and proof are the fusion room's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import fastdl
+from fastdl.graph import Array, Graph, Op, Parameter, Tensor
+
+if TYPE_CHECKING:
+    from fastdl.fusion import FusionReport
+    from fastdl.models import Model
+
+OPSET, IR_VERSION = 17, 8  # old enough for every onnxruntime still in use, new enough for all that is written here
+
+
+class OnnxGraph:
+    """What ops see while a graph is written: names of tensors, constants, and `node`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+        self._names: dict[Tensor, str] = {tensor: tensor.name for tensor in graph.inputs}
+        self._outputs = graph.outputs
+
+    def name(self, tensor: Tensor) -> str:
+        return self._names[tensor]
+
+    def same(self, output: Tensor, source: Tensor) -> None:
+        """The output is the source under another name; an Identity only where the model's output needs its own."""
+        if output in self._outputs:
+            self.nodes.append(helper.make_node("Identity", [self._names[source]], [self._claim(output)]))
+        else:
+            self._names[output] = self._names[source]
+
+    def _claim(self, tensor: Tensor) -> str:
+        name = "output" if tensor in self._outputs else self._free(tensor.name or "value")
+        self._names[tensor] = name
+        return name
+
+    def _free(self, base: str) -> str:
+        taken = {*self.constants, *self._names.values(), "output"}
+        name, number = base, 1
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        return name
+
+    def constant(self, value: Parameter | Array, name: str = "") -> str:
+        """An initializer with the parameter's values; returns its name."""
+        array, name = (value.numpy(), value.path) if isinstance(value, Parameter) else (value, name)
+        name = self._free(name)
+        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def shape_constant(self, shape: Sequence[int]) -> str:
+        """An int64 initializer for Reshape."""
+        return self.constant(np.array(shape, np.int64), "shape")
+
+    def node(self, operator: str, inputs: Sequence[str], op: Op, **attributes: Any) -> None:
+        """Add the node that computes op's output."""
+        output = self._claim(op.output)
+        self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+
+
+def to_onnx(graph: Graph, name: str, metadata: dict[str, str] | None = None) -> Any:
+    """The graph in inference as a checked onnx.ModelProto, batch dimension "batch"."""
+    writer = OnnxGraph(graph)
+    for op in graph.ops:
+        op.onnx(writer)
+    element = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}[graph.inputs[0].dtype.name]
+
+    def info(tensor: Tensor, name: str) -> Any:
+        return helper.make_tensor_value_info(name, element, [size or "batch" for size in tensor.shape])
+
+    proto = helper.make_graph(
+        writer.nodes,
+        name,
+        [info(tensor, tensor.name) for tensor in graph.inputs],
+        [info(tensor, writer.name(tensor)) for tensor in graph.outputs],
+        list(writer.constants.values()),
+    )
+    model = helper.make_model(
+        proto,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="fastdl",
+        producer_version=fastdl.__version__,
+    )
+    helper.set_model_props(model, metadata or {})
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def export(
+    model: Model,
+    graph: Graph,
+    path: Path,
+    *,
+    fuse: bool,
+    samples: Array | None,
+    class_names: Sequence[str] | None,
+) -> FusionReport:
+    """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
+    return NotImplemented

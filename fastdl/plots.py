@@ -1,0 +1,56 @@
+"""Pictures of training and of what fusion gave. Needs matplotlib: `pip install 'fastdl[plots]'`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastdl.fusion import FusionReport
+
+INK, TRAINING, VALIDATION, PLAIN, FUSED = "#222222", "#9aa5b1", "#1f6feb", "#9aa5b1", "#1f6feb"
+
+
+def _axes(axis: Any, title: str, xlabel: str = "") -> None:
+    axis.set_title(title, loc="left", fontsize=11, color=INK)
+    axis.set_xlabel(xlabel, color=INK)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(colors=INK)
+
+
+def _curve(axis: Any, history: Mapping[str, Sequence[float]], name: str, title: str) -> None:
+    epochs = range(1, len(history[name]) + 1)
+    for key, color, label in ((name, TRAINING, "training"), (f"val_{name}", VALIDATION, "validation")):
+        if key in history:
+            axis.plot(epochs, history[key], color=color, marker="o", markersize=3, label=label)
+            axis.annotate(f"{history[key][-1]:.3f}", (epochs[-1], history[key][-1]), xytext=(6, 0),
+                          textcoords="offset points", color=color, va="center", fontsize=9)  # fmt: skip
+    _axes(axis, title, "epoch")
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend(frameon=False, fontsize=9)
+
+
+def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionReport, path: str | Path) -> None:
+    """Draw loss and accuracy by epoch, and onnxruntime's time plain and fused, to a PNG. ImportError: no matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.4), width_ratios=(1, 1, 0.9))
+    _curve(axes[0], history, "loss", "Loss")
+    _curve(axes[1], history, "accuracy", "Accuracy")
+    names = list(report.latency)
+    for shift, side, color, label in ((-0.18, "before_us", PLAIN, "plain"), (0.18, "after_us", FUSED, "fused")):
+        heights = [report.latency[name][side] / report.latency[name]["before_us"] for name in names]
+        bars = axes[2].bar([i + shift for i in range(len(names))], heights, 0.34, color=color, label=label)
+        axes[2].bar_label(bars, [f"{report.latency[name][side]:,.1f} µs" for name in names], fontsize=8, color=INK)
+    axes[2].set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+    axes[2].set_ylim(0, 1.35)
+    axes[2].set_yticks([0, 0.5, 1])
+    _axes(axes[2], "onnxruntime, time relative to plain")
+    axes[2].legend(frameon=False, fontsize=9, loc="upper center", ncols=2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
