@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +14,28 @@ import fastdl
 from fastdl import config, datasets, layers, utils
 from fastdl.graph import Array
 
-Split = tuple[tuple[Array, Array], tuple[Array, Array]]
+
+@dataclass(frozen=True)
+class Task:
+    """What the demo trains: data scaled to [0, 1], class names, hidden widths, epochs."""
+
+    name: str
+    train: tuple[Array, Array]
+    test: tuple[Array, Array]
+    classes: Sequence[str]
+    hidden: tuple[int, ...]
+    epochs: int
 
 
-def load() -> tuple[str, Split, list[str], tuple[int, ...], int]:
-    """Fashion-MNIST where it is found (nothing is downloaded), else the digits that fastdl ships.
-
-    Name, data scaled to [0, 1], class names, hidden widths, epochs.
-    """
-    if datasets.find_fashion_mnist():
-        (x, y), (xt, yt) = datasets.fashion_mnist()
-        name, top, classes, hidden, epochs = "Fashion-MNIST", 255.0, datasets.FASHION_MNIST_CLASSES, (300, 100), 10
-    else:
-        (x, y), (xt, yt) = datasets.digits()
-        name, top, classes, hidden, epochs = "UCI digits", 16.0, [str(i) for i in range(10)], (64, 32), 20
-    scaled = (x / np.float32(top)).astype(np.float32), (xt / np.float32(top)).astype(np.float32)
-    return name, ((scaled[0], y), (scaled[1], yt)), list(classes), hidden, epochs
+def load() -> Task:
+    """Fashion-MNIST where it is found (nothing is downloaded), else the digits that fastdl ships."""
+    found = datasets.find_fashion_mnist() is not None
+    (x, y), (xt, yt) = datasets.fashion_mnist() if found else datasets.digits()
+    top = np.float32(255 if found else 16)
+    scaled = (x / top, y), (xt / top, yt)
+    if found:
+        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 10)
+    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 20)
 
 
 def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> fastdl.Sequential:
@@ -43,19 +51,22 @@ def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> fastdl.Sequential:
 
 def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     """Run the whole journey and leave model.onnx, report.json and curves.png in `folder`."""
-    name, ((x, y), (xt, yt)), classes, hidden, usual = load()
+    task = load()
+    (x, y), (xt, yt), classes = task.train, task.test, task.classes
     utils.set_random_seed(seed)
-    model = build(x.shape[1:], hidden)
-    print(f"1. Train {'-'.join(map(str, (x[0].size, *hidden, 10)))} with batch norm on {name}, {len(x):,} rows")
+    model = build(x.shape[1:], task.hidden)
+    net = "-".join(map(str, (x[0].size, *task.hidden, 10)))
+    print(f"1. Train {net} with batch norm on {task.name}, {len(x):,} rows")
     model.summary()
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     began = time.perf_counter()
-    history = model.fit(x, y, batch_size=128, epochs=epochs or usual, validation_data=(xt, yt))
+    history = model.fit(x, y, batch_size=128, epochs=epochs or task.epochs, validation_data=(xt, yt))
     seconds = time.perf_counter() - began
     loss, accuracy = model.evaluate(xt, yt)
-    print(f"   test accuracy {accuracy:.4f}, loss {loss:.4f}; {seconds:.1f} s on at most {config.get_num_threads()} threads\n")
+    threads = config.get_num_threads()
+    print(f"   test accuracy {accuracy:.4f}, loss {loss:.4f}; {seconds:.1f} s on up to {threads} threads")
 
-    print("2. Export, fold batch norm into the dense layers, prove that nothing changed")
+    print("\n2. Export, fold batch norm into the dense layers, prove that nothing changed")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
     report = model.export(path, verify=xt, class_names=classes)
@@ -65,11 +76,12 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     runner = fastdl.Runner(path)
     served = runner.predict(xt)
     flips = int((served.argmax(1) != model.predict(xt).argmax(1)).sum())
-    print(f"   test accuracy {float((served.argmax(1) == yt).mean()):.4f}, {flips} of {len(xt):,} labels differ from predict")
+    accuracy_served = float((served.argmax(1) == yt).mean())
+    print(f"   test accuracy {accuracy_served:.4f}, {flips} of {len(xt):,} labels differ from predict")
     print(f"   first row: {classes[int(served[0].argmax())]} (p = {served[0].max():.3f}), is {classes[int(yt[0])]}")
 
     figures = {
-        "data": name,
+        "data": task.name,
         "test_accuracy": accuracy,
         "test_loss": loss,
         "training_seconds": seconds,

@@ -48,7 +48,7 @@ def leading_dimension(features: int, itemsize: int) -> int:
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A zeroed array, aligned to 64 bytes. MemoryError if there is no room."""
     count = math.prod(shape)
-    return np.frombuffer(_ext.Buffer(count * dtype.itemsize), dtype, count).reshape(shape)
+    return np.frombuffer(memoryview(_ext.Buffer(count * dtype.itemsize)), dtype, count).reshape(shape)
 
 
 class Parameter:
@@ -64,7 +64,9 @@ class Parameter:
 
     def like(self) -> Array:
         """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
-        width = leading_dimension(self.shape[-1], self.dtype.itemsize) if len(self.shape) == 2 else padded(self.shape[-1])
+        width = (
+            leading_dimension(self.shape[-1], self.dtype.itemsize) if len(self.shape) == 2 else padded(self.shape[-1])
+        )
         return aligned((*self.shape[:-1], width), self.dtype)
 
     def assign(self, value: Any) -> None:
@@ -104,7 +106,9 @@ class Op:
     def __init_subclass__(cls) -> None:
         Op.registry[cls.__name__] = cls
 
-    def __init__(self, inputs: Sequence[Tensor], shape: Shape, parameters: Sequence[Parameter] = (), name: str = "") -> None:
+    def __init__(
+        self, inputs: Sequence[Tensor], shape: Shape, parameters: Sequence[Parameter] = (), name: str = ""
+    ) -> None:
         self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
         self.output = Tensor(shape, inputs[0].dtype, self, name)
 

@@ -57,7 +57,9 @@ class VarianceScaling(Initializer):
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(f"mode must be fan_in, fan_out or fan_avg, not {mode!r}")
         if distribution not in ("truncated_normal", "untruncated_normal", "normal", "uniform"):
-            raise ValueError(f"distribution must be truncated_normal, untruncated_normal or uniform, not {distribution!r}")
+            raise ValueError(
+                f"distribution must be truncated_normal, untruncated_normal or uniform, not {distribution!r}"
+            )
         self.scale, self.mode, self.distribution = scale, mode, distribution
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:

@@ -28,9 +28,7 @@ def _checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
     return np.ascontiguousarray(array, dtype)
 
 
-def matmul(
-    a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, out: Array | None = None
-) -> Array:
+def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, out: Array | None = None) -> Array:
     """op(a) (m, k) @ op(b) (k, n) → (m, n), into `out` if given (same dtype, contiguous rows, no overlap).
 
     float32 or float64, any non-negative strides. ShapeError if the sizes do not match.
@@ -157,7 +155,12 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     offset = None if b is None else call.vector(_checked("b", b, 1, x.dtype), outputs)
     out = call.panel(outputs)
     kind = _ext.RELU if relu else _ext.LINEAR
-    call.run("dense_forward", [call.rows(x), storage, offset, out], (inputs, outputs, storage.shape[1], kind), outputs)
+    call.run(
+        "dense_forward",
+        [call.rows(x), storage, offset, out],
+        (inputs, outputs, storage.shape[1], kind),
+        outputs,
+    )
     return call.back(out)
 
 
@@ -175,9 +178,8 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
         raise ShapeError(f"x {x.shape}, w {w.shape} and dy {dy.shape} do not belong together")
     call = _Call(len(x), x.dtype)
     storage, gradient = _weights(w), call.rows(dy)
-    inputs, outputs, width = *w.shape, storage.shape[1]
-    dx, dw, db = call.panel(inputs), np.empty(0), call.vector(None, outputs)
-    dw = aligned(storage.shape, x.dtype)
+    (inputs, outputs), width = w.shape, storage.shape[1]
+    dx, dw, db = call.panel(inputs), aligned(storage.shape, x.dtype), call.vector(None, outputs)
     call.run("dense_input_grad", [gradient, storage, dx], (inputs, outputs, width), inputs)
     call.run("dense_weight_grad", [call.rows(x), gradient, dw, db], (inputs, outputs, width), outputs)
     return call.back(dx), dw[:, :outputs].copy(), db[:outputs].copy()
@@ -234,7 +236,13 @@ def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, A
 
 
 def batch_norm(
-    x: Any, gamma: Any, beta: Any, moving_mean: Array, moving_variance: Array, momentum: float = 0.99, epsilon: float = 1e-3
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    moving_mean: Array,
+    moving_variance: Array,
+    momentum: float = 0.99,
+    epsilon: float = 1e-3,
 ) -> tuple[Array, Array, Array]:
     """Training's forward: y (batch, features), mean and 1 / sqrt(variance + epsilon) (features,).
 
@@ -299,13 +307,17 @@ def softmax_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
     labels = np.asarray(target)
     if labels.shape != (len(logits),) or labels.dtype.kind not in "iu":
         raise ShapeError(f"target must be integer labels of shape ({len(logits)},) or {logits.shape}")
-    if labels.size and not (0 <= labels.min() and labels.max() < logits.shape[1]):
+    if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
         raise DataError(f"labels must lie in 0 to {logits.shape[1] - 1}")
     call, features = _Call(len(logits), logits.dtype), logits.shape[1]
     gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
     rows = np.ascontiguousarray(labels, np.int32)[:, None]
     call.run(
-        "softmax_cross_entropy_sparse", [call.rows(logits), gradient, part], (features, 0), features, labels=rows
+        "softmax_cross_entropy_sparse",
+        [call.rows(logits), gradient, part],
+        (features, 0),
+        features,
+        labels=rows,
     )
     return float(part.sum()) / len(logits), call.back(gradient)
 
@@ -320,11 +332,15 @@ def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
     return _loss("mean_squared_error", x, target)
 
 
-def _step(kernel: str, w: Array, gradient: Any, slots: Sequence[Array | None], scalars: Sequence[float], rate: float) -> None:
+def _step(
+    kernel: str, w: Array, gradient: Any, slots: Sequence[Array | None], scalars: Sequence[float], rate: float
+) -> None:
     """One optimizer step; w and the slots, (rows, columns) or (columns,), change in place."""
     if w.dtype not in (np.float32, np.float64):
         raise DataError(f"w must be float32 or float64, not {w.dtype}")
-    matrices = [np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *(s for s in slots if s is not None))]
+    matrices = [
+        np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *(s for s in slots if s is not None))
+    ]
     if any(matrix.shape != matrices[0].shape for matrix in matrices):
         raise ShapeError(f"w, gradient and slots must have one shape, not {[m.shape for m in matrices]}")
     stored = [_weights(matrix) for matrix in matrices]
@@ -337,7 +353,12 @@ def _step(kernel: str, w: Array, gradient: Any, slots: Sequence[Array | None], s
 
 
 def sgd(
-    w: Array, gradient: Any, velocity: Array | None = None, rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False
+    w: Array,
+    gradient: Any,
+    velocity: Array | None = None,
+    rate: float = 0.01,
+    momentum: float = 0.0,
+    nesterov: bool = False,
 ) -> None:
     """One step of gradient descent: changes w, and velocity where momentum needs one, in place."""
     _step("sgd", w, gradient, [velocity], (momentum, float(nesterov)), rate)

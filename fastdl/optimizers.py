@@ -64,7 +64,12 @@ class SGD(Optimizer):
     kernel = "sgd"
 
     def __init__(
-        self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False, *, lr: float | None = None
+        self,
+        learning_rate: float = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *,
+        lr: float | None = None,
     ) -> None:
         super().__init__(learning_rate, lr)
         self.momentum, self.nesterov = _fraction("momentum", momentum), bool(nesterov)
@@ -91,7 +96,11 @@ class Adam(Optimizer):
         lr: float | None = None,
     ) -> None:
         super().__init__(learning_rate, lr)
-        self.beta_1, self.beta_2, self.epsilon = _fraction("beta_1", beta_1), _fraction("beta_2", beta_2), float(epsilon)
+        self.beta_1, self.beta_2, self.epsilon = (
+            _fraction("beta_1", beta_1),
+            _fraction("beta_2", beta_2),
+            float(epsilon),
+        )
 
     def make_slots(self, parameter: Parameter) -> list[Array | None]:
         return [parameter.like(), parameter.like()]
@@ -114,4 +123,6 @@ def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
         return optimizer()
     if isinstance(optimizer, str) and optimizer.lower() in NAMES:
         return NAMES[optimizer.lower()]()
-    raise ValueError(f"unknown optimizer {optimizer!r}: choose one of {', '.join(NAMES)}, or a fastdl.optimizers object")
+    raise ValueError(
+        f"unknown optimizer {optimizer!r}: choose one of {', '.join(NAMES)}, or a fastdl.optimizers object"
+    )

@@ -42,7 +42,10 @@ def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionRe
     _curve(axes[0], history, "loss", "Loss")
     _curve(axes[1], history, "accuracy", "Accuracy")
     names = list(report.latency)
-    for shift, side, color, label in ((-0.18, "before_us", PLAIN, "plain"), (0.18, "after_us", FUSED, "fused")):
+    for shift, side, color, label in (
+        (-0.18, "before_us", PLAIN, "plain"),
+        (0.18, "after_us", FUSED, "fused"),
+    ):
         heights = [report.latency[name][side] / report.latency[name]["before_us"] for name in names]
         bars = axes[2].bar([i + shift for i in range(len(names))], heights, 0.34, color=color, label=label)
         axes[2].bar_label(bars, [f"{report.latency[name][side]:,.1f} µs" for name in names], fontsize=8, color=INK)

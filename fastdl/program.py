@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -29,8 +29,8 @@ class Terminal(Protocol):
 class UpdateRule(Protocol):
     """What the program asks of an optimizer."""
 
-    kernel: str
-
+    @property
+    def kernel(self) -> str: ...
     def slots(self, parameter: Parameter) -> Sequence[Array | None]: ...
     def scalars(self) -> tuple[float, ...]: ...
 
@@ -134,7 +134,7 @@ class Builder:
         return self._gradients[tensor]
 
     def same(self, output: Tensor, source: Tensor) -> None:
-        """The output is the source under another name: no kernel, one buffer for both values, one for both gradients."""
+        """The output is the source under another name: no kernel, one buffer for values, one for gradients."""
         self._sources[output] = self._sources.get(source, source)
 
     def needs_gradient(self, tensor: Tensor) -> bool:
@@ -299,7 +299,12 @@ class Program:
                     op.backward(build)
         if output:
             result = graph.outputs[0]
-            build.emit("scatter", read(build.value(result)), sizes=(OUT_FEED, result.features), features=result.features)
+            build.emit(
+                "scatter",
+                read(build.value(result)),
+                sizes=(OUT_FEED, result.features),
+                features=result.features,
+            )
         calls = _schedule(build.calls)
         self.arena = _place(calls)
         self.phases = calls[-1].phase + 1
@@ -309,7 +314,15 @@ class Program:
 
     @staticmethod
     def _sum(build: Builder, part: Ref, total: Array) -> None:
-        build.emit("sum_parts", read(part), write(build.array(total)), sizes=(), features=1, axis=_ext.ONCE, defer=True)
+        build.emit(
+            "sum_parts",
+            read(part),
+            write(build.array(total)),
+            sizes=(),
+            features=1,
+            axis=_ext.ONCE,
+            defer=True,
+        )
 
     def _emit_terminals(self, build: Builder, prediction: Tensor, terminals: list[Terminal], train: bool) -> None:
         for i, terminal in enumerate(terminals):

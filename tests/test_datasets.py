@@ -235,9 +235,7 @@ def test_download_into_the_cache_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    cache = put(
-        tmp_path / "cache/fastdl/fashion-mnist", dict(list(small.items())[:1])
-    )  # one is there already
+    cache = put(tmp_path / "cache/fastdl/fashion-mnist", dict(list(small.items())[:1]))  # one is there already
     asked = serve(monkeypatch, lambda url: gzip.compress(small[url.rsplit("/", 1)[1].removesuffix(".gz")]))
     check(small)
     assert asked == [f"{fashion._URL}{name}.gz" for name in list(small)[1:]]

@@ -82,7 +82,13 @@ class BatchNormalization(Layer):
             raise ValueError(f"axis must be the features' (-1), not {axis}")
         if not 0 <= momentum <= 1 or not epsilon > 0:
             raise ValueError(f"momentum must lie in [0, 1] and epsilon be positive, not {momentum} and {epsilon}")
-        self.axis, self.momentum, self.epsilon, self.center, self.scale = axis, momentum, epsilon, center, scale
+        self.axis, self.momentum, self.epsilon, self.center, self.scale = (
+            axis,
+            momentum,
+            epsilon,
+            center,
+            scale,
+        )
         self.beta_initializer = initializers.get(beta_initializer)
         self.gamma_initializer = initializers.get(gamma_initializer)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)

@@ -27,7 +27,11 @@ class Layer:
     """Base layer. A subclass makes its parameters in `build` and composes ops in `call`."""
 
     def __init__(
-        self, *, name: str | None = None, trainable: bool = True, input_shape: Sequence[int | None] | None = None
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: Sequence[int | None] | None = None,
     ) -> None:
         self.name = name or unique_name(type(self).__name__)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
@@ -58,7 +62,12 @@ class Layer:
         return output
 
     def add_weight(
-        self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], initializer: Initializer, trainable: bool = True
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        initializer: Initializer,
+        trainable: bool = True,
     ) -> Parameter:
         """Make a parameter of this layer."""
         parameter = Parameter(f"{self.name}/{name}", shape, dtype, initializer(shape, dtype), trainable)

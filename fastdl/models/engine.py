@@ -87,17 +87,18 @@ class Engine:
 
         The caller runs each slice before it takes the next: its time decides the next one's length and threads.
         """
-        for batch, begin, full in ((batch, 0, rows // batch), (rows % batch, rows - rows % batch, 1)):
-            if batch == 0 or full == 0:
+        rest = rows % batch
+        for size, begin, full in ((batch, 0, rows // batch), (rest, rows - rest, 1 if rest else 0)):
+            if full == 0:
                 continue
-            program, pace = self._program(purpose, batch, make)
+            program, pace = self._program(purpose, size, make)
             program.reset()
             done = 0
             while done < full:
                 threads, probe = pace.choose()
                 steps = min(pace.steps(threads, probe, program.flops), full - done)
                 began = time.perf_counter()
-                yield Slice(program, begin + done * batch, steps, threads)
+                yield Slice(program, begin + done * size, steps, threads)
                 pace.record(threads, (time.perf_counter() - began) / steps)
                 done += steps
 

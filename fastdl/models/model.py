@@ -180,7 +180,9 @@ class Model:
     def _exclusive(self) -> Iterator[None]:
         """Training holds the model: a second fit at once is an error, a predict waits."""
         if self._training or not self._lock.acquire(blocking=False):
-            raise RuntimeError(f"{self.name} is being used by another thread: train one model from one thread at a time")
+            raise RuntimeError(
+                f"{self.name} is being used by another thread: train one model from one thread at a time"
+            )
         self._training = True
         try:
             if self._seed is None:
@@ -216,7 +218,9 @@ class Model:
         self._compiled()
         targets = self._targets(y, rows, check_input)
         if validation_data is not None:
-            held_x = data.as_rows("validation x", validation_data[0], self.trace().inputs[0].shape, self.dtype, check_input)
+            held_x = data.as_rows(
+                "validation x", validation_data[0], self.trace().inputs[0].shape, self.dtype, check_input
+            )
             held: tuple[Array, Array] | None = held_x, self._targets(validation_data[1], held_x, check_input)
         elif validation_split:
             if not 0 < validation_split < 1:
@@ -309,7 +313,12 @@ class Model:
     # -- export -------------------------------------------------------------------------------------------
 
     def export(
-        self, path: str | Path, *, fuse: bool = True, verify: Any = None, class_names: Sequence[str] | None = None
+        self,
+        path: str | Path,
+        *,
+        fuse: bool = True,
+        verify: Any = None,
+        class_names: Sequence[str] | None = None,
     ) -> FusionReport:
         """Write the model as ONNX, folded and proven; returns the report.
 

@@ -33,7 +33,12 @@ class BatchNorm(Op):
         frozen: bool = False,
         name: str = "",
     ) -> None:
-        self.gamma, self.beta, self.moving_mean, self.moving_variance = gamma, beta, moving_mean, moving_variance
+        self.gamma, self.beta, self.moving_mean, self.moving_variance = (
+            gamma,
+            beta,
+            moving_mean,
+            moving_variance,
+        )
         self.momentum, self.epsilon, self.frozen = momentum, epsilon, frozen
         parameters = [p for p in (gamma, beta, moving_mean, moving_variance) if p]
         super().__init__([x], x.shape, parameters, name)
@@ -107,4 +112,9 @@ class BatchNorm(Op):
         gamma = graph.constant(self.gamma or np.ones(features, dtype), f"{self.name}.gamma")
         beta = graph.constant(self.beta or np.zeros(features, dtype), f"{self.name}.beta")
         moving = [graph.constant(self.moving_mean), graph.constant(self.moving_variance)]
-        graph.node("BatchNormalization", [graph.name(self.inputs[0]), gamma, beta, *moving], self, epsilon=self.epsilon)
+        graph.node(
+            "BatchNormalization",
+            [graph.name(self.inputs[0]), gamma, beta, *moving],
+            self,
+            epsilon=self.epsilon,
+        )

@@ -32,13 +32,16 @@ class Terminal:
         if target:
             accesses.append(read(target))
         sizes = (features, Y_FEED) if self.sparse else (features,)
-        build.emit(
-            self.kernel, *accesses, sizes=sizes, scalars=self.scalars, features=features, axis=_ext.BY_PANEL
-        )
+        build.emit(self.kernel, *accesses, sizes=sizes, scalars=self.scalars, features=features, axis=_ext.BY_PANEL)
 
     def row_bytes(self, prediction: Tensor) -> int:
         """Bytes of one row of the target."""
         return 4 if self.sparse else prediction.features * prediction.dtype.itemsize
 
 
-LOSSES = {"softmax_cross_entropy_sparse", "softmax_cross_entropy", "sigmoid_cross_entropy", "mean_squared_error"}
+LOSSES = {
+    "softmax_cross_entropy_sparse",
+    "softmax_cross_entropy",
+    "sigmoid_cross_entropy",
+    "mean_squared_error",
+}

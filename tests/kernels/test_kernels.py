@@ -184,7 +184,9 @@ def test_softmax_and_gradient(dtype: Any, shape: tuple[int, int]) -> None:
     y = in_double(softmax_double, x)
     close(kernels.softmax(x), y, dtype, ulps=16)
     expected = y * (dy - (y * dy).sum(1, keepdims=True))
-    np.testing.assert_allclose(kernels.softmax_backward(kernels.softmax(x), dy), expected, atol=64 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        kernels.softmax_backward(kernels.softmax(x), dy), expected, atol=64 * np.finfo(dtype).eps
+    )
 
 
 def test_softmax_does_not_overflow() -> None:
@@ -240,7 +242,9 @@ def test_batch_norm_inference(dtype: Any) -> None:
 def test_batch_norm_of_one_row_is_beta() -> None:
     """Documented: the variance of one row is zero, so the output is beta, never NaN."""
     beta = draw(7, dtype=np.float32, seed=1)
-    y, *_ = kernels.batch_norm(draw(1, 7, dtype=np.float32), np.ones(7), beta, np.zeros(7, np.float32), np.ones(7, np.float32))
+    y, *_ = kernels.batch_norm(
+        draw(1, 7, dtype=np.float32), np.ones(7), beta, np.zeros(7, np.float32), np.ones(7, np.float32)
+    )
     assert np.array_equal(y[0], beta)
 
 
@@ -288,7 +292,10 @@ def test_loss_and_gradient(dtype: Any, shape: tuple[int, int], name: str) -> Non
 def test_sparse_cross_entropy_equals_one_hot(dtype: Any, shape: tuple[int, int]) -> None:
     x = draw(*shape, dtype=dtype, scale=4)
     labels = np.random.default_rng(1).integers(0, shape[1], shape[0])
-    sparse, dense = kernels.softmax_cross_entropy(x, labels), kernels.softmax_cross_entropy(x, np.eye(shape[1])[labels])
+    sparse, dense = (
+        kernels.softmax_cross_entropy(x, labels),
+        kernels.softmax_cross_entropy(x, np.eye(shape[1])[labels]),
+    )
     epsilon = float(np.finfo(dtype).eps)
     assert sparse[0] == pytest.approx(dense[0], rel=8 * epsilon, abs=8 * epsilon)
     np.testing.assert_allclose(sparse[1], dense[1], atol=4 * epsilon)
@@ -325,7 +332,9 @@ def test_dropout_keeps_the_mean(dtype: Any, rate: float) -> None:
 
 def test_dropout_masks_are_independent_and_repeatable() -> None:
     x = np.ones((320, 300), np.float32)
-    first, again, later, other = (kernels.dropout(x, 0.5, seed=s, step=t)[0] for s, t in [(1, 0), (1, 0), (1, 1), (2, 0)])
+    first, again, later, other = (
+        kernels.dropout(x, 0.5, seed=s, step=t)[0] for s, t in [(1, 0), (1, 0), (1, 1), (2, 0)]
+    )
     assert np.array_equal(first, again)
     for mask in (later, other, np.roll(first, 1, 0), np.roll(first, 1, 1)):
         assert abs(np.corrcoef(first.ravel(), mask.ravel())[0, 1]) < 5 / np.sqrt(x.size)

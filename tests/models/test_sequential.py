@@ -38,7 +38,9 @@ def classifier(**options: Any) -> keras.Sequential:
     return model
 
 
-def test_the_textbooks_batch_norm_net_counts_2368_non_trainable_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_textbooks_batch_norm_net_counts_2368_non_trainable_parameters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     model = keras.models.Sequential(
         [
             keras.layers.Flatten(input_shape=[28, 28]),
@@ -54,7 +56,9 @@ def test_the_textbooks_batch_norm_net_counts_2368_non_trainable_parameters(capsy
     printed = capsys.readouterr().out
     for line in ("Total params: 271,346", "Trainable params: 268,978", "Non-trainable params: 2,368"):
         assert line in printed
-    assert f"FLOPs per sample: {2 * (784 + 300 + 100) + 2 * (784 * 300 + 300 * 100 + 1000) + 410 + 400 + 50:,}" in printed
+    assert (
+        f"FLOPs per sample: {2 * (784 + 300 + 100) + 2 * (784 * 300 + 300 * 100 + 1000) + 410 + 400 + 50:,}" in printed
+    )
     assert "(None, 784)" in printed
     assert "(BatchNormalization)" in printed
     assert [(v.name, v.trainable) for v in model.layers[1].variables] == [
@@ -135,8 +139,8 @@ def test_from_logits_equals_softmax() -> None:
     other.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
     for _ in range(5):
         assert model.train_on_batch(x, y) == other.train_on_batch(x, y)
+    model.compile("sgd", "sparse_categorical_crossentropy")
     with pytest.raises(ValueError, match="ends in softmax, or from_logits=True"):
-        model.compile("sgd", "sparse_categorical_crossentropy")
         model.fit(x, y, verbose=0)
 
 
@@ -174,7 +178,11 @@ def test_initial_epoch_and_a_second_fit_continue() -> None:
 
 def test_shape_comes_from_input_layer_argument_or_data() -> None:
     x, y = blobs(50)
-    for first in ([keras.Input((8,)), layers.Dense(3)], [layers.Dense(3, input_shape=(8,))], [layers.Dense(3)]):
+    for first in (
+        [keras.Input((8,)), layers.Dense(3)],
+        [layers.Dense(3, input_shape=(8,))],
+        [layers.Dense(3)],
+    ):
         model = keras.Sequential(first)
         model.compile("sgd", "mse")
         model.fit(x, np.eye(3)[y], verbose=0)
@@ -270,7 +278,12 @@ WRONG_DATA: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "x inf": (with_value(X, 3, -np.inf), Y, DataError, "x has NaN or Inf in row 3"),
     "x nan and inf": (with_value(with_value(X, 9, np.inf), 8, -np.inf), Y, DataError, r"row 8 \(2 of 20"),
     "x too large for float32": (with_value(X, 5, 1e60), Y, DataError, "x as float32 has NaN or Inf in row 5"),
-    "label too large": (X, with_value(Y, 4, 3), DataError, "label 3.0 in row 4; the model has classes 0 to 2"),
+    "label too large": (
+        X,
+        with_value(Y, 4, 3),
+        DataError,
+        "label 3.0 in row 4; the model has classes 0 to 2",
+    ),
     "label negative": (X, np.where(np.arange(20) == 6, -1, Y), DataError, "label -1 in row 6"),
     "label fraction": (X, with_value(Y, 2, 0.5), DataError, "label 0.5 in row 2"),
     "label nan": (X, with_value(Y, 2, np.nan), DataError, "label nan in row 2"),
@@ -329,7 +342,11 @@ def compiled_with(metrics: list[str], loss: str = "mse") -> keras.Sequential:
 
 
 WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
-    "not compiled": (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)]).fit(X, Y), RuntimeError, "not compiled"),
+    "not compiled": (
+        lambda: keras.Sequential([keras.Input((8,)), layers.Dense(3)]).fit(X, Y),
+        RuntimeError,
+        "not compiled",
+    ),
     "no layers": (lambda: keras.Sequential().predict(X), ValueError, "no layers"),
     "unknown loss": (lambda: classifier().compile("sgd", "entropy"), ValueError, "unknown loss 'entropy'"),
     "unknown optimizer": (lambda: classifier().compile("sdg", "mse"), ValueError, "unknown optimizer 'sdg'"),
@@ -344,12 +361,28 @@ WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
     "rate": (lambda: layers.Dropout(1.5), ValueError, r"rate must lie in \[0, 1\]"),
     "momentum": (lambda: keras.optimizers.SGD(momentum=1.0), ValueError, "momentum must lie in"),
     "learning rate": (lambda: keras.optimizers.SGD(-1), ValueError, "learning_rate must be"),
-    "dense on images": (lambda: keras.Sequential([keras.Input((4, 4)), layers.Dense(3)]), ShapeError, "Flatten"),
-    "norm on images": (lambda: keras.Sequential([keras.Input((4, 4)), layers.BatchNormalization()]), ShapeError, "Flatten"),
-    "input twice": (lambda: keras.Sequential([keras.Input((4,)), keras.Input((4,))]), ValueError, "Input must come first"),
+    "dense on images": (
+        lambda: keras.Sequential([keras.Input((4, 4)), layers.Dense(3)]),
+        ShapeError,
+        "Flatten",
+    ),
+    "norm on images": (
+        lambda: keras.Sequential([keras.Input((4, 4)), layers.BatchNormalization()]),
+        ShapeError,
+        "Flatten",
+    ),
+    "input twice": (
+        lambda: keras.Sequential([keras.Input((4,)), keras.Input((4,))]),
+        ValueError,
+        "Input must come first",
+    ),
     "not a layer": (lambda: keras.Sequential([3]), TypeError, "holds layers"),
     "metric": (lambda: compiled_with(["auk"]).evaluate(X, np.eye(3)[Y]), ValueError, "unknown metric 'auk'"),
-    "metric of labels": (lambda: compiled_with(["mae"], "sparse_categorical_crossentropy").fit(X, Y), ValueError, "compares outputs with targets"),
+    "metric of labels": (
+        lambda: compiled_with(["mae"], "sparse_categorical_crossentropy").fit(X, Y),
+        ValueError,
+        "compares outputs with targets",
+    ),
     "array into a layer": (lambda: layers.Dense(3)(X), TypeError, "symbolic"),
     "threads": (lambda: fastdl.set_num_threads(0), ValueError, "1 to 256"),
     "seed": (lambda: keras.utils.set_random_seed(-1), ValueError, "seed must be"),

@@ -41,12 +41,14 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
     "deep": (
-        lambda: [
-            layer
-            for width in (33, 20, 16)
-            for layer in (layers.Dense(width), layers.BatchNormalization(), layers.Activation("tanh"))
-        ]
-        + [layers.Dense(5)],
+        lambda: (
+            [
+                layer
+                for width in (33, 20, 16)
+                for layer in (layers.Dense(width), layers.BatchNormalization(), layers.Activation("tanh"))
+            ]
+            + [layers.Dense(5)]
+        ),
         {"Dense", "BatchNorm", "Activation"},
     ),
 }

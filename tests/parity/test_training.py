@@ -40,9 +40,7 @@ def test_references_agree(row: Row, dtype: Dtype) -> None:
     keras, torch = by_keras(row, dtype), by_torch(row, dtype)
     assert_same_losses(keras, torch, dtype)
     assert keras.weights[0].dtype == dtype
-    assert keras.losses[-10:].mean() < 0.95 * keras.losses[:10].mean(), (
-        "it learns nothing, so it tests little"
-    )
+    assert keras.losses[-10:].mean() < 0.95 * keras.losses[:10].mean(), "it learns nothing, so it tests little"
 
 
 @each_row

@@ -1,0 +1,102 @@
+"""External tensor data: drawn in from plain files inside the model's own folder, and from nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+
+from ..errors import ModelFileError
+
+TOTAL_LIMIT = 1_500_000_000  # bytes of external data that may be drawn into one model
+
+
+def tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of a model: of the graph, of attributes, of subgraphs and of functions."""
+    yield from _graph_tensors(model.graph)
+    for info in model.training_info:
+        yield from _graph_tensors(info.initialization)
+        yield from _graph_tensors(info.algorithm)
+    for function in model.functions:
+        for attribute in function.attribute_proto:
+            yield from _attribute_tensors(attribute)
+        for node in function.node:
+            yield from _node_tensors(node)
+
+
+def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        yield from _node_tensors(node)
+
+
+def _node_tensors(node: NodeProto) -> Iterator[TensorProto]:
+    for attribute in node.attribute:
+        yield from _attribute_tensors(attribute)
+
+
+def _attribute_tensors(attribute: AttributeProto) -> Iterator[TensorProto]:
+    if attribute.HasField("t"):
+        yield attribute.t
+    yield from attribute.tensors
+    for sparse in (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+                   *attribute.sparse_tensors):  # fmt: skip
+        yield from (sparse.values, sparse.indices)
+    for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+        yield from _graph_tensors(graph)
+
+
+def load_external(model: ModelProto, folder: Path | None, name: str) -> None:
+    """Replace references to external data by the data. Raises ModelFileError for any that leaves `folder`."""
+    total = 0
+    for tensor in tensors(model):
+        if tensor.data_location != TensorProto.EXTERNAL:
+            continue
+        if folder is None:
+            raise ModelFileError(f"{name}: tensor {tensor.name!r} is stored outside it; give the file's path")
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        try:
+            offset = int(entries.get("offset", "0"))
+            length = int(entries["length"]) if "length" in entries else None
+        except ValueError:
+            raise ModelFileError(f"{name}: tensor {tensor.name!r} has a broken offset or length") from None
+        try:
+            data = _read_inside(folder, entries.get("location", ""), offset, length, TOTAL_LIMIT - total)
+        except (OSError, ValueError) as error:
+            raise ModelFileError(f"{name}: external data of tensor {tensor.name!r}: {error}") from None
+        total += len(data)
+        tensor.raw_data = data
+        tensor.data_location = TensorProto.DEFAULT
+        del tensor.external_data[:]
+
+
+def _read_inside(folder: Path, location: str, offset: int, length: int | None, limit: int) -> bytes:
+    """`length` bytes (None: to the end) of a plain file in `folder`, reached without any link."""
+    parts = PurePosixPath(location).parts
+    if not parts or "\0" in location or ".." in parts or PurePosixPath(location).is_absolute():
+        raise ValueError(f"location {location!r} is not inside the model's folder")
+    if "\\" in location or PureWindowsPath(location).drive:
+        raise ValueError(f"location {location!r} is not a plain relative path")
+    path = folder
+    for part in parts:
+        path = path / part
+        if stat.S_ISLNK(path.lstat().st_mode):
+            raise ValueError(f"location {location!r} goes through a link")
+    # O_NONBLOCK: a FIFO put there must not hang us; O_NOFOLLOW: nor a link put there since the look above.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            raise ValueError(f"location {location!r} is not a plain file with one name")
+        length = status.st_size - offset if length is None else length
+        if offset < 0 or length < 0 or offset + length > status.st_size:
+            raise ValueError(f"{length} bytes at {offset} are not in {location!r} ({status.st_size} bytes)")
+        if length > limit:
+            raise ValueError(f"more than {TOTAL_LIMIT} bytes of external data")
+        file.seek(offset)
+        return file.read(length)

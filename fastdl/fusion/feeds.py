@@ -1,0 +1,97 @@
+"""Inputs to prove a fusion on: random ones at the scale that the model expects, and the caller's samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto, TensorProto, helper
+
+from ..errors import DataError, FusionError
+from .index import Dim, GraphIndex, Refused
+
+BATCHES = (1, 2, 7, 64)
+ROWS = 1024  # of the caller's samples at a time
+
+Feed = dict[str, npt.NDArray[Any]]
+Samples = npt.ArrayLike | Mapping[str, npt.ArrayLike]
+
+
+class Feeder:
+    """Knows a model's real inputs (those that are no initializers), their types, shapes and scale."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._index = GraphIndex(model)
+        stored = {t.name for t in model.graph.initializer}
+        self._dtypes: dict[str, np.dtype[Any]] = {}
+        for info in model.graph.input:
+            if info.name in stored:
+                continue
+            number = info.type.tensor_type.elem_type
+            if not number or number == TensorProto.STRING:
+                raise FusionError(f"input {info.name!r} holds no numbers to prove the fusion on")
+            self._dtypes[info.name] = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        firsts = [shape[0] for name in self._dtypes if (shape := self._index.shape(name))]
+        self.fixed_batch = next((dim for dim in firsts if isinstance(dim, int) and dim > 0), None)
+
+    def random(self, seed: int = 0) -> Iterator[Feed]:
+        """Feeds of batch 1, 2, 7 and 64, or of the one batch size that the model states."""
+        rng = np.random.default_rng(seed)
+        for batch in (self.fixed_batch,) * 4 if self.fixed_batch else BATCHES:
+            yield self.draw(rng, batch)
+
+    def draw(self, rng: np.random.Generator, batch: int) -> Feed:
+        """One random feed: floats as drawn by a leading BN's moving statistics, else standard normal.
+
+        Integers are 0 or 1 (safe as an index), booleans fair. A dim other than the batch that is not
+        stated is taken as 8.
+        """
+        feed: Feed = {}
+        for name, dtype in self._dtypes.items():
+            shape = [_size(dim, batch if axis == 0 else 8) for axis, dim in enumerate(self._shape(name))]
+            if dtype.kind != "f":
+                feed[name] = rng.integers(0, 2, shape).astype(dtype)
+                continue
+            mean, spread = self._scale(name)
+            feed[name] = (mean + spread * rng.standard_normal(shape)).astype(dtype)
+        return feed
+
+    def _shape(self, name: str) -> tuple[Dim, ...]:
+        shape = self._index.shape(name)
+        if shape is None:
+            raise FusionError(f"input {name!r} states no shape: give samples to prove the fusion on")
+        return shape
+
+    def _scale(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Mean and standard deviation that a BN directly on this input saw in training, as (1, C, 1…)."""
+        for node, slot in self._index.uses(name):
+            if node.op == "BatchNormalization" and slot == 0:
+                try:
+                    mean, variance = (self._index.constant(n) for n in node.inputs[3:5])
+                except Refused:
+                    break
+                shape = (1, -1, *(1,) * (len(self._shape(name)) - 2))
+                return mean.reshape(shape), np.sqrt(np.maximum(variance, 0)).reshape(shape)
+        return np.zeros(1), np.ones(1)
+
+    def samples(self, given: Samples) -> Iterator[Feed]:
+        """The caller's samples in feeds of at most 1024 rows (or of the batch size that the model states)."""
+        arrays = dict(given) if isinstance(given, Mapping) else dict.fromkeys(self._dtypes, given)
+        if set(arrays) != set(self._dtypes) or not (isinstance(given, Mapping) or len(self._dtypes) == 1):
+            raise DataError(f"samples must be a mapping with one array for each of {sorted(self._dtypes)}")
+        feed = {name: np.asarray(arrays[name]).astype(dtype) for name, dtype in self._dtypes.items()}
+        lengths = {array.shape[0] if array.ndim else 0 for array in feed.values()}
+        rows, size = min(lengths, default=0), self.fixed_batch or ROWS
+        if len(lengths) != 1 or rows == 0 or rows < (self.fixed_batch or 1):
+            need = self.fixed_batch or 1
+            raise DataError(f"samples must have one number of rows, at least {need}; got {sorted(lengths)}")
+        for start in range(0, rows, size):
+            # A model of fixed batch takes no remainder, so its last feed repeats some rows.
+            first = min(start, rows - size) if self.fixed_batch else start
+            yield {name: array[first : first + size] for name, array in feed.items()}
+
+
+def _size(dim: Dim, unstated: int) -> int:
+    return dim if isinstance(dim, int) and dim > 0 else unstated

@@ -1,0 +1,343 @@
+"""A mutable index of one ONNX graph: who makes and who reads each value, and what is constant.
+
+Folds speak to this class only. It keeps every promise that must hold for all of them: a name never
+overwrites another, a shared parameter is never edited (only new constants are added), a fold that
+refuses has changed nothing, and constants stay float64 until they are rounded once, at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+Array = npt.NDArray[np.float64]
+Dim = int | str | None
+
+FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Refused(Exception):
+    """A fold that must not happen; the message is the reason that the report shows."""
+
+
+class Node:
+    """One node of the graph; compared by identity. `op` carries the domain when it is not ONNX's own."""
+
+    def __init__(self, proto: NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> None:
+        self.proto = proto
+        self.inputs = list(proto.input)
+        self.outputs = list(proto.output)
+        self.removed = False
+        own = proto.domain in ("", "ai.onnx") and (proto.domain, proto.op_type) not in functions
+        self.op: str = proto.op_type if own else f"{proto.domain}:{proto.op_type}"
+
+    @property
+    def label(self) -> str:
+        """What a person calls the node: its name, or its operator and output where it has none."""
+        return self.proto.name or f"{self.op}({self.outputs[0] if self.outputs else ''})"
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """The attribute's value, or `default` where the node does not state it."""
+        for attribute in self.proto.attribute:
+            if attribute.name == name:
+                return helper.get_attribute_value(attribute)
+        return default
+
+    def become(self, op: str, attributes: Mapping[str, Any]) -> None:
+        """Turn into another operator of ONNX's own domain, keeping name and doc string."""
+        self.op = self.proto.op_type = op
+        self.proto.domain = ""
+        del self.proto.attribute[:]
+        self.proto.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+
+
+def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
+    """The graphs that a node (If, Loop, Scan) carries in its attributes."""
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            yield attribute.g
+        yield from attribute.graphs
+
+
+class GraphIndex:
+    """The graph of a private copy of `model`, indexed. `to_model()` gives the changed copy back."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._model = ModelProto()
+        self._model.CopyFrom(model)
+        graph = self._model.graph
+        functions = frozenset((f.domain, f.name) for f in model.functions)
+        self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+        self.nodes = [Node(proto, functions) for proto in graph.node]
+        self.graph_inputs = frozenset(i.name for i in graph.input)
+        self.graph_outputs = frozenset(o.name for o in graph.output)
+        self._initializers = {t.name: t for t in graph.initializer}
+        # Before IR version 4 every initializer had to be listed as an input, and none could be overridden.
+        lists_all = model.ir_version < 4
+        self._overridable = frozenset() if lists_all else self.graph_inputs & self._initializers.keys()
+        self.captured = frozenset(_names_inside(graph.node))
+        self._names = _all_names(graph) | self.captured
+        self._exact: dict[str, Array] = {}
+        self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._added: dict[str, None] = {}  # names of new initializers, in order
+        self._shapes = _infer_shapes(model)
+        self._producers: dict[str, Node] = {}
+        self._uses: dict[str, list[tuple[Node, int]]] = {}
+        for node in self.nodes:
+            self._link(node)
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def producer(self, value: str) -> Node | None:
+        """The node that makes `value`, or None for inputs and initializers."""
+        return self._producers.get(value)
+
+    def uses(self, value: str) -> list[tuple[Node, int]]:
+        """Every (node, input slot) that reads `value`; readers inside subgraphs are in `captured`."""
+        return list(self._uses.get(value, ()))
+
+    def require_hidden(self, value: str) -> None:
+        """Refuse a value that is seen from outside its readers: a graph output, or read in a subgraph."""
+        if value in self.graph_outputs:
+            raise Refused(f"{value!r} is a graph output")
+        if value in self.captured:
+            raise Refused(f"{value!r} is read inside a subgraph")
+
+    def require_private(self, value: str) -> None:
+        """Refuse a value that has any other use than the one input that reads it."""
+        self.require_hidden(value)
+        if len(uses := self.uses(value)) > 1:
+            readers = ", ".join(node.label for node, _ in uses)
+            raise Refused(f"{value!r} has another use (read by {readers})")
+
+    def origin(self, value: str) -> str:
+        """Where `value` comes from, in words, for a reason."""
+        if (node := self.producer(value)) is not None:
+            return f"{node.op} {node.label!r}"
+        return "a graph input" if value in self.graph_inputs else "an initializer"
+
+    def shape(self, value: str) -> tuple[Dim, ...] | None:
+        """The shape as ONNX infers it (not as the file claims it), or None where the rank is unknown."""
+        return self._shapes.get(value)
+
+    def stored(self, value: str) -> npt.NDArray[Any] | None:
+        """The constant behind `value` (initializer or Constant node) as stored; None if there is none."""
+        if value in self._overridable:
+            return None
+        if value in self._added:
+            return self._exact[value].astype(self._dtypes[value])
+        tensor = self._initializers.get(value)
+        node = self.producer(value)
+        if tensor is None and node is not None and node.op == "Constant":
+            tensor = node.attribute("value", None)
+        if not isinstance(tensor, TensorProto):
+            return None
+        try:
+            return np.asarray(numpy_helper.to_array(tensor))
+        except (ValueError, TypeError, OverflowError):
+            return None
+
+    def constant(self, value: str) -> Array:
+        """The float64 values (read-only) behind a floating-point constant; refuses all that is not one."""
+        if value not in self._exact:
+            if value in self._overridable:
+                raise Refused(f"parameter {value!r} is also a graph input, so a caller may override it")
+            array = self.stored(value)
+            if array is None:
+                raise Refused(f"parameter {value!r} is not a constant")
+            if array.dtype not in FLOATS:
+                raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
+            if not np.isfinite(array).all():
+                raise Refused(f"parameter {value!r} is not finite everywhere")
+            exact = array.astype(np.float64)
+            exact.setflags(write=False)
+            self._exact[value], self._dtypes[value] = exact, array.dtype
+        return self._exact[value]
+
+    def dtype(self, value: str) -> np.dtype[Any]:
+        """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
+        self.constant(value)
+        return self._dtypes[value]
+
+    # --- changing ------------------------------------------------------------------------------
+
+    def fresh(self, hint: str) -> str:
+        """A name that nothing in the graph or its subgraphs bears."""
+        name, count = hint, 1
+        while name in self._names:
+            count += 1
+            name = f"{hint}_{count}"
+        self._names.add(name)
+        return name
+
+    def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
+        """Add a new initializer, kept in float64 until it is written; refuses what overflows `dtype`."""
+        with np.errstate(over="ignore"):
+            if not np.isfinite(values.astype(dtype)).all():
+                raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        name = self.fresh(hint)
+        exact = np.array(values, dtype=np.float64)
+        exact.setflags(write=False)
+        self._exact[name], self._dtypes[name], self._added[name] = exact, np.dtype(dtype), None
+        self._shapes[name] = exact.shape
+        return name
+
+    def rewrite(self, node: Node, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
+        """Turn a node into another operator with other inputs, and the same outputs and name."""
+        self._unlink(node)
+        node.become(op, attributes)
+        node.inputs = list(inputs)
+        self._link(node)
+
+    def remove(self, node: Node) -> None:
+        """Take a node out; its outputs must have no reader left."""
+        self._unlink(node)
+        node.removed = True
+        self.nodes.remove(node)
+
+    def absorb(self, into: Node, node: Node) -> None:
+        """Remove `node`, which alone reads `into`'s output, and let `into` make its output instead."""
+        self.remove(node)
+        self._unlink(into)
+        into.outputs[0] = node.outputs[0]
+        self._link(into)
+
+    def bypass(self, node: Node) -> None:
+        """Remove a node whose first output equals its first input; refuses where names must be kept."""
+        source, value = node.inputs[0], node.outputs[0]
+        if value in self.captured:
+            raise Refused(f"{value!r} is read inside a subgraph")
+        if value not in self.graph_outputs:
+            self.remove(node)
+            self._redirect(value, source)
+            return
+        maker = self.producer(source)
+        if maker is None:
+            raise Refused(f"it joins {self.origin(source)} to graph output {value!r}, whose names are kept")
+        self.require_hidden(source)
+        self.remove(node)
+        self._unlink(maker)
+        maker.outputs = [value if name == source else name for name in maker.outputs]
+        self._link(maker)
+        self._redirect(source, value)
+
+    def prune(self) -> list[str]:
+        """Drop initializers and Constant nodes that nothing reads; returns their names."""
+        kept = self.graph_outputs | self.captured
+        dropped = []
+        for node in [n for n in self.nodes if n.op == "Constant"]:
+            if not self._uses.get(node.outputs[0]) and node.outputs[0] not in kept:
+                self.remove(node)
+                dropped.append(node.outputs[0])
+        for name in [*self._initializers, *self._added]:
+            if not self._uses.get(name) and name not in kept and name not in self._overridable:
+                self._initializers.pop(name, None)
+                self._added.pop(name, None)
+                dropped.append(name)
+        return dropped
+
+    def to_model(self) -> ModelProto:
+        """The changed model; everything that no fold touched is as it was."""
+        model = ModelProto()
+        model.CopyFrom(self._model)
+        graph = model.graph
+        gone = {t.name for t in graph.initializer} - self._initializers.keys()
+        _keep(graph.initializer, lambda t: t.name not in gone)
+        for name in self._added:
+            rounded = self._exact[name].astype(self._dtypes[name])
+            graph.initializer.append(numpy_helper.from_array(rounded, name))
+        if model.ir_version < 4:
+            _keep(graph.input, lambda i: i.name not in gone)
+            graph.input.extend(
+                helper.make_tensor_value_info(n, elem_type(self._dtypes[n]), self._exact[n].shape) for n in self._added
+            )
+        del graph.node[:]
+        for node in self.nodes:
+            proto = graph.node.add()
+            proto.CopyFrom(node.proto)
+            proto.input[:] = node.inputs
+            proto.output[:] = node.outputs
+        alive = {name for node in self.nodes for name in node.outputs}
+        alive |= {t.name for t in graph.initializer} | self.captured
+        _keep(graph.value_info, lambda v: v.name in alive)
+        return model
+
+    # --- the books -----------------------------------------------------------------------------
+
+    def _link(self, node: Node) -> None:
+        for slot, name in enumerate(node.inputs):
+            if name:
+                self._uses.setdefault(name, []).append((node, slot))
+        for name in node.outputs:
+            if name:
+                self._producers[name] = node
+
+    def _unlink(self, node: Node) -> None:
+        for name in set(node.inputs) - {""}:
+            self._uses[name] = [use for use in self._uses[name] if use[0] is not node]
+        for name in node.outputs:
+            self._producers.pop(name, None)
+
+    def _redirect(self, old: str, new: str) -> None:
+        for node, slot in self._uses.pop(old, []):
+            node.inputs[slot] = new
+            self._uses.setdefault(new, []).append((node, slot))
+
+
+def elem_type(dtype: np.dtype[Any]) -> int:
+    """ONNX's number for a numpy dtype."""
+    return int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def _keep(field: Any, wanted: Any) -> None:
+    kept = [item for item in field if wanted(item)]
+    if len(kept) != len(field):
+        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+        del field[:]
+        field.extend(copies)
+
+
+def _names_inside(nodes: Iterable[NodeProto]) -> set[str]:
+    """Every name that subgraphs of these nodes mention: more than they capture, which is the safe side."""
+    names: set[str] = set()
+    for node in nodes:
+        for graph in subgraphs(node):
+            names |= _all_names(graph) | _names_inside(graph.node)
+    return names - {""}
+
+
+def _all_names(graph: onnx.GraphProto) -> set[str]:
+    named = (*graph.input, *graph.output, *graph.initializer, *graph.value_info)
+    names = {item.name for item in named} | {s.values.name for s in graph.sparse_initializer}
+    for node in graph.node:
+        names.update(node.input, node.output)
+    return names
+
+
+def _infer_shapes(model: ModelProto) -> dict[str, tuple[Dim, ...]]:
+    """Shapes that follow from the inputs alone: a file's own claims about inner values are not trusted."""
+    bare = ModelProto()
+    bare.CopyFrom(model)
+    del bare.graph.value_info[:]
+    for output in bare.graph.output:
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.ClearField("shape")
+    try:
+        graph = onnx.shape_inference.infer_shapes(bare).graph
+    except Exception:  # a graph that onnx cannot infer is still passed through, with fewer folds
+        graph = bare.graph
+    shapes: dict[str, tuple[Dim, ...]] = {t.name: tuple(t.dims) for t in graph.initializer}
+    for info in (*graph.input, *graph.value_info, *graph.output):
+        kind = info.type.tensor_type
+        if info.type.HasField("tensor_type") and kind.HasField("shape"):
+            shapes[info.name] = tuple(_dim(d) for d in kind.shape.dim)
+    return shapes
+
+
+def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
+    return dim.dim_value if dim.HasField("dim_value") else (dim.dim_param or None)

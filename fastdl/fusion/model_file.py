@@ -1,0 +1,125 @@
+"""Reading an ONNX model that nobody vouches for: one typed error with one clear line, or a sound model."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto
+
+from ..errors import ModelFileError
+from .external import load_external, tensors
+from .index import subgraphs
+
+LIMIT = 2**31 - 1  # bytes: what protobuf can hold
+
+ModelSource = str | os.PathLike[str] | bytes | ModelProto
+
+
+def read_model(source: ModelSource) -> ModelProto:
+    """A checked copy of the model in a file, in bytes or in memory, external data drawn in.
+
+    External data is read for files only, and only from plain files in the file's own folder.
+    Raises ModelFileError: missing, truncated, not ONNX, or a graph that is no graph.
+    """
+    if isinstance(source, ModelProto):
+        model = ModelProto()
+        model.CopyFrom(source)
+        name, folder = "the model", None
+    elif isinstance(source, bytes):
+        name, folder = "the model", None
+        model = _parse(source, name)
+    else:
+        path = Path(source)
+        name, folder = str(path), path.parent
+        model = _parse(_read(path), name)
+    if not model.HasField("graph") or not model.ir_version:
+        raise ModelFileError(f"{name}: not an ONNX model (it holds no graph)")
+    if not model.opset_import:
+        raise ModelFileError(f"{name}: no opset is stated; the file may be truncated")
+    load_external(model, folder, name)
+    for tensor in tensors(model):
+        _check_tensor(tensor, name)
+    _check_graph(model.graph, frozenset(), name)
+    return model
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(f"{path}: not a plain file")
+        if status.st_size > LIMIT:
+            raise ModelFileError(f"{path}: {status.st_size} bytes, more than an ONNX file can hold ({LIMIT})")
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{path}: cannot be read ({error})") from None
+    return content
+
+
+def _parse(content: bytes, name: str) -> ModelProto:
+    if not content:
+        raise ModelFileError(f"{name}: empty")
+    model = ModelProto()
+    try:
+        model.ParseFromString(content)
+    except Exception:  # protobuf's DecodeError, whose module has no types
+        raise ModelFileError(f"{name}: truncated, or not an ONNX file") from None
+    return model
+
+
+def _check_tensor(tensor: TensorProto, name: str) -> None:
+    """Dims must be sound and the data as long as they say, before anything is allocated by them."""
+    dims = list(tensor.dims)
+    if any(d < 0 for d in dims) or prod(dims) > LIMIT:
+        raise ModelFileError(f"{name}: tensor {tensor.name!r} has impossible dims {dims}")
+    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
+        raise ModelFileError(f"{name}: tensor {tensor.name!r} has unknown data type {tensor.data_type}")
+    try:
+        size = onnx.numpy_helper.to_array(tensor).size
+    except Exception:  # whatever numpy or onnx says of data that does not fit its dims
+        size = -1
+    if size != prod(dims):
+        raise ModelFileError(f"{name}: tensor {tensor.name!r} does not hold the data that dims {dims} need")
+
+
+def _check_graph(graph: GraphProto, outer: frozenset[str], name: str) -> None:
+    """Each value is made once, before it is read; each output is made. Holds for subgraphs too."""
+    known = set(outer)
+    inputs = [i.name for i in graph.input]
+    initializers = [t.name for t in graph.initializer] + [s.values.name for s in graph.sparse_initializer]
+    _require_unique(inputs, f"{name}: graph input", "is listed twice")
+    _require_unique(initializers, f"{name}: initializer", "is stored twice")
+    known.update(inputs, initializers)
+    later = [output for node in graph.node for output in node.output if output]
+    makers = set(later)
+    _require_unique([*later, *(makers & known)], f"{name}: value", "is made twice")
+    for node in graph.node:
+        label = node.name or node.op_type
+        for value in filter(None, node.input):
+            if value in known:
+                continue
+            if value in makers:
+                wrong = "before it is made (a cycle, or nodes out of order)"
+                raise ModelFileError(f"{name}: node {label!r} reads {value!r} {wrong}")
+            raise ModelFileError(f"{name}: node {label!r} reads {value!r}, which nothing makes")
+        for subgraph in subgraphs(node):
+            _check_graph(subgraph, frozenset(known), name)
+        known.update(filter(None, node.output))
+    for output in graph.output:
+        if output.name not in known:
+            raise ModelFileError(f"{name}: graph output {output.name!r} is made by no node")
+
+
+def _require_unique(values: Iterable[str], what: str, wrong: str) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise ModelFileError(f"{what} {value!r} {wrong}")
+        seen.add(value)

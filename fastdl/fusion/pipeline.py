@@ -1,0 +1,146 @@
+"""The folds in order, run until none applies, and `fuse`, which proves what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import onnx
+from onnx import ModelProto
+
+from ..errors import FusionError
+from .feeds import Samples
+from .folds import batch_norm_dense, constant_transpose, dense_batch_norm, gemm, matmul_add, no_op
+from .index import GraphIndex, Node, Refused
+from .measure import measure as measure_latency
+from .model_file import ModelSource, read_model
+from .proof import Proof, prove
+from .report import Fold, FusionReport, Refusal
+
+METADATA_KEY = "fastdl.fusion"
+OLDEST_OPSET = 7  # before it, broadcasting and BN's modes were stated otherwise; onnxruntime starts here too
+
+FORWARD = "batch norm → dense"
+
+# A BN goes back into the layer before it, or else forward into those after it.
+FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
+    ("no-op", no_op.fold),
+    ("constant Transpose", constant_transpose.fold),
+    ("dense + constant", matmul_add.fold),
+    ("dense → batch norm", dense_batch_norm.fold),
+    (FORWARD, batch_norm_dense.fold),
+    ("Gemm normal form", gemm.fold),
+)
+
+
+def fuse(
+    source: ModelSource,
+    *,
+    samples: Samples | None = None,
+    tolerance: float | None = None,
+    verify: bool = True,
+    measure: bool = True,
+) -> tuple[ModelProto, FusionReport]:
+    """A smaller model that computes the same, and the report of it. The source is not changed.
+
+    source: path, bytes or ModelProto. samples: array, or mapping of input name to array, to prove on as well.
+    tolerance: largest relative error to accept, not max(4 × the unfused graph's own, 1e-6 for float32).
+    Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
+    nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
+    proven), DataError (samples that do not fit).
+    """
+    plain = read_model(source)
+    proof = None
+    if verify:
+        proof, fused, folds, refusals = _prove_or_retreat(plain, samples, tolerance)
+    else:
+        fused, folds, refusals = fold_all(plain)
+    report = FusionReport.of(plain, fused)
+    report.folds, report.refusals = folds, refusals
+    if not folds:
+        return fused, report
+    if proof is not None:
+        report.verified = True
+        for what, value in vars(proof).items():
+            setattr(report, what, value)
+    if measure:
+        report.latency = measure_latency(plain, fused)
+    _set_metadata(fused, METADATA_KEY, report.digest())
+    report.bytes_after = fused.ByteSize()
+    return fused, report
+
+
+def _prove_or_retreat(
+    plain: ModelProto, samples: Samples | None, tolerance: float | None
+) -> tuple[Proof | None, ModelProto, list[Fold], list[Refusal]]:
+    """Prove all folds, or else leave out forward ones, from the input on, until the rest is proven.
+
+    A BN in front of a dense layer centres values that lie far from zero (a year, a temperature in kelvin);
+    folded, the dense layer sums them uncentred and may lose digits. Only measuring tells whether it does.
+    The proof is None where nothing was folded. Raises FusionError when no such choice is proven.
+    """
+    kept: dict[str, str] = {}
+    while True:
+        fused, folds, refusals = fold_all(plain, kept)
+        if not folds:
+            return None, fused, folds, refusals
+        try:
+            return prove(plain, fused, samples, tolerance), fused, folds, refusals
+        except FusionError as error:
+            forward = next((fold.node for fold in folds if fold.name == FORWARD), None)
+            if forward is None:
+                raise
+            kept[forward] = f"folded, it failed the proof: {error}"
+
+
+def fold_all(
+    model: ModelProto, kept: Mapping[str, str] = MappingProxyType({})
+) -> tuple[ModelProto, list[Fold], list[Refusal]]:
+    """A folded copy, unproven, with what was folded and, of the last round, what was refused.
+
+    kept: labels of nodes that are not to be folded forward, each with the reason.
+    """
+    index = GraphIndex(model)
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= index.opset <= newest:
+        reason = f"opset {index.opset} is not one of {OLDEST_OPSET} to {newest}"
+        return _copy(model), [], [Refusal("(graph)", "all", reason)]
+    folds: list[Fold] = []
+    while True:
+        refusals: list[Refusal] = []
+        before = len(folds)
+        for name, fold in FOLDS:
+            for node in [*index.nodes]:
+                if node.removed:
+                    continue
+                label = node.label
+                if name == FORWARD and label in kept:
+                    refusals.append(Refusal(label, name, kept[label]))
+                    continue
+                try:
+                    into = fold(index, node)
+                except Refused as reason:
+                    refusals.append(Refusal(label, name, str(reason)))
+                    continue
+                if into is not None:
+                    folds.append(Fold(name, label, into))
+        if len(folds) == before:
+            break
+    dropped = index.prune()
+    if not folds and not dropped:
+        return _copy(model), folds, refusals
+    return index.to_model(), folds, refusals
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _set_metadata(model: ModelProto, key: str, value: str) -> None:
+    entry = next((p for p in model.metadata_props if p.key == key), None)
+    if entry is None:
+        entry = model.metadata_props.add()
+        entry.key = key
+    entry.value = value

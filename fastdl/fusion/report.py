@@ -1,0 +1,160 @@
+"""What a fusion did and how well it was proven: an object, a printed table, and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .cost import flops, parameter_count
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold that happened: `node` went into `into` by the fold called `name`."""
+
+    name: str
+    node: str
+    into: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One fold that did not happen, and why."""
+
+    node: str
+    fold: str
+    reason: str
+
+
+@dataclass
+class FusionReport:
+    """Before and after, error against the float64 truth, label flips and latency of one fusion.
+
+    Errors are the largest over all checked outputs; relative ones are relative to the largest magnitude of
+    their output, and ulps are counted at the value's own magnitude or 1/1024 of the largest, if that is more.
+    FLOPs are those of one row. predict_max_abs_error is the file's difference to a fastdl model's `predict`, for
+    an export. Latency, in microseconds, is per call; empty when it was not measured.
+    """
+
+    nodes_before: int
+    nodes_after: int
+    operators_before: list[str]
+    operators_after: list[str]
+    parameters_before: int
+    parameters_after: int
+    bytes_before: int
+    bytes_after: int
+    flops_before: int
+    flops_after: int
+    folds: list[Fold] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    verified: bool = False
+    samples: int = 0
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+    max_ulp_error: float = 0.0
+    unfused_rel_error: float = 0.0
+    unfused_ulp_error: float = 0.0
+    label_flips: int = 0
+    predict_max_abs_error: float | None = None
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, before: ModelProto, after: ModelProto) -> FusionReport:
+        """What can be counted on the two graphs: operators, parameters, bytes, FLOPs."""
+        return cls(
+            nodes_before=len(before.graph.node),
+            nodes_after=len(after.graph.node),
+            operators_before=[node.op_type for node in before.graph.node],
+            operators_after=[node.op_type for node in after.graph.node],
+            parameters_before=parameter_count(before),
+            parameters_after=parameter_count(after),
+            bytes_before=before.ByteSize(),
+            bytes_after=after.ByteSize(),
+            flops_before=flops(before),
+            flops_after=flops(after),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists, strings and numbers."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON to `path`."""
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    def digest(self) -> str:
+        """One short line of JSON for the model's metadata."""
+        digest: dict[str, Any] = {"folds": len(self.folds), "verified": self.verified}
+        if self.verified:
+            digest |= {
+                "rows": self.samples,
+                "max_abs_error": float(f"{self.max_abs_error:.3g}"),
+                "max_rel_error": float(f"{self.max_rel_error:.3g}"),
+                "label_flips": self.label_flips,
+            }
+        return json.dumps(digest)
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        sizes = Table("", "before", "after", title="Fusion", title_justify="left")
+        for what in ("nodes", "parameters", "bytes", "flops"):
+            before, after = getattr(self, f"{what}_before"), getattr(self, f"{what}_after")
+            sizes.add_row(f"{what} a row" if what == "flops" else what, f"{before:,}", f"{after:,}")
+        for batch, times in self.latency.items():
+            sizes.add_row(
+                f"{batch.replace('_', ' ')}, µs",
+                f"{times['before_us']:.1f}",
+                f"{times['after_us']:.1f} ({times['speedup']:.2f}×)",
+            )
+        parts: list[RenderableType] = [sizes, Text(self._verdict())]
+        if self.folds:
+            done = Table("node", "fold", "into", title="Folded", title_justify="left")
+            for fold in self.folds:
+                done.add_row(*map(Text, (fold.node, fold.name, fold.into)))
+            parts.append(done)
+        if self.refusals:
+            left = Table("node", "fold", "reason", title="Left as it was", title_justify="left")
+            for refusal in self.refusals:
+                left.add_row(*map(Text, (refusal.node, refusal.fold, refusal.reason)))
+            parts.append(left)
+        return Group(*parts)
+
+    def _verdict(self) -> str:
+        against = (
+            f" Largest difference to predict: {self.predict_max_abs_error:.1e}."
+            if self.predict_max_abs_error is not None
+            else ""
+        )
+        if not self.folds:
+            return "Nothing was folded." + against
+        if not self.verified:
+            return "Not verified." + against
+        return (
+            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} relative "
+            f"(unfused {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute, "
+            f"{self.max_ulp_error:.0f} ulp (unfused {self.unfused_ulp_error:.0f}); "
+            f"{self.label_flips} label flips.{against}"
+        )
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = StringIO()
+        Console(file=text, width=110, color_system=None, force_terminal=False).print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())

@@ -1,0 +1,120 @@
+"""Hand-made graphs for the tests, and an independent run of them."""
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+
+class Sketch:
+    """A graph under construction. Every method returns the name of the value that it adds."""
+
+    def __init__(self, dtype=np.float32, opset=17, seed=0, ir=None):
+        self.dtype, self.opset = np.dtype(dtype), opset
+        self.ir = ir or (10 if opset >= 21 else 8)
+        self.rng = np.random.default_rng(seed)
+        self.nodes, self.constants = [], {}
+
+    def const(self, name, values, dtype=None):
+        self.constants[name] = np.array(values, dtype or self.dtype)
+        return name
+
+    def node(self, op, inputs, output, **attributes):
+        outputs = [output] if isinstance(output, str) else output
+        name = attributes.pop("name", f"{op}_{outputs[0]}")
+        self.nodes.append(helper.make_node(op, inputs, outputs, name=name, **attributes))
+        return outputs[0]
+
+    def weights(self, name, rows, columns):
+        return self.const(name, self.rng.normal(size=(rows, columns)) / np.sqrt(rows))
+
+    def vector(self, name, size):
+        return self.const(name, self.rng.normal(size=size))
+
+    def batch_norm(self, x, output, channels, extra_outputs=(), **attributes):
+        names = [f"{output}_{what}" for what in ("gamma", "beta", "mean", "var")]
+        for name in names[:3]:
+            self.vector(name, channels)
+        self.const(names[3], self.rng.uniform(0.2, 3, channels))
+        return self.node("BatchNormalization", [x, *names], [output, *extra_outputs], **attributes)
+
+    def dense(self, x, output, rows, columns, form="gemm"):
+        """One dense layer, in one of the forms that exporters write (see FORMS)."""
+        return FORMS[form](self, x, output, rows, columns)
+
+    def model(self, inputs, outputs, **more):
+        """inputs, outputs: mapping of name to shape; an output's shape may be None."""
+        kind = helper.np_dtype_to_tensor_dtype(self.dtype)
+        graph = helper.make_graph(
+            self.nodes,
+            "sketch",
+            [helper.make_tensor_value_info(n, kind, s) for n, s in inputs.items()],
+            [helper.make_tensor_value_info(n, kind, s) for n, s in outputs.items()],
+            [numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        imports = [helper.make_opsetid("", self.opset)]
+        return helper.make_model(graph, opset_imports=imports, ir_version=self.ir, **more)
+
+
+def _gemm(bias, **attributes):
+    def build(g, x, y, rows, columns):
+        shape = (columns, rows) if attributes.get("transB") else (rows, columns)
+        inputs = [x, g.weights(f"{y}_w", *shape)]
+        if bias is not None:
+            size = {"vector": (columns,), "row": (1, columns), "scalar": (), "one": (1,)}[bias]
+            inputs.append(g.const(f"{y}_b", g.rng.normal(size=size)))
+        return g.node("Gemm", inputs, y, **attributes)
+
+    return build
+
+
+def _matmul(bias, bias_first=False):
+    def build(g, x, y, rows, columns):
+        product = y if bias is None else f"{y}_product"
+        g.node("MatMul", [x, g.weights(f"{y}_w", rows, columns)], product)
+        if bias is not None:
+            size = {"vector": (columns,), "row": (1, columns), "scalar": ()}[bias]
+            pair = [product, g.const(f"{y}_b", g.rng.normal(size=size))]
+            g.node("Add", pair[::-1] if bias_first else pair, y)
+        return y
+
+    return build
+
+
+FORMS = {
+    "gemm": _gemm("vector"),
+    "gemm row bias": _gemm("row"),
+    "gemm scalar bias": _gemm("scalar"),
+    "gemm one bias": _gemm("one"),
+    "gemm no bias": _gemm(None),
+    "gemm transB": _gemm("vector", transB=1),
+    "gemm alpha beta": _gemm("vector", alpha=0.7, beta=-1.3),
+    "gemm transB alpha beta row": _gemm("row", transB=1, alpha=-2.0, beta=0.5),
+    "matmul": _matmul(None),
+    "matmul + vector": _matmul("vector"),
+    "matmul + row": _matmul("row"),
+    "scalar + matmul": _matmul("scalar", bias_first=True),
+}
+
+
+def run(model, feed):
+    """Outputs by onnxruntime, its optimiser off, apart from anything fastdl does."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    return session.run(None, feed)
+
+
+def close(a, b, dtype):
+    """Equal up to rounding, relative to the largest magnitude."""
+    bar = {"float32": 2e-5, "float64": 1e-12}[np.dtype(dtype).name]
+    return np.abs(a - b).max() <= bar * max(np.abs(b).max(), 1e-30)
+
+
+def operators(model):
+    return [node.op_type for node in model.graph.node]
+
+
+def check(model):
+    onnx.checker.check_model(model, full_check=True)

@@ -1,0 +1,224 @@
+"""The proof must catch a wrong graph, let a right one pass, and measure what it says."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from fastdl.errors import DataError, FusionError
+from fastdl.fusion import fuse, pipeline
+from fastdl.fusion.pipeline import fold_all
+from fastdl.fusion.proof import label_flips, prove
+from fastdl.fusion.truth import Truth
+
+from .graphs import Sketch, operators, run
+
+
+def plain_model(dtype=np.float32, opset=17, classes=3, head=None):
+    g = Sketch(dtype, opset)
+    g.batch_norm("x", "n", 6)
+    g.dense("n", "d", 6, 16)
+    g.batch_norm("d", "m", 16)
+    g.node("Relu", ["m"], "r")
+    g.dense("r", "y" if head is None else "h", 16, classes)
+    if head is not None:
+        g.node(head, ["h"], "y")
+    return g.model({"x": ["N", 6]}, {"y": ["N", classes]})
+
+
+def edited(model, change):
+    """A copy in which `change(array)` has been applied to the last layer's weight."""
+    copy = type(model).FromString(model.SerializeToString())
+    name = copy.graph.node[-1].input[1]
+    for tensor in copy.graph.initializer:
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
+    return copy
+
+
+def off_by(share):
+    def change(w):
+        w[:, 0] *= 1 + share
+        return w
+
+    return change
+
+
+@pytest.mark.parametrize(("dtype", "share"), [(np.float32, 1e-4), (np.float64, 1e-10)])
+def test_a_weight_that_is_a_little_off_fails(dtype, share):
+    plain = plain_model(dtype)
+    fused, *_ = fold_all(plain)
+    assert prove(plain, fused).max_rel_error < share / 10
+    with pytest.raises(FusionError, match="off by"):
+        prove(plain, edited(fused, off_by(share)))
+    assert prove(plain, edited(fused, off_by(share)), tolerance=1e-2).max_rel_error > 0
+
+
+@pytest.mark.parametrize(
+    "change", [lambda w: w[:, ::-1], lambda w: w * np.nan, lambda w: -w], ids=["swapped", "nan", "negated"]
+)
+def test_a_wrong_weight_fails_even_a_loose_tolerance(change):
+    plain = plain_model()
+    with pytest.raises(FusionError, match="off by"):
+        prove(plain, edited(plain, change), tolerance=0.05)
+
+
+def test_fuse_gives_nothing_back_when_a_fold_is_wrong(monkeypatch):
+    def wrong(index, node):
+        if node.op != "BatchNormalization":
+            return None
+        index.bypass(node)
+        return "nothing"
+
+    monkeypatch.setattr(pipeline, "FOLDS", (("wrong", wrong),))
+    with pytest.raises(FusionError, match="off by"):
+        fuse(plain_model(), measure=False)
+    fused, report = fuse(plain_model(), measure=False, verify=False)
+    assert operators(fused) == ["Gemm", "Relu", "Gemm"]
+    assert not report.verified
+
+
+def test_the_error_is_the_one_that_numpy_finds():
+    plain = plain_model()
+    shifted = edited(plain, off_by(0.01))
+    x = np.random.default_rng(5).normal(size=(300, 6)).astype(np.float32)
+    proof = prove(plain, shifted, samples=x, tolerance=1)
+    want = Truth(plain)({"x": x})[0]
+    assert proof.max_abs_error >= np.abs(run(shifted, {"x": x})[0] - want).max() * 0.999
+    assert proof.samples == 1 + 2 + 7 + 64 + 300
+
+
+def test_label_flips_are_counted():
+    plain = plain_model()
+    swapped = edited(plain, lambda w: w[:, [1, 0, 2]])
+    x = np.random.default_rng(5).normal(size=(300, 6)).astype(np.float32)
+    a, b = (run(m, {"x": x})[0].argmax(axis=1) for m in (plain, swapped))
+    on_samples = int((a != b).sum())
+    flips = prove(plain, swapped, samples=x, tolerance=100).label_flips
+    assert 0 < on_samples <= flips <= on_samples + 74
+    assert prove(plain, fold_all(plain)[0], samples=x).label_flips == 0
+
+
+@pytest.mark.parametrize(
+    ("plain", "fused", "flips"),
+    [
+        ([[0.1, 0.9], [0.6, 0.4]], [[0.2, 0.8], [0.4, 0.6]], 1),
+        ([[0.4], [0.6], [0.7]], [[0.6], [0.4], [0.9]], 2),
+        (np.array([1, 2, 3]), np.array([1, 5, 3]), 1),
+        (np.zeros((2, 3, 4)), np.ones((2, 3, 4)), 0),
+    ],
+)
+def test_label_flips(plain, fused, flips):
+    assert label_flips(np.asarray(plain), np.asarray(fused)) == flips
+
+
+@pytest.mark.parametrize("opset", [7, 9, 13, 14, 17])
+def test_the_truth_is_inference_at_every_opset(opset):
+    """onnx's own reference takes a BN before opset 14 for training."""
+    g = Sketch(opset=opset)
+    g.batch_norm("x", "y", 6)
+    c = {name: a.astype(np.float64) for name, a in g.constants.items()}
+    x = np.random.default_rng(0).normal(size=(5, 6)).astype(np.float32)
+    eps = float(np.float32(1e-5))
+    want = (x - c["y_mean"]) / np.sqrt(c["y_var"] + eps) * c["y_gamma"] + c["y_beta"]
+    got = Truth(g.model({"x": ["N", 6]}, {"y": ["N", 6]}))({"x": x})[0]
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+def test_the_truth_widens_constants_and_casts():
+    g = Sketch(opset=13)
+    third = numpy_helper.from_array(np.array(1 / 3, np.float32))
+    g.node("Constant", [], "c", value=third)
+    g.node("Constant", [], "e", value_float=0.1)
+    g.node("Cast", ["x"], "k", to=TensorProto.FLOAT)
+    g.node("Mul", ["k", "c"], "m")
+    g.node("Add", ["m", "e"], "y")
+    x = np.array([[0.3]], np.float32)
+    got = Truth(g.model({"x": ["N", 1]}, {"y": ["N", 1]}))({"x": x})[0]
+    want = np.float64(x) * np.float64(np.float32(1 / 3)) + np.float64(np.float32(0.1))
+    assert got.tolist() == want.tolist()
+
+
+def test_a_batch_norm_that_loses_digits_when_folded_is_left():
+    """Inputs 30,000 deviations from zero: the dense layer would sum them uncentred."""
+    g = Sketch(seed=3)
+    g.batch_norm("x", "n", 400)
+    g.const("n_mean", np.full(400, 30_000.0))
+    g.dense("n", "d", 400, 16)
+    g.batch_norm("d", "y", 16)
+    model = g.model({"x": ["N", 400]}, {"y": ["N", 16]})
+    fused, report = fuse(model, measure=False)
+    assert operators(fused) == ["BatchNormalization", "Gemm"]
+    assert report.verified
+    told = {(r.node, r.fold): r.reason for r in report.refusals}
+    assert "failed the proof" in told["BatchNormalization_n", "batch norm → dense"]
+    forced, _ = fuse(model, measure=False, tolerance=0.1)
+    assert operators(forced) == ["Gemm"]
+
+
+def test_a_fixed_batch_is_proven_at_that_batch():
+    g = Sketch()
+    g.dense("x", "d", 6, 4)
+    g.batch_norm("d", "y", 4)
+    model = g.model({"x": [5, 6]}, {"y": [5, 4]})
+    samples = np.random.default_rng(0).normal(size=(12, 6))
+    fused, report = fuse(model, samples=samples)
+    assert operators(fused) == ["Gemm"]
+    assert report.samples == 4 * 5 + 3 * 5
+    assert list(report.latency) == ["batch_5"]
+
+
+def test_integer_inputs_and_label_outputs():
+    g = Sketch()
+    g.node("Cast", ["x"], "f", to=TensorProto.FLOAT)
+    g.dense("f", "d", 6, 4)
+    g.batch_norm("d", "b", 4)
+    g.node("ArgMax", ["b"], "y", axis=1, keepdims=0)
+    model = g.model({"x": ["N", 6]}, {"y": ["N"]})
+    for info in (model.graph.input[0], model.graph.output[0]):
+        info.type.tensor_type.elem_type = TensorProto.INT64
+    fused, report = fuse(model, samples=np.arange(60).reshape(10, 6), measure=False)
+    assert operators(fused) == ["Cast", "Gemm", "ArgMax"]
+    assert (report.samples, report.label_flips, report.max_abs_error) == (84, 0, 0)
+
+
+def test_several_inputs():
+    g = Sketch()
+    g.node("Concat", ["a", "b"], "x", axis=1)
+    g.dense("x", "d", 6, 4)
+    g.batch_norm("d", "y", 4)
+    model = g.model({"a": ["N", 2], "b": ["N", 4]}, {"y": ["N", 4]})
+    samples = {"a": np.ones((9, 2)), "b": np.ones((9, 4))}
+    _, report = fuse(model, samples=samples, measure=False)
+    assert report.samples == 83
+    for wrong in (np.ones((9, 6)), {"a": np.ones((9, 2))}, {"a": np.ones((9, 2)), "b": np.ones((8, 4))}):
+        with pytest.raises(DataError):
+            fuse(model, samples=wrong, measure=False)
+
+
+def test_without_a_float64_truth_the_caller_must_set_the_tolerance():
+    g = Sketch()
+    g.dense("x", "d", 6, 4)
+    g.batch_norm("d", "b", 4)
+    g.node("QuickGelu", ["b"], "y", domain="com.microsoft")
+    model = g.model({"x": ["N", 6]}, {"y": ["N", 4]})
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    with pytest.raises(FusionError, match="no float64 truth"):
+        fuse(model, measure=False)
+    fused, report = fuse(model, measure=False, tolerance=1e-5)
+    assert operators(fused) == ["Gemm", "QuickGelu"]
+    assert 0 < report.max_rel_error <= 1e-5
+
+
+def test_a_graph_that_random_inputs_do_not_suit_needs_samples():
+    g = Sketch()
+    g.node("Reshape", ["x", g.const("shape", [-1, 6], np.int64)], "f")
+    g.dense("f", "d", 6, 4)
+    g.batch_norm("d", "y", 4)
+    model = g.model({"x": ["N", "L"]}, {"y": ["M", 4]})
+    with pytest.raises(FusionError, match="give samples"):
+        fuse(model, measure=False)
+    _, report = fuse(model, samples=np.ones((5, 12)), measure=False)
+    assert report.samples == 5
+    with pytest.raises(FusionError, match="does not run on the given samples"):
+        fuse(model, samples=np.ones((5, 7)), measure=False)

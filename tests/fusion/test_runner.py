@@ -1,0 +1,210 @@
+"""Serving: exact, checked, and safe for many threads."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from fastdl.errors import DataError, ModelFileError, ShapeError
+from fastdl.runner import Runner
+
+from .graphs import Sketch, run
+
+
+def net(dtype=np.float32, classes=3, batch="N", names=None, tail="Softmax"):
+    g = Sketch(dtype)
+    g.dense("x", "d", 4, 16)
+    g.node("Relu", ["d"], "r")
+    g.dense("r", "h", 16, classes)
+    g.node(tail, ["h"], "y")
+    model = g.model({"x": [batch, 4]}, {"y": [batch, classes]})
+    if names is not None:
+        helper.set_model_props(model, {"fastdl.class_names": json.dumps(names)})
+    return model
+
+
+def draw(rows, seed=0, dtype=np.float32):
+    return np.random.default_rng(seed).normal(size=(rows, 4)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_it_predicts_what_the_model_computes(dtype):
+    model, bar = net(dtype), 1e-6 if dtype == np.float32 else 1e-14
+    runner = Runner(model)
+    assert runner.input_shape == (None, 4)
+    assert runner.input_dtype == dtype
+    for rows in (1, 2, 1, 7, 2000, 1, 2000, 7):
+        x = draw(rows, rows, dtype)
+        got = runner.predict(x)
+        assert got.dtype == dtype
+        np.testing.assert_allclose(got, run(model, {"x": x})[0], atol=bar)
+
+
+def test_a_path_and_bytes_serve_alike(tmp_path):
+    content = net().SerializeToString()
+    (tmp_path / "m.onnx").write_bytes(content)
+    results = [Runner(s).predict(draw(3)) for s in (content, tmp_path / "m.onnx", str(tmp_path / "m.onnx"))]
+    assert all(np.array_equal(r, results[0]) for r in results)
+
+
+def test_the_result_is_the_callers_own():
+    runner = Runner(net())
+    kept = [(x, runner.predict(x)) for x in (draw(5, seed) for seed in range(6))]
+    for position, (x, result) in enumerate(kept):
+        np.testing.assert_array_equal(result, runner.predict(x))
+        assert result.flags.writeable
+        assert not any(np.shares_memory(result, other) for _, other in kept[:position])
+    kept[0][1][:] = 0
+    assert runner.predict(kept[0][0]).any()
+
+
+def test_eight_threads_get_bit_equal_results():
+    runner = Runner(net())
+    inputs = [draw(rows, seed) for seed, rows in enumerate([1, 2, 1, 64, 300, 7, 1, 3])]
+    wanted = [runner.predict(x).tobytes() for x in inputs]
+
+    def work(thread):
+        order = np.random.default_rng(thread).integers(len(inputs), size=200)
+        return all(runner.predict(inputs[i]).tobytes() == wanted[i] for i in order)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_more_batch_shapes_than_are_kept():
+    runner, model = Runner(net()), net()
+    for rows in [*range(1, 20), *range(1, 20)]:
+        x = draw(rows, rows)
+        np.testing.assert_allclose(runner.predict(x), run(model, {"x": x})[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int64, np.uint8, np.bool_])
+def test_numbers_of_any_dtype_are_converted(dtype):
+    x = (draw(6) * 3).astype(dtype)
+    runner = Runner(net())
+    np.testing.assert_array_equal(runner.predict(x), runner.predict(x.astype(np.float32)))
+
+
+@pytest.mark.parametrize("x", [draw(8)[::2], np.asfortranarray(draw(4)), draw(4)[:, ::-1]])
+def test_memory_order_does_not_matter(x):
+    runner = Runner(net())
+    for _ in range(2):
+        np.testing.assert_array_equal(runner.predict(x), runner.predict(np.ascontiguousarray(x)))
+    assert runner.predict(x.tolist()).shape == (4, 3)
+
+
+def test_an_empty_batch_gives_an_empty_result():
+    runner = Runner(net())
+    for _ in range(2):
+        assert runner.predict(np.empty((0, 4))).shape == (0, 3)
+    assert runner.predict_labels(np.empty((0, 4))).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "match"),
+    [
+        (np.zeros(4), ShapeError, r"\(any, 4\), got \(4,\).*batch axis"),
+        (np.zeros((2, 5)), ShapeError, r"got \(2, 5\)"),
+        (np.zeros((1, 2, 4)), ShapeError, r"got \(1, 2, 4\)"),
+        (1.0, ShapeError, r"got \(\)"),
+        ([["a", "b", "c", "d"]], DataError, "not numbers"),
+        ([[1, 2, 3, None]], DataError, "not numbers"),
+        ([[1, 2], [3]], DataError, "not an array"),
+        (np.zeros((2, 4), complex), DataError, "not numbers"),
+        (np.full((2, 4), 1e300), DataError, "float32 cannot hold"),
+        (np.zeros((2, 4), "datetime64[s]"), DataError, "not numbers"),
+        ({"q": np.zeros((2, 4))}, DataError, "inputs are"),
+    ],
+)
+def test_input_that_does_not_fit(x, error, match):
+    runner = Runner(net())
+    runner.predict(draw(2))
+    with pytest.raises(error, match=match) as caught:
+        runner.predict(x)
+    assert "\n" not in str(caught.value)
+
+
+def test_integers_are_not_rounded_in_silence():
+    g = Sketch()
+    g.node("Cast", ["x"], "y", to=TensorProto.FLOAT)
+    model = g.model({"x": ["N", 2]}, {"y": ["N", 2]})
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+    runner = Runner(model)
+    assert runner.predict([[1.0, 2.0]]).tolist() == [[1, 2]]
+    for wrong in ([[1.5, 2.0]], [[2**40, 1]], [[np.nan, 1.0]]):
+        with pytest.raises(DataError, match="int32 cannot hold"):
+            runner.predict(wrong)
+
+
+def test_a_fixed_batch():
+    runner = Runner(net(batch=2))
+    assert runner.input_shape == (2, 4)
+    assert runner.predict(draw(2)).shape == (2, 3)
+    with pytest.raises(ShapeError, match=r"\(2, 4\), got \(3, 4\)"):
+        runner.predict(draw(3))
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("names", [None, ["no", "yes", "maybe"]])
+def test_labels(classes, names):
+    runner = Runner(net(classes=classes, names=names, tail="Sigmoid"))
+    x = draw(50)
+    scores = runner.predict(x)
+    want = scores.argmax(axis=1) if classes > 1 else (scores[:, 0] > 0.5).astype(int)
+    assert len(set(want.tolist())) > 1, "the test must see more than one class"
+    labels = runner.predict_labels(x)
+    assert labels.tolist() == [names[i] if names else i for i in want]
+    assert runner.class_names == names
+
+
+def test_a_model_that_gives_labels_itself():
+    g = Sketch()
+    g.dense("x", "d", 4, 3)
+    g.node("ArgMax", ["d"], "y", axis=1, keepdims=0)
+    model = g.model({"x": ["N", 4]}, {"y": ["N"]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    helper.set_model_props(model, {"fastdl.class_names": '["a", "b", "c"]'})
+    x = draw(20)
+    want = run(model, {"x": x})[0]
+    runner = Runner(model)
+    assert runner.predict(x).tolist() == want.tolist()
+    assert runner.predict_labels(x).tolist() == ["abc"[i] for i in want]
+
+
+def test_several_inputs_and_outputs():
+    g = Sketch()
+    g.node("Add", ["a", "b"], "sum")
+    g.node("Mul", ["a", "b"], "product")
+    runner = Runner(g.model({"a": ["N", 2], "b": ["N", 2]}, {"sum": ["N", 2], "product": ["N", 2]}))
+    a, b = np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])
+    for _ in range(2):
+        result = runner.predict({"b": b, "a": a})
+        assert {k: v.tolist() for k, v in result.items()} == {"sum": [[4, 7]], "product": [[3, 10]]}
+    with pytest.raises(DataError, match="mapping"):
+        runner.predict(a)
+
+
+def test_an_output_whose_shape_follows_from_the_values():
+    g = Sketch()
+    g.node("NonZero", ["x"], "y")
+    model = g.model({"x": ["N", 4]}, {"y": [2, "M"]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    runner = Runner(model)
+    for x in (np.eye(4), np.ones((4, 4)), np.eye(4)):
+        assert runner.predict(x.astype(np.float32)).tolist() == [list(i) for i in np.nonzero(x)]
+
+
+def test_a_model_that_onnxruntime_does_not_run():
+    g = Sketch()
+    g.node("Frobnicate", ["x"], "y")
+    with pytest.raises(ModelFileError, match="onnxruntime does not run") as caught:
+        Runner(g.model({"x": ["N", 4]}, {"y": ["N", 4]}))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_a_number_of_threads_that_is_none(threads):
+    with pytest.raises(ValueError, match="threads"):
+        Runner(net(), threads=threads)
