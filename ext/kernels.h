@@ -67,7 +67,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   gather            p: out (P, F, 32).  n: feed, F.  Copies and transposes the batch's rows of the feed (n, F).
  *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
  * Dense: y = act(x W + b)
- *   dense_forward     p: x (P, K, 32), w (K, ld), b (N) or NULL, y (P, N, 32).  n: K, N, ld, FDL_LINEAR | FDL_RELU.
+ *   dense_forward     p: x (P, K, 32), w (K, ld), b (N) or NULL, y (P, N, 32).  n: K, N, ld, FDL_LINEAR | FDL_RELU, block.
+ *                     Dot products are summed in blocks of `block`: the smaller, the more exact.
  *   dense_input_grad  p: dy (P, N, 32), w (K, ld), dx (P, K, 32).   n: K, N, ld.  Features are those of x.
  *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (K, ld), db (N) or NULL.  n: K, N, ld.
  * Element by element
@@ -103,7 +104,7 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
     X(scatter, 1, 2, 0)                     \
-    X(dense_forward, 4, 4, 0)               \
+    X(dense_forward, 4, 5, 0)               \
     X(dense_input_grad, 3, 3, 0)            \
     X(dense_weight_grad, 4, 3, 0)           \
     X(activation_forward, 2, 2, 0)          \

@@ -10,8 +10,8 @@ from fastdl.ops import Activation, Softmax
 
 
 def linear(x: Tensor) -> Tensor:
-    """x"""
-    return Activation(x, "linear", "linear").output
+    """x itself: no op."""
+    return x
 
 
 def relu(x: Tensor) -> Tensor:

@@ -17,13 +17,14 @@ from fastdl.graph import Array
 
 @dataclass(frozen=True)
 class Task:
-    """What the demo trains: data scaled to [0, 1], class names, hidden widths, epochs."""
+    """What the demo trains: data scaled to [0, 1], class names, hidden widths, batch size, epochs."""
 
     name: str
     train: tuple[Array, Array]
     test: tuple[Array, Array]
     classes: Sequence[str]
     hidden: tuple[int, ...]
+    batch: int
     epochs: int
 
 
@@ -34,8 +35,8 @@ def load() -> Task:
     top = np.float32(255 if found else 16)
     scaled = (x / top, y), (xt / top, yt)
     if found:
-        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 10)
-    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 20)
+        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 128, 10)
+    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20)
 
 
 def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> fastdl.Sequential:
@@ -60,7 +61,7 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     model.summary()
     model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
     began = time.perf_counter()
-    history = model.fit(x, y, batch_size=128, epochs=epochs or task.epochs, validation_data=(xt, yt))
+    history = model.fit(x, y, batch_size=task.batch, epochs=epochs or task.epochs, validation_data=(xt, yt))
     seconds = time.perf_counter() - began
     loss, accuracy = model.evaluate(xt, yt)
     threads = config.get_num_threads()

@@ -158,7 +158,7 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     call.run(
         "dense_forward",
         [call.rows(x), storage, offset, out],
-        (inputs, outputs, storage.shape[1], kind),
+        (inputs, outputs, storage.shape[1], kind, 128),
         outputs,
     )
     return call.back(out)

@@ -1,11 +1,10 @@
 /* Dense layers on panels: the three products, without packing. */
 
 /* y = act(x W + b): one tile of outputs for VL or 2 VL samples. */
-INLINE void forward_tile(int rows, int wide, size_t k, const T *w, size_t ld, const T *b, const T *x, T *y,
-                            int relu) {
+INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w, size_t ld, const T *b, const T *x,
+                         T *y, int relu) {
     V acc[FDL_TILE_MAX][2];
-    tile_clear(rows, wide, acc);
-    tile(rows, wide, k, w, 1, ld, x, FDL_PANEL, acc);
+    tile_in_blocks(rows, wide, k, block, w, 1, ld, x, y, acc);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         V bias = splat(b ? b[r] : 0);
@@ -19,7 +18,7 @@ INLINE void forward_tile(int rows, int wide, size_t k, const T *w, size_t ld, co
 static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *w = a->p[1], *b = a->p[2];
     T *y = a->p[3];
-    size_t k = a->n[0], n = a->n[1], ld = a->n[2];
+    size_t k = a->n[0], n = a->n[1], ld = a->n[2], block = a->n[4];
     int relu = a->n[3] == FDL_RELU;
     (void)scratch;
 #define STEP(rows, f)                                                                                       \
@@ -28,18 +27,19 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
         const T *from = x + p * k * FDL_PANEL;                                                              \
         T *to = y + (p * n + (f)) * FDL_PANEL;                                                              \
         for (; v + 2 <= vectors; v += 2)                                                                    \
-            forward_tile(rows, 2, k, w + (f), ld, b ? b + (f) : b, from + v * VL, to + v * VL, relu);    \
+            forward_tile(rows, 2, k, block, w + (f), ld, b ? b + (f) : b, from + v * VL, to + v * VL, relu);    \
         if (v < vectors)                                                                                    \
-            forward_tile(rows, 1, k, w + (f), ld, b ? b + (f) : b, from + v * VL, to + v * VL, relu);    \
+            forward_tile(rows, 1, k, block, w + (f), ld, b ? b + (f) : b, from + v * VL, to + v * VL, relu);    \
     }
     FDL_FOR_TILES(STEP, range.f0, range.f1);
 #undef STEP
 }
 
+#define FDL_GRADIENT_BLOCK 128
+
 INLINE void input_grad_tile(int rows, int wide, size_t n, const T *w, size_t ld, const T *dy, T *dx) {
     V acc[FDL_TILE_MAX][2];
-    tile_clear(rows, wide, acc);
-    tile(rows, wide, n, w, ld, 1, dy, FDL_PANEL, acc);
+    tile_in_blocks(rows, wide, n, FDL_GRADIENT_BLOCK, w, ld, 1, dy, dx, acc);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < wide; j++) store(dx + r * FDL_PANEL + j * VL, acc[r][j]);

@@ -37,6 +37,24 @@ INLINE void tile_clear(int rows, int wide, V acc[FDL_TILE_MAX][2]) {
     }
 }
 
+/* out (rows, wide VL; FDL_PANEL from row to row) = the sum over k in blocks, each from zero: float32 rounding then
+ * grows with block + k / block, not with k. `out` holds the sums so far, acc the last block's, added to them. */
+INLINE void tile_in_blocks(int rows, int wide, size_t k, size_t block, const T *a, size_t a_row, size_t a_col,
+                           const T *b, T *out, V acc[FDL_TILE_MAX][2]) {
+    for (size_t done = 0;; done += block, a += block * a_col, b += block * FDL_PANEL) {
+        tile_clear(rows, wide, acc);
+        tile(rows, wide, k - done < block ? k - done : block, a, a_row, a_col, b, FDL_PANEL, acc);
+        if (done > 0)
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++)
+                for (int j = 0; j < wide; j++) acc[r][j] += load(out + r * FDL_PANEL + j * VL);
+        if (done + block >= k) return;
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < wide; j++) store(out + r * FDL_PANEL + j * VL, acc[r][j]);
+    }
+}
+
 /* Runs STEP(rows, row) over rows [begin, end), tallest tiles first; `rows` is a constant in each use. */
 #if FDL_TILE_ROWS == 12
 #define FDL_TALL_TILES(STEP, row, end) \

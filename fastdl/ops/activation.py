@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 # name: (number in the kernel table, ONNX operator)
 KINDS: dict[str, tuple[int, str]] = {
-    "linear": (_ext.LINEAR, "Identity"),
     "relu": (_ext.RELU, "Relu"),
     "sigmoid": (_ext.SIGMOID, "Sigmoid"),
     "tanh": (_ext.TANH, "Tanh"),
@@ -30,9 +29,7 @@ class Activation(Op):
 
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if self.kind == "linear":
-            build.same(self.output, x)
-        elif self not in build.fused:
+        if self not in build.fused:
             build.emit(
                 "activation_forward",
                 read(build.value(x)),
@@ -43,8 +40,6 @@ class Activation(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if self.kind == "linear":
-            return
         build.emit(
             "activation_backward",
             read(build.value(self.output)),
@@ -55,10 +50,7 @@ class Activation(Op):
         )
 
     def onnx(self, graph: OnnxGraph) -> None:
-        if self.kind == "linear":
-            graph.same(self.output, self.inputs[0])
-        else:
-            graph.node(KINDS[self.kind][1], [graph.name(self.inputs[0])], self)
+        graph.node(KINDS[self.kind][1], [graph.name(self.inputs[0])], self)
 
 
 class Softmax(Op):

@@ -111,7 +111,10 @@ class BatchNorm(Op):
         features, dtype = self.output.features, self.output.dtype
         gamma = graph.constant(self.gamma or np.ones(features, dtype), f"{self.name}.gamma")
         beta = graph.constant(self.beta or np.zeros(features, dtype), f"{self.name}.beta")
-        moving = [graph.constant(self.moving_mean), graph.constant(self.moving_variance)]
+        # ONNX keeps epsilon as a float32: what that loses goes into the variance, or a float64 model would be off
+        lost = self.epsilon - float(np.float32(self.epsilon))
+        variance = (self.moving_variance.value.astype(np.float64) + lost).astype(dtype)
+        moving = [graph.constant(self.moving_mean), graph.constant(variance, self.moving_variance.path)]
         graph.node(
             "BatchNormalization",
             [graph.name(self.inputs[0]), gamma, beta, *moving],

