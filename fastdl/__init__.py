@@ -9,7 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastdl import config
+try:
+    from fastdl import config
+except ImportError as error:
+    if getattr(error, "name", None) == "fastdl" and "_ext" in str(error):
+        raise ImportError(
+            "this is fastdl's source folder, whose extension is not built: leave it after `pip install .`, "
+            "or build in place with `pip install -e .`"
+        ) from None
+    raise
 from fastdl.config import get_num_threads, set_num_threads
 
 __version__ = "0.1.0"

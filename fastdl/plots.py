@@ -31,6 +31,10 @@ def _curve(axis: Any, history: Mapping[str, Sequence[float]], name: str, title: 
     axis.legend(frameon=False, fontsize=9)
 
 
+def _micros(value: float) -> str:
+    return f"{value:,.0f} µs" if value >= 100 else f"{value:.1f} µs"
+
+
 def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionReport, path: str | Path) -> None:
     """Draw loss and accuracy by epoch, and onnxruntime's time plain and fused, to a PNG. ImportError: no matplotlib."""
     import matplotlib
@@ -48,7 +52,7 @@ def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionRe
     ):
         heights = [report.latency[name][side] / report.latency[name]["before_us"] for name in names]
         bars = axes[2].bar([i + shift for i in range(len(names))], heights, 0.34, color=color, label=label)
-        axes[2].bar_label(bars, [f"{report.latency[name][side]:,.1f} µs" for name in names], fontsize=8, color=INK)
+        axes[2].bar_label(bars, [_micros(report.latency[name][side]) for name in names], fontsize=8, color=INK)
     axes[2].set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes[2].set_ylim(0, 1.35)
     axes[2].set_yticks([0, 0.5, 1])

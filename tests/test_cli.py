@@ -19,7 +19,7 @@ from fastdl.cli import main
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environment}
-    command = [sys.executable, "-m", "fastdl", *arguments]
+    command = [sys.executable, "-P", "-m", "fastdl", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
 
@@ -41,7 +41,7 @@ def test_unknown_isa_is_one_clear_line() -> None:
 
 def test_import_loads_numpy_and_the_extension_only() -> None:
     code = "import sys, fastdl; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    loaded = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "fastdl" in loaded
     assert not {"onnx", "onnxruntime", "rich", "matplotlib", "sklearn"} & set(loaded)
 

@@ -77,7 +77,7 @@ def test_import_is_light() -> None:
         "print(*sorted({'urllib.request', 'gzip', 'http.client', 'tempfile', 'sklearn'}"
         " & (set(sys.modules) - before)))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == ""
 
 
