@@ -14,7 +14,7 @@ cdef extern from "stdlib.h" nogil:
 
 cdef extern from "kernels.h" nogil:
     enum: FDL_PANEL, FDL_UNIT, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
-    enum: FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH
+    enum: FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH, FDL_SGD, FDL_ADAM, FDL_CHUNK
     ctypedef struct fdl_args:
         void *p[1]
         size_t n[1]
@@ -64,9 +64,11 @@ cdef extern from "program.h" nogil:
 
 PANEL = FDL_PANEL
 UNIT = FDL_UNIT
+CHUNK = FDL_CHUNK
 MAX_RATES = FDL_MAX_RATES
 BY_FEATURE, BY_PANEL, ONCE = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE
 LINEAR, RELU, SIGMOID, TANH = FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH
+SGD, ADAM = FDL_SGD, FDL_ADAM
 
 cdef dict kernel_numbers = {fdl_signatures[i].name.decode(): i for i in range(FDL_KERNEL_COUNT)}
 cdef const fdl_build *build_f32 = NULL

@@ -22,11 +22,11 @@
 #include "kernels/vecmath.h"
 #include "kernels/tile.h"
 #include "kernels/rows.h"
-#include "kernels/dense.h"
 #include "kernels/elementwise.h"
 #include "kernels/batch_norm.h"
 #include "kernels/losses.h"
 #include "kernels/optimizers.h"
+#include "kernels/dense.h"
 #include "kernels/matmul.h"
 
 #define FDL_ENTRY(name, pointers, sizes, scalars) [FDL_K_##name] = name,

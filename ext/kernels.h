@@ -58,6 +58,9 @@ typedef struct {
 
 typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch);
 
+/* Optimizer rules, by number, for optimizer_step and dense_weight_step. */
+enum { FDL_SGD, FDL_ADAM };
+
 /* Element functions, by number, for activation_forward and activation_backward. */
 enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
 
@@ -78,10 +81,13 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   dropout_backward  p: dy, mask, dx.          n: F.
  * Batch normalization over the samples of each feature
  *   batch_norm_train  p: x, y (P, F, 32), gamma, beta (or NULL), moving mean, moving variance, mean, inv (F).
- *                     n: F.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
- *   batch_norm_infer  p: x, y, gamma, beta (or NULL), moving mean, moving variance.  n: F.  s: epsilon.
- *   batch_norm_backward p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv, dgamma, dbeta (or NULL).  n: F.
- *   batch_norm_infer_backward p: dy, dx, gamma (or NULL), moving variance.  n: F.  s: epsilon.
+ *                     n: F, FDL_LINEAR | FDL_RELU.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
+ *   batch_norm_infer  p: x, y, gamma, beta (or NULL), moving mean, moving variance.
+ *                     n: F, FDL_LINEAR | FDL_RELU.  s: epsilon.
+ *   batch_norm_backward p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv, dgamma, dbeta (or NULL),
+ *                     output of the ReLU behind, or NULL.  n: F.
+ *   batch_norm_infer_backward p: dy, dx, gamma (or NULL), moving variance, output of the ReLU or NULL.
+ *                     n: F.  s: epsilon.
  * Softmax over the features of each sample
  *   softmax_forward   p: x, y (P, F, 32).      n: F.
  *   softmax_backward  p: y, dy, dx (P, F, 32). n: F.
@@ -96,10 +102,13 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   accuracy_binary   p: x, part, target.  n: F.  s: threshold.  Mean over the features.
  *   mean_absolute_error p: x, part, target. n: F.  Mean over the features.
  *   sum_parts         p: part (P), total (1), both double.   total += sum of part.
- * Optimizer steps on a parameter (rows, ld) and its gradient, columns [f0, f1)
- *   sgd               p: w, dw, velocity or NULL.  n: rows, ld.  s: momentum, nesterov.  rates: learning rate.
- *   adam              p: w, dw, m, v.  n: rows, ld.  s: beta_1, beta_2, epsilon.
- *                     rates: learning rate * sqrt(1 - beta_2^t) / (1 - beta_1^t).
+ * Optimizer steps, in which a rule has two slots (NULL where it needs fewer) and takes its scalars from s:
+ *   sgd   slot 1: velocity, if momentum is not zero.  s: momentum, nesterov.  rates: learning rate.
+ *   adam  slot 1: m, slot 2: v.  s: beta_1, beta_2, epsilon.
+ *         rates: learning rate * sqrt(1 - beta_2^t) / (1 - beta_1^t).
+ *   optimizer_step    p: w, dw, slot 1, slot 2 (rows, ld).  n: rows, ld, rule.  Columns [f0, f1).
+ *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slot 1, slot 2 (K, ld), b, slot 1, slot 2 (N) or NULL.
+ *                     n: K, N, ld, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.
  */
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
@@ -111,10 +120,10 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(activation_backward, 3, 2, 0)         \
     X(dropout_forward, 3, 2, 1)             \
     X(dropout_backward, 3, 1, 0)            \
-    X(batch_norm_train, 8, 1, 2)            \
-    X(batch_norm_infer, 6, 1, 1)            \
-    X(batch_norm_backward, 8, 1, 0)         \
-    X(batch_norm_infer_backward, 4, 1, 1)   \
+    X(batch_norm_train, 8, 2, 2)            \
+    X(batch_norm_infer, 6, 2, 1)            \
+    X(batch_norm_backward, 9, 1, 0)         \
+    X(batch_norm_infer_backward, 5, 1, 1)   \
     X(softmax_forward, 2, 1, 0)             \
     X(softmax_backward, 3, 1, 0)            \
     X(softmax_cross_entropy_sparse, 3, 2, 0) \
@@ -126,8 +135,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(accuracy_binary, 3, 1, 1)             \
     X(mean_absolute_error, 3, 1, 0)         \
     X(sum_parts, 2, 0, 0)                   \
-    X(sgd, 3, 2, 2)                         \
-    X(adam, 4, 2, 3)
+    X(optimizer_step, 4, 3, 3)              \
+    X(dense_weight_step, 8, 4, 3)
 
 #define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
 enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };

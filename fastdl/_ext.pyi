@@ -5,6 +5,7 @@ import numpy as np
 
 PANEL: int
 UNIT: int
+CHUNK: int
 MAX_RATES: int
 BY_FEATURE: int
 BY_PANEL: int
@@ -13,6 +14,8 @@ LINEAR: int
 RELU: int
 SIGMOID: int
 TANH: int
+SGD: int
+ADAM: int
 
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...

@@ -255,7 +255,7 @@ def batch_norm(
     moving = [call.vector(moving_mean, features), call.vector(moving_variance, features)]
     mean, inverse, out = call.vector(None, features), call.vector(None, features), call.panel(features)
     pointers = [call.rows(x), out, *vectors, *moving, mean, inverse]
-    call.run("batch_norm_train", pointers, (features,), features, (momentum, epsilon))
+    call.run("batch_norm_train", pointers, (features, _ext.LINEAR), features, (momentum, epsilon))
     moving_mean[...], moving_variance[...] = moving[0][:features], moving[1][:features]
     return call.back(out), mean[:features].copy(), inverse[:features].copy()
 
@@ -269,7 +269,7 @@ def batch_norm_inference(
     named = {"gamma": gamma, "beta": beta, "moving_mean": moving_mean, "moving_variance": moving_variance}
     vectors = [call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()]
     out = call.panel(features)
-    call.run("batch_norm_infer", [call.rows(x), out, *vectors], (features,), features, (epsilon,))
+    call.run("batch_norm_infer", [call.rows(x), out, *vectors], (features, _ext.LINEAR), features, (epsilon,))
     return call.back(out)
 
 
@@ -283,7 +283,7 @@ def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) ->
     named = {"gamma": gamma, "mean": mean, "inverse": inverse}
     vectors = [call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()]
     dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
-    pointers = [call.rows(x), call.rows(dy), dx, *vectors, dgamma, dbeta]
+    pointers = [call.rows(x), call.rows(dy), dx, *vectors, dgamma, dbeta, None]
     call.run("batch_norm_backward", pointers, (features,), features)
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
@@ -333,7 +333,7 @@ def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
 
 
 def _step(
-    kernel: str, w: Array, gradient: Any, slots: Sequence[Array | None], scalars: Sequence[float], rate: float
+    rule: int, w: Array, gradient: Any, slots: Sequence[Array | None], scalars: Sequence[float], rate: float
 ) -> None:
     """One optimizer step; w and the slots, (rows, columns) or (columns,), change in place."""
     if w.dtype not in (np.float32, np.float64):
@@ -347,7 +347,7 @@ def _step(
     columns = matrices[0].shape[1]
     pointers: list[Array | None] = [*stored, *(None for slot in slots if slot is None)]
     call = _Call(1, w.dtype)
-    call.run(kernel, pointers, (len(matrices[0]), stored[0].shape[1]), columns, scalars, rate=rate)
+    call.run("optimizer_step", pointers, (len(matrices[0]), stored[0].shape[1], rule), columns, scalars, rate=rate)
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = stored[i][:, :columns]
 
@@ -361,7 +361,7 @@ def sgd(
     nesterov: bool = False,
 ) -> None:
     """One step of gradient descent: changes w, and velocity where momentum needs one, in place."""
-    _step("sgd", w, gradient, [velocity], (momentum, float(nesterov)), rate)
+    _step(_ext.SGD, w, gradient, [velocity, None], (momentum, float(nesterov), 0.0), rate)
 
 
 def adam(
@@ -377,4 +377,4 @@ def adam(
 ) -> None:
     """Step number `step` (from 1) of Adam in Keras's form: changes w, m and v in place."""
     corrected = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    _step("adam", w, gradient, [m, v], (beta_1, beta_2, epsilon), float(corrected))
+    _step(_ext.ADAM, w, gradient, [m, v], (beta_1, beta_2, epsilon), float(corrected))

@@ -1,4 +1,4 @@
-"""Optimizers, with Keras's names, defaults and numbers: which kernel steps a parameter, and how far."""
+"""Optimizers, with Keras's names, defaults and numbers: which rule steps a parameter, and how far."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fastdl.graph import Array, Parameter
 class Optimizer:
     """Base: the learning rate, the number of steps taken, and the slots kept for each parameter.
 
-    A subclass names its `kernel`, says how many slots a parameter needs and which scalars the kernel takes.
+    A subclass names its `rule`, says which slots a parameter needs and which scalars the rule takes.
     """
 
-    kernel: ClassVar[str]
+    rule: ClassVar[int]
 
     def __init__(self, learning_rate: float = 0.01, lr: float | None = None) -> None:
         self.learning_rate = float(learning_rate if lr is None else lr)
@@ -33,12 +33,13 @@ class Optimizer:
         raise NotImplementedError
 
     def slots(self, parameter: Parameter) -> list[Array | None]:
-        """The parameter's slots (as the kernel wants them), made when first asked for."""
+        """The parameter's two slots, None where the rule needs fewer, made when first asked for."""
         if parameter not in self._slots:
             self._slots[parameter] = self.make_slots(parameter)
         return self._slots[parameter]
 
-    def scalars(self) -> tuple[float, ...]:
+    def scalars(self) -> tuple[float, float, float]:
+        """The rule's three scalars."""
         raise NotImplementedError
 
     def rates(self, steps: int) -> Array:
@@ -61,7 +62,7 @@ def _fraction(name: str, value: float) -> float:
 class SGD(Optimizer):
     """Gradient descent: w -= rate g. With momentum, v = momentum v - rate g and w += v; or Nesterov's form."""
 
-    kernel = "sgd"
+    rule = _ext.SGD
 
     def __init__(
         self,
@@ -75,16 +76,16 @@ class SGD(Optimizer):
         self.momentum, self.nesterov = _fraction("momentum", momentum), bool(nesterov)
 
     def make_slots(self, parameter: Parameter) -> list[Array | None]:
-        return [parameter.like() if self.momentum else None]
+        return [parameter.like() if self.momentum else None, None]
 
-    def scalars(self) -> tuple[float, ...]:
-        return self.momentum, float(self.nesterov)
+    def scalars(self) -> tuple[float, float, float]:
+        return self.momentum, float(self.nesterov), 0.0
 
 
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015) in Keras's form: epsilon is added to sqrt(v) before the bias correction."""
 
-    kernel = "adam"
+    rule = _ext.ADAM
 
     def __init__(
         self,
@@ -105,7 +106,7 @@ class Adam(Optimizer):
     def make_slots(self, parameter: Parameter) -> list[Array | None]:
         return [parameter.like(), parameter.like()]
 
-    def scalars(self) -> tuple[float, ...]:
+    def scalars(self) -> tuple[float, float, float]:
         return self.beta_1, self.beta_2, self.epsilon
 
     def step_sizes(self, number: Array) -> Any:

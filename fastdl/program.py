@@ -30,9 +30,9 @@ class UpdateRule(Protocol):
     """What the program asks of an optimizer."""
 
     @property
-    def kernel(self) -> str: ...
+    def rule(self) -> int: ...
     def slots(self, parameter: Parameter) -> Sequence[Array | None]: ...
-    def scalars(self) -> tuple[float, ...]: ...
+    def scalars(self) -> tuple[float, float, float]: ...
 
 
 class Ref:
@@ -178,23 +178,34 @@ class Builder:
         axis = self.axis if axis is None else axis
         self.calls.append(Call(kernel, accesses, tuple(sizes), tuple(scalars), axis, features, defer))
 
+    def slots(self, parameter: Parameter) -> list[Access | None]:
+        """The optimizer's two slots for a parameter."""
+        assert self.optimizer is not None
+        return [None if slot is None else write(self.array(slot)) for slot in self.optimizer.slots(parameter)]
+
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter."""
-        if self.optimizer is None:
-            return
-        slots = [None if slot is None else write(self.array(slot)) for slot in self.optimizer.slots(parameter)]
+        assert self.optimizer is not None
         rows = parameter.shape[0] if len(parameter.shape) == 2 else 1
         self.emit(
-            self.optimizer.kernel,
+            "optimizer_step",
             write(self.parameter(parameter)),
             read(gradient),
-            *slots,
-            sizes=(rows, parameter.storage.shape[-1]),
+            *self.slots(parameter),
+            sizes=(rows, parameter.storage.shape[-1], self.optimizer.rule),
             scalars=self.optimizer.scalars(),
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
+
+    def fuse_relu(self, op: Op) -> Tensor | None:
+        """The output of the ReLU that alone reads the op's output: the op's kernel can compute it as well."""
+        follower = self.only_consumer(op.output)
+        if follower is None or getattr(follower, "kind", "") != "relu":
+            return None
+        self.fused.add(follower)
+        return follower.output
 
 
 def _schedule(calls: list[Call]) -> list[Call]:

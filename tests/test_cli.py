@@ -41,7 +41,8 @@ def test_unknown_isa_is_one_clear_line() -> None:
 
 def test_import_loads_numpy_and_the_extension_only() -> None:
     code = "import sys, fastdl; print(*sorted({name.split('.')[0] for name in sys.modules}))"
-    loaded = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
     assert "fastdl" in loaded
     assert not {"onnx", "onnxruntime", "rich", "matplotlib", "sklearn"} & set(loaded)
 

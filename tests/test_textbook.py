@@ -58,7 +58,9 @@ def before_and_first() -> keras.Sequential:
 @pytest.mark.parametrize(
     ("listing", "non_trainable"), [(after_the_activation, 2368), (before_the_activation, 800), (before_and_first, None)]
 )
-def test_two_epochs_of_sgd_reach_086_and_export(listing: Any, non_trainable: int | None, data: Any, tmp_path: Any) -> None:
+def test_two_epochs_of_sgd_reach_086_and_export(
+    listing: Any, non_trainable: int | None, data: Any, tmp_path: Any
+) -> None:
     (X_train, y_train), validation, (X_test, _) = data
     if listing is before_and_first:
         with pytest.raises(ValueError, match="784"):  # layers that were built for 784 inputs stay so

@@ -78,15 +78,9 @@ static void transpose_strip(const T *dy, size_t n, size_t f0, size_t s0, size_t 
         }
 }
 
-/* dw[rows][2 VL] (+)= x^T dy over samples [s0, s1), which start at a panel's first. */
-INLINE void weight_grad_tile(int rows, size_t k, const T *x, size_t s0, size_t s1, const T *strip, T *dw,
-                                size_t ld, int wide) {
-    V acc[FDL_TILE_MAX][2];
-    tile_clear(rows, wide, acc);
-    if (s0 > 0)
-#pragma GCC unroll 12
-        for (int r = 0; r < rows; r++)
-            for (int j = 0; j < wide; j++) acc[r][j] = load(dw + r * ld + j * VL);
+/* acc += x^T dy over samples [s0, s1), which start at a panel's first. */
+INLINE void weight_grad_tile(int rows, int wide, size_t k, const T *x, size_t s0, size_t s1, const T *strip,
+                             V acc[FDL_TILE_MAX][2]) {
     for (size_t s = s0; s < s1; s += FDL_PANEL) {
         const T *panel = x + (s / FDL_PANEL) * k * FDL_PANEL, *from = strip + (s - s0) * 2 * VL;
         if (s1 - s >= FDL_PANEL)
@@ -94,36 +88,101 @@ INLINE void weight_grad_tile(int rows, size_t k, const T *x, size_t s0, size_t s
         else
             tile(rows, wide, s1 - s, panel, FDL_PANEL, 1, from, 2 * VL, acc);
     }
+}
+
+INLINE void tile_load(int rows, int wide, const T *from, size_t ld, V acc[FDL_TILE_MAX][2]) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++)
-        for (int j = 0; j < wide; j++) store(dw + r * ld + j * VL, acc[r][j]);
+        for (int j = 0; j < wide; j++) acc[r][j] = load(from + r * ld + j * VL);
 }
+
+INLINE void tile_store(int rows, int wide, V acc[FDL_TILE_MAX][2], T *to, size_t ld) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < wide; j++) store(to + r * ld + j * VL, acc[r][j]);
+}
+
+/* The sum of a strip's rows: out (wide VL) = from + sum over samples. */
+INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T *out) {
+    for (int j = 0; j < wide; j++) {
+        V sum = {0};
+        if (from) sum = load(from + j * VL);
+        for (size_t s = 0; s < samples; s++) sum += load(strip + s * 2 * VL + j * VL);
+        store(out + j * VL, sum);
+    }
+}
+
+/* Runs STRIP(wide, f) over features [f0, f1) rounded up to whole vectors; `wide` is a constant in each use. */
+#define FDL_FOR_STRIPS(STRIP, f0, f1)                                   \
+    do {                                                                \
+        size_t strip_ = (f0), strips_ = ((f1) + VL - 1) / VL * VL;      \
+        for (; strip_ + 2 * VL <= strips_; strip_ += 2 * VL) { STRIP(2, strip_); } \
+        if (strip_ < strips_) { STRIP(1, strip_); }                     \
+    } while (0)
 
 /* dW = x^T dy, db = sum of dy. Samples go in chunks whose transposed dy stays in the first-level cache. */
 static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     T *dw = a->p[2], *db = a->p[3], *strip = scratch;
-    size_t k = a->n[0], n = a->n[1], ld = a->n[2], end = (range.f1 + VL - 1) / VL * VL;
-    for (size_t f = range.f0; f < end; f += 2 * VL)
-        for (size_t s0 = 0; s0 < step->batch; s0 += FDL_CHUNK) {
-            size_t s1 = step->batch - s0 < FDL_CHUNK ? step->batch : s0 + FDL_CHUNK;
-            transpose_strip(dy, n, f, s0, s1, strip);
-            if (f + 2 * VL <= end) {
-#define STEP(rows, i) \
-    weight_grad_tile(rows, k, x + (i) * FDL_PANEL, s0, s1, strip, dw + (i) * ld + f, ld, 2)
-                FDL_FOR_TILES(STEP, 0, k);
+    size_t k = a->n[0], n = a->n[1], ld = a->n[2];
+    for (size_t s0 = 0; s0 < step->batch; s0 += FDL_CHUNK) {
+        size_t s1 = step->batch - s0 < FDL_CHUNK ? step->batch : s0 + FDL_CHUNK;
+#define STEP(rows, i)                                                                   \
+    V acc[FDL_TILE_MAX][2];                                                             \
+    T *to = dw + (i) * ld + f;                                                          \
+    if (s0 > 0) tile_load(rows, wide, to, ld, acc);                                     \
+    else tile_clear(rows, wide, acc);                                                   \
+    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, s0, s1, strip, acc);           \
+    tile_store(rows, wide, acc, to, ld)
+#define STRIP(width, first)                                                             \
+    const int wide = width;                                                             \
+    size_t f = first;                                                                   \
+    transpose_strip(dy, n, f, s0, s1, strip);                                           \
+    FDL_FOR_TILES(STEP, 0, k);                                                          \
+    if (db) sum_strip(wide, strip, s1 - s0, s0 > 0 ? db + f : NULL, db + f)
+        FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
+#undef STRIP
 #undef STEP
-            } else {
-#define STEP(rows, i) \
-    weight_grad_tile(rows, k, x + (i) * FDL_PANEL, s0, s1, strip, dw + (i) * ld + f, ld, 1)
-                FDL_FOR_TILES(STEP, 0, k);
+    }
+}
+
+#define FDL_NEAR_BYTES 131072 /* weights of this size stay, with their slots, in the second-level cache */
+
+/* The same for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is never
+ * written. A large layer's weights and slots are asked for before the tile that steps them is computed. */
+static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *x = a->p[0], *dy = a->p[1];
+    T *w = a->p[2], *slot1 = a->p[3], *slot2 = a->p[4], *b = a->p[5], *b_slot1 = a->p[6], *b_slot2 = a->p[7];
+    size_t k = a->n[0], n = a->n[1], ld = a->n[2];
+    T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
+    const rule_settings set = {(T)step->rates[0], a->s};
+    update_rule rule = update_rules[a->n[3]];
+    int far = k * ld * sizeof(T) > FDL_NEAR_BYTES;
+#define STEP(rows, i)                                                                                          \
+    V acc[FDL_TILE_MAX][2];                                                                                    \
+    size_t at = (i) * ld + f;                                                                                  \
+    for (int r = 0; r < rows && far; r++)                                                                      \
+        for (int j = 0; j < wide; j++) {                                                                       \
+            __builtin_prefetch(w + at + r * ld + j * VL, 1);                                                   \
+            if (slot1) __builtin_prefetch(slot1 + at + r * ld + j * VL, 1);                                    \
+            if (slot2) __builtin_prefetch(slot2 + at + r * ld + j * VL, 1);                                    \
+        }                                                                                                      \
+    tile_clear(rows, wide, acc);                                                                               \
+    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, step->batch, strip, acc);                          \
+    tile_store(rows, wide, acc, gradient, 2 * VL);                                                             \
+    rule(&set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2, ld, gradient, 2 * VL, rows,     \
+         wide * VL)
+#define STRIP(width, first)                                                                                    \
+    const int wide = width;                                                                                    \
+    size_t f = first;                                                                                          \
+    transpose_strip(dy, n, f, 0, step->batch, strip);                                                          \
+    FDL_FOR_TILES(STEP, 0, k);                                                                                 \
+    if (b) {                                                                                                   \
+        sum_strip(wide, strip, step->batch, NULL, gradient);                                                   \
+        rule(&set, b + f, b_slot1 ? b_slot1 + f : b_slot1, b_slot2 ? b_slot2 + f : b_slot2, 0, gradient, 0, 1, \
+             wide * VL);                                                                                       \
+    }
+    FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
+#undef STRIP
 #undef STEP
-            }
-            if (!db) continue;
-            for (size_t j = 0; j < 2 && f + j * VL < end; j++) {
-                V sum = s0 > 0 ? load(db + f + j * VL) : (V){0};
-                for (size_t s = 0; s < s1 - s0; s++) sum += load(strip + s * 2 * VL + j * VL);
-                store(db + f + j * VL, sum);
-            }
-        }
 }

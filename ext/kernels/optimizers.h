@@ -1,42 +1,58 @@
-/* Optimizer steps, in Keras's form. Whole vectors: the padding's gradient is zero and stays so. */
+/* Optimizer rules, in Keras's form: one function each, used on a parameter and its gradient, and by
+ * dense_weight_step on a tile of gradient that is never written to memory. */
 
-/* Runs BODY for each vector of columns [f0, f1) of a (rows, ld) parameter; `i` is its offset. */
-#define FDL_FOR_WEIGHTS(...)                                                          \
-    for (size_t row = 0; row < a->n[0]; row++) {                                       \
-        size_t end_ = row * a->n[1] + (range.f1 + VL - 1) / VL * VL;                   \
-        for (size_t i = row * a->n[1] + range.f0; i < end_; i += VL) __VA_ARGS__              \
-    }
+typedef struct {
+    T rate;          /* this step's size */
+    const double *s; /* the rule's scalars */
+} rule_settings;
+
+/* Steps w and its slots by g: `rows` rows of `columns` (whole vectors: the padding's gradient is zero and stays
+ * so), ld elements from row to row, ldg in g. Unused slots are NULL. */
+typedef void (*update_rule)(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg,
+                            size_t rows, size_t columns);
+
+#define FDL_FOR_WEIGHTS(...)                                                                                      \
+    for (size_t row = 0; row < rows; row++, w += ld, slot1 = slot1 ? slot1 + ld : slot1,                          \
+                slot2 = slot2 ? slot2 + ld : slot2, g += ldg)                                                     \
+        for (size_t i = 0; i < columns; i += VL) __VA_ARGS__
 
 /* velocity = momentum velocity - rate g;  w += velocity, or Nesterov's w += momentum velocity - rate g */
-static void sgd(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    T *w = a->p[0], *velocity = a->p[2], rate = (T)step->rates[0], momentum = (T)a->s[0];
-    const T *g = a->p[1];
-    int nesterov = a->s[1] != 0;
-    (void)scratch;
-    if (!velocity) {
-        FDL_FOR_WEIGHTS({ store(w + i, load(w + i) - rate * load(g + i)); })
-        return;
-    }
-    FDL_FOR_WEIGHTS({
-        V pull = rate * load(g + i), v = momentum * load(velocity + i) - pull;
-        store(velocity + i, v);
-        if (nesterov) store(w + i, load(w + i) + (momentum * v - pull));
-        else store(w + i, load(w + i) + v);
+static void sgd_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
+                     size_t columns) {
+    T rate = set->rate, momentum = (T)set->s[0];
+    int nesterov = set->s[1] != 0;
+    if (!slot1) FDL_FOR_WEIGHTS({ store(w + i, load(w + i) - rate * load(g + i)); })
+    else FDL_FOR_WEIGHTS({
+        V pull = rate * load(g + i), v = momentum * load(slot1 + i) - pull;
+        store(slot1 + i, v);
+        if (nesterov) v = momentum * v - pull;
+        store(w + i, load(w + i) + v);
     })
 }
 
 /* Adam (Kingma and Ba 2015): m += (g - m)(1 - beta_1), v += (g^2 - v)(1 - beta_2), w -= rate m / (sqrt v + eps) */
-static void adam(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    T *w = a->p[0], *m = a->p[2], *v = a->p[3], rate = (T)step->rates[0];
-    const T *g = a->p[1];
-    T gain1 = (T)(1 - a->s[0]), gain2 = (T)(1 - a->s[1]), epsilon = (T)a->s[2];
-    (void)scratch;
+static void adam_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
+                      size_t columns) {
+    T gain1 = (T)(1 - set->s[0]), gain2 = (T)(1 - set->s[1]), epsilon = (T)set->s[2], rate = set->rate;
     FDL_FOR_WEIGHTS({
-        V grad = load(g + i), first = load(m + i), second = load(v + i);
+        V grad = load(g + i), first = load(slot1 + i), second = load(slot2 + i);
         first += (grad - first) * gain1;
         second += (grad * grad - second) * gain2;
-        store(m + i, first);
-        store(v + i, second);
+        store(slot1 + i, first);
+        store(slot2 + i, second);
         store(w + i, load(w + i) - first * rate / (square_root(second) + epsilon));
     })
+}
+
+static const update_rule update_rules[] = {[FDL_SGD] = sgd_rule, [FDL_ADAM] = adam_rule};
+
+/* One step of columns [f0, f1) of a parameter. */
+static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const rule_settings set = {(T)step->rates[0], a->s};
+    size_t columns = (range.f1 - range.f0 + VL - 1) / VL * VL, f = range.f0, ld = a->n[1];
+    T *w = a->p[0], *slot1 = a->p[2], *slot2 = a->p[3];
+    const T *g = a->p[1];
+    (void)scratch;
+    update_rules[a->n[2]](&set, w + f, slot1 ? slot1 + f : slot1, slot2 ? slot2 + f : slot2, ld, g + f, ld, a->n[0],
+                          columns);
 }

@@ -57,13 +57,15 @@ class BatchNorm(Op):
         (x,) = self.inputs
         features = x.features
         gamma, beta = self._affine(build)
-        value, output = read(build.value(x)), write(build.value(self.output))
+        rectified = build.fuse_relu(self)
+        value, output = read(build.value(x)), write(build.value(rectified or self.output))
+        sizes = (features, _ext.RELU if rectified else _ext.LINEAR)
         mean, variance = build.parameter(self.moving_mean), build.parameter(self.moving_variance)
         if not build.training or self.frozen:
             build.emit(
                 "batch_norm_infer",
                 *(value, output, gamma, beta, read(mean), read(variance)),
-                sizes=(features,),
+                sizes=sizes,
                 scalars=(self.epsilon,),
                 features=features,
             )
@@ -72,7 +74,7 @@ class BatchNorm(Op):
         build.emit(
             "batch_norm_train",
             *(value, output, gamma, beta, write(mean), write(variance), *map(write, saved)),
-            sizes=(features,),
+            sizes=sizes,
             scalars=(self.momentum, self.epsilon),
             features=features,
             axis=_ext.BY_FEATURE,
@@ -82,13 +84,15 @@ class BatchNorm(Op):
         (x,) = self.inputs
         features = x.features
         gamma, _ = self._affine(build)
-        gradient = read(build.gradient(self.output))
+        rectified = build.fuse_relu(self)  # its gradient passes where its output is positive
+        gradient = read(build.gradient(rectified or self.output))
+        mask = read(build.value(rectified)) if rectified else None
         onward = write(build.gradient(x)) if build.needs_gradient(x) else None
         if self.frozen:
             if onward:
                 build.emit(
                     "batch_norm_infer_backward",
-                    *(gradient, onward, gamma, read(build.parameter(self.moving_variance))),
+                    *(gradient, onward, gamma, read(build.parameter(self.moving_variance)), mask),
                     sizes=(features,),
                     scalars=(self.epsilon,),
                     features=features,
@@ -100,6 +104,7 @@ class BatchNorm(Op):
             "batch_norm_backward",
             *(read(build.value(x)), gradient, onward, gamma, *map(read, build.saved[self])),
             *(write(gradients[p]) if p in gradients else None for p in (self.gamma, self.beta)),
+            mask,
             sizes=(features,),
             features=features,
             axis=_ext.BY_FEATURE,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from fastdl import _ext
 from fastdl.errors import ShapeError
 from fastdl.graph import Op, Parameter, Tensor
-from fastdl.ops.activation import Activation
 from fastdl.program import read, read_all, write
 
 if TYPE_CHECKING:
@@ -37,22 +36,18 @@ class Dense(Op):
 
     def forward(self, build: Builder) -> None:
         rows, columns = self.kernel.shape
-        output, kind = self.output, _ext.LINEAR
-        follower = build.only_consumer(self.output)
-        if isinstance(follower, Activation) and follower.kind == "relu":
-            build.fused.add(follower)
-            output, kind = follower.output, _ext.RELU
+        rectified = build.fuse_relu(self)
         build.emit(
             "dense_forward",
             read_all(build.value(self.inputs[0])),
             read(build.parameter(self.kernel)),
             read(build.parameter(self.bias)) if self.bias else None,
-            write(build.value(output)),
+            write(build.value(rectified or self.output)),
             sizes=(
                 rows,
                 columns,
                 self.kernel.storage.shape[1],
-                kind,
+                _ext.RELU if rectified else _ext.LINEAR,
                 TRAINING_BLOCK if build.training else INFERENCE_BLOCK,
             ),
             features=columns,
@@ -74,22 +69,33 @@ class Dense(Op):
             )
         if not self.kernel.trainable:
             return
-        kernel_gradient = build.parameter_gradient(self.kernel)
-        bias_gradient = build.parameter_gradient(self.bias) if self.bias else None
+        inputs, sizes = (read_all(build.value(x)), read(gradient)), (rows, columns, width)
+        if build.optimizer and build.batch <= _ext.CHUNK:
+            steps = [
+                (write(build.parameter(p)), *build.slots(p)) if p else (None,) * 3 for p in (self.kernel, self.bias)
+            ]
+            build.emit(
+                "dense_weight_step",
+                *(*inputs, *steps[0], *steps[1]),
+                sizes=(*sizes, build.optimizer.rule),
+                scalars=build.optimizer.scalars(),
+                features=columns,
+                axis=_ext.BY_FEATURE,
+                defer=True,
+            )
+            return
+        gradients = [build.parameter_gradient(parameter) for parameter in self.parameters]
+        written = [write(ref) for ref in gradients]
         build.emit(
             "dense_weight_grad",
-            read_all(build.value(x)),
-            read(gradient),
-            write(kernel_gradient),
-            write(bias_gradient) if bias_gradient else None,
-            sizes=(rows, columns, width),
+            *(*inputs, *written, *([] if self.bias else [None])),
+            sizes=sizes,
             features=columns,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
-        build.train(self.kernel, kernel_gradient)
-        if self.bias and bias_gradient:
-            build.train(self.bias, bias_gradient)
+        for parameter, ref in zip(self.parameters, gradients, strict=True):
+            build.train(parameter, ref)
 
     def onnx(self, graph: OnnxGraph) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]
