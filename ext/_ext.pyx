@@ -13,7 +13,7 @@ cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **pointer, size_t alignment, size_t size)
 
 cdef extern from "kernels.h" nogil:
-    enum: FDL_PANEL, FDL_UNIT, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
+    enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
     enum: FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH, FDL_SGD, FDL_ADAM, FDL_CHUNK
     ctypedef struct fdl_args:
         void *p[1]
@@ -64,6 +64,7 @@ cdef extern from "program.h" nogil:
 
 PANEL = FDL_PANEL
 UNIT = FDL_UNIT
+STRIP = FDL_STRIP
 CHUNK = FDL_CHUNK
 MAX_RATES = FDL_MAX_RATES
 BY_FEATURE, BY_PANEL, ONCE = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE

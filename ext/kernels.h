@@ -3,9 +3,9 @@
  * Layout. Activations live in panels: (panels, features, FDL_PANEL), feature-major, where a panel holds
  * FDL_PANEL consecutive samples of the batch side by side. A vector is then always "one feature of several
  * samples", whatever the operation. Lanes beyond the batch hold finite junk; what sums over samples skips
- * them. Dense kernels (weights) are row-major (in, out) with a leading dimension `ld` that is a multiple of
- * FDL_UNIT elements; per-feature vectors are padded to FDL_UNIT elements. The padding holds zeros. All
- * buffers are 64-byte aligned.
+ * them. Weights of a dense layer (in, out) lie in strips: (strips, in, FDL_STRIP), where a strip holds FDL_STRIP
+ * consecutive outputs, so that each tile of each product reads and steps them in the order they lie in.
+ * Per-feature vectors are padded to FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
  *
  * Work is split by features (in units of FDL_UNIT) or by panels; a kernel is told its share as a range and
  * computes every element in an order that does not depend on that share, so results never depend on the
@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #define FDL_PANEL 32      /* samples in a panel */
+#define FDL_STRIP 32      /* outputs in a strip of weights */
 #define FDL_UNIT 16       /* features in a unit of work: one cache line of float32 */
 #define FDL_CHUNK 256     /* samples of a weight gradient accumulated in registers and L1 at once */
 #define FDL_SCRATCH 65536 /* bytes of private memory that each thread lends to a kernel */
@@ -70,10 +71,11 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   gather            p: out (P, F, 32).  n: feed, F.  Copies and transposes the batch's rows of the feed (n, F).
  *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
  * Dense: y = act(x W + b)
- *   dense_forward     p: x (P, K, 32), w (K, ld), b (N) or NULL, y (P, N, 32).  n: K, N, ld, FDL_LINEAR | FDL_RELU, block.
+ *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32).
+ *                     n: K, N, FDL_LINEAR | FDL_RELU, block.
  *                     Dot products are summed in blocks of `block`: the smaller, the more exact.
- *   dense_input_grad  p: dy (P, N, 32), w (K, ld), dx (P, K, 32).   n: K, N, ld.  Features are those of x.
- *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (K, ld), db (N) or NULL.  n: K, N, ld.
+ *   dense_input_grad  p: dy (P, N, 32), w (strips), dx (P, K, 32).  n: K, N.  Features are those of x.
+ *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (strips), db (N) or NULL.  n: K, N.
  * Element by element
  *   activation_forward  p: x, y (P, F, 32).     n: F, kind.
  *   activation_backward p: y, dy, dx (P, F, 32).  n: F, kind.  From the output y alone.
@@ -106,16 +108,17 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   sgd   slot 1: velocity, if momentum is not zero.  s: momentum, nesterov.  rates: learning rate.
  *   adam  slot 1: m, slot 2: v.  s: beta_1, beta_2, epsilon.
  *         rates: learning rate * sqrt(1 - beta_2^t) / (1 - beta_1^t).
- *   optimizer_step    p: w, dw, slot 1, slot 2 (rows, ld).  n: rows, ld, rule.  Columns [f0, f1).
- *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slot 1, slot 2 (K, ld), b, slot 1, slot 2 (N) or NULL.
- *                     n: K, N, ld, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.
+ *   optimizer_step    p: w, dw, slot 1, slot 2, in strips, or vectors (K = 1).  n: K, rule.
+ *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slot 1, slot 2 (strips), b, slot 1, slot 2 (N) or
+ *                     NULL.
+ *                     n: K, N, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.
  */
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
     X(scatter, 1, 2, 0)                     \
-    X(dense_forward, 4, 5, 0)               \
-    X(dense_input_grad, 3, 3, 0)            \
-    X(dense_weight_grad, 4, 3, 0)           \
+    X(dense_forward, 4, 4, 0)               \
+    X(dense_input_grad, 3, 2, 0)            \
+    X(dense_weight_grad, 4, 2, 0)           \
     X(activation_forward, 2, 2, 0)          \
     X(activation_backward, 3, 2, 0)         \
     X(dropout_forward, 3, 2, 1)             \
@@ -135,8 +138,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(accuracy_binary, 3, 1, 1)             \
     X(mean_absolute_error, 3, 1, 0)         \
     X(sum_parts, 2, 0, 0)                   \
-    X(optimizer_step, 4, 3, 3)              \
-    X(dense_weight_step, 8, 4, 3)
+    X(optimizer_step, 4, 2, 3)              \
+    X(dense_weight_step, 8, 3, 3)
 
 #define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
 enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };

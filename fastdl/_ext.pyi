@@ -5,6 +5,7 @@ import numpy as np
 
 PANEL: int
 UNIT: int
+STRIP: int
 CHUNK: int
 MAX_RATES: int
 BY_FEATURE: int

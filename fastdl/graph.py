@@ -39,46 +39,65 @@ def padded(features: int) -> int:
     return -(-features // _ext.UNIT) * _ext.UNIT
 
 
-def leading_dimension(features: int, itemsize: int) -> int:
-    """Elements from one row of a weight matrix to the next: padded, and off the strides that share cache sets."""
-    width = padded(features)
-    return width + _ext.UNIT if width * itemsize % 1024 == 0 else width
-
-
 def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A zeroed array, aligned to 64 bytes. MemoryError if there is no room."""
     count = math.prod(shape)
     return np.frombuffer(memoryview(_ext.Buffer(count * dtype.itemsize)), dtype, count).reshape(shape)
 
 
+def to_strips(matrix: Array) -> Array:
+    """(in, out) → (strips, in, STRIP), padded with zeros: how the kernels want weights (see ext/kernels.h)."""
+    rows, columns = matrix.shape
+    strips = -(-columns // _ext.STRIP)
+    storage = aligned((strips, rows, _ext.STRIP), matrix.dtype)
+    for i in range(strips):
+        part = matrix[:, i * _ext.STRIP : (i + 1) * _ext.STRIP]
+        storage[i, :, : part.shape[1]] = part
+    return storage
+
+
+def from_strips(storage: Array, columns: int) -> Array:
+    """(strips, in, STRIP) → a new (in, columns)."""
+    return storage.transpose(1, 0, 2).reshape(storage.shape[1], -1)[:, :columns].copy()
+
+
 class Parameter:
-    """A trained or kept array (`value`: `shape`, `dtype`), stored padded as the kernels want it (`storage`)."""
+    """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it."""
 
     def __init__(
         self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], value: Array, trainable: bool = True
     ) -> None:
         self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
+        self.size = math.prod(shape)
         self.storage = self.like()
-        self.value = self.storage[..., : shape[-1]]
         self.assign(value)
 
     def like(self) -> Array:
         """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
-        width = (
-            leading_dimension(self.shape[-1], self.dtype.itemsize) if len(self.shape) == 2 else padded(self.shape[-1])
-        )
-        return aligned((*self.shape[:-1], width), self.dtype)
+        if len(self.shape) == 1:
+            return aligned((padded(self.shape[0]),), self.dtype)
+        return to_strips(np.zeros(self.shape, self.dtype))
 
     def assign(self, value: Any) -> None:
         """Copy new values in. ShapeError if the shape differs."""
-        array = np.asarray(value)
+        array = np.asarray(value, self.dtype)
         if array.shape != self.shape:
             raise ShapeError(f"{self.path} has shape {self.shape}, the new value {array.shape}")
-        self.value[...] = array
+        if len(self.shape) == 1:
+            self.storage[: self.shape[0]] = array
+        else:
+            self.storage[...] = to_strips(array)
 
     def numpy(self) -> Array:
-        """A copy of the values."""
-        return self.value.copy()
+        """A copy of the values, (in, out) or (features,)."""
+        if len(self.shape) == 1:
+            return self.storage[: self.shape[0]].copy()
+        return from_strips(self.storage, self.shape[1])
+
+    @property
+    def value(self) -> Array:
+        """As `numpy`."""
+        return self.numpy()
 
     @property
     def name(self) -> str:
@@ -86,7 +105,7 @@ class Parameter:
         return self.path.rpartition("/")[2]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return self.value.astype(dtype) if dtype is not None else self.value.copy()
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype} trainable={self.trainable}>"

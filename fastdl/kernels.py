@@ -13,7 +13,7 @@ import numpy as np
 
 from fastdl import _ext, config
 from fastdl.errors import DataError, ShapeError
-from fastdl.graph import Array, aligned, leading_dimension, padded
+from fastdl.graph import Array, aligned, from_strips, padded, to_strips
 
 
 def _checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
@@ -151,23 +151,17 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     if x.shape[1] != w.shape[0]:
         raise ShapeError(f"x has {x.shape[1]} features, w takes {w.shape[0]}")
     call = _Call(len(x), x.dtype)
-    storage, (inputs, outputs) = _weights(w), w.shape
+    storage, (inputs, outputs) = to_strips(w), w.shape
     offset = None if b is None else call.vector(_checked("b", b, 1, x.dtype), outputs)
     out = call.panel(outputs)
     kind = _ext.RELU if relu else _ext.LINEAR
     call.run(
         "dense_forward",
         [call.rows(x), storage, offset, out],
-        (inputs, outputs, storage.shape[1], kind, 128),
+        (inputs, outputs, kind, 128),
         outputs,
     )
     return call.back(out)
-
-
-def _weights(w: Array) -> Array:
-    storage = aligned((w.shape[0], leading_dimension(w.shape[1], w.itemsize)), w.dtype)
-    storage[:, : w.shape[1]] = w
-    return storage
 
 
 def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
@@ -177,12 +171,12 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     if dy.shape != (len(x), w.shape[1]) or x.shape[1] != w.shape[0]:
         raise ShapeError(f"x {x.shape}, w {w.shape} and dy {dy.shape} do not belong together")
     call = _Call(len(x), x.dtype)
-    storage, gradient = _weights(w), call.rows(dy)
-    (inputs, outputs), width = w.shape, storage.shape[1]
+    storage, gradient = to_strips(w), call.rows(dy)
+    inputs, outputs = w.shape
     dx, dw, db = call.panel(inputs), aligned(storage.shape, x.dtype), call.vector(None, outputs)
-    call.run("dense_input_grad", [gradient, storage, dx], (inputs, outputs, width), inputs)
-    call.run("dense_weight_grad", [call.rows(x), gradient, dw, db], (inputs, outputs, width), outputs)
-    return call.back(dx), dw[:, :outputs].copy(), db[:outputs].copy()
+    call.run("dense_input_grad", [gradient, storage, dx], (inputs, outputs), inputs)
+    call.run("dense_weight_grad", [call.rows(x), gradient, dw, db], (inputs, outputs), outputs)
+    return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
 
 
 def relu(x: Any) -> Array:
@@ -343,13 +337,13 @@ def _step(
     ]
     if any(matrix.shape != matrices[0].shape for matrix in matrices):
         raise ShapeError(f"w, gradient and slots must have one shape, not {[m.shape for m in matrices]}")
-    stored = [_weights(matrix) for matrix in matrices]
+    stored = [to_strips(matrix) for matrix in matrices]
     columns = matrices[0].shape[1]
     pointers: list[Array | None] = [*stored, *(None for slot in slots if slot is None)]
     call = _Call(1, w.dtype)
-    call.run("optimizer_step", pointers, (len(matrices[0]), stored[0].shape[1], rule), columns, scalars, rate=rate)
+    call.run("optimizer_step", pointers, (len(matrices[0]), rule), columns, scalars, rate=rate)
     for i in (0, *range(2, len(stored))):
-        matrices[i][...] = stored[i][:, :columns]
+        matrices[i][...] = from_strips(stored[i], columns)
 
 
 def sgd(

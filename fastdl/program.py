@@ -192,7 +192,7 @@ class Builder:
             write(self.parameter(parameter)),
             read(gradient),
             *self.slots(parameter),
-            sizes=(rows, parameter.storage.shape[-1], self.optimizer.rule),
+            sizes=(rows, self.optimizer.rule),
             scalars=self.optimizer.scalars(),
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,

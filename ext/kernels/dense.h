@@ -1,10 +1,12 @@
-/* Dense layers on panels: the three products, without packing. */
+/* Dense layers on panels: the three products, without packing. Weights lie in strips (see kernels.h). */
+
+/* Where column f of a (k, n) weight matrix starts. */
+INLINE size_t column(size_t k, size_t f) { return f / FDL_STRIP * k * FDL_STRIP + f % FDL_STRIP; }
 
 /* y = act(x W + b): one tile of outputs for VL or 2 VL samples. */
-INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w, size_t ld, const T *b, const T *x,
-                         T *y, int relu) {
+INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w, const T *b, const T *x, T *y, int relu) {
     V acc[FDL_TILE_MAX][2];
-    tile_in_blocks(rows, wide, k, block, w, 1, ld, x, y, acc);
+    tile_in_blocks(rows, wide, k, block, w, 1, FDL_STRIP, x, y, acc);
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         V bias = splat(b ? b[r] : 0);
@@ -18,48 +20,57 @@ INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w,
 static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *w = a->p[1], *b = a->p[2];
     T *y = a->p[3];
-    size_t k = a->n[0], n = a->n[1], ld = a->n[2], block = a->n[4];
-    int relu = a->n[3] == FDL_RELU;
+    size_t k = a->n[0], n = a->n[1], block = a->n[3];
+    int relu = a->n[2] == FDL_RELU;
     (void)scratch;
 #define STEP(rows, f)                                                                                       \
     for (size_t p = range.p0; p < range.p1; p++) {                                                          \
-        size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                              \
-        const T *from = x + p * k * FDL_PANEL;                                                              \
+        size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                                    \
+        const T *from = x + p * k * FDL_PANEL, *weights = w + column(k, f), *bias = b ? b + (f) : b;        \
         T *to = y + (p * n + (f)) * FDL_PANEL;                                                              \
         for (; v + 2 <= vectors; v += 2)                                                                    \
-            forward_tile(rows, 2, k, block, w + (f), ld, b ? b + (f) : b, from + v * VL, to + v * VL, relu);    \
-        if (v < vectors)                                                                                    \
-            forward_tile(rows, 1, k, block, w + (f), ld, b ? b + (f) : b, from + v * VL, to + v * VL, relu);    \
+            forward_tile(rows, 2, k, block, weights, bias, from + v * VL, to + v * VL, relu);               \
+        if (v < vectors) forward_tile(rows, 1, k, block, weights, bias, from + v * VL, to + v * VL, relu);  \
     }
-    FDL_FOR_TILES(STEP, range.f0, range.f1);
+    for (size_t f = range.f0, end; f < range.f1; f = end) { /* a tile does not cross strips */
+        end = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
+        if (end > range.f1) end = range.f1;
+        FDL_FOR_TILES(STEP, f, end);
+    }
 #undef STEP
 }
 
-#define FDL_GRADIENT_BLOCK 128
-
-INLINE void input_grad_tile(int rows, int wide, size_t n, const T *w, size_t ld, const T *dy, T *dx) {
-    V acc[FDL_TILE_MAX][2];
-    tile_in_blocks(rows, wide, n, FDL_GRADIENT_BLOCK, w, ld, 1, dy, dx, acc);
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < wide; j++) store(dx + r * FDL_PANEL + j * VL, acc[r][j]);
+/* dx = dy W^T, summed strip by strip, each from zero: that bounds float32 rounding, as blocks do in forward. */
+INLINE void input_grad_tile(int rows, int wide, size_t k, size_t n, const T *w, const T *dy, T *dx) {
+    V acc[FDL_TILE_MAX][2], sum[FDL_TILE_MAX][2];
+    for (size_t f = 0; f < n; f += FDL_GRADIENT_BLOCK) {
+        tile_clear(rows, wide, acc);
+        size_t end = n - f < FDL_GRADIENT_BLOCK ? n : f + FDL_GRADIENT_BLOCK;
+        for (size_t g = f; g < end; g += FDL_STRIP) {
+            const T *strip = w + g * k;
+            if (end - g >= FDL_STRIP) tile(rows, wide, FDL_STRIP, strip, FDL_STRIP, 1, dy + g * FDL_PANEL, FDL_PANEL, acc);
+            else tile(rows, wide, end - g, strip, FDL_STRIP, 1, dy + g * FDL_PANEL, FDL_PANEL, acc);
+        }
+        if (f > 0) {
+            tile_load(rows, wide, dx, FDL_PANEL, sum);
+            tile_add(rows, wide, acc, sum);
+        }
+        tile_store(rows, wide, acc, dx, FDL_PANEL);
+    }
 }
 
-/* dx = dy W^T */
 static void dense_input_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *dy = a->p[0], *w = a->p[1];
     T *dx = a->p[2];
-    size_t k = a->n[0], n = a->n[1], ld = a->n[2];
+    size_t k = a->n[0], n = a->n[1];
     (void)scratch;
 #define STEP(rows, f)                                                                                       \
     for (size_t p = range.p0; p < range.p1; p++) {                                                          \
-        size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                              \
-        const T *from = dy + p * n * FDL_PANEL;                                                             \
+        size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                                    \
+        const T *from = dy + p * n * FDL_PANEL, *weights = w + (f) * FDL_STRIP;                             \
         T *to = dx + (p * k + (f)) * FDL_PANEL;                                                             \
-        for (; v + 2 <= vectors; v += 2)                                                                    \
-            input_grad_tile(rows, 2, n, w + (f) * ld, ld, from + v * VL, to + v * VL);                   \
-        if (v < vectors)                                                                                    \
-            input_grad_tile(rows, 1, n, w + (f) * ld, ld, from + v * VL, to + v * VL);                   \
+        for (; v + 2 <= vectors; v += 2) input_grad_tile(rows, 2, k, n, weights, from + v * VL, to + v * VL); \
+        if (v < vectors) input_grad_tile(rows, 1, k, n, weights, from + v * VL, to + v * VL);               \
     }
     FDL_FOR_TILES(STEP, range.f0, range.f1);
 #undef STEP
@@ -90,18 +101,6 @@ INLINE void weight_grad_tile(int rows, int wide, size_t k, const T *x, size_t s0
     }
 }
 
-INLINE void tile_load(int rows, int wide, const T *from, size_t ld, V acc[FDL_TILE_MAX][2]) {
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < wide; j++) acc[r][j] = load(from + r * ld + j * VL);
-}
-
-INLINE void tile_store(int rows, int wide, V acc[FDL_TILE_MAX][2], T *to, size_t ld) {
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < wide; j++) store(to + r * ld + j * VL, acc[r][j]);
-}
-
 /* The sum of a strip's rows: out (wide VL) = from + sum over samples. */
 INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T *out) {
     for (int j = 0; j < wide; j++) {
@@ -112,10 +111,12 @@ INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T
     }
 }
 
-/* Runs STRIP(wide, f) over features [f0, f1) rounded up to whole vectors; `wide` is a constant in each use. */
+/* Runs STRIP(wide, f) over features [f0, f1) rounded up to whole vectors; `wide` is a constant in each use. A pair
+ * of vectors starts at a multiple of its width, so that it does not cross strips. */
 #define FDL_FOR_STRIPS(STRIP, f0, f1)                                   \
     do {                                                                \
         size_t strip_ = (f0), strips_ = ((f1) + VL - 1) / VL * VL;      \
+        if (strip_ % (2 * VL) && strip_ < strips_) { STRIP(1, strip_); strip_ += VL; } \
         for (; strip_ + 2 * VL <= strips_; strip_ += 2 * VL) { STRIP(2, strip_); } \
         if (strip_ < strips_) { STRIP(1, strip_); }                     \
     } while (0)
@@ -124,16 +125,16 @@ INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T
 static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     T *dw = a->p[2], *db = a->p[3], *strip = scratch;
-    size_t k = a->n[0], n = a->n[1], ld = a->n[2];
+    size_t k = a->n[0], n = a->n[1];
     for (size_t s0 = 0; s0 < step->batch; s0 += FDL_CHUNK) {
         size_t s1 = step->batch - s0 < FDL_CHUNK ? step->batch : s0 + FDL_CHUNK;
 #define STEP(rows, i)                                                                   \
     V acc[FDL_TILE_MAX][2];                                                             \
-    T *to = dw + (i) * ld + f;                                                          \
-    if (s0 > 0) tile_load(rows, wide, to, ld, acc);                                     \
+    T *to = dw + column(k, f) + (i) * FDL_STRIP;                                        \
+    if (s0 > 0) tile_load(rows, wide, to, FDL_STRIP, acc);                              \
     else tile_clear(rows, wide, acc);                                                   \
     weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, s0, s1, strip, acc);           \
-    tile_store(rows, wide, acc, to, ld)
+    tile_store(rows, wide, acc, to, FDL_STRIP)
 #define STRIP(width, first)                                                             \
     const int wide = width;                                                             \
     size_t f = first;                                                                   \
@@ -146,32 +147,23 @@ static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step
     }
 }
 
-#define FDL_NEAR_BYTES 131072 /* weights of this size stay, with their slots, in the second-level cache */
-
 /* The same for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is never
- * written. A large layer's weights and slots are asked for before the tile that steps them is computed. */
+ * written, and weights and slots are read in the order they lie in. */
 static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     T *w = a->p[2], *slot1 = a->p[3], *slot2 = a->p[4], *b = a->p[5], *b_slot1 = a->p[6], *b_slot2 = a->p[7];
-    size_t k = a->n[0], n = a->n[1], ld = a->n[2];
+    size_t k = a->n[0], n = a->n[1];
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
     const rule_settings set = {(T)step->rates[0], a->s};
-    update_rule rule = update_rules[a->n[3]];
-    int far = k * ld * sizeof(T) > FDL_NEAR_BYTES;
+    update_rule rule = update_rules[a->n[2]];
 #define STEP(rows, i)                                                                                          \
     V acc[FDL_TILE_MAX][2];                                                                                    \
-    size_t at = (i) * ld + f;                                                                                  \
-    for (int r = 0; r < rows && far; r++)                                                                      \
-        for (int j = 0; j < wide; j++) {                                                                       \
-            __builtin_prefetch(w + at + r * ld + j * VL, 1);                                                   \
-            if (slot1) __builtin_prefetch(slot1 + at + r * ld + j * VL, 1);                                    \
-            if (slot2) __builtin_prefetch(slot2 + at + r * ld + j * VL, 1);                                    \
-        }                                                                                                      \
+    size_t at = column(k, f) + (i) * FDL_STRIP;                                                                               \
     tile_clear(rows, wide, acc);                                                                               \
     weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, step->batch, strip, acc);                          \
     tile_store(rows, wide, acc, gradient, 2 * VL);                                                             \
-    rule(&set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2, ld, gradient, 2 * VL, rows,     \
-         wide * VL)
+    rule(&set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2, FDL_STRIP, gradient, 2 * VL,    \
+         rows, wide * VL)
 #define STRIP(width, first)                                                                                    \
     const int wide = width;                                                                                    \
     size_t f = first;                                                                                          \

@@ -8,6 +8,7 @@
  * depend on the tile it fell into.
  */
 #define FDL_TILE_MAX 12
+#define FDL_GRADIENT_BLOCK (4 * FDL_STRIP) /* input gradients are summed in blocks this long */
 
 /* Height of the tallest tile: as many accumulators (two vectors wide) as the registers hold. */
 #if FDL_VBYTES == 64 || defined(__aarch64__)
@@ -37,21 +38,38 @@ INLINE void tile_clear(int rows, int wide, V acc[FDL_TILE_MAX][2]) {
     }
 }
 
+INLINE void tile_load(int rows, int wide, const T *from, size_t ld, V acc[FDL_TILE_MAX][2]) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < wide; j++) acc[r][j] = load(from + r * ld + j * VL);
+}
+
+INLINE void tile_store(int rows, int wide, V acc[FDL_TILE_MAX][2], T *to, size_t ld) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < wide; j++) store(to + r * ld + j * VL, acc[r][j]);
+}
+
+INLINE void tile_add(int rows, int wide, V acc[FDL_TILE_MAX][2], V other[FDL_TILE_MAX][2]) {
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < wide; j++) acc[r][j] += other[r][j];
+}
+
 /* out (rows, wide VL; FDL_PANEL from row to row) = the sum over k in blocks, each from zero: float32 rounding then
  * grows with block + k / block, not with k. `out` holds the sums so far, acc the last block's, added to them. */
 INLINE void tile_in_blocks(int rows, int wide, size_t k, size_t block, const T *a, size_t a_row, size_t a_col,
                            const T *b, T *out, V acc[FDL_TILE_MAX][2]) {
+    V sum[FDL_TILE_MAX][2];
     for (size_t done = 0;; done += block, a += block * a_col, b += block * FDL_PANEL) {
         tile_clear(rows, wide, acc);
         tile(rows, wide, k - done < block ? k - done : block, a, a_row, a_col, b, FDL_PANEL, acc);
-        if (done > 0)
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++)
-                for (int j = 0; j < wide; j++) acc[r][j] += load(out + r * FDL_PANEL + j * VL);
+        if (done > 0) {
+            tile_load(rows, wide, out, FDL_PANEL, sum);
+            tile_add(rows, wide, acc, sum);
+        }
         if (done + block >= k) return;
-#pragma GCC unroll 12
-        for (int r = 0; r < rows; r++)
-            for (int j = 0; j < wide; j++) store(out + r * FDL_PANEL + j * VL, acc[r][j]);
+        tile_store(rows, wide, acc, out, FDL_PANEL);
     }
 }
 
@@ -61,8 +79,9 @@ INLINE void tile_in_blocks(int rows, int wide, size_t k, size_t block, const T *
     for (; (row) + 12 <= (end); (row) += 12) { STEP(12, row); } \
     if ((row) + 8 <= (end)) { STEP(8, row); (row) += 8; }
 #else
-#define FDL_TALL_TILES(STEP, row, end) \
-    for (; (row) + 6 <= (end); (row) += 6) { STEP(6, row); }
+#define FDL_TALL_TILES(STEP, row, end) /* eight left are twice four, not six and two */ \
+    for (; (row) + 6 <= (end) && (row) + 8 != (end); (row) += 6) { STEP(6, row); }   \
+    if ((row) + 8 == (end)) { STEP(4, row); (row) += 4; }
 #endif
 #define FDL_FOR_TILES(STEP, begin, end)                          \
     do {                                                         \

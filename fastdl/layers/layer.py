@@ -117,7 +117,7 @@ class Layer:
 
     def count_params(self) -> int:
         """Numbers that all parameters hold."""
-        return sum(parameter.value.size for parameter in self._parameters)
+        return sum(parameter.size for parameter in self._parameters)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"

@@ -30,8 +30,8 @@ def summary(model: Model) -> str:
             f"{layer.count_params():,}",
             f"{owned.get(layer.name, 0):,}",
         )
-    trainable = sum(p.value.size for p in model.trainable_weights)
-    kept = sum(p.value.size for p in model.non_trainable_weights)
+    trainable = sum(p.size for p in model.trainable_weights)
+    kept = sum(p.size for p in model.non_trainable_weights)
     text = io.StringIO()
     console = Console(file=text, width=100)
     console.print(table)

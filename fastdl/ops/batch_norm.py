@@ -118,7 +118,7 @@ class BatchNorm(Op):
         beta = graph.constant(self.beta or np.zeros(features, dtype), f"{self.name}.beta")
         # ONNX keeps epsilon as a float32: what that loses goes into the variance, or a float64 model would be off
         lost = self.epsilon - float(np.float32(self.epsilon))
-        variance = (self.moving_variance.value.astype(np.float64) + lost).astype(dtype)
+        variance = (self.moving_variance.numpy().astype(np.float64) + lost).astype(dtype)
         moving = [graph.constant(self.moving_mean), graph.constant(variance, self.moving_variance.path)]
         graph.node(
             "BatchNormalization",

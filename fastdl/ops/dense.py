@@ -46,7 +46,6 @@ class Dense(Op):
             sizes=(
                 rows,
                 columns,
-                self.kernel.storage.shape[1],
                 _ext.RELU if rectified else _ext.LINEAR,
                 TRAINING_BLOCK if build.training else INFERENCE_BLOCK,
             ),
@@ -56,7 +55,6 @@ class Dense(Op):
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
         rows, columns = self.kernel.shape
-        width = self.kernel.storage.shape[1]
         gradient = build.gradient(self.output)
         if build.needs_gradient(x):
             build.emit(
@@ -64,12 +62,12 @@ class Dense(Op):
                 read_all(gradient),
                 read_all(build.parameter(self.kernel)),
                 write(build.gradient(x)),
-                sizes=(rows, columns, width),
+                sizes=(rows, columns),
                 features=rows,
             )
         if not self.kernel.trainable:
             return
-        inputs, sizes = (read_all(build.value(x)), read(gradient)), (rows, columns, width)
+        inputs, sizes = (read_all(build.value(x)), read(gradient)), (rows, columns)
         if build.optimizer and build.batch <= _ext.CHUNK:
             steps = [
                 (write(build.parameter(p)), *build.slots(p)) if p else (None,) * 3 for p in (self.kernel, self.bias)
