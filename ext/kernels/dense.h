@@ -147,32 +147,87 @@ static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step
     }
 }
 
-/* The same for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is never
- * written, and weights and slots are read in the order they lie in. */
+/* Weights and slots of one tile, from its first element. */
+typedef struct {
+    T *w, *slot1, *slot2;
+} weight_tile;
+
+INLINE weight_tile tile_at(T *w, T *slot1, T *slot2, size_t at) {
+    return (weight_tile){w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2};
+}
+
+#define FDL_SIDE 4 /* samples between two portions of the other tile's step */
+
+/* acc += x^T dy over one full panel, and beside it the step of the tile before by its gradient g: roots and
+ * divisions keep to their own unit, which the products leave idle. */
+INLINE void tile_and_step(int rule, const rule_settings *set, weight_tile before, const T *g, const T *panel,
+                          const T *strip, V acc[FDL_TILE_MAX][2]) {
+    enum { PORTIONS = FDL_PANEL / FDL_SIDE, EACH = (FDL_TILE_ROWS * 2 + PORTIONS - 1) / PORTIONS };
+    for (size_t portion = 0; portion < PORTIONS; portion++) {
+        size_t begin = portion * EACH, end = begin + EACH < FDL_TILE_ROWS * 2 ? begin + EACH : FDL_TILE_ROWS * 2;
+        for (size_t i = begin; i < end; i++) {
+            size_t at = i / 2 * FDL_STRIP + i % 2 * VL;
+            update_vector(rule, set, before.w + at, before.slot1 ? before.slot1 + at : before.slot1,
+                          before.slot2 ? before.slot2 + at : before.slot2, load(g + i * VL));
+        }
+        tile(FDL_TILE_ROWS, 2, FDL_SIDE, panel + portion * FDL_SIDE, FDL_PANEL, 1, strip + portion * FDL_SIDE * 2 * VL,
+             2 * VL, acc);
+    }
+}
+
+/* The rows of tallest tiles of one strip two vectors wide; returns how many rows that were. gradient: one tile. */
+INLINE size_t step_tall_tiles(int rule, const rule_settings *set, T *w, T *slot1, T *slot2, size_t k, const T *x,
+                              size_t batch, const T *strip, T *gradient) {
+    size_t i = 0;
+    weight_tile before = {NULL, NULL, NULL};
+    for (; i + FDL_TILE_ROWS <= k; i += FDL_TILE_ROWS) {
+        V acc[FDL_TILE_MAX][2];
+        size_t done = 0;
+        tile_clear(FDL_TILE_ROWS, 2, acc);
+        if (before.w) {
+            tile_and_step(rule, set, before, gradient, x + i * FDL_PANEL, strip, acc);
+            done = FDL_PANEL;
+        }
+        if (done < batch)
+            weight_grad_tile(FDL_TILE_ROWS, 2, k, x + (done * k + i * FDL_PANEL), 0, batch - done, strip + done * 2 * VL,
+                             acc);
+        tile_store(FDL_TILE_ROWS, 2, acc, gradient, 2 * VL);
+        before = tile_at(w, slot1, slot2, i * FDL_STRIP);
+    }
+    if (before.w)
+        update(rule, set, before.w, before.slot1, before.slot2, FDL_STRIP, gradient, 2 * VL, FDL_TILE_ROWS, 2 * VL);
+    return i;
+}
+
+/* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
+ * never written, and weights and slots are read in the order they lie in. */
 static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     T *w = a->p[2], *slot1 = a->p[3], *slot2 = a->p[4], *b = a->p[5], *b_slot1 = a->p[6], *b_slot2 = a->p[7];
-    size_t k = a->n[0], n = a->n[1];
+    size_t k = a->n[0], n = a->n[1], batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
     const rule_settings set = {(T)step->rates[0], a->s};
     update_rule rule = update_rules[a->n[2]];
-#define STEP(rows, i)                                                                                          \
-    V acc[FDL_TILE_MAX][2];                                                                                    \
-    size_t at = column(k, f) + (i) * FDL_STRIP;                                                                               \
-    tile_clear(rows, wide, acc);                                                                               \
-    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, step->batch, strip, acc);                          \
-    tile_store(rows, wide, acc, gradient, 2 * VL);                                                             \
-    rule(&set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2, FDL_STRIP, gradient, 2 * VL,    \
-         rows, wide * VL)
-#define STRIP(width, first)                                                                                    \
-    const int wide = width;                                                                                    \
-    size_t f = first;                                                                                          \
-    transpose_strip(dy, n, f, 0, step->batch, strip);                                                          \
-    FDL_FOR_TILES(STEP, 0, k);                                                                                 \
-    if (b) {                                                                                                   \
-        sum_strip(wide, strip, step->batch, NULL, gradient);                                                   \
-        rule(&set, b + f, b_slot1 ? b_slot1 + f : b_slot1, b_slot2 ? b_slot2 + f : b_slot2, 0, gradient, 0, 1, \
-             wide * VL);                                                                                       \
+#define STEP(rows, i)                                                                                           \
+    V acc[FDL_TILE_MAX][2];                                                                                     \
+    weight_tile to = tile_at(w, slot1, slot2, column(k, f) + (i) * FDL_STRIP);                                  \
+    tile_clear(rows, wide, acc);                                                                                \
+    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, batch, strip, acc);                                 \
+    tile_store(rows, wide, acc, gradient, 2 * VL);                                                              \
+    rule(&set, to.w, to.slot1, to.slot2, FDL_STRIP, gradient, 2 * VL, rows, wide * VL)
+#define STRIP(width, first)                                                                                     \
+    const int wide = width;                                                                                     \
+    size_t f = first, done = 0;                                                                                 \
+    transpose_strip(dy, n, f, 0, batch, strip);                                                                 \
+    if (wide == 2 && FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_ADAM) {                        \
+        weight_tile to = tile_at(w, slot1, slot2, column(k, f));                                                \
+        done = step_tall_tiles(FDL_ADAM, &set, to.w, to.slot1, to.slot2, k, x, batch, strip, gradient);         \
+    }                                                                                                           \
+    FDL_FOR_TILES(STEP, done, k);                                                                               \
+    if (b) {                                                                                                    \
+        sum_strip(wide, strip, batch, NULL, gradient);                                                          \
+        rule(&set, b + f, b_slot1 ? b_slot1 + f : b_slot1, b_slot2 ? b_slot2 + f : b_slot2, 0, gradient, 0, 1,  \
+             wide * VL);                                                                                        \
     }
     FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
 #undef STRIP

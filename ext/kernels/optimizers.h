@@ -11,37 +11,56 @@ typedef struct {
 typedef void (*update_rule)(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg,
                             size_t rows, size_t columns);
 
-#define FDL_FOR_WEIGHTS(...)                                                                                      \
-    for (size_t row = 0; row < rows; row++, w += ld, slot1 = slot1 ? slot1 + ld : slot1,                          \
-                slot2 = slot2 ? slot2 + ld : slot2, g += ldg)                                                     \
-        for (size_t i = 0; i < columns; i += VL) __VA_ARGS__
-
 /* velocity = momentum velocity - rate g;  w += velocity, or Nesterov's w += momentum velocity - rate g */
-static void sgd_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
-                     size_t columns) {
-    T rate = set->rate, momentum = (T)set->s[0];
-    int nesterov = set->s[1] != 0;
-    if (!slot1) FDL_FOR_WEIGHTS({ store(w + i, load(w + i) - rate * load(g + i)); })
-    else FDL_FOR_WEIGHTS({
-        V pull = rate * load(g + i), v = momentum * load(slot1 + i) - pull;
-        store(slot1 + i, v);
-        if (nesterov) v = momentum * v - pull;
-        store(w + i, load(w + i) + v);
-    })
+INLINE void sgd_vector(const rule_settings *set, T *w, T *velocity, V g) {
+    V step = -(set->rate * g);
+    if (velocity) {
+        T momentum = (T)set->s[0];
+        V v = momentum * load(velocity) + step;
+        store(velocity, v);
+        if (set->s[1] != 0) step = momentum * v + step; /* Nesterov */
+        else step = v;
+    }
+    store(w, load(w) + step);
 }
 
 /* Adam (Kingma and Ba 2015): m += (g - m)(1 - beta_1), v += (g^2 - v)(1 - beta_2), w -= rate m / (sqrt v + eps) */
+INLINE void adam_vector(const rule_settings *set, T *w, T *m, T *v, V g) {
+    T gain1 = (T)(1 - set->s[0]), gain2 = (T)(1 - set->s[1]), epsilon = (T)set->s[2];
+    V first = load(m), second = load(v);
+    first += (g - first) * gain1;
+    second += (g * g - second) * gain2;
+    store(m, first);
+    store(v, second);
+    store(w, load(w) - first * set->rate / (square_root(second) + epsilon));
+}
+
+/* `rule` is a constant in each use. */
+INLINE void update_vector(int rule, const rule_settings *set, T *w, T *slot1, T *slot2, V g) {
+    if (rule == FDL_ADAM) adam_vector(set, w, slot1, slot2, g);
+    else sgd_vector(set, w, slot1, g);
+}
+
+INLINE void update(int rule, const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg,
+                   size_t rows, size_t columns) {
+    for (size_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < columns; i += VL) {
+            size_t at = row * ld + i;
+            update_vector(rule, set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2,
+                          load(g + row * ldg + i));
+        }
+}
+
+static void sgd_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
+                     size_t columns) {
+    if (slot1) update(FDL_SGD, set, w, slot1, NULL, ld, g, ldg, rows, columns);
+    else update(FDL_SGD, set, w, NULL, NULL, ld, g, ldg, rows, columns);
+    (void)slot2;
+}
+
 static void adam_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
                       size_t columns) {
-    T gain1 = (T)(1 - set->s[0]), gain2 = (T)(1 - set->s[1]), epsilon = (T)set->s[2], rate = set->rate;
-    FDL_FOR_WEIGHTS({
-        V grad = load(g + i), first = load(slot1 + i), second = load(slot2 + i);
-        first += (grad - first) * gain1;
-        second += (grad * grad - second) * gain2;
-        store(slot1 + i, first);
-        store(slot2 + i, second);
-        store(w + i, load(w + i) - first * rate / (square_root(second) + epsilon));
-    })
+    update(FDL_ADAM, set, w, slot1, slot2, ld, g, ldg, rows, columns);
 }
 
 static const update_rule update_rules[] = {[FDL_SGD] = sgd_rule, [FDL_ADAM] = adam_rule};
