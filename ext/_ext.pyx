@@ -54,7 +54,7 @@ cdef extern from "program.h" nogil:
         size_t features
         int axis, barrier
     ctypedef struct fdl_program:
-        size_t count, batch
+        size_t count, batch, parts
     int fdl_program_append(fdl_program *program, const fdl_instruction *instruction)
     void fdl_program_free(fdl_program *program)
     void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads)
@@ -136,17 +136,22 @@ cdef void *address(object array) except NULL:
 
 
 cdef class Program:
-    """Kernels in order with their arguments, for batches of `batch` rows and elements of `itemsize` bytes."""
+    """Kernels in order with their arguments, for batches of `batch` rows and elements of `itemsize` bytes.
+
+    parts: into how many parts the batch's panels are cut for work that is split by panels.
+    """
     cdef fdl_program program
     cdef size_t itemsize
     cdef list alive
     cdef dict feeds
 
-    def __cinit__(self, size_t batch, size_t itemsize):
+    def __cinit__(self, size_t batch, size_t itemsize, size_t parts=1):
         build_for(itemsize)
         if batch == 0:
             raise ValueError("a batch holds at least one row")
-        self.program.batch, self.itemsize = batch, itemsize
+        if not 1 <= parts <= (batch + FDL_PANEL - 1) // FDL_PANEL:
+            raise ValueError(f"{batch} rows cannot be cut into {parts} parts of whole panels")
+        self.program.batch, self.program.parts, self.itemsize = batch, parts, itemsize
         self.alive, self.feeds = [], {}
 
     def __dealloc__(self):

@@ -35,9 +35,10 @@ typedef struct {
     double s[FDL_MAX_SCALARS];
 } fdl_args;
 
-/* The share of one thread: panels [p0, p1) and features [f0, f1). */
+/* A share of the work: panels [p0, p1) and features [f0, f1). A program cuts its panels into parts, the same ones
+ * for any number of threads; when work is split by panels, p0 and p1 are those of the part. */
 typedef struct {
-    size_t p0, p1, f0, f1;
+    size_t p0, p1, f0, f1, part;
 } fdl_range;
 
 /* An array of rows outside the program (data, targets, predictions): row i starts at data + i * stride. */
@@ -75,7 +76,9 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *                     n: K, N, FDL_LINEAR | FDL_RELU, block.
  *                     Dot products are summed in blocks of `block`: the smaller, the more exact.
  *   dense_input_grad  p: dy (P, N, 32), w (strips), dx (P, K, 32).  n: K, N.  Features are those of x.
- *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (strips), db (N) or NULL.  n: K, N.
+ *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (strips), db (N) or NULL.
+ *                     n: K, N, elements from one part's dw to the next one's, and db's.  Over the range's panels.
+ *   sum_partials      p: partials (parts, size), out (size).  n: size, parts.  Features are elements.
  * Element by element
  *   activation_forward  p: x, y (P, F, 32).     n: F, kind.
  *   activation_backward p: y, dy, dx (P, F, 32).  n: F, kind.  From the output y alone.
@@ -118,7 +121,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(scatter, 1, 2, 0)                     \
     X(dense_forward, 4, 4, 0)               \
     X(dense_input_grad, 3, 2, 0)            \
-    X(dense_weight_grad, 4, 2, 0)           \
+    X(dense_weight_grad, 4, 4, 0)           \
+    X(sum_partials, 2, 2, 0)                \
     X(activation_forward, 2, 2, 0)          \
     X(activation_backward, 3, 2, 0)         \
     X(dropout_forward, 3, 2, 1)             \

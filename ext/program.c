@@ -31,21 +31,33 @@ typedef struct {
 
 static size_t share(size_t units, size_t thread, size_t threads) { return units * thread / threads; }
 
-/* What thread `thread` does of an instruction; an empty range if nothing. */
+/* What thread `thread` does of an instruction that is split by features, or not at all; an empty range if nothing. */
 static fdl_range share_of(const fdl_instruction *in, size_t panels, size_t thread, size_t threads) {
-    fdl_range range = {0, panels, 0, in->features};
-    if (in->axis == FDL_BY_PANEL) {
-        range.p0 = share(panels, thread, threads);
-        range.p1 = share(panels, thread + 1, threads);
-    } else if (in->axis == FDL_BY_FEATURE) {
+    fdl_range range = {0, panels, 0, in->features, 0};
+    if (in->axis == FDL_BY_FEATURE) {
         size_t units = (in->features + FDL_UNIT - 1) / FDL_UNIT;
         range.f0 = share(units, thread, threads) * FDL_UNIT;
         range.f1 = share(units, thread + 1, threads) * FDL_UNIT;
         if (range.f1 > in->features) range.f1 = in->features;
     } else if (thread > 0) {
-        range.p1 = 0;
+        range.f1 = 0;
     }
     return range;
+}
+
+/* Runs the instructions [from, to), all split by panels, part by part: what one writes, the next reads from the
+ * cache. */
+static void run_parts(const fdl_program *program, size_t from, size_t to, const fdl_step *step, size_t thread,
+                      size_t threads, void *scratch) {
+    size_t panels = (step->batch + FDL_PANEL - 1) / FDL_PANEL;
+    size_t end = share(program->parts, thread + 1, threads);
+    for (size_t part = share(program->parts, thread, threads); part < end; part++)
+        for (size_t n = from; n < to; n++) {
+            const fdl_instruction *in = &program->instructions[n];
+            fdl_range range = {share(panels, part, program->parts), share(panels, part + 1, program->parts), 0,
+                               in->features, part};
+            in->kernel(&in->args, range, step, scratch);
+        }
 }
 
 static void run_steps(void *argument, size_t thread, size_t threads) {
@@ -56,11 +68,17 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
     size_t panels = (step.batch + FDL_PANEL - 1) / FDL_PANEL;
     unsigned long fpu = fdl_fpu_enter();
     for (size_t i = 0; i < j->steps; i++) {
-        for (size_t n = 0; n < program->count; n++) {
+        for (size_t n = 0, next; n < program->count; n = next) {
             const fdl_instruction *in = &program->instructions[n];
+            next = n + 1;
             if (in->barrier) fdl_barrier_wait(&j->barrier, threads);
+            if (in->axis == FDL_BY_PANEL) {
+                while (next < program->count && in[next - n].axis == FDL_BY_PANEL && !in[next - n].barrier) next++;
+                run_parts(program, n, next, &step, thread, threads, scratch);
+                continue;
+            }
             fdl_range range = share_of(in, panels, thread, threads);
-            if (range.p0 < range.p1 && range.f0 < range.f1) in->kernel(&in->args, range, &step, scratch);
+            if (range.f0 < range.f1) in->kernel(&in->args, range, &step, scratch);
         }
         fdl_barrier_wait(&j->barrier, threads);
         step.start += step.batch;

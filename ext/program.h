@@ -4,7 +4,7 @@
 
 #include "kernels.h"
 
-/* How an instruction's work is divided among threads. */
+/* How an instruction's work is divided among threads: by units of features, or by parts of the panels. */
 enum { FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE };
 
 typedef struct {
@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
     fdl_instruction *instructions;
     size_t count, capacity;
-    size_t batch;
+    size_t batch, parts;
 } fdl_program;
 
 /* Appends a copy; returns 0, or -1 when out of memory. */

@@ -7,6 +7,7 @@ earlier phases no longer need, and `_emit` hands all to the executor.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,10 @@ from fastdl import _ext
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
 
 X_FEED, Y_FEED, OUT_FEED = 0, 1, 2
+SHARED_PANELS = 32  # from a batch this large on, training may share panels …
+SHARED_WEIGHTS = 65536  # … if a copy of all gradients for each part is this small
+TRAINING_PARTS = 16
+NEAR_WEIGHTS = 32768  # weights that stay in the first caches while each panel reads them
 
 
 class Terminal(Protocol):
@@ -87,6 +92,23 @@ class Call:
         return None
 
 
+def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
+    """Whether threads share the features or the panels, and into how many parts the panels are cut.
+
+    By panels a thread takes its parts through layer after layer, in its cache, and meets nobody; but each part
+    reads all weights, and training sums each weight's gradient over the parts. By features each thread owns some
+    columns of each layer's weights, their slots and batch norms.
+    """
+    weights = sum(math.prod(p.shape) for op in graph.ops for p in op.parameters)
+    if training:
+        if panels >= SHARED_PANELS and weights <= SHARED_WEIGHTS:
+            return _ext.BY_PANEL, TRAINING_PARTS
+        return _ext.BY_FEATURE, panels
+    if panels == 1:
+        return _ext.BY_FEATURE, 1
+    return _ext.BY_PANEL, panels if weights <= NEAR_WEIGHTS else -(-panels // 4)
+
+
 class Builder:
     """What ops see while a program is built: buffers by tensor, and `emit`."""
 
@@ -94,8 +116,7 @@ class Builder:
         self.graph, self.batch, self.training, self.optimizer = graph, batch, training, optimizer
         self.dtype = graph.inputs[0].dtype
         self.panels = -(-batch // _ext.PANEL)
-        # Inference with panels for all threads: each takes its own through the whole net and meets nobody.
-        self.axis = _ext.BY_PANEL if not training and self.panels > 1 else _ext.BY_FEATURE
+        self.axis, self.parts = _division(graph, self.panels, training)
         self.calls: list[Call] = []
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
         self.fused: set[Op] = set()  # ops whose work the op before them does in its own kernel
@@ -151,6 +172,22 @@ class Builder:
     def parameter_gradient(self, parameter: Parameter) -> Ref:
         """A buffer laid out as the parameter."""
         return Ref(parameter.storage.nbytes, panels=False)
+
+    def partial_gradients(self, parameter: Parameter) -> Ref:
+        """A buffer laid out as the parameter for each part of the panels."""
+        return Ref(self.parts * parameter.storage.nbytes)
+
+    def sum_partials(self, parameter: Parameter, partials: Ref, gradient: Ref) -> None:
+        """Append the sum of the parts' gradients."""
+        size = parameter.storage.size
+        self.emit(
+            "sum_partials",
+            *(read_all(partials), write(gradient)),
+            sizes=(size, self.parts),
+            features=size,
+            axis=_ext.BY_FEATURE,
+            defer=True,
+        )
 
     def target(self, features: int) -> Ref:
         """The batch's rows of the feed Y_FEED, gathered once."""
@@ -208,48 +245,76 @@ class Builder:
         return follower.output
 
 
-def _schedule(calls: list[Call]) -> list[Call]:
-    """Order the calls in numbered phases: a call starts a new one when it touches what another thread may hold.
+class _Scheduler:
+    """Orders calls in phases: threads meet between phases, and within one none touches what another may hold.
 
-    A deferred call never starts a phase: it waits for the next, and those deferred after it wait with it.
+    A deferred call never starts a phase. It runs in the first one that it fits in.
     """
-    ordered: list[Call] = []
-    waiting: list[Call] = []
-    phase = 0
-    readers: dict[Ref, set[object]] = {}
-    writers: dict[Ref, set[object]] = {}
 
-    def clashes(call: Call) -> bool:
+    def __init__(self) -> None:
+        self.ordered: list[Call] = []
+        self.phase = 0
+        self._waiting: list[Call] = []
+        self._readers: dict[Ref, set[object]] = {}
+        self._writers: dict[Ref, set[object]] = {}
+
+    def add(self, call: Call) -> None:
+        if call.defer:
+            self._waiting.append(call)
+            self._place_waiting()
+            return
+        if self._clashes(call):
+            self._next_phase()
+        self._place(call)
+
+    def finish(self) -> list[Call]:
+        while self._waiting:
+            self._next_phase()
+        return self.ordered
+
+    def _clashes(self, call: Call) -> bool:
         for access in filter(None, call.accesses):
-            others = writers.get(access.ref, set()) | (readers.get(access.ref, set()) if access.writes else set())
+            others = self._writers.get(access.ref, set())
+            if access.writes:
+                others = others | self._readers.get(access.ref, set())
             share = call.share_of(access)
             if others and (share is None or others != {share}):
                 return True
         return False
 
-    def place(call: Call) -> None:
-        nonlocal phase
-        if clashes(call):
-            phase += 1
-            readers.clear()
-            writers.clear()
-        call.phase = phase
-        ordered.append(call)
+    def _place(self, call: Call) -> None:
+        call.phase = self.phase
+        self.ordered.append(call)
         for access in filter(None, call.accesses):
-            (writers if access.writes else readers).setdefault(access.ref, set()).add(call.share_of(access))
+            users = self._writers if access.writes else self._readers
+            users.setdefault(access.ref, set()).add(call.share_of(access))
 
+    def _next_phase(self) -> None:
+        self.phase += 1
+        self._readers.clear()
+        self._writers.clear()
+        self._place_waiting()
+
+    def _place_waiting(self) -> None:
+        held: list[Call] = []
+        touched: set[Ref] = set()  # by calls still held: what comes after them must not overtake
+        for call in self._waiting:
+            refs = {access.ref for access in call.accesses if access}
+            if self._clashes(call) or refs & touched:
+                held.append(call)
+                touched |= {
+                    access.ref for access in call.accesses if access and (access.writes or not access.ref.fixed)
+                }
+            else:
+                self._place(call)
+        self._waiting = held
+
+
+def _schedule(calls: list[Call]) -> list[Call]:
+    scheduler = _Scheduler()
     for call in calls:
-        if call.defer and (waiting or clashes(call)):
-            waiting.append(call)
-            continue
-        if not call.defer and waiting and clashes(call):
-            held, waiting = waiting, []
-            for other in held:
-                place(other)
-        place(call)
-    for other in waiting:
-        place(other)
-    return ordered
+        scheduler.add(call)
+    return scheduler.finish()
 
 
 def _place(calls: list[Call]) -> Array:
@@ -319,7 +384,7 @@ class Program:
         calls = _schedule(build.calls)
         self.arena = _place(calls)
         self.phases = calls[-1].phase + 1
-        self._program = _ext.Program(batch, self.dtype.itemsize)
+        self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls, source, graph.outputs[0], terminals, output)
         self.flops = graph.flops * batch * (3 if training else 1)
 

@@ -43,7 +43,7 @@ def net(dtype: str = "float32") -> fastdl.Sequential:
     return model
 
 
-def data(rows: int = 333) -> tuple[Array, Array]:
+def data(rows: int = 1500) -> tuple[Array, Array]:
     rng = np.random.default_rng(5)
     return rng.standard_normal((rows, 6, 9)), rng.integers(0, 7, rows)
 
@@ -57,7 +57,7 @@ def trained(threads: int, batch: int, dtype: str) -> tuple[list[Array], Array, d
 
 @pytest.mark.usefixtures("threads_always")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch", [1, 32, 50, 300])
+@pytest.mark.parametrize("batch", [1, 32, 50, 300, 1100])
 def test_same_bits_at_any_number_of_threads(batch: int, dtype: str) -> None:
     weights, predictions, history = trained(1, batch, dtype)
     for threads in (2, 3, 8):

@@ -6,17 +6,6 @@
  * cancels badly.
  */
 
-/* One vector whose lane i is the sum of row[i]: pairs of rows are zipped and added, log2(VL) times. */
-INLINE V sum_rows(V row[VL]) {
-#pragma GCC unroll 4
-    for (size_t half = VL / 2; half > 0; half /= 2)
-#pragma GCC unroll 8
-        for (size_t i = 0; i < half; i++)
-            row[i] = __builtin_shufflevector(row[i], row[i + half], FDL_ZIP_LOW) +
-                     __builtin_shufflevector(row[i], row[i + half], FDL_ZIP_HIGH);
-    return row[0];
-}
-
 /* For each vector of samples of the batch and each of `count` features from `first`: BODY with `j` the feature's
  * number in the block and `i` the vector's offset. MASKED: `in_batch` tells its lanes of the batch. */
 #define FDL_FOR_BLOCK(features, first, count, BODY, MASKED)                                          \

@@ -121,17 +121,89 @@ INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T
         if (strip_ < strips_) { STRIP(1, strip_); }                     \
     } while (0)
 
-/* dW = x^T dy, db = sum of dy. Samples go in chunks whose transposed dy stays in the first-level cache. */
+/* dW over many samples and few inputs: vectors along the samples, so that nothing is transposed. A tile of DOT_K
+ * inputs by DOT_N outputs has VL sums, which sum_rows finishes all at once. */
+#if FDL_VBYTES == 64 && FDL_IS_F32
+enum { DOT_K = 4, DOT_N = 4 };
+#elif FDL_VBYTES == 64 || (FDL_VBYTES == 32 && FDL_IS_F32)
+enum { DOT_K = 4, DOT_N = 2 };
+#elif FDL_VBYTES == 32 || FDL_IS_F32
+enum { DOT_K = 2, DOT_N = 2 };
+#else
+enum { DOT_K = 2, DOT_N = 1 };
+#endif
+#define FDL_DOT_SAMPLES 512 /* below, finishing the sums costs more than transposing */
+
+INLINE int by_dots(size_t k, size_t samples) { return samples >= FDL_DOT_SAMPLES && k * 8 <= samples; }
+
+INLINE void dot_tile(const T *const a[DOT_K], const T *const b[DOT_N], size_t lane, VI in_batch, V acc[VL]) {
+    V u[DOT_K], v[DOT_N];
+#pragma GCC unroll 4
+    for (size_t r = 0; r < DOT_K; r++) u[r] = load(a[r] + lane);
+#pragma GCC unroll 4
+    for (size_t c = 0; c < DOT_N; c++) v[c] = keep(in_batch, load(b[c] + lane));
+#pragma GCC unroll 4
+    for (size_t r = 0; r < DOT_K; r++)
+#pragma GCC unroll 4
+        for (size_t c = 0; c < DOT_N; c++) acc[r * DOT_N + c] += u[r] * v[c];
+}
+
+static void weight_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range range, size_t batch, T *dw) {
+    for (size_t f = range.f0; f < range.f1; f += DOT_N)
+        for (size_t i = 0; i < k; i += DOT_K) {
+            size_t rows = k - i < DOT_K ? k - i : DOT_K, columns = range.f1 - f < DOT_N ? range.f1 - f : DOT_N;
+            V acc[VL] = {{0}};
+            for (size_t p = range.p0; p < range.p1; p++) {
+                const T *a[DOT_K], *b[DOT_N];
+                size_t samples = samples_in(batch, p), lane = 0;
+                /* beyond the last row or column stands the last one again, and its sums are not kept */
+                for (size_t r = 0; r < DOT_K; r++) a[r] = x + (p * k + i + (r < rows ? r : rows - 1)) * FDL_PANEL;
+                for (size_t c = 0; c < DOT_N; c++) b[c] = dy + (p * n + f + (c < columns ? c : columns - 1)) * FDL_PANEL;
+                if (samples == FDL_PANEL)
+#pragma GCC unroll 2
+                    for (; lane < FDL_PANEL; lane += VL) dot_tile(a, b, lane, ~(VI){0}, acc);
+                else
+                    for (; lane < samples; lane += VL) dot_tile(a, b, lane, lanes_below(lane, samples), acc);
+            }
+            T sums[VL];
+            storeu(sums, sum_rows(acc));
+            for (size_t r = 0; r < rows; r++)
+                for (size_t c = 0; c < columns; c++)
+                    dw[column(k, f + c) + (i + r) * FDL_STRIP] = sums[r * DOT_N + c];
+        }
+}
+
+static void bias_sums(size_t n, const T *dy, fdl_range range, size_t batch, T *db) {
+    for (size_t f = range.f0; f < range.f1; f += VL) {
+        size_t columns = range.f1 - f < VL ? range.f1 - f : VL;
+        V acc[VL] = {{0}};
+        for (size_t p = range.p0; p < range.p1; p++)
+            for (size_t lane = 0, samples = samples_in(batch, p); lane < samples; lane += VL)
+                for (size_t c = 0; c < columns; c++)
+                    acc[c] += keep(lanes_below(lane, samples), load(dy + (p * n + f + c) * FDL_PANEL + lane));
+        store(db + f, sum_rows(acc));
+    }
+}
+
+/* dW = x^T dy, db = sum of dy, over the range's panels. Samples go in chunks whose transposed dy stays in the
+ * first-level cache. */
 static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
-    T *dw = a->p[2], *db = a->p[3], *strip = scratch;
-    size_t k = a->n[0], n = a->n[1];
-    for (size_t s0 = 0; s0 < step->batch; s0 += FDL_CHUNK) {
-        size_t s1 = step->batch - s0 < FDL_CHUNK ? step->batch : s0 + FDL_CHUNK;
+    T *dw = (T *)a->p[2] + range.part * a->n[2], *db = a->p[3], *strip = scratch;
+    size_t k = a->n[0], n = a->n[1], begin = range.p0 * FDL_PANEL, end = range.p1 * FDL_PANEL;
+    if (end > step->batch) end = step->batch;
+    if (db) db += range.part * a->n[3];
+    if (by_dots(k, end - begin)) {
+        weight_dots(k, n, x, dy, range, step->batch, dw);
+        if (db) bias_sums(n, dy, range, step->batch, db);
+        return;
+    }
+    for (size_t s0 = begin; s0 < end; s0 += FDL_CHUNK) {
+        size_t s1 = end - s0 < FDL_CHUNK ? end : s0 + FDL_CHUNK;
 #define STEP(rows, i)                                                                   \
     V acc[FDL_TILE_MAX][2];                                                             \
     T *to = dw + column(k, f) + (i) * FDL_STRIP;                                        \
-    if (s0 > 0) tile_load(rows, wide, to, FDL_STRIP, acc);                              \
+    if (s0 > begin) tile_load(rows, wide, to, FDL_STRIP, acc);                          \
     else tile_clear(rows, wide, acc);                                                   \
     weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, s0, s1, strip, acc);           \
     tile_store(rows, wide, acc, to, FDL_STRIP)
@@ -140,10 +212,22 @@ static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step
     size_t f = first;                                                                   \
     transpose_strip(dy, n, f, s0, s1, strip);                                           \
     FDL_FOR_TILES(STEP, 0, k);                                                          \
-    if (db) sum_strip(wide, strip, s1 - s0, s0 > 0 ? db + f : NULL, db + f)
+    if (db) sum_strip(wide, strip, s1 - s0, s0 > begin ? db + f : NULL, db + f)
         FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
 #undef STRIP
 #undef STEP
+    }
+}
+
+/* out = the sum over parts, in order. Elements [f0, f1). */
+static void sum_partials(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *partials = a->p[0];
+    T *out = a->p[1];
+    (void)step, (void)scratch;
+    for (size_t i = range.f0; i < range.f1; i += VL) {
+        V sum = load(partials + i);
+        for (size_t part = 1; part < a->n[1]; part++) sum += load(partials + part * a->n[0] + i);
+        store(out + i, sum);
     }
 }
 

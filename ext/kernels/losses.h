@@ -15,18 +15,23 @@
         }                                                               \
     }
 
-/* Adds the lanes that belong to the batch, in double and in order. */
+/* The sum of the lanes that belong to the batch. */
 INLINE double sum_samples(V v, size_t lane, size_t samples) {
-    T value[VL];
-    double sum = 0;
-    __builtin_memcpy(value, &v, sizeof v);
-    for (size_t i = 0; i < VL && lane + i < samples; i++) sum += (double)value[i];
-    return sum;
+    return (double)sum_lanes(lane + VL <= samples ? v : keep(lanes_below(lane, samples), v));
 }
 
-INLINE int32_t label(const fdl_step *step, size_t feed, size_t sample) {
-    size_t row = step->index ? (size_t)step->index[step->start + sample] : step->start + sample;
-    return *(const int32_t *)(step->feed[feed].data + (ptrdiff_t)row * step->feed[feed].stride);
+/* The labels of VL samples from `sample`; -1, which is no class, beyond the batch. */
+INLINE VI labels_of(const fdl_step *step, size_t feed, size_t sample) {
+    I label[VL];
+    const fdl_feed *from = &step->feed[feed];
+    for (size_t i = 0; i < VL; i++) {
+        label[i] = -1;
+        if (sample + i < step->batch)
+            label[i] = *(const int32_t *)(from->data + (ptrdiff_t)row_of(step, sample + i) * from->stride);
+    }
+    VI labels;
+    __builtin_memcpy(&labels, label, sizeof labels);
+    return labels;
 }
 
 /* Largest of the features, and the sum of exp(x - largest). */
@@ -70,42 +75,42 @@ static void softmax_backward(const fdl_args *a, fdl_range range, const fdl_step 
     })
 }
 
-/* loss = log sum exp x - sum target x, dx = (softmax x - target) / B.  Targets sum to one, or weigh the sample. */
-INLINE void cross_entropy(const T *x, T *dx, double *part, const T *target, size_t labels, size_t n,
-                             fdl_range range, const fdl_step *step) {
+/* loss = log sum exp x - sum target x, dx = (softmax x - target) / B.  Targets sum to one, or weigh the sample;
+ * without a target the labels stand for one-hot rows. */
+INLINE void cross_entropy(const T *x, T *dx, double *part, const T *target, size_t labels_feed, size_t n,
+                          fdl_range range, const fdl_step *step) {
     T each = 1 / (T)step->batch;
     for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
     FDL_FOR_LANES(n, {
         V top = largest(x + at, n), sum = {0}, weight = {0}, picked = {0};
+        VI labels = {0};
+        if (!target) {
+            labels = labels_of(step, labels_feed, p * FDL_PANEL + lane);
+            weight = splat(1);
+        }
         for (size_t f = 0; f < n; f++) {
-            V v = load(x + at + f * FDL_PANEL) - top;
-            V e = vexp(v);
+            V v = load(x + at + f * FDL_PANEL) - top, e = vexp(v);
             sum += e;
             if (dx) store(dx + at + f * FDL_PANEL, e);
-            if (!target) continue;
-            V t = load(target + at + f * FDL_PANEL);
-            weight += t;
-            picked += t * v;
-        }
-        if (!target) {
-            T chosen[VL];
-            for (size_t i = 0; i < VL; i++)
-                chosen[i] = lane + i < samples ? x[at + i + (size_t)label(step, labels, p * FDL_PANEL + lane + i) * FDL_PANEL] : 0;
-            picked = *(VU *)chosen - top;
-            weight = splat(1);
+            if (target) {
+                V t = load(target + at + f * FDL_PANEL);
+                weight += t;
+                picked += t * v;
+            } else {
+                picked += keep(labels == (I)f, v);
+            }
         }
         part[p] += sum_samples(weight * vlog(sum) - picked, lane, samples);
         if (!dx) continue;
-        V scale = keep(lanes_below(lane, samples), weight * each / sum);
+        const VI in_batch = lanes_below(lane, samples);
+        V scale = keep(in_batch, weight * each / sum);
+        V amount = splat(each);
         for (size_t f = 0; f < n; f++) {
             V g = load(dx + at + f * FDL_PANEL) * scale;
-            if (target)
-                g -= keep(lanes_below(lane, samples), load(target + at + f * FDL_PANEL) * each);
+            if (target) g -= keep(in_batch, load(target + at + f * FDL_PANEL) * each);
+            else g -= keep(labels == (I)f, amount);
             store(dx + at + f * FDL_PANEL, g);
         }
-        if (target) continue;
-        for (size_t i = 0; i < VL && lane + i < samples; i++)
-            dx[at + i + (size_t)label(step, labels, p * FDL_PANEL + lane + i) * FDL_PANEL] -= each;
     })
 }
 
@@ -200,9 +205,8 @@ static void accuracy_sparse(const fdl_args *a, fdl_range range, const fdl_step *
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
     FDL_FOR_LANES(n, {
-        VI best = argmax(x + at, n);
-        for (size_t i = 0; i < VL && lane + i < samples; i++)
-            part[p] += best[i] == (I)label(step, a->n[1], p * FDL_PANEL + lane + i);
+        VI hit = argmax(x + at, n) == labels_of(step, a->n[1], p * FDL_PANEL + lane);
+        part[p] += sum_samples(keep(hit, splat(1)), lane, samples);
     })
 }
 

@@ -93,6 +93,17 @@ INLINE void transpose(V row[VL]) {
     }
 }
 
+/* One vector whose lane i is the sum of row[i]: pairs of rows are zipped and added, log2(VL) times. */
+INLINE V sum_rows(V row[VL]) {
+#pragma GCC unroll 4
+    for (size_t half = VL / 2; half > 0; half /= 2)
+#pragma GCC unroll 8
+        for (size_t i = 0; i < half; i++)
+            row[i] = __builtin_shufflevector(row[i], row[i + half], FDL_ZIP_LOW) +
+                     __builtin_shufflevector(row[i], row[i + half], FDL_ZIP_HIGH);
+    return row[0];
+}
+
 /* Samples of the batch in panel p, and the vectors that hold them. */
 INLINE size_t samples_in(size_t batch, size_t p) {
     size_t left = batch - p * FDL_PANEL;

@@ -67,33 +67,39 @@ class Dense(Op):
             )
         if not self.kernel.trainable:
             return
-        inputs, sizes = (read_all(build.value(x)), read(gradient)), (rows, columns)
         if build.optimizer and build.batch <= _ext.CHUNK:
-            steps = [
-                (write(build.parameter(p)), *build.slots(p)) if p else (None,) * 3 for p in (self.kernel, self.bias)
-            ]
-            build.emit(
-                "dense_weight_step",
-                *(*inputs, *steps[0], *steps[1]),
-                sizes=(*sizes, build.optimizer.rule),
-                scalars=build.optimizer.scalars(),
-                features=columns,
-                axis=_ext.BY_FEATURE,
-                defer=True,
-            )
+            self._step_at_once(build)
             return
+        shared = build.axis == _ext.BY_PANEL
         gradients = [build.parameter_gradient(parameter) for parameter in self.parameters]
-        written = [write(ref) for ref in gradients]
+        written = [build.partial_gradients(p) for p in self.parameters] if shared else gradients
         build.emit(
             "dense_weight_grad",
-            *(*inputs, *written, *([] if self.bias else [None])),
-            sizes=sizes,
+            *(read_all(build.value(x)), read(gradient), *map(write, written), *([] if self.bias else [None])),
+            sizes=(rows, columns, self.kernel.storage.size, self.bias.storage.size if self.bias else 0),
+            features=columns,
+            axis=build.axis,
+            defer=True,
+        )
+        for parameter, ref, partials in zip(self.parameters, gradients, written, strict=True):
+            if shared:
+                build.sum_partials(parameter, partials, ref)
+            build.train(parameter, ref)
+
+    def _step_at_once(self, build: Builder) -> None:
+        """Gradient and optimizer in one kernel."""
+        assert build.optimizer is not None
+        rows, columns = self.kernel.shape
+        steps = [(write(build.parameter(p)), *build.slots(p)) if p else (None,) * 3 for p in (self.kernel, self.bias)]
+        build.emit(
+            "dense_weight_step",
+            *(read_all(build.value(self.inputs[0])), read(build.gradient(self.output)), *steps[0], *steps[1]),
+            sizes=(rows, columns, build.optimizer.rule),
+            scalars=build.optimizer.scalars(),
             features=columns,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
-        for parameter, ref in zip(self.parameters, gradients, strict=True):
-            build.train(parameter, ref)
 
     def onnx(self, graph: OnnxGraph) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]

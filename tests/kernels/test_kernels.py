@@ -15,7 +15,7 @@ from fastdl.errors import DataError, ShapeError
 
 Array = np.ndarray[Any, Any]
 DTYPES = [np.float32, np.float64]
-SHAPES = [(1, 1), (3, 2), (31, 17), (32, 64), (33, 37), (100, 13), (300, 5)]
+SHAPES = [(1, 1), (3, 2), (31, 17), (32, 64), (33, 37), (100, 13), (300, 5), (1000, 9)]
 shapes = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape[0]}x{shape[1]}")
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 
