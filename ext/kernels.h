@@ -75,7 +75,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32).
  *                     n: K, N, FDL_LINEAR | FDL_RELU, block.
  *                     Dot products are summed in blocks of `block`: the smaller, the more exact.
- *   dense_input_grad  p: dy (P, N, 32), w (strips), dx (P, K, 32).  n: K, N.  Features are those of x.
+ *   dense_input_grad  p: dy (P, N, 32), w (strips), dx (P, K, 32), output of the ReLU that gave
+ *                     x, or NULL: then dx is the gradient before it.  n: K, N.  Features are those of x.
  *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (strips), db (N) or NULL.
  *                     n: K, N, elements from one part's dw to the next one's, and db's.  Over the range's panels.
  *   sum_partials      p: partials (parts, size), out (size).  n: size, parts.  Features are elements.
@@ -120,7 +121,7 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(gather, 1, 2, 0)                      \
     X(scatter, 1, 2, 0)                     \
     X(dense_forward, 4, 4, 0)               \
-    X(dense_input_grad, 3, 2, 0)            \
+    X(dense_input_grad, 4, 2, 0)            \
     X(dense_weight_grad, 4, 4, 0)           \
     X(sum_partials, 2, 2, 0)                \
     X(activation_forward, 2, 2, 0)          \

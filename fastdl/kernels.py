@@ -174,7 +174,7 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     storage, gradient = to_strips(w), call.rows(dy)
     inputs, outputs = w.shape
     dx, dw, db = call.panel(inputs), aligned(storage.shape, x.dtype), call.vector(None, outputs)
-    call.run("dense_input_grad", [gradient, storage, dx], (inputs, outputs), inputs)
+    call.run("dense_input_grad", [gradient, storage, dx, None], (inputs, outputs), inputs)
     call.run("dense_weight_grad", [call.rows(x), gradient, dw, db], (inputs, outputs, 0, 0), outputs)
     return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
 

@@ -119,7 +119,8 @@ class Builder:
         self.axis, self.parts = _division(graph, self.panels, training)
         self.calls: list[Call] = []
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
-        self.fused: set[Op] = set()  # ops whose work the op before them does in its own kernel
+        self.fused: set[Op] = set()  # ops whose forward the op before them does in its own kernel
+        self.done_backward: set[Op] = set()  # ops whose backward another op does in its own kernel
         self._sources: dict[Tensor, Tensor] = {}
         self._values: dict[Tensor, Ref] = {}
         self._gradients: dict[Tensor, Ref] = {}
@@ -243,6 +244,16 @@ class Builder:
             return None
         self.fused.add(follower)
         return follower.output
+
+    def fuse_relu_gradient(self, op: Op) -> Op | None:
+        """The ReLU whose output only this op reads: the op's backward can pass its gradient on as well."""
+        source = op.inputs[0].op
+        if getattr(source, "kind", "") != "relu" or source is None or self.only_consumer(op.inputs[0]) is not op:
+            return None
+        if source in self.done_backward:
+            return None
+        self.done_backward.add(source)
+        return source
 
 
 class _Scheduler:

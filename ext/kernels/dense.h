@@ -41,7 +41,7 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
 }
 
 /* dx = dy W^T, summed strip by strip, each from zero: that bounds float32 rounding, as blocks do in forward. */
-INLINE void input_grad_tile(int rows, int wide, size_t k, size_t n, const T *w, const T *dy, T *dx) {
+INLINE void input_grad_tile(int rows, int wide, size_t k, size_t n, const T *w, const T *dy, T *dx, const T *y) {
     V acc[FDL_TILE_MAX][2], sum[FDL_TILE_MAX][2];
     for (size_t f = 0; f < n; f += FDL_GRADIENT_BLOCK) {
         tile_clear(rows, wide, acc);
@@ -55,12 +55,18 @@ INLINE void input_grad_tile(int rows, int wide, size_t k, size_t n, const T *w, 
             tile_load(rows, wide, dx, FDL_PANEL, sum);
             tile_add(rows, wide, acc, sum);
         }
+        if (y && end == n) { /* x came out of a ReLU, and this is its gradient too */
+            tile_load(rows, wide, y, FDL_PANEL, sum);
+#pragma GCC unroll 12
+            for (int r = 0; r < rows; r++)
+                for (int j = 0; j < wide; j++) acc[r][j] = keep(sum[r][j] > 0, acc[r][j]);
+        }
         tile_store(rows, wide, acc, dx, FDL_PANEL);
     }
 }
 
 static void dense_input_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dy = a->p[0], *w = a->p[1];
+    const T *dy = a->p[0], *w = a->p[1], *y = a->p[3];
     T *dx = a->p[2];
     size_t k = a->n[0], n = a->n[1];
     (void)scratch;
@@ -68,9 +74,11 @@ static void dense_input_grad(const fdl_args *a, fdl_range range, const fdl_step 
     for (size_t p = range.p0; p < range.p1; p++) {                                                          \
         size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                                    \
         const T *from = dy + p * n * FDL_PANEL, *weights = w + (f) * FDL_STRIP;                             \
-        T *to = dx + (p * k + (f)) * FDL_PANEL;                                                             \
-        for (; v + 2 <= vectors; v += 2) input_grad_tile(rows, 2, k, n, weights, from + v * VL, to + v * VL); \
-        if (v < vectors) input_grad_tile(rows, 1, k, n, weights, from + v * VL, to + v * VL);               \
+        size_t at = (p * k + (f)) * FDL_PANEL;                                                              \
+        for (; v + 2 <= vectors; v += 2)                                                                    \
+            input_grad_tile(rows, 2, k, n, weights, from + v * VL, dx + at + v * VL, y ? y + at + v * VL : y); \
+        if (v < vectors)                                                                                    \
+            input_grad_tile(rows, 1, k, n, weights, from + v * VL, dx + at + v * VL, y ? y + at + v * VL : y); \
     }
     FDL_FOR_TILES(STEP, range.f0, range.f1);
 #undef STEP

@@ -1,6 +1,6 @@
 /* Row-major matrix product, after Goto and van de Geijn (2008): blocks of a and b are packed so that the tile
  * reads both in order; b goes unpacked when it is read too few times to pay for the copy. */
-#define FDL_BLOCK_K 256
+#define FDL_BLOCK_K 384
 #define FDL_BLOCK_M 240 /* a multiple of both tile heights */
 
 /* Few rows of c: each strip of b is used so rarely that packing it would cost as much as using it. */
@@ -29,8 +29,16 @@ static void pack_b(const T *b, size_t row, size_t col, size_t n, size_t k, T *ou
         }
         return;
     }
+    size_t blocked = row == 1 ? k / VL * VL : 0; /* b is transposed: turn it VL by VL in registers */
+    for (size_t i = 0; i < blocked; i += VL)
+        for (size_t j = 0; j < 2 * VL; j += VL) {
+            V block[VL];
+            for (size_t r = 0; r < VL; r++) block[r] = j + r < n ? loadu(b + (j + r) * col + i) : (V){0};
+            transpose(block);
+            for (size_t r = 0; r < VL; r++) store(out + (i + r) * 2 * VL + j, block[r]);
+        }
     for (size_t j = 0; j < 2 * VL; j++)
-        for (size_t i = 0; i < k; i++) out[i * 2 * VL + j] = j < n ? b[i * row + j * col] : 0;
+        for (size_t i = blocked; i < k; i++) out[i * 2 * VL + j] = j < n ? b[i * row + j * col] : 0;
 }
 
 INLINE void matmul_tile(int rows, size_t k, const T *a, size_t a_row, size_t a_col, const T *b, size_t ldb,
@@ -61,8 +69,9 @@ static void matmul(const fdl_matmul *x, size_t m0, size_t m1, void *buffer) {
     int packed = packs_b(x);
     for (size_t k0 = 0; k0 < x->k; k0 += FDL_BLOCK_K) {
         size_t k = x->k - k0 < FDL_BLOCK_K ? x->k - k0 : FDL_BLOCK_K;
-        for (size_t i0 = m0; i0 < m1; i0 += FDL_BLOCK_M) {
-            size_t m = m1 - i0 < FDL_BLOCK_M ? m1 - i0 : FDL_BLOCK_M;
+        for (size_t i0 = m0, m; i0 < m1; i0 += m) {
+            size_t left = m1 - i0, blocks = (left + FDL_BLOCK_M - 1) / FDL_BLOCK_M; /* of about one size */
+            m = blocks == 1 ? left : (left / blocks + 11) / 12 * 12;
             pack_a(a + i0 * x->a_row + k0 * x->a_col, x->a_row, x->a_col, m, k, packed_a);
             for (size_t j0 = 0; j0 < x->n; j0 += 2 * VL) {
                 size_t n = x->n - j0 < 2 * VL ? x->n - j0 : 2 * VL, ldb = x->b_row;

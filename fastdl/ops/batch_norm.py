@@ -58,6 +58,8 @@ class BatchNorm(Op):
         features = x.features
         gamma, beta = self._affine(build)
         rectified = build.fuse_relu(self)
+        if rectified and rectified.op:
+            build.done_backward.add(rectified.op)  # backward looks at its output itself
         value, output = read(build.value(x)), write(build.value(rectified or self.output))
         sizes = (features, _ext.RELU if rectified else _ext.LINEAR)
         mean, variance = build.parameter(self.moving_mean), build.parameter(self.moving_variance)
@@ -84,7 +86,7 @@ class BatchNorm(Op):
         (x,) = self.inputs
         features = x.features
         gamma, _ = self._affine(build)
-        rectified = build.fuse_relu(self)  # its gradient passes where its output is positive
+        rectified = build.fuse_relu(self)
         gradient = read(build.gradient(rectified or self.output))
         mask = read(build.value(rectified)) if rectified else None
         onward = write(build.gradient(x)) if build.needs_gradient(x) else None

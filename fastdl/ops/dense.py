@@ -57,11 +57,13 @@ class Dense(Op):
         rows, columns = self.kernel.shape
         gradient = build.gradient(self.output)
         if build.needs_gradient(x):
+            relu = build.fuse_relu_gradient(self)
             build.emit(
                 "dense_input_grad",
                 read_all(gradient),
                 read_all(build.parameter(self.kernel)),
-                write(build.gradient(x)),
+                write(build.gradient(relu.inputs[0] if relu else x)),
+                read(build.value(x)) if relu else None,
                 sizes=(rows, columns),
                 features=rows,
             )
