@@ -25,15 +25,22 @@ def set_floatx(value: str) -> None:
     _floatx = value
 
 
-def available_cores() -> int:
-    """Cores this process may use: by affinity, and by the control group's quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _quota() -> float:
+    """Cores' worth of time that the control group grants; infinite without one."""
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+        return int(quota) / int(period)
     except (OSError, ValueError):
-        pass  # no control groups, or no quota ("max")
-    return cores
+        return math.inf  # no control groups, or no quota ("max")
+
+
+_QUOTA = _quota()
+
+
+def available_cores() -> int:
+    """Cores this process may use: by affinity now, and by the control group's quota when fastdl was imported."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if math.isinf(_QUOTA) else min(cores, max(1, math.ceil(_QUOTA)))
 
 
 def get_num_threads() -> int:

@@ -17,12 +17,55 @@ INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w,
     }
 }
 
+#define FDL_FEW_ROWS 2   /* so few samples leave most of a panel's lanes idle: vectors along the outputs then */
+#define FDL_ROW_STRIPS 4 /* strips of one row's outputs at once: enough sums to hide the latency of adding */
+
+/* One sample: outputs [f0, f1) in vectors, each summed over k in the order that tiles sum in, so with the same bits. */
+static void forward_row(size_t k, size_t block, const T *w, const T *b, const T *x, T *y, size_t f0, size_t f1, int relu) {
+    enum { EACH = FDL_STRIP / VL };
+    for (size_t f = f0 / FDL_STRIP * FDL_STRIP; f < f1; f += FDL_ROW_STRIPS * FDL_STRIP) {
+        size_t strips = (f1 - f + FDL_STRIP - 1) / FDL_STRIP;
+        if (strips > FDL_ROW_STRIPS) strips = FDL_ROW_STRIPS;
+        V total[FDL_ROW_STRIPS * EACH];
+        for (size_t begin = 0; begin < k; begin += block) {
+            V sum[FDL_ROW_STRIPS * EACH] = {{0}};
+            size_t end = k - begin < block ? k : begin + block;
+#define ROWS(count)                                                                                          \
+    for (size_t i = begin; i < end; i++)                                                                     \
+        for (size_t s = 0; s < (count); s++)                                                                 \
+            for (size_t j = 0; j < EACH; j++)                                                                \
+                sum[s * EACH + j] += x[i * FDL_PANEL] * load(w + (f / FDL_STRIP + s) * k * FDL_STRIP + i * FDL_STRIP + j * VL)
+            switch (strips) {
+                case 1: ROWS(1); break;
+                case 2: ROWS(2); break;
+                case 3: ROWS(3); break;
+                default: ROWS(4);
+            }
+#undef ROWS
+            for (size_t j = 0; j < strips * EACH; j++) {
+                if (begin > 0) sum[j] += total[j];
+                total[j] = sum[j];
+            }
+        }
+        T values[FDL_ROW_STRIPS * FDL_STRIP];
+        for (size_t j = 0; j < strips * EACH; j++) storeu(values + j * VL, total[j]);
+        for (size_t g = f < f0 ? f0 : f; g < f1 && g < f + FDL_ROW_STRIPS * FDL_STRIP; g++) {
+            T v = values[g - f] + (b ? b[g] : 0);
+            y[g * FDL_PANEL] = relu && v < 0 ? 0 : v;
+        }
+    }
+}
+
 static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *w = a->p[1], *b = a->p[2];
     T *y = a->p[3];
     size_t k = a->n[0], n = a->n[1], block = a->n[3];
     int relu = a->n[2] == FDL_RELU;
     (void)scratch;
+    if (step->batch <= FDL_FEW_ROWS) {
+        for (size_t s = 0; s < step->batch; s++) forward_row(k, block, w, b, x + s, y + s, range.f0, range.f1, relu);
+        return;
+    }
 #define STEP(rows, f)                                                                                       \
     for (size_t p = range.p0; p < range.p1; p++) {                                                          \
         size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                                    \

@@ -1,0 +1,148 @@
+"""The benchmark's arithmetic, its skip words, and one tiny run from the command line to the JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools"
+
+
+@pytest.fixture(autouse=True)
+def _tools_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TOOLS))
+
+
+# ------------------------------------------------------------------------------------------ arithmetic
+
+
+def test_a_ratio_is_taken_pair_by_pair() -> None:
+    from bench import ratios
+
+    ours, theirs = [1.0, 2.0, 4.0], [3.0, 8.0, 8.0]  # a machine that slows down: pairs are 3, 4, 2
+    assert ratios.pairs(theirs, ours) == [3, 4, 2]
+    entry = ratios.entry(theirs, ours)
+    assert entry["ratio"] == 3
+    assert (entry["best_us"], entry["median_us"]) == (3e6, 8e6)
+    with pytest.raises(ValueError):
+        ratios.pairs([1.0], ours)
+
+
+def test_the_best_peer_is_sought_at_all_thread_counts_and_is_not_us() -> None:
+    from bench import ratios
+
+    rounds = {
+        ("fastdl", 1): [1.0, 1.0],
+        ("fastdl", 2): [0.5, 0.5],
+        ("fastdl-v3", 1): [0.1, 0.1],
+        ("runner", 1): [0.1, 0.1],
+        ("torch", 1): [9.0, 9.0],
+        ("torch", 2): [6.0, 4.0],
+        ("jax-scan", 1): [6.0, 6.0],
+    }
+    assert ratios.best_peer(rounds) == ("torch", 2)
+    line = ratios.compare(rounds, 1)
+    assert set(line["entries"]) == {"fastdl", "fastdl-v3", "runner", "torch", "jax-scan"}
+    assert line["entries"]["torch"]["ratio"] == 9
+    assert line["best_peer"] == {"peer": "torch", "threads": 2, "median_us": 5e6, "ratio": 5}
+    assert ratios.compare(rounds, 2)["best_peer"]["ratio"] == 10
+
+
+def test_alone_there_is_no_best_peer_and_without_us_no_ratio() -> None:
+    from bench import ratios
+
+    assert ratios.compare({("fastdl", 1): [1.0]}, 1)["best_peer"] is None
+    line = ratios.compare({("torch", 1): [1.0]}, 1)
+    assert "ratio" not in line["entries"]["torch"]
+    assert "ratio" not in line["best_peer"]
+
+
+def test_flops_of_a_step() -> None:
+    from bench.workloads import Workload
+
+    work = Workload("", (20, 64, 64, 2), 32, 100)
+    forward = 2 * (20 * 64 + 64 * 64 + 64 * 2)
+    assert work.forward_flops == forward
+    assert work.step_flops == 32 * (3 * forward - 2 * 20 * 64)  # the first layer has no dX
+    assert (work.steps, work.full_batch) == (4, False)
+
+
+def test_jumps_are_told_from_the_size_before() -> None:
+    from bench.scaling import jumps
+
+    assert jumps([1.0, 2.0, 1.0]) == [None, 2, 0.5]
+    assert jumps([]) == [None]
+
+
+# ------------------------------------------------------------------------------------------ skip words
+
+
+def test_a_peer_that_is_not_installed_says_so() -> None:
+    from bench.peers import PEERS, Peer
+
+    assert Peer("with_nothing", ("sys", "no_such_package_1")).missing() == "no_such_package_1 not installed"
+    assert PEERS["fastdl"].missing() is None
+
+
+def test_skip_words_come_through_the_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import peers
+    from bench.pool import Pool
+
+    monkeypatch.setitem(peers.PEERS, "ghost", peers.Peer("with_nothing", ("no_such_package_1",)))
+    with Pool(["ghost", "numpy"], [1]) as pool:
+        assert pool.skipped == {"ghost": "no_such_package_1 not installed"}
+        times, words = pool.interleave("train", {}, 1, 0.0, "")
+        assert times == {}
+        assert words == {("numpy", 1): "has no train"}
+        case = {"a": [3, 4], "b": [4, 5], "transpose_a": True, "transpose_b": False}
+        assert pool.interleave("matmul", case, 1, 0.0, "")[1][("numpy", 1)].startswith("ValueError")
+        times, words = pool.interleave("matmul", {**case, "transpose_a": False}, 2, 1e-4, "")
+        assert words == {}
+        assert all(seconds > 0 for seconds in times["numpy", 1])
+        assert len(times["numpy", 1]) == 2
+
+
+def test_a_child_that_dies_is_skipped() -> None:
+    from bench.pool import Pool
+
+    with Pool(["numpy"], [1]) as pool:
+        pool.children["numpy", 1]._process.kill()
+        assert pool.interleave("matmul", {}, 1, 0.0, "")[1] == {("numpy", 1): "its process has ended"}
+
+
+# ----------------------------------------------------------------------------------------- command line
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(TOOLS / "benchmark.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_train_from_command_line_to_json(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = run("train", "--workload", "tiny", "--peers", "fastdl", "--rounds", "1", "--threads", "1", "--rows", "640",
+               "--seconds", "0.01", "--json", str(out))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "tiny, 32" in done.stdout
+    everything = json.loads(out.read_text())
+    machine = everything["machine"]
+    assert set(machine) >= {"cpu", "cores", "isa", "versions", "load", "others", "python", "system"}
+    assert machine["versions"]["fastdl"]
+    assert len(machine["load"]) == 2
+    assert everything["limits"] or "not measured: " in done.stdout
+    (line,) = everything["results"]
+    assert (line["workload"], line["threads"], line["rows"], line["target"]) == ("tiny", 1, 640, 4)
+    assert line["best_peer"] is None
+    ours = line["entries"]["fastdl"]
+    assert len(ours["rounds_us"]) == 1
+    assert 0 < ours["best_us"] <= ours["median_us"]
+    assert ours["ratio"] == 1
+    assert line["gflops"] == pytest.approx(1e-3 * line["step_flops"] / ours["median_us"])
+
+
+def test_too_many_threads_are_refused() -> None:
+    done = run("train", "--threads", "100000")
+    assert done.returncode == 2
+    assert "--threads" in done.stderr

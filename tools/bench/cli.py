@@ -1,0 +1,113 @@
+"""The command line: parses, runs one command, prints its tables, writes JSON and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import machine, train
+from bench.peers import PEERS
+from bench.pool import Pool
+
+COMMANDS = {  # module, rounds, seconds of a round, what it does
+    "train": ("train", 5, 0.2, "a training step of seven nets"),
+    "kernels": ("kernels", 5, 0.05, "the matrix product alone"),
+    "predict": ("predict", 5, 0.05, "inference on 1 to 10,000 rows"),
+    "start": ("start", 5, 0.0, "import, first fit, installed size"),
+    "scaling": ("scaling", 3, 0.1, "cost of a step against width, depth and batch"),
+    "time-to-accuracy": ("accuracy", 1, 0.0, "training time to 88.5 % on Fashion-MNIST"),
+}
+QUIET = 0.1  # cores that others may use before the figures are called disturbed
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of all commands."""
+    top = argparse.ArgumentParser(prog="benchmark.py", description="fastdl beside its peers, in one run.")
+    commands = top.add_subparsers(dest="command", required=True)
+    for name, (_, rounds, seconds, told) in COMMANDS.items():
+        one = commands.add_parser(name, help=told)
+        one.add_argument("--peers", nargs="+", choices=sorted(PEERS), help="default: all that can; fastdl always")
+        one.add_argument("--threads", nargs="+", type=int, default=None, help="default: 1, and 2 where it can")
+        one.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")
+        one.add_argument("--seconds", type=float, default=seconds, help=f"of a round at least; {seconds:g}")
+        one.add_argument("--json", type=Path, help="write everything there")
+        one.add_argument("--plot", type=Path, help="draw pictures into this folder")
+        if name == "train":
+            one.add_argument("--workload", nargs="+", choices=train.NAMES, help="default: all")
+            one.add_argument("--rows", type=int, help="rows of an epoch, instead of each workload's own")
+        if name == "start":
+            one.add_argument("--wheel", type=Path, help="a wheel whose size is told")
+        if name == "time-to-accuracy":
+            one.add_argument("--seeds", type=int, default=3, help="default: 3")
+    return top
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; 0, or 2 for wrong arguments."""
+    options = parser().parse_args(arguments)
+    available = len(machine.cores())
+    options.threads = list(dict.fromkeys(options.threads or [1, min(2, available)]))
+    if any(not 1 <= count <= available for count in options.threads):
+        print(f"--threads must be from 1 to {available}, the cores of this process", file=sys.stderr)
+        return 2
+    command: Any = importlib.import_module(f"bench.{COMMANDS[options.command][0]}")
+    names = [name for name in command.PEERS if not options.peers or name in ("fastdl", *options.peers)]
+    began, load_before = time.time(), machine.load()
+    with Pool(names, options.threads) as pool:
+        isa = pool.versions.get("isa", "portable")
+        isas = [isa, "v3"] if "fastdl-v3" in names and isa == "v4" else [isa]
+        limits = machine.Limits(isas, options.threads)
+        rivals = pool.rivals()
+        results = command.run(options, pool, limits)
+        limits.measure()
+        loads = load_before, machine.load()
+        about = {**machine.about(), "isa": isa, "versions": pool.versions, "load": loads}
+        about["others"] = rivals.cores()
+        skipped = pool.skipped
+    seconds = round(time.time() - began)
+    print("\n" + command.report(results, options, limits, isa))
+    print("\n" + _foot(about, limits, skipped, seconds, options.threads))
+    if options.json:
+        everything = {
+            "command": options.command,
+            "arguments": {key: value for key, value in vars(options).items() if not isinstance(value, Path)},
+            "machine": about,
+            "limits": limits.as_json(),
+            "seconds": seconds,
+            "skipped": skipped,
+            "results": results,
+        }
+        options.json.write_text(json.dumps(everything, indent=1) + "\n")
+    if options.plot:
+        options.plot.mkdir(parents=True, exist_ok=True)
+        for path in command.plot(results, options.plot, limits, isa):
+            print(f"drew {path}")
+    return 0
+
+
+def _foot(
+    about: dict[str, Any], limits: machine.Limits, skipped: dict[str, str], seconds: int, threads: Sequence[int]
+) -> str:
+    told = {key: value for key, value in about["versions"].items() if key not in ("isa", "bits", "isas")}
+    lines = [
+        f"{about['cpu']}, {about['cores']} cores, {about['system']}, fastdl's ISA {about['isa']}",
+        ", ".join(f"{name} {version}" for name, version in told.items()) + f", Python {about['python']}",
+    ]
+    for (isa, count), best in limits.best.items():
+        lines.append(f"measured at {count} threads, {isa}: {best['gflops']:,.0f} GFLOP/s, {best['gbytes']:.1f} GB/s")
+    if limits.word:
+        lines.append(f"peak and bandwidth not measured: {limits.word}")
+    lines += [f"skipped {name}: {word}" for name, word in skipped.items()]
+    lines.append(f"load {about['load'][0]} at the start, {about['load'][1]} at the end; {seconds} s")
+    if about["others"] > QUIET:
+        lines.append(
+            f"other processes used {about['others']:.1f} of {about['cores']} cores: not a quiet machine. Peers that "
+            "spin while they wait (OpenMP)\nlook far slower at 2 threads than they are. Do not quote these ratios."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,41 @@
+"""Who takes part. A peer is a module here with `versions` and, as far as it can, `train`, `predict`, `matmul`."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A module of this package, the packages it needs, and what its process finds in the environment."""
+
+    module: str
+    needs: tuple[str, ...]
+    variant: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def missing(self) -> str | None:
+        """Why it cannot take part, in a word, or None."""
+        absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return f"{', '.join(absent)} not installed" if absent else None
+
+
+def _keras() -> Peer:
+    """Keras on its fastest backend here."""
+    backend = next((name for name in ("jax", "torch") if importlib.util.find_spec(name)), "jax")
+    return Peer("with_keras", ("keras", backend), environment={"KERAS_BACKEND": backend})
+
+
+PEERS = {
+    "fastdl": Peer("with_fastdl", ("fastdl",)),
+    "fastdl-v3": Peer("with_fastdl", ("fastdl",), environment={"FASTDL_ISA": "v3"}),
+    "runner": Peer("with_fastdl", ("fastdl", "onnx", "onnxruntime"), "runner"),
+    "torch": Peer("with_torch", ("torch",)),
+    "torch-compile": Peer("with_torch", ("torch",), "compile"),
+    "jax-step": Peer("with_jax", ("jax",), "step"),
+    "jax-scan": Peer("with_jax", ("jax",), "scan"),
+    "sklearn": Peer("with_sklearn", ("sklearn",)),
+    "keras": _keras(),
+    "numpy": Peer("with_numpy", ("numpy",)),
+}

@@ -1,0 +1,84 @@
+"""fastdl as its users call it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fastdl
+from bench.workloads import Skip, Unit, Workload
+from fastdl import _ext, kernels, layers, optimizers
+
+variant = ""
+
+
+def setup(threads: int, which: str) -> None:
+    """Called once, before anything else."""
+    global variant
+    variant = which
+    fastdl.set_num_threads(threads)
+
+
+def versions() -> dict[str, Any]:
+    """Version and instruction set."""
+    name, width = _ext.isa()
+    return {"fastdl": fastdl.__version__, "isa": name, "bits": 8 * width, "isas": _ext.supported_isas()}
+
+
+def model(work: Workload) -> Any:
+    """The net, compiled."""
+    net = fastdl.Sequential([fastdl.Input((work.widths[0],))])
+    for units in work.widths[1:-1]:
+        net.add(layers.Dense(units, use_bias=not work.norm))
+        if work.norm:
+            net.add(layers.BatchNormalization())
+        net.add(layers.Activation(work.activation))
+    net.add(layers.Dense(work.widths[-1], activation="softmax"))
+    net.compile(optimizers.Adam(1e-3), "sparse_categorical_crossentropy")
+    return net
+
+
+def train(work: Workload) -> Unit:
+    """An epoch."""
+    (x, y), net = work.data, model(work)
+    return Unit(lambda: net.fit(x, y, epochs=1, batch_size=work.batch, verbose=0), work.steps)
+
+
+def predict(work: Workload) -> Unit:
+    """All rows at once: model.predict, or onnxruntime through fastdl.Runner."""
+    (x, _), net = work.data, model(work)
+    if variant != "runner":
+        return Unit(lambda: net.predict(x))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        try:
+            net.export(path)
+            runner = fastdl.Runner(path)
+        except Exception as error:
+            raise Skip(f"export: {type(error).__name__}") from error
+    return Unit(lambda: runner.predict(x))
+
+
+def matmul(a: Any, b: Any, transpose_a: bool, transpose_b: bool) -> Unit:
+    """op(a) @ op(b) into an array that is there."""
+    out = np.empty((a.shape[int(transpose_a)], b.shape[1 - int(transpose_b)]), np.float32)
+    return Unit(lambda: kernels.matmul(a, b, transpose_a, transpose_b, out=out))
+
+
+class Learner:
+    """Trains piece by piece and tells its accuracy."""
+
+    def __init__(self, work: Workload, seed: int) -> None:
+        fastdl.utils.set_random_seed(seed)
+        self.batch, self.net = work.batch, model(work)
+
+    def learn(self, x: Any, y: Any) -> None:
+        """One pass over the rows."""
+        self.net.fit(x, y, epochs=1, batch_size=self.batch, verbose=0)
+
+    def accuracy(self, x: Any, y: Any) -> float:
+        """Share of rows that it gets right."""
+        return float((self.net.predict(x).argmax(1) == y).mean())

@@ -1,0 +1,91 @@
+"""What is trained: nets, batches, numbers of rows and the targets of the project."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Skip(Exception):
+    """Why a peer does not take part, in a word."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is timed: one call, which takes `steps` steps."""
+
+    run: Callable[[], object]
+    steps: int = 1
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A dense softmax classifier, trained with Adam on cross-entropy; BN stands before the activation."""
+
+    name: str
+    widths: tuple[int, ...]
+    batch: int
+    rows: int
+    norm: bool = False
+    activation: str = "relu"
+    target: float = 0.0  # at least so many times faster than the best peer
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return -(-self.rows // self.batch)
+
+    @property
+    def full_batch(self) -> bool:
+        """Whether a step takes all rows, so that shuffling changes nothing."""
+        return self.batch >= self.rows
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """(inputs, outputs) of each dense layer."""
+        return list(pairwise(self.widths))
+
+    @property
+    def forward_flops(self) -> int:
+        """Multiplications and additions of one row's matrix products, forward."""
+        return sum(2 * inputs * outputs for inputs, outputs in self.layers)
+
+    @property
+    def step_flops(self) -> int:
+        """Those of a training step: forward, dW, and dX of all layers but the first."""
+        first = 2 * self.widths[0] * self.widths[1]
+        return self.batch * (3 * self.forward_flops - first)
+
+    @functools.cached_property
+    def data(self) -> tuple[Array, Array]:
+        """x (rows, inputs) float32 in [0, 1), y (rows,) int64: a random teacher's classes, a fifth of them wrong."""
+        rng = np.random.default_rng(0)
+        inputs, classes = self.widths[0], self.widths[-1]
+        x = rng.random((self.rows, inputs), np.float32)
+        scores = (x - 0.5) @ rng.standard_normal((inputs, classes), np.float32)
+        noise = rng.integers(0, classes, self.rows)
+        return x, np.where(rng.random(self.rows) < 0.2, noise, scores.argmax(1)).astype(np.int64)
+
+
+def workload(case: dict[str, Any]) -> Workload:
+    """The workload that came as JSON."""
+    return Workload(**{**case, "widths": tuple(case["widths"])})
+
+
+TRAINING = [
+    Workload("tiny", (20, 64, 64, 2), 32, 16_000, target=4),
+    Workload("tinyBN", (20, 64, 64, 2), 32, 16_000, norm=True, target=5),
+    Workload("textbook-b32", (784, 300, 100, 10), 32, 12_800, norm=True, target=4.5),
+    Workload("textbook-b128", (784, 300, 100, 10), 128, 12_800, norm=True, target=3),
+    Workload("deep", (784, *[100] * 20, 10), 32, 6_400, norm=True, target=6),
+    Workload("wide", (1024, 1024, 1024, 1024, 10), 256, 2_560, target=1.4),
+    Workload("small-full", (4, 32, 16, 4), 10_000, 10_000, activation="tanh", target=6),
+]
