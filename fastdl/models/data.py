@@ -72,11 +72,10 @@ def as_labels(name: str, value: Any, classes: int) -> Array:
             f"{name} has shape {array.shape}, integer labels have shape (rows,); for one-hot rows use the loss "
             "categorical_crossentropy"
         )
-    wrong = ~((array >= 0) & (array < classes))  # written so that NaN is wrong
-    if array.dtype.kind == "f":
-        wrong |= array != np.floor(array)
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
+    fits = bool(array.min() >= 0 and array.max() < classes)  # a NaN makes both comparisons false
+    if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
+        right = (array >= 0) & (array < classes) & (array == np.floor(array))
+        row = int(np.flatnonzero(~right)[0])
         raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
     return np.ascontiguousarray(array, np.int32)[:, None]
 

@@ -14,7 +14,9 @@ from fastdl.program import Program
 SLICE_SECONDS = 0.05  # between two slices Python looks up: progress, Ctrl-C, callbacks
 FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes
 THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
-PROBE_EVERY = 16  # slices between two looks at the thread count that was slower last time
+PROBE_EVERY = 6  # slices between two looks at the thread count that was slower last time
+PROBE_SHARE = 8  # how much shorter such a look is than a slice
+PROBE_STEPS = 3  # and its least length
 KEPT_PROGRAMS = 16
 
 
@@ -35,32 +37,38 @@ class Pace:
     """
 
     def __init__(self, flops: int) -> None:
-        self.many = flops >= THREADS_FROM_FLOPS
+        self.flops = max(flops, 1)
         self.seconds: dict[int, float] = {}  # a step's time, by threads, lately
-        self.slices = 0
+        self._warm: set[int] = set()
+        self._slices = 0
 
     def choose(self) -> tuple[int, bool]:
         """The threads for the next slice, and whether it is a probe, which should be short."""
-        limit = config.get_num_threads() if self.many else 1
-        if limit == 1:
-            return 1, not self.seconds
-        self.slices += 1
+        limit = config.get_num_threads() if self.flops >= THREADS_FROM_FLOPS else 1
+        self._slices += 1
         for threads in (limit, 1):
             if threads not in self.seconds:
                 return threads, True
         best = min(limit, 1, key=lambda threads: self.seconds[threads])
-        if self.slices % PROBE_EVERY == 0:
+        if limit > 1 and self._slices % PROBE_EVERY == 0:
             return 1 if best == limit else limit, True
         return best, False
 
-    def record(self, threads: int, seconds: float) -> None:
-        self.seconds[threads] = 0.5 * (self.seconds.get(threads, seconds) + seconds)
-
-    def steps(self, threads: int, probe: bool, flops: int) -> int:
+    def steps(self, threads: int, probe: bool) -> int:
         """How many steps to take at once."""
         if threads not in self.seconds:
-            return max(1, int(FIRST_SLICE_FLOPS / max(flops, 1)))
-        return max(1, int(SLICE_SECONDS / (8 if probe else 1) / max(self.seconds[threads], 1e-9)))
+            return max(PROBE_STEPS, int(FIRST_SLICE_FLOPS / self.flops))
+        wanted = SLICE_SECONDS / (PROBE_SHARE if probe else 1)
+        return max(PROBE_STEPS if probe else 1, int(wanted / max(self.seconds[threads], 1e-9)))
+
+    def record(self, threads: int, seconds: float) -> None:
+        """Note what a step took. The first slice is not counted: it wakes threads and fills caches."""
+        if threads not in self._warm:
+            self._warm.add(threads)
+            return
+        before = self.seconds.get(threads, seconds)
+        # others on the machine only ever make a step slower, so a faster one is believed at once
+        self.seconds[threads] = min(seconds, 0.5 * (before + seconds))
 
 
 class Engine:
@@ -96,7 +104,7 @@ class Engine:
             done = 0
             while done < full:
                 threads, probe = pace.choose()
-                steps = min(pace.steps(threads, probe, program.flops), full - done)
+                steps = min(pace.steps(threads, probe), full - done)
                 began = time.perf_counter()
                 yield Slice(program, begin + done * size, steps, threads)
                 pace.record(threads, (time.perf_counter() - began) / steps)

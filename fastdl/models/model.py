@@ -249,7 +249,8 @@ class Model:
 
     def _epoch(self, x: Array, y: Array, batch: int, shuffle: bool, progress: Progress) -> dict[str, float]:
         feeds = {X_FEED: x, Y_FEED: y}
-        index = _random.generator().permutation(len(x)) if shuffle else None
+        # a single batch holds the same rows in any order
+        index = _random.generator().permutation(len(x)) if shuffle and len(x) > batch else None
         programs, done, logs = set[Program](), 0, dict[str, float]()
         for piece in self._engine.slices("train", len(x), batch, self._make(training=True)):
             programs.add(piece.program)
