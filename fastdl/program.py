@@ -1,21 +1,16 @@
-"""Graph → Program: the ops' kernels in order, barriers where threads must meet, one arena of memory.
-
-The ops emit kernels on named buffers (`Ref`). Three passes turn them into a program: `_schedule` cuts the
-kernels into phases that need no barrier inside, `_place` gives every buffer a place in one arena, reusing what
-earlier phases no longer need, and `_emit` hands all to the executor.
-"""
+"""Graph → Program: ops emit kernels on named buffers, `schedule` orders and places them, the executor runs them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from fastdl import _ext
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
+from fastdl.schedule import Access, Call, Ref, place, read, read_all, schedule, write
 
 X_FEED, Y_FEED, OUT_FEED = 0, 1, 2
 SHARED_PANELS = 32  # from a batch this large on, training may share panels …
@@ -38,58 +33,6 @@ class UpdateRule(Protocol):
     def rule(self) -> int: ...
     def slots(self, parameter: Parameter) -> Sequence[Array | None]: ...
     def scalars(self) -> tuple[float, float, float]: ...
-
-
-class Ref:
-    """A buffer: one of the arena's (`array` is filled in when it is placed) or an array that lives elsewhere."""
-
-    def __init__(self, size: int = 0, array: Array | None = None, panels: bool = True) -> None:
-        self.size, self.array, self.panels = size, array, panels
-        self.fixed = array is not None
-
-
-@dataclass(frozen=True)
-class Access:
-    """How a kernel touches a buffer: all of it, or only its own share of features or panels."""
-
-    ref: Ref
-    writes: bool
-    whole: bool
-
-
-def read(ref: Ref) -> Access:
-    return Access(ref, writes=False, whole=False)
-
-
-def read_all(ref: Ref) -> Access:
-    """Reads every feature, whoever computed it."""
-    return Access(ref, writes=False, whole=True)
-
-
-def write(ref: Ref) -> Access:
-    return Access(ref, writes=True, whole=False)
-
-
-@dataclass
-class Call:
-    """One kernel with its arguments, and the phase that it runs in."""
-
-    kernel: str
-    accesses: tuple[Access | None, ...]
-    sizes: tuple[int, ...]
-    scalars: tuple[float, ...]
-    axis: int
-    features: int
-    defer: bool
-    phase: int = 0
-
-    def share_of(self, access: Access) -> object:
-        """What decides which thread touches which part of the buffer; None when a thread may touch any part."""
-        if self.axis == _ext.BY_PANEL:
-            return "panels" if access.ref.panels else None
-        if self.axis == _ext.BY_FEATURE and not access.whole:
-            return self.features
-        return None
 
 
 def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
@@ -256,100 +199,6 @@ class Builder:
         return source
 
 
-class _Scheduler:
-    """Orders calls in phases: threads meet between phases, and within one none touches what another may hold.
-
-    A deferred call never starts a phase. It runs in the first one that it fits in.
-    """
-
-    def __init__(self) -> None:
-        self.ordered: list[Call] = []
-        self.phase = 0
-        self._waiting: list[Call] = []
-        self._readers: dict[Ref, set[object]] = {}
-        self._writers: dict[Ref, set[object]] = {}
-
-    def add(self, call: Call) -> None:
-        if call.defer:
-            self._waiting.append(call)
-            self._place_waiting()
-            return
-        if self._clashes(call):
-            self._next_phase()
-        self._place(call)
-
-    def finish(self) -> list[Call]:
-        while self._waiting:
-            self._next_phase()
-        return self.ordered
-
-    def _clashes(self, call: Call) -> bool:
-        for access in filter(None, call.accesses):
-            others = self._writers.get(access.ref, set())
-            if access.writes:
-                others = others | self._readers.get(access.ref, set())
-            share = call.share_of(access)
-            if others and (share is None or others != {share}):
-                return True
-        return False
-
-    def _place(self, call: Call) -> None:
-        call.phase = self.phase
-        self.ordered.append(call)
-        for access in filter(None, call.accesses):
-            users = self._writers if access.writes else self._readers
-            users.setdefault(access.ref, set()).add(call.share_of(access))
-
-    def _next_phase(self) -> None:
-        self.phase += 1
-        self._readers.clear()
-        self._writers.clear()
-        self._place_waiting()
-
-    def _place_waiting(self) -> None:
-        held: list[Call] = []
-        touched: set[Ref] = set()  # by calls still held: what comes after them must not overtake
-        for call in self._waiting:
-            refs = {access.ref for access in call.accesses if access}
-            if self._clashes(call) or refs & touched:
-                held.append(call)
-                touched |= {
-                    access.ref for access in call.accesses if access and (access.writes or not access.ref.fixed)
-                }
-            else:
-                self._place(call)
-        self._waiting = held
-
-
-def _schedule(calls: list[Call]) -> list[Call]:
-    scheduler = _Scheduler()
-    for call in calls:
-        scheduler.add(call)
-    return scheduler.finish()
-
-
-def _place(calls: list[Call]) -> Array:
-    """Give each buffer its place in one arena. Two share memory only if a barrier stands between their lives."""
-    lives: dict[Ref, tuple[int, int]] = {}
-    for call in calls:
-        for access in call.accesses:
-            if access and not access.ref.fixed:
-                first, _ = lives.get(access.ref, (call.phase, call.phase))
-                lives[access.ref] = (first, call.phase)
-    placed: list[tuple[int, int, int, int, Ref]] = []  # first phase, last phase, begin, end
-    for ref, (first, last) in sorted(lives.items(), key=lambda item: -item[0].size):
-        begin, size = 0, -(-ref.size // 64) * 64
-        for low, high in sorted((b, e) for f, l, b, e, _ in placed if f <= last and first <= l):
-            if begin + size <= low:
-                break
-            begin = max(begin, high)
-        placed.append((first, last, begin, begin + size, ref))
-    arena = aligned((max((end for *_, end, _ in placed), default=64),), np.dtype(np.uint8))
-    for _, _, begin, end, ref in placed:
-        ref.array = arena[begin:end]
-    return arena
-
-
 class Program:
     """A compiled graph for one batch size.
 
@@ -392,8 +241,8 @@ class Program:
                 sizes=(OUT_FEED, result.features),
                 features=result.features,
             )
-        calls = _schedule(build.calls)
-        self.arena = _place(calls)
+        calls = schedule(build.calls)
+        self.arena = place(calls)
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls, source, graph.outputs[0], terminals, output)

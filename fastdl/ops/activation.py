@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastdl import _ext
 from fastdl.graph import Op, Tensor
-from fastdl.program import read, write
+from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph

@@ -8,11 +8,12 @@ import numpy as np
 
 from fastdl import _ext
 from fastdl.graph import Op, Parameter, Tensor
-from fastdl.program import read, write
+from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Access, Builder
+    from fastdl.program import Builder
+    from fastdl.schedule import Access
 
 
 class BatchNorm(Op):

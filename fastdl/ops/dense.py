@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from fastdl import _ext
 from fastdl.errors import ShapeError
 from fastdl.graph import Op, Parameter, Tensor
-from fastdl.program import read, read_all, write
+from fastdl.schedule import read, read_all, write
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdl.graph import Op, Tensor
-from fastdl.program import read, write
+from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph

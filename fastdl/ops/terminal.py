@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from fastdl import _ext
 from fastdl.graph import Tensor
-from fastdl.program import Y_FEED, Access, Ref, read, write
+from fastdl.program import Y_FEED
+from fastdl.schedule import Access, Ref, read, write
 
 if TYPE_CHECKING:
     from fastdl.program import Builder

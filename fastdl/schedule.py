@@ -1,0 +1,156 @@
+"""The order and the memory of a program: phases between which threads meet, and one arena for all buffers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.graph import Array, aligned
+
+
+class Ref:
+    """A buffer: one of the arena's (`array` is filled in when it is placed) or an array that lives elsewhere."""
+
+    def __init__(self, size: int = 0, array: Array | None = None, panels: bool = True) -> None:
+        self.size, self.array, self.panels = size, array, panels
+        self.fixed = array is not None
+
+
+@dataclass(frozen=True)
+class Access:
+    """How a kernel touches a buffer: all of it, or only its own share of features or panels."""
+
+    ref: Ref
+    writes: bool
+    whole: bool
+
+
+def read(ref: Ref) -> Access:
+    return Access(ref, writes=False, whole=False)
+
+
+def read_all(ref: Ref) -> Access:
+    """Reads every feature, whoever computed it."""
+    return Access(ref, writes=False, whole=True)
+
+
+def write(ref: Ref) -> Access:
+    return Access(ref, writes=True, whole=False)
+
+
+@dataclass
+class Call:
+    """One kernel with its arguments, and the phase that it runs in."""
+
+    kernel: str
+    accesses: tuple[Access | None, ...]
+    sizes: tuple[int, ...]
+    scalars: tuple[float, ...]
+    axis: int
+    features: int
+    defer: bool
+    phase: int = 0
+
+    def share_of(self, access: Access) -> object:
+        """What decides which thread touches which part of the buffer; None when a thread may touch any part."""
+        if self.axis == _ext.BY_PANEL:
+            return "panels" if access.ref.panels else None
+        if self.axis == _ext.BY_FEATURE and not access.whole:
+            return self.features
+        return None
+
+
+class _Scheduler:
+    """Orders calls in phases: threads meet between phases, and within one none touches what another may hold.
+
+    A deferred call never starts a phase. It runs in the first one that it fits in.
+    """
+
+    def __init__(self) -> None:
+        self.ordered: list[Call] = []
+        self.phase = 0
+        self._waiting: list[Call] = []
+        self._readers: dict[Ref, set[object]] = {}
+        self._writers: dict[Ref, set[object]] = {}
+
+    def add(self, call: Call) -> None:
+        if call.defer:
+            self._waiting.append(call)
+            self._place_waiting()
+            return
+        if self._clashes(call):
+            self._next_phase()
+        self._place(call)
+
+    def finish(self) -> list[Call]:
+        while self._waiting:
+            self._next_phase()
+        return self.ordered
+
+    def _clashes(self, call: Call) -> bool:
+        for access in filter(None, call.accesses):
+            others = self._writers.get(access.ref, set())
+            if access.writes:
+                others = others | self._readers.get(access.ref, set())
+            share = call.share_of(access)
+            if others and (share is None or others != {share}):
+                return True
+        return False
+
+    def _place(self, call: Call) -> None:
+        call.phase = self.phase
+        self.ordered.append(call)
+        for access in filter(None, call.accesses):
+            users = self._writers if access.writes else self._readers
+            users.setdefault(access.ref, set()).add(call.share_of(access))
+
+    def _next_phase(self) -> None:
+        self.phase += 1
+        self._readers.clear()
+        self._writers.clear()
+        self._place_waiting()
+
+    def _place_waiting(self) -> None:
+        held: list[Call] = []
+        touched: set[Ref] = set()  # by calls still held: what comes after them must not overtake
+        for call in self._waiting:
+            refs = {access.ref for access in call.accesses if access}
+            if self._clashes(call) or refs & touched:
+                held.append(call)
+                touched |= {
+                    access.ref for access in call.accesses if access and (access.writes or not access.ref.fixed)
+                }
+            else:
+                self._place(call)
+        self._waiting = held
+
+
+def schedule(calls: list[Call]) -> list[Call]:
+    scheduler = _Scheduler()
+    for call in calls:
+        scheduler.add(call)
+    return scheduler.finish()
+
+
+def place(calls: list[Call]) -> Array:
+    """Give each buffer its place in one arena. Two share memory only if a barrier stands between their lives."""
+    lives: dict[Ref, tuple[int, int]] = {}
+    for call in calls:
+        for access in call.accesses:
+            if access and not access.ref.fixed:
+                first, _ = lives.get(access.ref, (call.phase, call.phase))
+                lives[access.ref] = (first, call.phase)
+    placed: list[tuple[int, int, int, int, Ref]] = []  # first phase, last phase, begin, end
+    for ref, (first, last) in sorted(lives.items(), key=lambda item: -item[0].size):
+        begin, size = 0, -(-ref.size // 64) * 64
+        for low, high in sorted((b, e) for f, l, b, e, _ in placed if f <= last and first <= l):
+            if begin + size <= low:
+                break
+            begin = max(begin, high)
+        placed.append((first, last, begin, begin + size, ref))
+    arena = aligned((max((end for *_, end, _ in placed), default=64),), np.dtype(np.uint8))
+    for _, _, begin, end, ref in placed:
+        ref.array = arena[begin:end]
+    return arena
