@@ -1,8 +1,5 @@
 /* Dense layers on panels: the three products, without packing. Weights lie in strips (see kernels.h). */
 
-/* Where column f of a (k, n) weight matrix starts. */
-INLINE size_t column(size_t k, size_t f) { return f / FDL_STRIP * k * FDL_STRIP + f % FDL_STRIP; }
-
 /* y = act(x W + b): one tile of outputs for VL or 2 VL samples. */
 INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w, const T *b, const T *x, T *y, int relu) {
     V acc[FDL_TILE_MAX][2];
@@ -83,7 +80,7 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
 #undef STEP
 }
 
-/* dx = dy W^T, summed strip by strip, each from zero: that bounds float32 rounding, as blocks do in forward. */
+/* dx = dy W^T, summed in blocks of FDL_GRADIENT_BLOCK, each from zero: that bounds float32 rounding, as in forward. */
 INLINE void input_grad_tile(int rows, int wide, size_t k, size_t n, const T *w, const T *dy, T *dx, const T *y) {
     V acc[FDL_TILE_MAX][2], sum[FDL_TILE_MAX][2];
     for (size_t f = 0; f < n; f += FDL_GRADIENT_BLOCK) {

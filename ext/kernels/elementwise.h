@@ -22,7 +22,6 @@ static void activation_forward(const fdl_args *a, fdl_range range, const fdl_ste
             break;
         case FDL_SIGMOID: FDL_FOR_VECTORS(a->n[0], { store(y + i, vsigmoid(load(x + i))); }) break;
         case FDL_TANH: FDL_FOR_VECTORS(a->n[0], { store(y + i, vtanh(load(x + i))); }) break;
-        default: FDL_FOR_VECTORS(a->n[0], { store(y + i, load(x + i)); })
     }
 }
 
@@ -47,7 +46,6 @@ static void activation_backward(const fdl_args *a, fdl_range range, const fdl_st
                 store(dx + i, load(dy + i) * (1 - v * v));
             })
             break;
-        default: FDL_FOR_VECTORS(a->n[0], { store(dx + i, load(dy + i)); })
     }
 }
 

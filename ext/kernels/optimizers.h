@@ -65,7 +65,7 @@ static void adam_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t
 
 static const update_rule update_rules[] = {[FDL_SGD] = sgd_rule, [FDL_ADAM] = adam_rule};
 
-/* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or one row of it all. */
+/* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
 static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const rule_settings set = {(T)step->rates[0], a->s};
     size_t k = a->n[0], end = (range.f1 + VL - 1) / VL * VL;
@@ -73,9 +73,9 @@ static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *s
     const T *g = a->p[1];
     (void)scratch;
     for (size_t f = range.f0, to; f < end; f = to) {
-        to = k > 1 ? f / FDL_STRIP * FDL_STRIP + FDL_STRIP : end;
+        to = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
         if (to > end) to = end;
-        size_t at = k > 1 ? f / FDL_STRIP * k * FDL_STRIP + f % FDL_STRIP : f;
+        size_t at = column(k, f);
         update_rules[a->n[1]](&set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2, FDL_STRIP, g + at,
                               FDL_STRIP, k, to - f);
     }

@@ -17,6 +17,9 @@
 #define FDL_TILE_ROWS 6
 #endif
 
+/* Where column f of a (k, n) weight matrix in strips starts; of a vector (k = 1), its element f. */
+INLINE size_t column(size_t k, size_t f) { return f / FDL_STRIP * k * FDL_STRIP + f % FDL_STRIP; }
+
 INLINE void tile(int rows, int wide, size_t k, const T *a, size_t a_row, size_t a_col, const T *b,
                     size_t ldb, V acc[FDL_TILE_MAX][2]) {
     for (size_t i = 0; i < k; i++, a += a_col, b += ldb) {

@@ -14,8 +14,8 @@ from .folds import batch_norm_dense, constant_transpose, dense_batch_norm, gemm,
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model
-from .proof import Proof, prove
-from .report import Fold, FusionReport, Refusal
+from .proof import prove
+from .report import Fold, FusionReport, Proof, Refusal
 
 METADATA_KEY = "fastdl.fusion"
 OLDEST_OPSET = 7  # before it, broadcasting and BN's modes were stated otherwise; onnxruntime starts here too

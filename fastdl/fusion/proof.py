@@ -17,6 +17,7 @@ from onnx import ModelProto
 
 from ..errors import FusionError
 from .feeds import Feed, Feeder, Samples
+from .report import Proof
 from .session import open_session
 from .truth import Truth
 
@@ -26,19 +27,6 @@ ULP_REACH = 2.0**-10  # an ulp is taken at no less than this share of the output
 
 Outputs = list[npt.NDArray[Any]]
 Run = Callable[[Feed], Outputs]
-
-
-@dataclass
-class Proof:
-    """What was measured; named and described as in FusionReport."""
-
-    samples: int = 0
-    max_abs_error: float = 0.0
-    max_rel_error: float = 0.0
-    max_ulp_error: float = 0.0
-    unfused_rel_error: float = 0.0
-    unfused_ulp_error: float = 0.0
-    label_flips: int = 0
 
 
 @dataclass

@@ -35,7 +35,20 @@ class Refusal:
 
 
 @dataclass
-class FusionReport:
+class Proof:
+    """What a proof measured; described in FusionReport, which holds the same figures."""
+
+    samples: int = 0
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+    max_ulp_error: float = 0.0
+    unfused_rel_error: float = 0.0
+    unfused_ulp_error: float = 0.0
+    label_flips: int = 0
+
+
+@dataclass(kw_only=True)
+class FusionReport(Proof):
     """Before and after, error against the float64 truth, label flips and latency of one fusion.
 
     Errors are the largest over all checked outputs; relative ones are relative to the largest magnitude of
@@ -57,13 +70,6 @@ class FusionReport:
     folds: list[Fold] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     verified: bool = False
-    samples: int = 0
-    max_abs_error: float = 0.0
-    max_rel_error: float = 0.0
-    max_ulp_error: float = 0.0
-    unfused_rel_error: float = 0.0
-    unfused_ulp_error: float = 0.0
-    label_flips: int = 0
     predict_max_abs_error: float | None = None
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
 

@@ -57,9 +57,8 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
             check_finite(f"{name} as {dtype}", converted)
         array = converted
     rows = array.reshape(len(array), -1)
-    contiguous = rows.strides[1] == dtype.itemsize or rows.shape[1] == 1
-    aligned = rows.flags.aligned and rows.dtype.isnative
-    return rows if contiguous and aligned and rows.strides[1] == dtype.itemsize else np.ascontiguousarray(rows, dtype)
+    readable = rows.strides[1] == dtype.itemsize and rows.flags.aligned
+    return rows if readable else np.require(rows, requirements="CA")
 
 
 def as_labels(name: str, value: Any, classes: int) -> Array:

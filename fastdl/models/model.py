@@ -19,7 +19,7 @@ from fastdl.metrics import Metric
 from fastdl.models import data
 from fastdl.models.engine import Engine, Slice, run
 from fastdl.models.history import History
-from fastdl.models.progress import Progress
+from fastdl.models.progress import Progress, describe
 from fastdl.optimizers import Optimizer
 from fastdl.program import OUT_FEED, X_FEED, Y_FEED, Program
 
@@ -288,8 +288,6 @@ class Model:
         self._compiled()
         logs = self._test(rows, self._targets(y, rows))
         if verbose not in (0, "auto"):
-            from fastdl.models.progress import describe
-
             print(describe(logs))
         return _results(logs, return_dict)
 
