@@ -58,7 +58,7 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
         array = converted
     rows = array.reshape(len(array), -1)
     readable = rows.strides[1] == dtype.itemsize and rows.flags.aligned
-    return rows if readable else np.require(rows, requirements="CA")
+    return rows if readable else np.require(rows, requirements=["C", "A"])
 
 
 def as_labels(name: str, value: Any, classes: int) -> Array:

@@ -12,6 +12,7 @@ import fastdl
 import fastdl as keras
 from fastdl import layers
 from fastdl.errors import DataError, ShapeError
+from fastdl.models import data
 
 Array = np.ndarray[Any, Any]
 
@@ -233,10 +234,19 @@ def test_layouts_and_dtypes_give_the_same_bits(name: str) -> None:
     model, other = classifier(), classifier()
     other.set_weights(model.get_weights())
     twisted = LAYOUTS[name](x)
-    for m, data in ((model, x), (other, twisted)):
+    for m, rows in ((model, x), (other, twisted)):
         keras.utils.set_random_seed(6)
-        m.fit(data, y, epochs=2, verbose=0)
+        m.fit(rows, y, epochs=2, verbose=0)
     assert np.array_equal(model.predict(x), other.predict(twisted))
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_programs_are_given_aligned_native_rows(name: str) -> None:
+    twisted = LAYOUTS[name](blobs(70)[0].astype(np.float32))
+    rows = data.as_rows("x", twisted, (None, 8), np.dtype(np.float32))
+    assert rows.flags.aligned
+    assert rows.dtype.isnative
+    assert rows.strides[1] == 4
 
 
 def test_read_only_and_integer_input() -> None:
