@@ -36,7 +36,9 @@ typedef struct {
 } fdl_args;
 
 /* A share of the work: panels [p0, p1) and features [f0, f1). A program cuts its panels into parts, the same ones
- * for any number of threads; when work is split by panels, p0 and p1 are those of the part. */
+ * for any number of threads; when work is split by panels, p0 and p1 are those of the part. When it is split by halves
+ * of a sum, part tells which half, FDL_BOTH for all of it. */
+#define FDL_BOTH 2
 typedef struct {
     size_t p0, p1, f0, f1, part;
 } fdl_range;
@@ -60,8 +62,16 @@ typedef struct {
 
 typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch);
 
-/* Optimizer rules, by number, for optimizer_step and dense_weight_step. */
-enum { FDL_SGD, FDL_ADAM };
+/* Optimizer rules: X(name, slots kept for each parameter). Their formulas stand in kernels/optimizers.h. */
+#define FDL_RULES(X) \
+    X(sgd, 0)        \
+    X(momentum, 1)   \
+    X(nesterov, 1)   \
+    X(adam, 2)
+#define FDL_MAX_SLOTS 3
+#define FDL_ENUM(name, slots) FDL_RULE_##name,
+enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
+#undef FDL_ENUM
 
 /* Element functions, by number, for activation_forward and activation_backward. */
 enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
@@ -72,9 +82,12 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   gather            p: out (P, F, 32).  n: feed, F.  Copies and transposes the batch's rows of the feed (n, F).
  *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
  * Dense: y = act(x W + b)
- *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32).
- *                     n: K, N, FDL_LINEAR | FDL_RELU, block.
- *                     Dot products are summed in blocks of `block`: the smaller, the more exact.
+ *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32), y of the second half or NULL.
+ *                     n: K, N, FDL_LINEAR | FDL_RELU, block, middle.
+ *                     Dot products are summed in blocks of `block`: the smaller, the more exact. Inputs [0, middle) and
+ *                     [middle, K) are summed apart, then added. One half alone goes to y as it is, or to its own y.
+ *   dense_finish      p: y (P, N, 32), y of the second half, b (N) or NULL.  n: N, FDL_LINEAR | FDL_RELU.
+ *                     y = act(y + second half + b): what dense_forward leaves to do when threads shared it by halves.
  *   dense_input_grad  p: dy (P, N, 32), w (strips), dx (P, K, 32), output of the ReLU that gave
  *                     x, or NULL: then dx is the gradient before it.  n: K, N.  Features are those of x.
  *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (strips), db (N) or NULL.
@@ -108,19 +121,17 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   accuracy_binary   p: x, part, target.  n: F.  s: threshold.  Mean over the features.
  *   mean_absolute_error p: x, part, target. n: F.  Mean over the features.
  *   sum_parts         p: part (P), total (1), both double.   total += sum of part.
- * Optimizer steps, in which a rule has two slots (NULL where it needs fewer) and takes its scalars from s:
- *   sgd   slot 1: velocity, if momentum is not zero.  s: momentum, nesterov.  rates: learning rate.
- *   adam  slot 1: m, slot 2: v.  s: beta_1, beta_2, epsilon.
- *         rates: learning rate * sqrt(1 - beta_2^t) / (1 - beta_1^t).
- *   optimizer_step    p: w, dw, slot 1, slot 2, in strips, or vectors (K = 1).  n: K, rule.
- *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slot 1, slot 2 (strips), b, slot 1, slot 2 (N) or
- *                     NULL.
- *                     n: K, N, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.
+ * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its scalars.
+ *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1).  n: K, rule.
+ *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slots (strips), b, slots (N) or NULL.
+ *                     n: K, N, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.  Features are those
+ *                     of x: a thread owns rows of W, as in dense_input_grad.
  */
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
     X(scatter, 1, 2, 0)                     \
-    X(dense_forward, 4, 4, 0)               \
+    X(dense_forward, 5, 5, 0)               \
+    X(dense_finish, 3, 2, 0)                \
     X(dense_input_grad, 4, 2, 0)            \
     X(dense_weight_grad, 4, 4, 0)           \
     X(sum_partials, 2, 2, 0)                \
@@ -143,8 +154,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(accuracy_binary, 3, 1, 1)             \
     X(mean_absolute_error, 3, 1, 0)         \
     X(sum_parts, 2, 0, 0)                   \
-    X(optimizer_step, 4, 2, 3)              \
-    X(dense_weight_step, 8, 3, 3)
+    X(optimizer_step, 5, 2, 4)              \
+    X(dense_weight_step, 10, 3, 4)
 
 #define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
 enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };

@@ -31,15 +31,24 @@ typedef struct {
 
 static size_t share(size_t units, size_t thread, size_t threads) { return units * thread / threads; }
 
-/* What thread `thread` does of an instruction that is split by features, or not at all; an empty range if nothing. */
+/* The features of share `thread` of `threads`. */
+static void share_features(fdl_range *range, size_t features, size_t thread, size_t threads) {
+    size_t units = (features + FDL_UNIT - 1) / FDL_UNIT;
+    range->f0 = share(units, thread, threads) * FDL_UNIT;
+    range->f1 = share(units, thread + 1, threads) * FDL_UNIT;
+    if (range->f1 > features) range->f1 = features;
+}
+
+/* What thread `thread` does of an instruction that is not split by panels; an empty range if nothing. */
 static fdl_range share_of(const fdl_instruction *in, size_t panels, size_t thread, size_t threads) {
-    fdl_range range = {0, panels, 0, in->features, 0};
-    if (in->axis == FDL_BY_FEATURE) {
-        size_t units = (in->features + FDL_UNIT - 1) / FDL_UNIT;
-        range.f0 = share(units, thread, threads) * FDL_UNIT;
-        range.f1 = share(units, thread + 1, threads) * FDL_UNIT;
-        if (range.f1 > in->features) range.f1 = in->features;
-    } else if (thread > 0) {
+    fdl_range range = {0, panels, 0, in->features, in->axis == FDL_BY_HALF ? FDL_BOTH : 0};
+    if (in->axis == FDL_BY_FEATURE || (in->axis == FDL_AFTER_HALVES && threads > 1)) {
+        share_features(&range, in->features, thread, threads);
+    } else if (in->axis == FDL_BY_HALF && threads > 1) {
+        size_t first = threads / 2; /* threads that do the first half; the others do the second */
+        range.part = thread >= first;
+        share_features(&range, in->features, range.part ? thread - first : thread, range.part ? threads - first : first);
+    } else if (thread > 0 || in->axis == FDL_AFTER_HALVES) {
         range.f1 = 0;
     }
     return range;
@@ -71,7 +80,8 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
         for (size_t n = 0, next; n < program->count; n = next) {
             const fdl_instruction *in = &program->instructions[n];
             next = n + 1;
-            if (in->barrier) fdl_barrier_wait(&j->barrier, threads);
+            /* two threads each own the half of the inputs that they sum over; with more, others own some of it */
+            if (in->barrier || (in->axis == FDL_BY_HALF && threads > 2)) fdl_barrier_wait(&j->barrier, threads);
             if (in->axis == FDL_BY_PANEL) {
                 while (next < program->count && in[next - n].axis == FDL_BY_PANEL && !in[next - n].barrier) next++;
                 run_parts(program, n, next, &step, thread, threads, scratch);

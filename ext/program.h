@@ -4,8 +4,9 @@
 
 #include "kernels.h"
 
-/* How an instruction's work is divided among threads: by units of features, or by parts of the panels. */
-enum { FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE };
+/* How an instruction's work is divided among threads: by units of features; by parts of the panels; not at all; by the two
+ * halves of a sum over inputs, features within; or by features, but left out when one thread does both halves. */
+enum { FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES };
 
 typedef struct {
     fdl_kernel kernel;

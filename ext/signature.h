@@ -1,4 +1,4 @@
-/* What each kernel is called with, as data: read off the table in kernels.h for the binding to check against. */
+/* What each kernel is called with and which rules there are, as data: read off the tables in kernels.h. */
 #ifndef FDL_SIGNATURE_H
 #define FDL_SIGNATURE_H
 
@@ -12,5 +12,14 @@ typedef struct {
 #define FDL_SIGNATURE(name, pointers, sizes, scalars) {#name, pointers, sizes, scalars},
 static const fdl_signature fdl_signatures[] = {FDL_KERNELS(FDL_SIGNATURE)};
 #undef FDL_SIGNATURE
+
+typedef struct {
+    const char *name;
+    int slots;
+} fdl_rule;
+
+#define FDL_RULE(name, slots) {#name, slots},
+static const fdl_rule fdl_rules[] = {FDL_RULES(FDL_RULE)};
+#undef FDL_RULE
 
 #endif

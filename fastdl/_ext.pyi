@@ -11,12 +11,14 @@ MAX_RATES: int
 BY_FEATURE: int
 BY_PANEL: int
 ONCE: int
+BY_HALF: int
+AFTER_HALVES: int
 LINEAR: int
 RELU: int
 SIGMOID: int
 TANH: int
-SGD: int
-ADAM: int
+MAX_SLOTS: int
+RULES: dict[str, tuple[int, int]]
 
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...

@@ -157,8 +157,8 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     kind = _ext.RELU if relu else _ext.LINEAR
     call.run(
         "dense_forward",
-        [call.rows(x), storage, offset, out],
-        (inputs, outputs, kind, 128),
+        [call.rows(x), storage, offset, out, None],
+        (inputs, outputs, kind, 128, inputs),
         outputs,
     )
     return call.back(out)
@@ -326,22 +326,20 @@ def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
     return _loss("mean_squared_error", x, target)
 
 
-def _step(
-    rule: int, w: Array, gradient: Any, slots: Sequence[Array | None], scalars: Sequence[float], rate: float
-) -> None:
+def _step(rule: str, w: Array, gradient: Any, slots: Sequence[Array], scalars: Sequence[float], rate: float) -> None:
     """One optimizer step; w and the slots, (rows, columns) or (columns,), change in place."""
     if w.dtype not in (np.float32, np.float64):
         raise DataError(f"w must be float32 or float64, not {w.dtype}")
-    matrices = [
-        np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *(s for s in slots if s is not None))
-    ]
+    matrices = [np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *slots)]
     if any(matrix.shape != matrices[0].shape for matrix in matrices):
         raise ShapeError(f"w, gradient and slots must have one shape, not {[m.shape for m in matrices]}")
+    number, count = _ext.RULES[rule]
     stored = [to_strips(matrix) for matrix in matrices]
     columns = matrices[0].shape[1]
-    pointers: list[Array | None] = [*stored, *(None for slot in slots if slot is None)]
+    pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count)]
+    settings = (*scalars, *[0.0] * (4 - len(scalars)))
     call = _Call(1, w.dtype)
-    call.run("optimizer_step", pointers, (len(matrices[0]), rule), columns, scalars, rate=rate)
+    call.run("optimizer_step", pointers, (len(matrices[0]), number), columns, settings, rate=rate)
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = from_strips(stored[i], columns)
 
@@ -354,8 +352,9 @@ def sgd(
     momentum: float = 0.0,
     nesterov: bool = False,
 ) -> None:
-    """One step of gradient descent: changes w, and velocity where momentum needs one, in place."""
-    _step(_ext.SGD, w, gradient, [velocity, None], (momentum, float(nesterov), 0.0), rate)
+    """One step of gradient descent: changes w, and velocity if there is one, in place."""
+    rule = "sgd" if velocity is None else "nesterov" if nesterov else "momentum"
+    _step(rule, w, gradient, [] if velocity is None else [velocity], (momentum,), rate)
 
 
 def adam(
@@ -371,4 +370,4 @@ def adam(
 ) -> None:
     """Step number `step` (from 1) of Adam in Keras's form: changes w, m and v in place."""
     corrected = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    _step(_ext.ADAM, w, gradient, [m, v], (beta_1, beta_2, epsilon), float(corrected))
+    _step("adam", w, gradient, [m, v], (1 - beta_1, 1 - beta_2, epsilon), float(corrected))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,34 +13,32 @@ from fastdl.graph import Array, Parameter
 class Optimizer:
     """Base: the learning rate, the number of steps taken, and the slots kept for each parameter.
 
-    A subclass names its `rule`, says which slots a parameter needs and which scalars the rule takes.
+    A subclass names its `rule`, one of the kernel table's, and says which scalars the rule takes.
     """
 
-    rule: ClassVar[int]
+    rule: str
 
     def __init__(self, learning_rate: float = 0.01, lr: float | None = None) -> None:
         self.learning_rate = float(learning_rate if lr is None else lr)
         if not self.learning_rate >= 0 or np.isinf(self.learning_rate):
             raise ValueError(f"learning_rate must be a finite number, zero or more, not {self.learning_rate}")
         self.iterations = 0
-        self._slots: dict[Parameter, list[Array | None]] = {}
+        self._slots: dict[Parameter, list[Array]] = {}
 
     @property
     def name(self) -> str:
         return type(self).__name__.lower()
 
-    def make_slots(self, parameter: Parameter) -> list[Array | None]:
-        raise NotImplementedError
-
-    def slots(self, parameter: Parameter) -> list[Array | None]:
-        """The parameter's two slots, None where the rule needs fewer, made when first asked for."""
+    def slots(self, parameter: Parameter) -> list[Array]:
+        """What the rule keeps for the parameter, made when first asked for."""
         if parameter not in self._slots:
-            self._slots[parameter] = self.make_slots(parameter)
+            _, count = _ext.RULES[self.rule]
+            self._slots[parameter] = [parameter.like() for _ in range(count)]
         return self._slots[parameter]
 
-    def scalars(self) -> tuple[float, float, float]:
-        """The rule's three scalars."""
-        raise NotImplementedError
+    def scalars(self) -> tuple[float, ...]:
+        """The rule's scalars, at most four."""
+        return ()
 
     def rates(self, steps: int) -> Array:
         """What the kernel multiplies with in each of the next `steps` steps: (steps, MAX_RATES) float64."""
@@ -62,8 +60,6 @@ def _fraction(name: str, value: float) -> float:
 class SGD(Optimizer):
     """Gradient descent: w -= rate g. With momentum, v = momentum v - rate g and w += v; or Nesterov's form."""
 
-    rule = _ext.SGD
-
     def __init__(
         self,
         learning_rate: float = 0.01,
@@ -74,18 +70,16 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(learning_rate, lr)
         self.momentum, self.nesterov = _fraction("momentum", momentum), bool(nesterov)
+        self.rule = "sgd" if not self.momentum else "nesterov" if self.nesterov else "momentum"
 
-    def make_slots(self, parameter: Parameter) -> list[Array | None]:
-        return [parameter.like() if self.momentum else None, None]
-
-    def scalars(self) -> tuple[float, float, float]:
-        return self.momentum, float(self.nesterov), 0.0
+    def scalars(self) -> tuple[float, ...]:
+        return (self.momentum,)
 
 
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015) in Keras's form: epsilon is added to sqrt(v) before the bias correction."""
 
-    rule = _ext.ADAM
+    rule = "adam"
 
     def __init__(
         self,
@@ -103,11 +97,8 @@ class Adam(Optimizer):
             float(epsilon),
         )
 
-    def make_slots(self, parameter: Parameter) -> list[Array | None]:
-        return [parameter.like(), parameter.like()]
-
-    def scalars(self) -> tuple[float, float, float]:
-        return self.beta_1, self.beta_2, self.epsilon
+    def scalars(self) -> tuple[float, ...]:
+        return 1 - self.beta_1, 1 - self.beta_2, self.epsilon
 
     def step_sizes(self, number: Array) -> Any:
         return self.learning_rate * np.sqrt(1 - self.beta_2**number) / (1 - self.beta_1**number)

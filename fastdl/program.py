@@ -16,6 +16,7 @@ X_FEED, Y_FEED, OUT_FEED = 0, 1, 2
 SHARED_PANELS = 32  # from a batch this large on, training may share panels …
 SHARED_WEIGHTS = 65536  # … if a copy of all gradients for each part is this small
 TRAINING_PARTS = 16
+HALVES_FROM_FLOPS = 1_000_000  # of a forward pass; below, one thread does it all and would only sum in two parts
 NEAR_WEIGHTS = 32768  # weights that stay in the first caches while each panel reads them
 
 
@@ -29,10 +30,10 @@ class Terminal(Protocol):
 class UpdateRule(Protocol):
     """What the program asks of an optimizer."""
 
-    @property
-    def rule(self) -> int: ...
-    def slots(self, parameter: Parameter) -> Sequence[Array | None]: ...
-    def scalars(self) -> tuple[float, float, float]: ...
+    rule: str  # one of the kernel table's
+
+    def slots(self, parameter: Parameter) -> Sequence[Array]: ...
+    def scalars(self) -> Sequence[float]: ...
 
 
 def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
@@ -60,6 +61,8 @@ class Builder:
         self.dtype = graph.inputs[0].dtype
         self.panels = -(-batch // _ext.PANEL)
         self.axis, self.parts = _division(graph, self.panels, training)
+        # whether threads that own features share long sums by halves of the inputs
+        self.halves = training and self.axis == _ext.BY_FEATURE and graph.flops * batch >= HALVES_FROM_FLOPS
         self.calls: list[Call] = []
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
         self.fused: set[Op] = set()  # ops whose forward the op before them does in its own kernel
@@ -159,22 +162,30 @@ class Builder:
         axis = self.axis if axis is None else axis
         self.calls.append(Call(kernel, accesses, tuple(sizes), tuple(scalars), axis, features, defer))
 
-    def slots(self, parameter: Parameter) -> list[Access | None]:
-        """The optimizer's two slots for a parameter."""
+    def slots(self, parameter: Parameter) -> list[Ref | None]:
+        """What the optimizer keeps for a parameter, None for what it does not need."""
         assert self.optimizer is not None
-        return [None if slot is None else write(self.array(slot)) for slot in self.optimizer.slots(parameter)]
+        slots = [self.array(slot) for slot in self.optimizer.slots(parameter)]
+        return [*slots, *[None] * (_ext.MAX_SLOTS - len(slots))]
+
+    @property
+    def rule(self) -> tuple[int, tuple[float, ...]]:
+        """The optimizer's rule by number, and its scalars."""
+        assert self.optimizer is not None
+        scalars = tuple(self.optimizer.scalars())
+        return _ext.RULES[self.optimizer.rule][0], (*scalars, *[0.0] * (4 - len(scalars)))
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter."""
-        assert self.optimizer is not None
         rows = parameter.shape[0] if len(parameter.shape) == 2 else 1
+        rule, scalars = self.rule
         self.emit(
             "optimizer_step",
             write(self.parameter(parameter)),
             read(gradient),
-            *self.slots(parameter),
-            sizes=(rows, self.optimizer.rule),
-            scalars=self.optimizer.scalars(),
+            *(write(slot) if slot else None for slot in self.slots(parameter)),
+            sizes=(rows, rule),
+            scalars=scalars,
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,

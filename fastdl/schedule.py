@@ -20,24 +20,48 @@ class Ref:
 
 @dataclass(frozen=True)
 class Access:
-    """How a kernel touches a buffer: all of it, or only its own share of features or panels."""
+    """How a kernel touches a buffer: by its own "share" of features or panels, of a weight matrix by its share of
+    "rows" (where others have theirs of columns), by one "half" of a sum, or "all" of it."""
 
     ref: Ref
     writes: bool
-    whole: bool
-
+    by: str
+    features: int | None = None  # whose share, if not the kernel's
 
 def read(ref: Ref) -> Access:
-    return Access(ref, writes=False, whole=False)
+    return Access(ref, False, "share")
+
+
+def read_rows(ref: Ref) -> Access:
+    """Reads the rows of a weight matrix that belong to its features."""
+    return Access(ref, False, "rows")
+
+
+def read_inputs(ref: Ref, features: int) -> Access:
+    """Reads the half of the features that it sums over: those that two threads own, whatever it computes."""
+    return Access(ref, False, "share", features)
 
 
 def read_all(ref: Ref) -> Access:
     """Reads every feature, whoever computed it."""
-    return Access(ref, writes=False, whole=True)
+    return Access(ref, False, "all")
 
 
 def write(ref: Ref) -> Access:
-    return Access(ref, writes=True, whole=False)
+    return Access(ref, True, "share")
+
+
+def write_rows(ref: Ref) -> Access:
+    return Access(ref, True, "rows")
+
+
+def write_half(ref: Ref) -> Access:
+    """Writes one half's sums of all features, or of its share of them."""
+    return Access(ref, True, "half")
+
+
+def write_all(ref: Ref) -> Access:
+    return Access(ref, True, "all")
 
 
 @dataclass
@@ -57,8 +81,8 @@ class Call:
         """What decides which thread touches which part of the buffer; None when a thread may touch any part."""
         if self.axis == _ext.BY_PANEL:
             return "panels" if access.ref.panels else None
-        if self.axis == _ext.BY_FEATURE and not access.whole:
-            return self.features
+        if self.axis in (_ext.BY_FEATURE, _ext.AFTER_HALVES, _ext.BY_HALF) and access.by != "all":
+            return access.by, access.features or self.features
         return None
 
 

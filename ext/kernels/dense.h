@@ -1,9 +1,7 @@
 /* Dense layers on panels: the three products, without packing. Weights lie in strips (see kernels.h). */
 
-/* y = act(x W + b): one tile of outputs for VL or 2 VL samples. */
-INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w, const T *b, const T *x, T *y, int relu) {
-    V acc[FDL_TILE_MAX][2];
-    tile_in_blocks(rows, wide, k, block, w, 1, FDL_STRIP, x, y, acc);
+/* y = act(sum + b) for a tile of outputs. */
+INLINE void finish_tile(int rows, int wide, V acc[FDL_TILE_MAX][2], const T *b, T *y, int relu) {
 #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         V bias = splat(b ? b[r] : 0);
@@ -12,6 +10,31 @@ INLINE void forward_tile(int rows, int wide, size_t k, size_t block, const T *w,
             store(y + r * FDL_PANEL + j * VL, relu ? keep(~(v < 0), v) : v);
         }
     }
+}
+
+/* What a dense layer's outputs are summed over: inputs [from, to), apart up to `middle` and from there, in blocks. */
+typedef struct {
+    size_t from, middle, to, block;
+    int whole, relu; /* whole: bias and activation follow */
+} forward_sum;
+
+/* One tile of outputs for VL or 2 VL samples; `spare` keeps the second half's sums meanwhile. */
+INLINE void forward_tile(int rows, int wide, const forward_sum *sum, const T *w, const T *b, const T *x, T *y, T *spare) {
+    V acc[FDL_TILE_MAX][2], first[FDL_TILE_MAX][2];
+    T *out = y;
+    for (size_t begin = sum->from, end;; begin = end, out = spare) {
+        end = begin < sum->middle && sum->middle < sum->to ? sum->middle : sum->to;
+        tile_in_blocks(rows, wide, end - begin, sum->block, w + begin * FDL_STRIP, 1, FDL_STRIP, x + begin * FDL_PANEL,
+                       out, acc);
+        if (out == spare) {
+            tile_load(rows, wide, y, FDL_PANEL, first);
+            tile_add(rows, wide, acc, first);
+        }
+        if (end == sum->to) break;
+        tile_store(rows, wide, acc, y, FDL_PANEL);
+    }
+    if (sum->whole) finish_tile(rows, wide, acc, b, y, sum->relu);
+    else tile_store(rows, wide, acc, y, FDL_PANEL);
 }
 
 #define FDL_FEW_ROWS 2   /* so few samples leave most of a panel's lanes idle: vectors along the outputs then */
@@ -56,11 +79,15 @@ static void forward_row(size_t k, size_t block, const T *w, const T *b, const T 
 static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *w = a->p[1], *b = a->p[2];
     T *y = a->p[3];
-    size_t k = a->n[0], n = a->n[1], block = a->n[3];
-    int relu = a->n[2] == FDL_RELU;
-    (void)scratch;
-    if (step->batch <= FDL_FEW_ROWS) {
-        for (size_t s = 0; s < step->batch; s++) forward_row(k, block, w, b, x + s, y + s, range.f0, range.f1, relu);
+    size_t k = a->n[0], n = a->n[1];
+    forward_sum sum = {0, a->n[4], k, a->n[3], 1, a->n[2] == FDL_RELU};
+    if (a->p[4] && range.part != FDL_BOTH) {
+        sum.whole = 0;
+        if (range.part == 0) sum.to = sum.middle;
+        else sum.from = sum.middle, y = a->p[4];
+    } else if (step->batch <= FDL_FEW_ROWS) {
+        for (size_t s = 0; s < step->batch; s++)
+            forward_row(k, sum.block, w, b, x + s, y + s, range.f0, range.f1, sum.relu);
         return;
     }
 #define STEP(rows, f)                                                                                       \
@@ -69,8 +96,8 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
         const T *from = x + p * k * FDL_PANEL, *weights = w + column(k, f), *bias = b ? b + (f) : b;        \
         T *to = y + (p * n + (f)) * FDL_PANEL;                                                              \
         for (; v + 2 <= vectors; v += 2)                                                                    \
-            forward_tile(rows, 2, k, block, weights, bias, from + v * VL, to + v * VL, relu);               \
-        if (v < vectors) forward_tile(rows, 1, k, block, weights, bias, from + v * VL, to + v * VL, relu);  \
+            forward_tile(rows, 2, &sum, weights, bias, from + v * VL, to + v * VL, scratch);                \
+        if (v < vectors) forward_tile(rows, 1, &sum, weights, bias, from + v * VL, to + v * VL, scratch);   \
     }
     for (size_t f = range.f0, end; f < range.f1; f = end) { /* a tile does not cross strips */
         end = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
@@ -78,6 +105,24 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
         FDL_FOR_TILES(STEP, f, end);
     }
 #undef STEP
+}
+
+/* y = act(y + second half + b) */
+static void dense_finish(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    T *y = a->p[0];
+    const T *second = a->p[1], *b = a->p[2];
+    size_t n = a->n[0];
+    int relu = a->n[1] == FDL_RELU;
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t f = range.f0; f < range.f1; f++) {
+            V bias = splat(b ? b[f] : 0);
+            size_t at = (p * n + f) * FDL_PANEL, end = at + vectors_for(samples_in(step->batch, p)) * VL;
+            for (size_t i = at; i < end; i += VL) {
+                V v = (load(second + i) + load(y + i)) + bias;
+                store(y + i, relu ? keep(~(v < 0), v) : v);
+            }
+        }
 }
 
 /* dx = dy W^T, summed in blocks of FDL_GRADIENT_BLOCK, each from zero: that bounds float32 rounding, as in forward. */
@@ -279,55 +324,39 @@ static void sum_partials(const fdl_args *a, fdl_range range, const fdl_step *ste
     }
 }
 
-/* Weights and slots of one tile, from its first element. */
-typedef struct {
-    T *w, *slot1, *slot2;
-} weight_tile;
-
-INLINE weight_tile tile_at(T *w, T *slot1, T *slot2, size_t at) {
-    return (weight_tile){w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2};
-}
-
 #define FDL_SIDE 4 /* samples between two portions of the other tile's step */
 
 /* acc += x^T dy over one full panel, and beside it the step of the tile before by its gradient g: roots and
  * divisions keep to their own unit, which the products leave idle. */
-INLINE void tile_and_step(int rule, const rule_settings *set, weight_tile before, const T *g, const T *panel,
+INLINE void tile_and_step(int rule, int wide, rule_settings set, rule_place before, const T *g, const T *panel,
                           const T *strip, V acc[FDL_TILE_MAX][2]) {
-    enum { PORTIONS = FDL_PANEL / FDL_SIDE, EACH = (FDL_TILE_ROWS * 2 + PORTIONS - 1) / PORTIONS };
-    for (size_t portion = 0; portion < PORTIONS; portion++) {
-        size_t begin = portion * EACH, end = begin + EACH < FDL_TILE_ROWS * 2 ? begin + EACH : FDL_TILE_ROWS * 2;
-        for (size_t i = begin; i < end; i++) {
-            size_t at = i / 2 * FDL_STRIP + i % 2 * VL;
-            update_vector(rule, set, before.w + at, before.slot1 ? before.slot1 + at : before.slot1,
-                          before.slot2 ? before.slot2 + at : before.slot2, load(g + i * VL));
-        }
-        tile(FDL_TILE_ROWS, 2, FDL_SIDE, panel + portion * FDL_SIDE, FDL_PANEL, 1, strip + portion * FDL_SIDE * 2 * VL,
-             2 * VL, acc);
+    size_t vectors = FDL_TILE_ROWS * wide, each = (vectors + FDL_PANEL / FDL_SIDE - 1) / (FDL_PANEL / FDL_SIDE);
+    for (size_t s = 0, i = 0; s < FDL_PANEL; s += FDL_SIDE) {
+        for (size_t end = i + each < vectors ? i + each : vectors; i < end; i++)
+            step_vector(rule, set, before, i / wide * FDL_STRIP + i % wide * VL, load(g + i * VL));
+        tile(FDL_TILE_ROWS, wide, FDL_SIDE, panel + s, FDL_PANEL, 1, strip + s * 2 * VL, 2 * VL, acc);
     }
 }
 
-/* The rows of tallest tiles of one strip two vectors wide; returns how many rows that were. gradient: one tile. */
-INLINE size_t step_tall_tiles(int rule, const rule_settings *set, T *w, T *slot1, T *slot2, size_t k, const T *x,
-                              size_t batch, const T *strip, T *gradient) {
-    size_t i = 0;
-    weight_tile before = {NULL, NULL, NULL};
-    for (; i + FDL_TILE_ROWS <= k; i += FDL_TILE_ROWS) {
+/* The tallest tiles of rows [i, k1) of a strip; returns the first row left. `to`: row 0 of the strip; gradient: one tile. */
+INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, void *const *p, size_t at, size_t i, size_t k1,
+                              size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
+    rule_place before = {NULL, {NULL}};
+    for (; i + FDL_TILE_ROWS <= k1; i += FDL_TILE_ROWS) {
         V acc[FDL_TILE_MAX][2];
         size_t done = 0;
-        tile_clear(FDL_TILE_ROWS, 2, acc);
+        tile_clear(FDL_TILE_ROWS, wide, acc);
         if (before.w) {
-            tile_and_step(rule, set, before, gradient, x + i * FDL_PANEL, strip, acc);
+            tile_and_step(rule, wide, set, before, gradient, x + i * FDL_PANEL, strip, acc);
             done = FDL_PANEL;
         }
         if (done < batch)
-            weight_grad_tile(FDL_TILE_ROWS, 2, k, x + (done * k + i * FDL_PANEL), 0, batch - done, strip + done * 2 * VL,
-                             acc);
-        tile_store(FDL_TILE_ROWS, 2, acc, gradient, 2 * VL);
-        before = tile_at(w, slot1, slot2, i * FDL_STRIP);
+            weight_grad_tile(FDL_TILE_ROWS, wide, k, x + (done * k + i * FDL_PANEL), 0, batch - done,
+                             strip + done * 2 * VL, acc);
+        tile_store(FDL_TILE_ROWS, wide, acc, gradient, wide * VL);
+        before = place_at(p, at + i * FDL_STRIP);
     }
-    if (before.w)
-        update(rule, set, before.w, before.slot1, before.slot2, FDL_STRIP, gradient, 2 * VL, FDL_TILE_ROWS, 2 * VL);
+    if (before.w) step_rows(rule, set, before, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
     return i;
 }
 
@@ -335,33 +364,29 @@ INLINE size_t step_tall_tiles(int rule, const rule_settings *set, T *w, T *slot1
  * never written, and weights and slots are read in the order they lie in. */
 static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
-    T *w = a->p[2], *slot1 = a->p[3], *slot2 = a->p[4], *b = a->p[5], *b_slot1 = a->p[6], *b_slot2 = a->p[7];
+    void *const *w = a->p + 2, *const *b = w + 1 + FDL_MAX_SLOTS;
     size_t k = a->n[0], n = a->n[1], batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
-    const rule_settings set = {(T)step->rates[0], a->s};
-    update_rule rule = update_rules[a->n[2]];
+    const rule_settings set = settings_of(step->rates, a->s);
+    rule_stepper stepper = rule_steppers[a->n[2]];
 #define STEP(rows, i)                                                                                           \
     V acc[FDL_TILE_MAX][2];                                                                                     \
-    weight_tile to = tile_at(w, slot1, slot2, column(k, f) + (i) * FDL_STRIP);                                  \
     tile_clear(rows, wide, acc);                                                                                \
     weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, batch, strip, acc);                                 \
-    tile_store(rows, wide, acc, gradient, 2 * VL);                                                              \
-    rule(&set, to.w, to.slot1, to.slot2, FDL_STRIP, gradient, 2 * VL, rows, wide * VL)
+    tile_store(rows, wide, acc, gradient, wide * VL);                                                           \
+    stepper(&set, place_at(w, at + (i) * FDL_STRIP), gradient, wide * VL, rows, wide * VL)
 #define STRIP(width, first)                                                                                     \
     const int wide = width;                                                                                     \
-    size_t f = first, done = 0;                                                                                 \
+    size_t f = first, at = column(k, f), i = range.f0;                                                          \
     transpose_strip(dy, n, f, 0, batch, strip);                                                                 \
-    if (wide == 2 && FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_ADAM) {                        \
-        weight_tile to = tile_at(w, slot1, slot2, column(k, f));                                                \
-        done = step_tall_tiles(FDL_ADAM, &set, to.w, to.slot1, to.slot2, k, x, batch, strip, gradient);         \
-    }                                                                                                           \
-    FDL_FOR_TILES(STEP, done, k);                                                                               \
-    if (b) {                                                                                                    \
+    if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_adam)                                  \
+        i = step_tall_tiles(FDL_RULE_adam, wide, set, w, at, i, range.f1, k, x, batch, strip, gradient);        \
+    FDL_FOR_TILES(STEP, i, range.f1);                                                                           \
+    if (b[0] && range.f0 == 0) {                                                                                \
         sum_strip(wide, strip, batch, NULL, gradient);                                                          \
-        rule(&set, b + f, b_slot1 ? b_slot1 + f : b_slot1, b_slot2 ? b_slot2 + f : b_slot2, 0, gradient, 0, 1,  \
-             wide * VL);                                                                                        \
+        stepper(&set, place_at(b, f), gradient, 0, 1, wide * VL);                                               \
     }
-    FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
+    FDL_FOR_STRIPS(STRIP, 0, n);
 #undef STRIP
 #undef STEP
 }

@@ -1,82 +1,102 @@
-/* Optimizer rules, in Keras's form: one function each, used on a parameter and its gradient, and by
- * dense_weight_step on a tile of gradient that is never written to memory. */
+/* Optimizer rules, in Keras's form: one function each, from a vector of weights, its gradient and its slots to the new
+ * weights and slots. Everything else here runs a rule of FDL_RULES over a parameter or a tile of one. */
 
+/* A rule's constants for one step, by value: the compiler must not fear that a store changes them. */
 typedef struct {
-    T rate;          /* this step's size */
-    const double *s; /* the rule's scalars */
+    T rate[FDL_MAX_RATES]; /* computed by the optimizer's class for this step */
+    T s[4];                /* its scalars */
 } rule_settings;
 
-/* Steps w and its slots by g: `rows` rows of `columns` (whole vectors: the padding's gradient is zero and stays
- * so), ld elements from row to row, ldg in g. Unused slots are NULL. */
-typedef void (*update_rule)(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg,
-                            size_t rows, size_t columns);
+INLINE rule_settings settings_of(const double *rates, const double *scalars) {
+    rule_settings set;
+    for (size_t i = 0; i < FDL_MAX_RATES; i++) set.rate[i] = (T)rates[i];
+    for (size_t i = 0; i < 4; i++) set.s[i] = (T)scalars[i];
+    return set;
+}
 
-/* velocity = momentum velocity - rate g;  w += velocity, or Nesterov's w += momentum velocity - rate g */
-INLINE void sgd_vector(const rule_settings *set, T *w, T *velocity, V g) {
-    V step = -(set->rate * g);
-    if (velocity) {
-        T momentum = (T)set->s[0];
-        V v = momentum * load(velocity) + step;
-        store(velocity, v);
-        if (set->s[1] != 0) step = momentum * v + step; /* Nesterov */
-        else step = v;
+/* w -= rate g */
+INLINE V rule_sgd(rule_settings set, V w, V g, V *slot) {
+    (void)slot;
+    return w - set.rate[0] * g;
+}
+
+/* velocity = momentum velocity - rate g;  w += velocity.  s: momentum */
+INLINE V rule_momentum(rule_settings set, V w, V g, V *slot) {
+    slot[0] = set.s[0] * slot[0] - set.rate[0] * g;
+    return w + slot[0];
+}
+
+/* velocity = momentum velocity - rate g;  w += momentum velocity - rate g.  s: momentum */
+INLINE V rule_nesterov(rule_settings set, V w, V g, V *slot) {
+    V step = set.rate[0] * g;
+    slot[0] = set.s[0] * slot[0] - step;
+    return w + (set.s[0] * slot[0] - step);
+}
+
+/* Adam (Kingma and Ba 2015): m += (g - m)(1 - beta_1), v += (g^2 - v)(1 - beta_2), w -= rate m / (sqrt v + epsilon).
+ * s: 1 - beta_1, 1 - beta_2, epsilon.  rate: learning rate * sqrt(1 - beta_2^t) / (1 - beta_1^t) */
+INLINE V rule_adam(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g - slot[0]) * set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    return w - slot[0] * set.rate[0] / (square_root(slot[1]) + set.s[2]);
+}
+
+/* Where a rule works: weights and slots, from the first element of a part. Slots beyond the rule's are not looked at. */
+typedef struct {
+    T *w, *slot[FDL_MAX_SLOTS];
+} rule_place;
+
+INLINE rule_place place_at(void *const *p, size_t at) {
+    rule_place place = {(T *)p[0] + at, {NULL}};
+    for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
+        if (p[i + 1]) place.slot[i] = (T *)p[i + 1] + at;
+    return place;
+}
+
+/* Steps the vector at `at` by its gradient g. `rule` is a constant in each use. */
+INLINE void step_vector(int rule, rule_settings set, rule_place place, size_t at, V g) {
+    V slot[FDL_MAX_SLOTS];
+    switch (rule) {
+#define FDL_CASE(name, slots)                                                             \
+    case FDL_RULE_##name:                                                                 \
+        for (int i = 0; i < slots; i++) slot[i] = load(place.slot[i] + at);            \
+        store(place.w + at, rule_##name(set, load(place.w + at), g, slot));               \
+        for (int i = 0; i < slots; i++) store(place.slot[i] + at, slot[i]);            \
+        break;
+        FDL_RULES(FDL_CASE)
+#undef FDL_CASE
     }
-    store(w, load(w) + step);
 }
 
-/* Adam (Kingma and Ba 2015): m += (g - m)(1 - beta_1), v += (g^2 - v)(1 - beta_2), w -= rate m / (sqrt v + eps) */
-INLINE void adam_vector(const rule_settings *set, T *w, T *m, T *v, V g) {
-    T gain1 = (T)(1 - set->s[0]), gain2 = (T)(1 - set->s[1]), epsilon = (T)set->s[2];
-    V first = load(m), second = load(v);
-    first += (g - first) * gain1;
-    second += (g * g - second) * gain2;
-    store(m, first);
-    store(v, second);
-    store(w, load(w) - first * set->rate / (square_root(second) + epsilon));
-}
-
-/* `rule` is a constant in each use. */
-INLINE void update_vector(int rule, const rule_settings *set, T *w, T *slot1, T *slot2, V g) {
-    if (rule == FDL_ADAM) adam_vector(set, w, slot1, slot2, g);
-    else sgd_vector(set, w, slot1, g);
-}
-
-INLINE void update(int rule, const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg,
-                   size_t rows, size_t columns) {
+/* `rows` rows of `columns` (whole vectors: the padding's gradient is zero, and no rule moves a zero by a zero), FDL_STRIP
+ * elements from row to row, ldg in g. */
+INLINE void step_rows(int rule, rule_settings set, rule_place place, const T *g, size_t ldg, size_t rows, size_t columns) {
     for (size_t row = 0; row < rows; row++)
-        for (size_t i = 0; i < columns; i += VL) {
-            size_t at = row * ld + i;
-            update_vector(rule, set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2,
-                          load(g + row * ldg + i));
-        }
+        for (size_t i = 0; i < columns; i += VL) step_vector(rule, set, place, row * FDL_STRIP + i, load(g + row * ldg + i));
 }
 
-static void sgd_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
-                     size_t columns) {
-    if (slot1) update(FDL_SGD, set, w, slot1, NULL, ld, g, ldg, rows, columns);
-    else update(FDL_SGD, set, w, NULL, NULL, ld, g, ldg, rows, columns);
-    (void)slot2;
-}
-
-static void adam_rule(const rule_settings *set, T *w, T *slot1, T *slot2, size_t ld, const T *g, size_t ldg, size_t rows,
-                      size_t columns) {
-    update(FDL_ADAM, set, w, slot1, slot2, ld, g, ldg, rows, columns);
-}
-
-static const update_rule update_rules[] = {[FDL_SGD] = sgd_rule, [FDL_ADAM] = adam_rule};
+typedef void (*rule_stepper)(const rule_settings *set, rule_place place, const T *g, size_t ldg, size_t rows, size_t columns);
+#define FDL_STEPPER(name, slots)                                                                              \
+    static void step_##name(const rule_settings *set, rule_place place, const T *g, size_t ldg, size_t rows, \
+                            size_t columns) {                                                                 \
+        step_rows(FDL_RULE_##name, *set, place, g, ldg, rows, columns);                                       \
+    }
+FDL_RULES(FDL_STEPPER)
+#undef FDL_STEPPER
+#define FDL_ENTRY(name, slots) step_##name,
+static const rule_stepper rule_steppers[] = {FDL_RULES(FDL_ENTRY)};
+#undef FDL_ENTRY
 
 /* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
 static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const rule_settings set = {(T)step->rates[0], a->s};
+    const rule_settings set = settings_of(step->rates, a->s);
+    void *const to[] = {a->p[0], a->p[2], a->p[3], a->p[4]};
     size_t k = a->n[0], end = (range.f1 + VL - 1) / VL * VL;
-    T *w = a->p[0], *slot1 = a->p[2], *slot2 = a->p[3];
-    const T *g = a->p[1];
     (void)scratch;
-    for (size_t f = range.f0, to; f < end; f = to) {
-        to = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
-        if (to > end) to = end;
+    for (size_t f = range.f0, next; f < end; f = next) {
+        next = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
+        if (next > end) next = end;
         size_t at = column(k, f);
-        update_rules[a->n[1]](&set, w + at, slot1 ? slot1 + at : slot1, slot2 ? slot2 + at : slot2, FDL_STRIP, g + at,
-                              FDL_STRIP, k, to - f);
+        rule_steppers[a->n[1]](&set, place_at(to, at), (const T *)a->p[1] + at, FDL_STRIP, k, next - f);
     }
 }

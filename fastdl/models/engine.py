@@ -14,9 +14,9 @@ from fastdl.program import Program
 SLICE_SECONDS = 0.05  # between two slices Python looks up: progress, Ctrl-C, callbacks
 FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes
 THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
-PROBE_EVERY = 6  # slices between two looks at the thread count that was slower last time
+PROBE_EVERY = 6  # at least so many slices between two looks at the thread count that was slower last time
 PROBE_SHARE = 8  # how much shorter such a look is than a slice
-PROBE_STEPS = 3  # and its least length
+PROBE_LOSS = 0.02  # and how much of all time these looks may lose
 KEPT_PROGRAMS = 16
 
 
@@ -40,29 +40,30 @@ class Pace:
         self.flops = max(flops, 1)
         self.seconds: dict[int, float] = {}  # a step's time, by threads, lately
         self._warm: set[int] = set()
-        self._slices = 0
+        self._slices = 0  # since the last probe
+        self._spent = 0.0  # seconds since then
 
     def choose(self) -> tuple[int, bool]:
         """The threads for the next slice, and whether it is a probe, which should be short."""
         limit = config.get_num_threads() if self.flops >= THREADS_FROM_FLOPS else 1
-        self._slices += 1
         for threads in (limit, 1):
             if threads not in self.seconds:
                 return threads, True
-        best = min(limit, 1, key=lambda threads: self.seconds[threads])
-        if limit > 1 and self._slices % PROBE_EVERY == 0:
-            return 1 if best == limit else limit, True
-        return best, False
+        best, other = sorted((limit, 1), key=lambda threads: self.seconds[threads])
+        lost = self.steps(other, probe=True) * (self.seconds[other] - self.seconds[best])
+        probe = limit > 1 and self._slices >= PROBE_EVERY and lost <= PROBE_LOSS * self._spent
+        return (other if probe else best), probe
 
     def steps(self, threads: int, probe: bool) -> int:
         """How many steps to take at once."""
         if threads not in self.seconds:
-            return max(PROBE_STEPS, int(FIRST_SLICE_FLOPS / self.flops))
+            return max(1, int(FIRST_SLICE_FLOPS / self.flops))
         wanted = SLICE_SECONDS / (PROBE_SHARE if probe else 1)
-        return max(PROBE_STEPS if probe else 1, int(wanted / max(self.seconds[threads], 1e-9)))
+        return max(1, int(wanted / max(self.seconds[threads], 1e-9)))
 
-    def record(self, threads: int, seconds: float) -> None:
+    def record(self, threads: int, seconds: float, steps: int, probe: bool) -> None:
         """Note what a step took. The first slice is not counted: it wakes threads and fills caches."""
+        self._slices, self._spent = (0, 0.0) if probe else (self._slices + 1, self._spent + seconds * steps)
         if threads not in self._warm:
             self._warm.add(threads)
             return
@@ -107,7 +108,7 @@ class Engine:
                 steps = min(pace.steps(threads, probe), full - done)
                 began = time.perf_counter()
                 yield Slice(program, begin + done * size, steps, threads)
-                pace.record(threads, (time.perf_counter() - began) / steps)
+                pace.record(threads, (time.perf_counter() - began) / steps, steps, probe)
                 done += steps
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from fastdl import _ext
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Parameter, Tensor
-from fastdl.schedule import read, read_all, write
+from fastdl.graph import Op, Parameter, Tensor, padded
+from fastdl.schedule import read, read_all, read_inputs, read_rows, write, write_all, write_half, write_rows
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Dot products are summed in blocks this long. Training pays 2 % for rounding half of that of one long sum;
 # inference pays 6 % for a quarter, so that predict is closer to float64 than the exported file's runtime.
 TRAINING_BLOCK, INFERENCE_BLOCK = 128, 32
+HALVED_INPUTS = 64  # fewer are not worth cutting a sum for
 
 
 class Dense(Op):
@@ -35,21 +36,38 @@ class Dense(Op):
         return 2 * rows * columns + (columns if self.bias else 0)
 
     def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
         rows, columns = self.kernel.shape
         rectified = build.fuse_relu(self)
+        kind = _ext.RELU if rectified else _ext.LINEAR
+        value, output = build.value(x), build.value(rectified or self.output)
+        bias = read(build.parameter(self.bias)) if self.bias else None
+        block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
+        halved = build.halves and rows >= HALVED_INPUTS
+        if not halved:
+            build.emit(
+                "dense_forward",
+                *(read_all(value), read(build.parameter(self.kernel)), bias, write(output), None),
+                sizes=(rows, columns, kind, block, rows),
+                features=columns,
+            )
+            return
+        # each of two threads reads the inputs and the rows of W that are its own, and only sums cross between them
+        second = build.panel_ref(columns)
         build.emit(
             "dense_forward",
-            read_all(build.value(self.inputs[0])),
-            read(build.parameter(self.kernel)),
-            read(build.parameter(self.bias)) if self.bias else None,
-            write(build.value(rectified or self.output)),
-            sizes=(
-                rows,
-                columns,
-                _ext.RELU if rectified else _ext.LINEAR,
-                TRAINING_BLOCK if build.training else INFERENCE_BLOCK,
-            ),
+            *(read_inputs(value, rows), read_all(build.parameter(self.kernel)), bias),
+            *(write_half(output), write_half(second)),
+            sizes=(rows, columns, kind, block, padded(rows) // _ext.UNIT // 2 * _ext.UNIT),
             features=columns,
+            axis=_ext.BY_HALF,
+        )
+        build.emit(
+            "dense_finish",
+            *(write(output), read(second), bias),
+            sizes=(columns, kind),
+            features=columns,
+            axis=_ext.AFTER_HALVES,
         )
 
     def backward(self, build: Builder) -> None:
@@ -61,7 +79,7 @@ class Dense(Op):
             build.emit(
                 "dense_input_grad",
                 read_all(gradient),
-                read_all(build.parameter(self.kernel)),
+                read_rows(build.parameter(self.kernel)),
                 write(build.gradient(relu.inputs[0] if relu else x)),
                 read(build.value(x)) if relu else None,
                 sizes=(rows, columns),
@@ -89,16 +107,20 @@ class Dense(Op):
             build.train(parameter, ref)
 
     def _step_at_once(self, build: Builder) -> None:
-        """Gradient and optimizer in one kernel."""
-        assert build.optimizer is not None
+        """Gradient and optimizer in one kernel, by rows of W as the input's gradient: both run without a meeting."""
         rows, columns = self.kernel.shape
-        steps = [(write(build.parameter(p)), *build.slots(p)) if p else (None,) * 3 for p in (self.kernel, self.bias)]
+        rule, scalars = build.rule
+        weights = [build.parameter(self.kernel), *build.slots(self.kernel)]
+        biases = [build.parameter(self.bias), *build.slots(self.bias)] if self.bias else [None] * len(weights)
         build.emit(
             "dense_weight_step",
-            *(read_all(build.value(self.inputs[0])), read(build.gradient(self.output)), *steps[0], *steps[1]),
-            sizes=(rows, columns, build.optimizer.rule),
-            scalars=build.optimizer.scalars(),
-            features=columns,
+            read(build.value(self.inputs[0])),
+            read_all(build.gradient(self.output)),
+            *(write_rows(ref) if ref else None for ref in weights),
+            *(write_all(ref) if ref else None for ref in biases),
+            sizes=(rows, columns, rule),
+            scalars=scalars,
+            features=rows,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
