@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         onnx,
         optimizers,
         plots,
+        schedules,
         utils,
     )
     from fastdl.layers import Input
@@ -57,6 +58,7 @@ _MODULES = (
     "onnx",
     "optimizers",
     "plots",
+    "schedules",
     "utils",
 )
 _NAMES = {
@@ -87,6 +89,7 @@ __all__ = [
     "onnx",
     "optimizers",
     "plots",
+    "schedules",
     "set_num_threads",
     "utils",
 ]
