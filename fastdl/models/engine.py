@@ -25,6 +25,7 @@ class Slice:
     """Steps that one C call runs: `steps` batches of the program from row `start`, on `threads` threads."""
 
     program: Program
+    pace: Pace
     start: int
     steps: int
     threads: int
@@ -90,10 +91,13 @@ class Engine:
         self._programs.move_to_end(key)
         return self._programs[key]
 
-    def slices(self, purpose: str, rows: int, batch: int, make: Callable[[int], Program]) -> Iterator[Slice]:
+    def slices(
+        self, purpose: str, rows: int, batch: int, make: Callable[[int], Program], most: int | None = None
+    ) -> Iterator[Slice]:
         """Cut a pass over `rows` rows into slices of about SLICE_SECONDS; the rest of the rows is one smaller batch.
 
-        The caller runs each slice before it takes the next: its time decides the next one's length and threads.
+        most: a slice is no longer than so many steps. The caller runs each slice before it takes the next: its time
+        decides the next one's length and threads.
         """
         rest = rows % batch
         for size, begin, full in ((batch, 0, rows // batch), (rest, rows - rest, 1 if rest else 0)):
@@ -104,10 +108,8 @@ class Engine:
             done = 0
             while done < full:
                 threads, probe = pace.choose()
-                steps = min(pace.steps(threads, probe), full - done)
-                began = time.perf_counter()
-                yield Slice(program, begin + done * size, steps, threads)
-                pace.record(threads, (time.perf_counter() - began) / steps)
+                steps = min(pace.steps(threads, probe), full - done, most or full)
+                yield Slice(program, pace, begin + done * size, steps, threads)
                 done += steps
 
 
@@ -120,7 +122,8 @@ def run(
     step: int = 0,
     seed: int = 0,
 ) -> None:
-    """Run one slice."""
+    """Run one slice, and note how long it took: itself, not what callbacks do after it."""
+    began = time.perf_counter()
     piece.program.run(
         feeds,
         start=piece.start,
@@ -131,3 +134,4 @@ def run(
         seed=seed,
         threads=piece.threads,
     )
+    piece.pace.record(piece.threads, (time.perf_counter() - began) / piece.steps)
