@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastdl import (
         activations,
+        callbacks,
         datasets,
         errors,
         fusion,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "activations",
+    "callbacks",
     "datasets",
     "errors",
     "fusion",
@@ -75,6 +77,7 @@ __all__ = [
     "Sequential",
     "__version__",
     "activations",
+    "callbacks",
     "config",
     "datasets",
     "errors",
