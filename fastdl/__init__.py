@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         schedules,
         utils,
     )
+    from fastdl.finder import find_learning_rate
     from fastdl.layers import Input
     from fastdl.models import Model, Sequential
     from fastdl.runner import Runner
@@ -68,6 +69,7 @@ _NAMES = {
     "Model": "fastdl.models",
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
+    "find_learning_rate": "fastdl.finder",
 }
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "config",
     "datasets",
     "errors",
+    "find_learning_rate",
     "fusion",
     "get_num_threads",
     "initializers",
