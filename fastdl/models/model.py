@@ -302,7 +302,8 @@ class Model:
                     heard.batch_begins("test", i)
                     run(piece, {X_FEED: x, Y_FEED: y})
                     done += piece.steps * piece.program.batch
-                    heard.batch_ends("test", i, logs := self._logs(programs, done))
+                    logs = self._logs(programs, done)
+                    heard.batch_ends("test", i, logs)
             heard.tell("on_test_end", logs)
             return logs
 

@@ -46,6 +46,14 @@ def test_a_file_that_is_there(tmp_path: Path, append: bool, lines: int) -> None:
     assert [line.startswith("epoch") for line in written] == [True] + [False] * (lines - 1)
 
 
+def test_columns_are_those_of_the_fit(tmp_path: Path) -> None:
+    logger, model = CSVLogger(tmp_path / "log.csv"), small()
+    for extra in ("first", "second"):
+        adds = LambdaCallback(on_epoch_end=lambda epoch, logs, extra=extra: logs.update({extra: 1.0}))
+        model.fit(*data(50), callbacks=[adds, logger], verbose=0)
+    assert (tmp_path / "log.csv").read_text().startswith("epoch,loss,mae,second,val_loss")
+
+
 def test_append_begins_a_file_that_is_not_there(tmp_path: Path) -> None:
     small().fit(*data(50), callbacks=CSVLogger(tmp_path / "log.csv", append=True), verbose=0)
     assert (tmp_path / "log.csv").read_text().startswith("epoch,loss")

@@ -282,6 +282,8 @@ def test_a_history_of_ones_own_is_filled_and_returned() -> None:
     assert (own.epoch, len(own.history["loss"])) == ([0, 1], 2)
     adds = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(extra=float(epoch)))
     assert model.fit(*data(20), epochs=2, callbacks=adds, verbose=0).history["extra"] == [0.0, 1.0]
+    spoils = LambdaCallback(on_train_batch_end=lambda batch, logs: logs.clear())
+    assert set(model.fit(*data(20), callbacks=spoils, verbose=0).history) == {"loss", "mae"}
 
 
 def test_extra_logs_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
