@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastdl import (
         activations,
+        callbacks,
         datasets,
         errors,
         fusion,
@@ -37,14 +38,17 @@ if TYPE_CHECKING:
         onnx,
         optimizers,
         plots,
+        schedules,
         utils,
     )
+    from fastdl.finder import find_learning_rate
     from fastdl.layers import Input
     from fastdl.models import Model, Sequential
     from fastdl.runner import Runner
 
 _MODULES = (
     "activations",
+    "callbacks",
     "datasets",
     "errors",
     "fusion",
@@ -57,6 +61,7 @@ _MODULES = (
     "onnx",
     "optimizers",
     "plots",
+    "schedules",
     "utils",
 )
 _NAMES = {
@@ -64,6 +69,7 @@ _NAMES = {
     "Model": "fastdl.models",
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
+    "find_learning_rate": "fastdl.finder",
 }
 
 __all__ = [
@@ -73,9 +79,11 @@ __all__ = [
     "Sequential",
     "__version__",
     "activations",
+    "callbacks",
     "config",
     "datasets",
     "errors",
+    "find_learning_rate",
     "fusion",
     "get_num_threads",
     "initializers",
@@ -87,6 +95,7 @@ __all__ = [
     "onnx",
     "optimizers",
     "plots",
+    "schedules",
     "set_num_threads",
     "utils",
 ]

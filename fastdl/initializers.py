@@ -3,16 +3,73 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _random
+from fastdl import _configured, _random, config
+from fastdl._configured import Configured
+from fastdl.errors import ShapeError
 from fastdl.graph import Array
 
+Shape = tuple[int, ...]
+Function = Callable[[Shape, Any], Any]  # (shape, dtype) → values: an Initializer, or a function of one's own
 
-class Initializer:
-    """Base: `initializer(shape, dtype)` gives the values. seed=None draws from the global generator."""
+
+class Initializer(Configured):
+    """Base: `initializer(shape, dtype)` gives the values; dtype None is `config.floatx()`.
+
+    One of your own overrides __call__, or `draw`, which computes in float64.
+    """
+
+    def draw(self, shape: Shape) -> Array:
+        """The values in float64."""
+        raise NotImplementedError
+
+    def __call__(self, shape: Shape, dtype: Any = None) -> Array:
+        return np.asarray(self.draw(tuple(shape)), np.dtype(dtype or config.floatx()))
+
+
+class Zeros(Initializer):
+    """All zero."""
+
+    def draw(self, shape: Shape) -> Array:
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """All one."""
+
+    def draw(self, shape: Shape) -> Array:
+        return np.ones(shape)
+
+
+class Constant(Initializer):
+    """All `value`, a number or an array that broadcasts to the shape."""
+
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = value
+
+    def draw(self, shape: Shape) -> Array:
+        return np.full(shape, self.value, np.float64)
+
+
+class Identity(Initializer):
+    """`gain` on the diagonal of a matrix, zero elsewhere. ShapeError for other ranks."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = gain
+
+    def draw(self, shape: Shape) -> Array:
+        if len(shape) != 2:
+            raise ShapeError(f"Identity makes matrices, not an array of shape {shape}")
+        return self.gain * np.eye(*shape)
+
+
+class _Random(Initializer):
+    """A draw: the same one at every call with a seed, from the global generator without."""
 
     def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
@@ -20,25 +77,65 @@ class Initializer:
     def generator(self) -> np.random.Generator:
         return _random.generator() if self.seed is None else np.random.default_rng(self.seed)
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        raise NotImplementedError
+
+def _cut_normal(draw: np.random.Generator, shape: Shape) -> Array:
+    """Standard normal numbers; those beyond two standard deviations are drawn again."""
+    values = np.asarray(draw.standard_normal(shape))
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = draw.standard_normal(int(outside.sum()))
+    return values
 
 
-class Zeros(Initializer):
-    """All zero."""
+class RandomNormal(_Random):
+    """Normal."""
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return np.zeros(shape, dtype)
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.mean, self.stddev = mean, stddev
 
-
-class Ones(Initializer):
-    """All one."""
-
-    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        return np.ones(shape, dtype)
+    def draw(self, shape: Shape) -> Array:
+        return self.mean + self.stddev * self.generator().standard_normal(shape)
 
 
-class VarianceScaling(Initializer):
+class TruncatedNormal(RandomNormal):
+    """Normal, cut at two standard deviations from the mean, which leaves 0.8796 of `stddev`."""
+
+    def draw(self, shape: Shape) -> Array:
+        return self.mean + self.stddev * _cut_normal(self.generator(), shape)
+
+
+class RandomUniform(_Random):
+    """Uniform from `minval` to `maxval`."""
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.minval, self.maxval = minval, maxval
+
+    def draw(self, shape: Shape) -> Array:
+        return np.asarray(self.generator().uniform(self.minval, self.maxval, shape))
+
+
+class Orthogonal(_Random):
+    """`gain` times orthonormal rows or columns, whichever are fewer, of (product of the leading sizes, last size).
+
+    Uniform among all such matrices (Mezzadri 2007). Saxe et al. 2014. ShapeError below two dimensions.
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        super().__init__(seed)
+        self.gain = gain
+
+    def draw(self, shape: Shape) -> Array:
+        if len(shape) < 2:
+            raise ShapeError(f"Orthogonal makes arrays of two or more dimensions, not of shape {shape}")
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        normal = self.generator().standard_normal((max(rows, columns), min(rows, columns)))
+        q, r = np.linalg.qr(normal)
+        q *= np.sign(np.diag(r))  # LAPACK's choice of signs is not uniform
+        return self.gain * (q if rows >= columns else q.T).reshape(shape)
+
+
+class VarianceScaling(_Random):
     """Draws with variance scale / n, n the fan_in, fan_out or fan_avg of an (in, out) kernel (Keras).
 
     distribution: "truncated_normal" (cut at two standard deviations), "untruncated_normal" or "uniform".
@@ -62,21 +159,22 @@ class VarianceScaling(Initializer):
             )
         self.scale, self.mode, self.distribution = scale, mode, distribution
 
-    def __call__(self, shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
-        fan_in, fan_out = (shape[0], shape[-1]) if len(shape) > 1 else (shape[0], shape[0])
+    def _variance(self, shape: Shape) -> float:
+        """Of more than two sizes the leading ones are a window, which each input and output has (Keras)."""
+        window = math.prod(shape[:-2])
+        fan_in, fan_out = (window * shape[-2], window * shape[-1]) if len(shape) > 1 else (math.prod(shape),) * 2
         count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
-        variance = self.scale / max(1.0, count)
-        draw = self.generator()
+        return self.scale / max(1.0, count)
+
+    def draw(self, shape: Shape) -> Array:
+        variance, draw = self._variance(shape), self.generator()
         if self.distribution == "uniform":
             limit = math.sqrt(3 * variance)
-            return draw.uniform(-limit, limit, shape).astype(dtype)
-        values = draw.standard_normal(shape)
+            return np.asarray(draw.uniform(-limit, limit, shape))
         if self.distribution == "untruncated_normal":
-            return (values * math.sqrt(variance)).astype(dtype)
-        while (outside := np.abs(values) > 2).any():
-            values[outside] = draw.standard_normal(int(outside.sum()))
+            return np.asarray(draw.standard_normal(shape) * math.sqrt(variance))
         # a normal cut at two standard deviations has this standard deviation left
-        return (values * math.sqrt(variance) / 0.87962566103423978).astype(dtype)
+        return _cut_normal(draw, shape) * math.sqrt(variance) / 0.87962566103423978
 
 
 class _Named(VarianceScaling):
@@ -124,24 +222,48 @@ class LecunNormal(_Named):
     settings = (1.0, "fan_in", "truncated_normal")
 
 
+CLASSES: tuple[type[Initializer], ...] = (
+    *(Zeros, Ones, Constant, Identity, RandomNormal, RandomUniform, TruncatedNormal, Orthogonal, VarianceScaling),
+    *(GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal),
+)
+SHORT: dict[str, type[Initializer]] = {re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in CLASSES}
 NAMES: dict[str, type[Initializer]] = {
-    "zeros": Zeros,
-    "ones": Ones,
-    "glorot_uniform": GlorotUniform,
-    "glorot_normal": GlorotNormal,
-    "he_uniform": HeUniform,
-    "he_normal": HeNormal,
-    "lecun_uniform": LecunUniform,
-    "lecun_normal": LecunNormal,
+    **SHORT,
+    **{kind.__name__: kind for kind in CLASSES},
+    "zero": Zeros,
+    "one": Ones,
+    "normal": RandomNormal,
+    "uniform": RandomUniform,
+    "IdentityInitializer": Identity,
+    "OrthogonalInitializer": Orthogonal,
 }
 
+serialize = _configured.serialize
 
-def get(initializer: str | Initializer | type[Initializer]) -> Initializer:
-    """An initializer by Keras name, class or instance. ValueError if there is none."""
-    if isinstance(initializer, Initializer):
-        return initializer
-    if isinstance(initializer, type) and issubclass(initializer, Initializer):
-        return initializer()
-    if initializer in NAMES:
+
+def deserialize(config: Mapping[str, Any]) -> Initializer:
+    """The initializer that `serialize` described. ValueError if there is none of that name."""
+    return _configured.deserialize(config, NAMES)
+
+
+def get(initializer: str | Function | type[Initializer] | Mapping[str, Any]) -> Function:
+    """An initializer by Keras name, class, instance or `serialize`'s dict, or a function (shape, dtype) → values.
+
+    ValueError if there is none.
+    """
+    if isinstance(initializer, str) and initializer in NAMES:
         return NAMES[initializer]()
-    raise ValueError(f"unknown initializer {initializer!r}: choose one of {', '.join(NAMES)}")
+    if isinstance(initializer, type):
+        initializer = initializer()
+    if isinstance(initializer, Mapping):
+        return deserialize(initializer)
+    if callable(initializer):
+        return initializer
+    raise ValueError(f"unknown initializer {initializer!r}: choose one of {', '.join(SHORT)}")
+
+
+def __getattr__(name: str) -> type[Initializer]:
+    """`initializers.he_normal` is `HeNormal`, as in Keras."""
+    if name in NAMES:
+        return NAMES[name]
+    raise AttributeError(f"module 'fastdl.initializers' has no attribute {name!r}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 import numpy as np
 
 from fastdl import _ext
+from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.graph import Array, Parameter
+from fastdl.schedules import LearningRateSchedule
+
+Rate = float | LearningRateSchedule
 
 
 class Optimizer:
@@ -18,12 +23,32 @@ class Optimizer:
 
     rule: str
 
-    def __init__(self, learning_rate: float = 0.01, lr: float | None = None) -> None:
-        self.learning_rate = float(learning_rate if lr is None else lr)
-        if not self.learning_rate >= 0 or np.isinf(self.learning_rate):
-            raise ValueError(f"learning_rate must be a finite number, zero or more, not {self.learning_rate}")
+    def __init__(self, learning_rate: Rate = 0.01, lr: Rate | None = None) -> None:
+        self._learning_rate: Rate = 0.0
+        self.learning_rate = learning_rate if lr is None else lr
         self.iterations = 0
         self._slots: dict[Parameter, list[Array]] = {}
+
+    @property
+    def learning_rate(self) -> float:
+        """The next step's. It can be set to another, between steps; a schedule's only to another schedule (Keras)."""
+        rate = self._learning_rate
+        return float(rate(self.iterations)) if isinstance(rate, LearningRateSchedule) else rate
+
+    @learning_rate.setter
+    def learning_rate(self, value: Rate) -> None:
+        if isinstance(value, LearningRateSchedule):
+            self._learning_rate = value
+            return
+        if isinstance(self._learning_rate, LearningRateSchedule):
+            raise TypeError(
+                f"the learning rate follows {type(self._learning_rate).__name__}: make the optimizer with a number to "
+                "set it by hand"
+            )
+        rate = float(value)
+        if not rate >= 0 or np.isinf(rate):
+            raise ValueError(f"learning_rate must be a finite number, zero or more, not {rate}")
+        self._learning_rate = rate
 
     @property
     def name(self) -> str:
@@ -46,9 +71,20 @@ class Optimizer:
         rates[:, 0] = self.step_sizes(np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64))
         return rates
 
+    def learning_rates(self, number: Array) -> Any:
+        """The learning rate at each step number, which counts from 1; a schedule's steps count from 0."""
+        rate = self._learning_rate
+        return rate.rates(number.astype(np.int64) - 1) if isinstance(rate, LearningRateSchedule) else rate
+
     def step_sizes(self, number: Array) -> Any:
         """The step size at each step number, which counts from 1."""
-        return self.learning_rate
+        return self.learning_rates(number)
+
+    def fresh(self) -> Self:
+        """A copy that has taken no step yet."""
+        other = copy.copy(self)
+        other.iterations, other._slots = 0, {}
+        return other
 
 
 def _fraction(name: str, value: float) -> float:
@@ -62,11 +98,11 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.01,
+        learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
         *,
-        lr: float | None = None,
+        lr: Rate | None = None,
     ) -> None:
         super().__init__(learning_rate, lr)
         self.momentum, self.nesterov = _fraction("momentum", momentum), bool(nesterov)
@@ -83,12 +119,12 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 0.001,
+        learning_rate: Rate = 0.001,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         *,
-        lr: float | None = None,
+        lr: Rate | None = None,
     ) -> None:
         super().__init__(learning_rate, lr)
         self.beta_1, self.beta_2, self.epsilon = (
@@ -101,7 +137,7 @@ class Adam(Optimizer):
         return 1 - self.beta_1, 1 - self.beta_2, self.epsilon
 
     def step_sizes(self, number: Array) -> Any:
-        return self.learning_rate * np.sqrt(1 - self.beta_2**number) / (1 - self.beta_1**number)
+        return self.learning_rates(number) * np.sqrt(1 - self.beta_2**number) / (1 - self.beta_1**number)
 
 
 NAMES: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastdl.finder import LearningRateSearch
     from fastdl.fusion import FusionReport
 
 INK, TRAINING, VALIDATION, PLAIN, FUSED = "#222222", "#9aa5b1", "#1f6feb", "#9aa5b1", "#1f6feb"
+
+
+def _pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files only."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
 
 
 def _axes(axis: Any, title: str, xlabel: str = "") -> None:
@@ -37,11 +49,7 @@ def _micros(value: float) -> str:
 
 def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionReport, path: str | Path) -> None:
     """Draw loss and accuracy by epoch, and onnxruntime's time plain and fused, to a PNG. ImportError: no matplotlib."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+    pyplot = _pyplot()
     figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.4), width_ratios=(1, 1, 0.9))
     _curve(axes[0], history, "loss", "Loss")
     _curve(axes[1], history, "accuracy", "Accuracy")
@@ -58,6 +66,28 @@ def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionRe
     axes[2].set_yticks([0, 0.5, 1])
     _axes(axes[2], "onnxruntime, time relative to plain")
     axes[2].legend(frameon=False, fontsize=9, loc="upper center", ncols=2)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def learning_rate_search(found: LearningRateSearch, path: str | Path) -> None:
+    """Draw the loss over the learning rate, and the suggested rate, to a PNG. ImportError: no matplotlib."""
+    pyplot = _pyplot()
+    figure, axis = pyplot.subplots(figsize=(5.5, 3.4))
+    axis.plot(found.rates, found.losses, color=TRAINING, linewidth=0.8, label="each batch")
+    axis.plot(found.rates, found.smoothed, color=VALIDATION, label="smoothed")
+    if found.suggestion is not None:
+        axis.axvline(found.suggestion, color=INK, linewidth=0.8, linestyle="--")
+        axis.annotate(f"{found.suggestion:.1e}", (found.suggestion, 1), xycoords=("data", "axes fraction"),
+                      xytext=(4, -4), textcoords="offset points", color=INK, va="top", fontsize=9)  # fmt: skip
+    axis.set_xscale("log")
+    begin = found.losses[: len(found.losses) // 2 + 1]
+    if all(map(math.isfinite, begin)):  # what breaks later goes off the top
+        low, high = min(filter(math.isfinite, found.losses)), max(begin)
+        axis.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
+    _axes(axis, "Loss by learning rate", "learning rate")
+    axis.legend(frameon=False, fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)

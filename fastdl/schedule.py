@@ -28,6 +28,7 @@ class Access:
     by: str
     features: int | None = None  # whose share, if not the kernel's
 
+
 def read(ref: Ref) -> Access:
     return Access(ref, False, "share")
 

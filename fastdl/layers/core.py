@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import numpy as np
 from fastdl import activations, initializers, ops
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor
-from fastdl.initializers import Initializer
+from fastdl.initializers import Function, Initializer
 from fastdl.layers.layer import Layer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
-InitializerLike = str | Initializer | type[Initializer]
+InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 
 class Input:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Parameter, Shape, Tensor
-from fastdl.initializers import Initializer
+from fastdl.initializers import Function
 
 _names: Counter[str] = Counter()
 
@@ -66,7 +66,7 @@ class Layer:
         name: str,
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
-        initializer: Initializer,
+        initializer: Function,
         trainable: bool = True,
     ) -> Parameter:
         """Make a parameter of this layer."""

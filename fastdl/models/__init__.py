@@ -1,6 +1,6 @@
 """Models and their training loop."""
 
-from fastdl.models.history import History
+from fastdl.callbacks.history import History
 from fastdl.models.model import Model
 from fastdl.models.sequential import Sequential
 

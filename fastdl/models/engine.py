@@ -25,9 +25,11 @@ class Slice:
     """Steps that one C call runs: `steps` batches of the program from row `start`, on `threads` threads."""
 
     program: Program
+    pace: Pace
     start: int
     steps: int
     threads: int
+    probe: bool
 
 
 class Pace:
@@ -62,14 +64,15 @@ class Pace:
         return max(1, int(wanted / max(self.seconds[threads], 1e-9)))
 
     def record(self, threads: int, seconds: float, steps: int, probe: bool) -> None:
-        """Note what a step took. The first slice is not counted: it wakes threads and fills caches."""
-        self._slices, self._spent = (0, 0.0) if probe else (self._slices + 1, self._spent + seconds * steps)
+        """Note what steps took. The first slice is not counted: it wakes threads and fills caches."""
+        self._slices, self._spent = (0, 0.0) if probe else (self._slices + 1, self._spent + seconds)
         if threads not in self._warm:
             self._warm.add(threads)
             return
-        before = self.seconds.get(threads, seconds)
+        each = seconds / steps
+        before = self.seconds.get(threads, each)
         # others on the machine only ever make a step slower, so a faster one is believed at once
-        self.seconds[threads] = min(seconds, 0.5 * (before + seconds))
+        self.seconds[threads] = min(each, 0.5 * (before + each))
 
 
 class Engine:
@@ -91,10 +94,13 @@ class Engine:
         self._programs.move_to_end(key)
         return self._programs[key]
 
-    def slices(self, purpose: str, rows: int, batch: int, make: Callable[[int], Program]) -> Iterator[Slice]:
+    def slices(
+        self, purpose: str, rows: int, batch: int, make: Callable[[int], Program], most: int | None = None
+    ) -> Iterator[Slice]:
         """Cut a pass over `rows` rows into slices of about SLICE_SECONDS; the rest of the rows is one smaller batch.
 
-        The caller runs each slice before it takes the next: its time decides the next one's length and threads.
+        most: a slice is no longer than so many steps. The caller runs each slice before it takes the next: its time
+        decides the next one's length and threads.
         """
         rest = rows % batch
         for size, begin, full in ((batch, 0, rows // batch), (rest, rows - rest, 1 if rest else 0)):
@@ -105,10 +111,8 @@ class Engine:
             done = 0
             while done < full:
                 threads, probe = pace.choose()
-                steps = min(pace.steps(threads, probe), full - done)
-                began = time.perf_counter()
-                yield Slice(program, begin + done * size, steps, threads)
-                pace.record(threads, (time.perf_counter() - began) / steps, steps, probe)
+                steps = min(pace.steps(threads, probe), full - done, most or full)
+                yield Slice(program, pace, begin + done * size, steps, threads, probe)
                 done += steps
 
 
@@ -121,7 +125,8 @@ def run(
     step: int = 0,
     seed: int = 0,
 ) -> None:
-    """Run one slice."""
+    """Run one slice, and note how long it took: itself, not what callbacks do after it."""
+    began = time.perf_counter()
     piece.program.run(
         feeds,
         start=piece.start,
@@ -132,3 +137,4 @@ def run(
         seed=seed,
         threads=piece.threads,
     )
+    piece.pace.record(piece.threads, time.perf_counter() - began, piece.steps, piece.probe)

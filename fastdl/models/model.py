@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _random, config, losses, metrics, optimizers
+from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.errors import DataError
 from fastdl.graph import Array, Graph, Parameter
 from fastdl.layers.layer import Layer, assign_all, unique_name
@@ -18,7 +19,6 @@ from fastdl.losses import Loss
 from fastdl.metrics import Metric
 from fastdl.models import data
 from fastdl.models.engine import Engine, Slice, run
-from fastdl.models.history import History
 from fastdl.models.progress import Progress, describe
 from fastdl.optimizers import Optimizer
 from fastdl.program import OUT_FEED, X_FEED, Y_FEED, Program
@@ -26,6 +26,7 @@ from fastdl.program import OUT_FEED, X_FEED, Y_FEED, Program
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from fastdl.callbacks.history import History
     from fastdl.fusion import FusionReport
 
 PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
@@ -43,12 +44,13 @@ class Model:
         self.optimizer: Optimizer | None = None
         self.loss: Loss | None = None
         self.history: History | None = None
+        self.stop_training = False  # a callback sets it
         self._metric_names: list[str] = []
         self._metrics: list[Metric] = []
         self._engine = Engine()
         self._seed: int | None = None
         self._lock = threading.RLock()
-        self._training = False
+        self._training = self._testing = False
 
     # -- what it is ---------------------------------------------------------------------------------------
 
@@ -201,6 +203,7 @@ class Model:
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
+        callbacks: Callbacks = None,
         validation_split: float = 0.0,
         validation_data: tuple[Any, Any] | None = None,
         shuffle: bool = True,
@@ -210,9 +213,9 @@ class Model:
         """Train. x: (rows, *input shape), y: labels or targets; last batch may be smaller. Keras: Model.fit.
 
         validation_split takes the last share of the rows, before shuffling. check_input=False skips the search
-        for NaN and infinities. DataError, ShapeError, before any weight is touched.
+        for NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched.
         """
-        batch = _positive("batch_size", 32 if batch_size is None else batch_size)
+        batch = _batch_size(batch_size)
         _positive("epochs", epochs)
         rows = self._ready(x, check_input)
         self._compiled()
@@ -233,31 +236,44 @@ class Model:
         else:
             held = None
         verbosity = 1 if verbose == "auto" else int(verbose)
-        steps = -(-len(rows) // batch)
-        history = History({"verbose": verbosity, "epochs": epochs, "steps": steps})
+        steps, heard = -(-len(rows) // batch), CallbackList(callbacks)
+        history = heard.history()
         with self._exclusive():
-            self.history = history
+            self.history, self.stop_training, logs = history, False, dict[str, float]()
+            heard.begin(self, verbose=verbosity, epochs=epochs, steps=steps)
+            heard.tell("on_train_begin", {})
             for epoch in range(initial_epoch, epochs):
                 with Progress(epoch, epochs, steps, len(rows), verbosity) as progress:
-                    logs = self._epoch(rows, targets, batch, shuffle, progress)
+                    heard.tell("on_epoch_begin", epoch, {})
+                    logs = self._epoch(rows, targets, batch, shuffle, progress, heard)
                     if held is not None:
-                        tested = self._test(*held)
+                        tested = self._test(*held, batch, heard)
                         logs |= {f"val_{name}": value for name, value in tested.items()}
-                    history.append(epoch, logs)
+                    heard.tell("on_epoch_end", epoch, logs)
                     progress.finish(logs)
+                if self.stop_training:
+                    break
+            heard.tell("on_train_end", logs)
         return history
 
-    def _epoch(self, x: Array, y: Array, batch: int, shuffle: bool, progress: Progress) -> dict[str, float]:
+    def _epoch(
+        self, x: Array, y: Array, batch: int, shuffle: bool, progress: Progress, heard: CallbackList
+    ) -> dict[str, float]:
         feeds = {X_FEED: x, Y_FEED: y}
         # a single batch holds the same rows in any order
         index = _random.generator().permutation(len(x)) if shuffle and len(x) > batch else None
-        programs, done, logs = set[Program](), 0, dict[str, float]()
-        for piece in self._engine.slices("train", len(x), batch, self._make(training=True)):
+        programs, steps, done, logs = set[Program](), 0, 0, dict[str, float]()
+        for piece in self._engine.slices("train", len(x), batch, self._make(training=True), heard.most("train")):
             programs.add(piece.program)
+            heard.batch_begins("train", steps)
             self._train(piece, feeds, index)
-            done += piece.steps * piece.program.batch
+            steps, done = steps + piece.steps, done + piece.steps * piece.program.batch
             logs = self._logs(programs, done)
-            progress.update(-(-done // batch), done, logs)
+            heard.batch_ends("train", steps - 1, logs)
+            heard.tell("on_train_slice_end", steps - 1, dict(logs))
+            progress.update(steps, done, logs)
+            if self.stop_training:
+                break
         return logs
 
     def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
@@ -272,21 +288,55 @@ class Model:
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
-    def _test(self, x: Array, y: Array) -> dict[str, float]:
-        programs = set[Program]()
+    def _test(self, x: Array, y: Array, batch: int, heard: CallbackList) -> dict[str, float]:
+        """A pass in inference; in batches of `batch` rows if somebody wants to hear of each."""
+        most, make = heard.most("test"), self._make(training=False)
+        programs, done = set[Program](), 0
         with self._lock:
-            for piece in self._engine.slices("test", len(x), PREDICT_BATCH, self._make(training=False)):
-                programs.add(piece.program)
-                run(piece, {X_FEED: x, Y_FEED: y})
-            return self._logs(programs, len(x))
+            heard.tell("on_test_begin", {})
+            with self._tests():
+                for i, piece in enumerate(
+                    self._engine.slices("test", len(x), batch if most else PREDICT_BATCH, make, most)
+                ):
+                    programs.add(piece.program)
+                    heard.batch_begins("test", i)
+                    run(piece, {X_FEED: x, Y_FEED: y})
+                    done += piece.steps * piece.program.batch
+                    logs = self._logs(programs, done)
+                    heard.batch_ends("test", i, logs)
+            heard.tell("on_test_end", logs)
+            return logs
+
+    @contextmanager
+    def _tests(self) -> Iterator[None]:
+        """A pass sums in its programs: one within another would take its sums away."""
+        if self._testing:
+            raise RuntimeError(f"{self.name} is being evaluated: between its batches it cannot be evaluated again")
+        self._testing = True
+        try:
+            yield
+        finally:
+            self._testing = False
 
     def evaluate(
-        self, x: Any, y: Any, batch_size: int | None = None, verbose: int | str = 0, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        callbacks: Callbacks = None,
+        return_dict: bool = False,
     ) -> Any:
-        """Loss, or [loss, metrics …], in inference. batch_size changes nothing here. Keras: Model.evaluate."""
+        """Loss, or [loss, metrics …], in inference. Keras: Model.evaluate.
+
+        batch_size is how many rows on_test_batch_end hears of at once; it has no effect without such a callback.
+        """
+        batch, heard = _batch_size(batch_size), CallbackList(callbacks)
         rows = self._ready(x)
         self._compiled()
-        logs = self._test(rows, self._targets(y, rows))
+        targets = self._targets(y, rows)
+        heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=-(-len(rows) // batch))
+        logs = self._test(rows, targets, batch, heard)
         if verbose not in (0, "auto"):
             print(describe(logs))
         return _results(logs, return_dict)
@@ -295,17 +345,44 @@ class Model:
         """As evaluate. Keras: Model.test_on_batch."""
         return self.evaluate(x, y, return_dict=return_dict)
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Array:
-        """The outputs, (rows, *output shape), in inference. NaN in, NaN out. Keras: Model.predict."""
+    def predict(
+        self, x: Any, batch_size: int | None = None, verbose: int | str = 0, callbacks: Callbacks = None
+    ) -> Array:
+        """The outputs, (rows, *output shape), in inference. NaN in, NaN out. Keras: Model.predict.
+
+        batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
+        """
         rows = self._ready(x, check=False)
         graph = self.trace()
         result = np.empty((len(rows), graph.outputs[0].features), self.dtype)
+        answer = result.reshape(len(rows), *(size or 0 for size in graph.outputs[0].shape[1:]))
+
+        def make(size: int) -> Program:
+            return Program(graph, size, output=True)
+
         with self._lock:
-            for piece in self._engine.slices(
-                "predict", len(rows), PREDICT_BATCH, lambda batch: Program(graph, batch, output=True)
-            ):
+            if callbacks:
+                pieces = self._predict_heard(CallbackList(callbacks), answer, batch_size, make)
+            else:
+                pieces = self._engine.slices("predict", len(rows), PREDICT_BATCH, make)
+            for piece in pieces:
                 run(piece, {X_FEED: rows, OUT_FEED: result})
-        return result.reshape(len(rows), *(size or 0 for size in graph.outputs[0].shape[1:]))
+        return answer
+
+    def _predict_heard(
+        self, heard: CallbackList, answer: Array, batch_size: int | None, make: Callable[[int], Program]
+    ) -> Iterator[Slice]:
+        """The slices of predict, with callbacks told before and after each; the caller runs each in between."""
+        batch, most = _batch_size(batch_size), heard.most("predict")
+        heard.begin(self, verbose=0, epochs=1, steps=-(-len(answer) // batch))
+        heard.tell("on_predict_begin", {})
+        size = batch if most else PREDICT_BATCH
+        for i, piece in enumerate(self._engine.slices("predict", len(answer), size, make, most)):
+            heard.batch_begins("predict", i)
+            yield piece
+            end = piece.start + piece.steps * piece.program.batch
+            heard.batch_ends("predict", i, {"outputs": answer[piece.start : end]})
+        heard.tell("on_predict_end", {})
 
     predict_on_batch = predict
 
@@ -334,6 +411,10 @@ def _positive(name: str, value: Any) -> int:
     if not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be a positive integer, not {value!r}")
     return int(value)
+
+
+def _batch_size(value: Any) -> int:
+    return _positive("batch_size", 32 if value is None else value)
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

@@ -9,8 +9,10 @@ from typing import Any, Self
 
 
 def describe(logs: dict[str, float]) -> str:
-    """`loss: 0.4321 - accuracy: 0.8512`"""
-    return " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
+    """`loss: 0.4321 - accuracy: 0.8512 - learning_rate: 1.0000e-04`"""
+    return " - ".join(
+        f"{name}: {value:.4e}" if 0 < abs(value) < 1e-3 else f"{name}: {value:.4f}" for name, value in logs.items()
+    )
 
 
 class Progress:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from fastdl.callbacks.callback import Callback, Logs
 
 
-class History:
+class History(Callback):
     """`history`: metric name → one number an epoch; `epoch`: their numbers; `params`: how fit was called."""
 
-    def __init__(self, params: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
-        self.params = params
 
-    def append(self, epoch: int, logs: dict[str, float]) -> None:
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        self.epoch = []
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)
-        for name, value in logs.items():
+        for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)

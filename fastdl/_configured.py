@@ -1,0 +1,41 @@
+"""Objects that are told apart by their constructor's arguments: `get_config`, `from_config`, and by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+import numpy as np
+
+T = TypeVar("T", bound="Configured")
+
+
+class Configured:
+    """Base: each argument of the constructor is kept as an attribute of its name."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, arrays as lists and numpy's numbers as Python's (Keras)."""
+        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+            for name, value in values.items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """An object with these arguments (Keras)."""
+        return cls(**config)
+
+
+def serialize(value: Configured) -> dict[str, Any]:
+    """The class's name and the object's arguments, as `deserialize` takes them (Keras)."""
+    return {"class_name": type(value).__name__, "config": value.get_config()}
+
+
+def deserialize(config: Mapping[str, Any], classes: Mapping[str, type[T]]) -> T:
+    """The object that `serialize` described. ValueError for a class that is not one of `classes`: none is imported."""
+    name = str(config.get("class_name"))
+    if name not in classes:
+        raise ValueError(f"unknown class {name!r}: choose one of {', '.join(classes)}")
+    return classes[name].from_config(config.get("config") or {})

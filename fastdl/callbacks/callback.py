@@ -1,0 +1,70 @@
+"""The base of all callbacks: the hooks that fit, evaluate and predict call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+
+Logs = dict[str, Any]  # loss and metrics as floats: means over the pass so far
+
+BATCH_HOOKS = {
+    "train": ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end"),
+    "test": ("on_test_batch_begin", "on_test_batch_end"),
+    "predict": ("on_predict_batch_begin", "on_predict_batch_end"),
+}
+
+
+class Callback:
+    """Base: override the hooks you need. `model` is the model, `params` has verbose, epochs and steps (Keras).
+
+    A hook of batches makes a pass come back to Python after every batch; the others cost nothing, for training runs
+    in slices of about 50 ms, between which `on_train_slice_end` is called. Setting `model.stop_training` ends
+    training after the slice; what a hook adds to an epoch's logs goes into the history.
+    """
+
+    model: Model
+    params: dict[str, Any]
+
+    def set_model(self, model: Model) -> None:
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        self.params = params
+
+    def every_batch(self, purpose: str) -> bool:
+        """Whether a pass of this purpose ("train", "test", "predict") has to come back after every batch."""
+        return overridden(self, purpose, Callback)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None: ...
+    def on_train_end(self, logs: Logs | None = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_slice_end(self, batch: int, logs: Logs | None = None) -> None:
+        """After each slice of an epoch, whose last batch was `batch`. fastdl's own."""
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None: ...
+    def on_test_end(self, logs: Logs | None = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_begin(self, logs: Logs | None = None) -> None: ...
+    def on_predict_end(self, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None: ...
+
+
+def overridden(callback: Callback, purpose: str, base: type[Callback]) -> bool:
+    """Whether the callback has a hook of batches, in its class or of its own, that is not the base's."""
+    hooks = [(getattr(callback, name), getattr(base, name)) for name in BATCH_HOOKS[purpose]]
+    return any(getattr(own, "__func__", None) is not default for own, default in hooks)

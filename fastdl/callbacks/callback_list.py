@@ -1,0 +1,67 @@
+"""The callbacks of one call of fit, evaluate or predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from fastdl.callbacks.callback import BATCH_HOOKS, Callback, Logs
+from fastdl.callbacks.history import History
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+
+Callbacks = Callback | Iterable[Any] | None  # one, or several, in lists within lists
+
+
+def _flat(callbacks: Callbacks) -> Iterator[Callback]:
+    if isinstance(callbacks, Callback):
+        yield callbacks
+    elif isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
+        for callback in callbacks:
+            yield from _flat(callback)
+    elif callbacks is not None:
+        raise TypeError(f"callbacks are fastdl.callbacks.Callback objects, not {callbacks!r}")
+
+
+class CallbackList:
+    """Callbacks in their order, told of one call of the model's. TypeError for what is none."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self.callbacks = list(_flat(callbacks))
+        self._every_batch = {
+            purpose for purpose in BATCH_HOOKS if any(callback.every_batch(purpose) for callback in self.callbacks)
+        }
+
+    def begin(self, model: Model, **params: Any) -> None:
+        """Introduce the model and how it was called."""
+        for callback in self.callbacks:
+            callback.set_params(params)
+            callback.set_model(model)
+
+    def history(self) -> History:
+        """The first History, or one that is put last: it records what the others add to the logs."""
+        for callback in self.callbacks:
+            if isinstance(callback, History):
+                return callback
+        self.callbacks.append(history := History())
+        return history
+
+    def most(self, purpose: str) -> int | None:
+        """After how many batches a pass must come back: one if anybody wants to hear of each."""
+        return 1 if purpose in self._every_batch else None
+
+    def tell(self, hook: str, *arguments: Any) -> None:
+        """Call a hook of each."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)
+
+    def batch_begins(self, purpose: str, batch: int) -> None:
+        """Call on_…_batch_begin, if anybody wants to hear of it."""
+        if purpose in self._every_batch:
+            self.tell(f"on_{purpose}_batch_begin", batch, {})
+
+    def batch_ends(self, purpose: str, batch: int, logs: Logs) -> None:
+        """Call on_…_batch_end with a copy of the logs, if anybody wants to hear of it."""
+        if purpose in self._every_batch:
+            self.tell(f"on_{purpose}_batch_end", batch, dict(logs))

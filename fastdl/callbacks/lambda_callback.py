@@ -1,0 +1,19 @@
+"""A callback made of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastdl.callbacks.callback import Callback
+
+
+class LambdaCallback(Callback):
+    """Hooks given as functions, by name: on_epoch_end=lambda epoch, logs: … (Keras). TypeError for no hook's name."""
+
+    def __init__(self, **hooks: Callable[..., Any] | None) -> None:
+        for name, hook in hooks.items():
+            if not name.startswith("on_") or not hasattr(Callback, name):
+                raise TypeError(f"a callback has no hook {name!r}")
+            if hook is not None:
+                setattr(self, name, hook)
