@@ -2,7 +2,7 @@
 """The binding: aligned memory, programs of kernels, matmul. It checks what it is given and calls C without the GIL."""
 
 from cpython.buffer cimport (
-    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_FillInfo, PyBuffer_Release,
+    Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_FORMAT, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_FillInfo, PyBuffer_Release,
 )
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
@@ -230,49 +230,63 @@ cdef class Program:
             fdl_program_run(&self.program, &first, steps, threads)
 
 
-cdef size_t check_matrix(Py_buffer *view, str name, size_t itemsize) except? 0:
-    if view.ndim != 2 or <size_t>view.itemsize != itemsize:
-        raise ValueError(f"{name} must be 2-D with elements of {itemsize} bytes")
-    if view.strides[0] < 0 or view.strides[1] < 0 or view.strides[0] % itemsize or view.strides[1] % itemsize:
-        raise ValueError(f"{name} must have non-negative strides of whole elements")
-    return 1
+cdef bint is_matrix(const Py_buffer *view, char kind):
+    """Whether it is a matrix of aligned native elements `kind`, with strides that are whole and not negative."""
+    cdef Py_ssize_t s = view.itemsize
+    return (view.ndim == 2 and view.format != NULL and view.format[0] == kind and view.format[1] == 0
+            and view.strides[0] >= 0 and view.strides[1] >= 0 and view.strides[0] % s == 0 and view.strides[1] % s == 0
+            and <uintptr_t>view.buf % s == 0)
+
+
+cdef uintptr_t end_of(const Py_buffer *view):
+    cdef uintptr_t last = <uintptr_t>view.buf
+    for i in range(2):
+        last += <uintptr_t>((view.shape[i] - 1) * view.strides[i])
+    return last + view.itemsize
+
+
+cdef bint apart(const Py_buffer *a, const Py_buffer *b):
+    """Whether two matrices that are not empty lie in different memory."""
+    return end_of(a) <= <uintptr_t>b.buf or end_of(b) <= <uintptr_t>a.buf
 
 
 def matmul(a, b, out, bint transpose_a, bint transpose_b, size_t threads):
-    """out (m, n) = op(a) (m, k) op(b) (k, n), of one dtype; out has contiguous rows and overlaps neither."""
+    """out (m, n) = op(a) (m, k) op(b) (k, n), if all is as the kernel takes it; else False, and nothing is done.
+
+    One dtype, float32 or float64; sizes that match and are not zero; out has contiguous rows and overlaps neither.
+    """
     cdef Py_buffer va, vb, vc
     cdef fdl_matmul args
     cdef size_t s
+    cdef char kind
     cdef int failed
-    cdef const fdl_build *build
-    memset(&args, 0, sizeof(args))
-    PyObject_GetBuffer(a, &va, PyBUF_STRIDES)
-    PyObject_GetBuffer(b, &vb, PyBUF_STRIDES)
-    PyObject_GetBuffer(out, &vc, PyBUF_STRIDES | PyBUF_WRITABLE)
+    PyObject_GetBuffer(a, &va, PyBUF_STRIDES | PyBUF_FORMAT)
     try:
-        s = va.itemsize
-        build = build_for(s)
-        check_matrix(&va, "a", s)
-        check_matrix(&vb, "b", s)
-        check_matrix(&vc, "out", s)
-        args.m, args.k = va.shape[transpose_a], va.shape[not transpose_a]
-        args.n = vb.shape[not transpose_b]
-        if <size_t>vb.shape[transpose_b] != args.k or <size_t>vc.shape[0] != args.m or <size_t>vc.shape[1] != args.n:
-            raise ValueError(f"matmul shapes do not match: ({args.m}, {args.k}) x "
-                             f"({vb.shape[transpose_b]}, {args.n}) into ({vc.shape[0]}, {vc.shape[1]})")
-        if args.m == 0 or args.n == 0:
-            return
-        if args.n > 1 and <size_t>vc.strides[1] != s:
-            raise ValueError("out must have contiguous rows")
-        args.a, args.b, args.c = va.buf, vb.buf, vc.buf
-        args.a_row, args.a_col = va.strides[transpose_a] // s, va.strides[not transpose_a] // s
-        args.b_row, args.b_col = vb.strides[transpose_b] // s, vb.strides[not transpose_b] // s
-        args.ldc = vc.strides[0] // s
-        with nogil:
-            failed = fdl_matmul_run(build, &args, s, threads)
-        if failed:
-            raise MemoryError("cannot allocate matmul's packing buffers")
+        PyObject_GetBuffer(b, &vb, PyBUF_STRIDES | PyBUF_FORMAT)
+        try:
+            PyObject_GetBuffer(out, &vc, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE)
+            try:
+                kind, s = va.format[0] if va.format != NULL else 0, va.itemsize
+                if kind not in (b"f", b"d") or not (is_matrix(&va, kind) and is_matrix(&vb, kind) and is_matrix(&vc, kind)):
+                    return False
+                args.m, args.k, args.n = va.shape[transpose_a], va.shape[not transpose_a], vb.shape[not transpose_b]
+                if (<size_t>vb.shape[transpose_b] != args.k or <size_t>vc.shape[0] != args.m
+                        or <size_t>vc.shape[1] != args.n or args.m * args.n * args.k == 0):
+                    return False
+                if (args.n > 1 and <size_t>vc.strides[1] != s) or not (apart(&va, &vc) and apart(&vb, &vc)):
+                    return False
+                args.a, args.b, args.c = va.buf, vb.buf, vc.buf
+                args.a_row, args.a_col = va.strides[transpose_a] // s, va.strides[not transpose_a] // s
+                args.b_row, args.b_col = vb.strides[transpose_b] // s, vb.strides[not transpose_b] // s
+                args.ldc = vc.strides[0] // s
+                with nogil:
+                    failed = fdl_matmul_run(build_f32 if kind == b"f" else build_f64, &args, s, threads)
+                if failed:
+                    raise MemoryError("cannot allocate matmul's packing buffers")
+                return True
+            finally:
+                PyBuffer_Release(&vc)
+        finally:
+            PyBuffer_Release(&vb)
     finally:
         PyBuffer_Release(&va)
-        PyBuffer_Release(&vb)
-        PyBuffer_Release(&vc)

@@ -138,11 +138,12 @@ int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsi
     if ((double)args->m * (double)args->n * (double)args->k < 1e6) threads = 1; /* waking costs more */
     if (threads > FDL_MAX_THREADS) threads = FDL_MAX_THREADS;
     size_t buffer = (build->matmul_buffer(args) + 63) / 64 * 64;
-    void *buffers;
-    if (posix_memalign(&buffers, 64, buffer * threads)) return -1;
+    _Alignas(64) char small[FDL_SCRATCH];
+    void *buffers = small;
+    if (buffer * threads > sizeof small && posix_memalign(&buffers, 64, buffer * threads)) return -1;
     matmul_job j = {build, args, buffers, buffer, itemsize};
     fdl_team_run(threads, run_matmul, &j);
-    free(buffers);
+    if (buffers != small) free(buffers);
     return 0;
 }
 

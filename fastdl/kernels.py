@@ -33,6 +33,9 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
 
     float32 or float64, any non-negative strides. ShapeError if the sizes do not match.
     """
+    threads = config.get_num_threads()
+    if type(a) is type(b) is type(out) is np.ndarray and _ext.matmul(a, b, out, transpose_a, transpose_b, threads):
+        return out
     a = np.asarray(a)
     b = np.asarray(b)
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
@@ -46,8 +49,18 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
         raise ShapeError(f"out must be {shape} of {np.dtype(dtype)}, not {out.shape} of {out.dtype}")
     elif np.may_share_memory(out, a) or np.may_share_memory(out, b):
         raise ValueError("out must not overlap a or b")
-    _ext.matmul(a, b, out, transpose_a, transpose_b, config.get_num_threads())
+    elif not out.flags.writeable or (out.size and not _whole(out)) or (shape[1] > 1 and out.strides[1] != out.itemsize):
+        raise ValueError("out must be writable, aligned, and have contiguous rows")
+    if 0 in (*shape, a.shape[1 - int(transpose_a)]):
+        out[...] = 0
+    else:
+        _ext.matmul(a, b, out, transpose_a, transpose_b, threads)
     return out
+
+
+def _whole(array: Array) -> bool:
+    """Whether kernels can walk it: aligned, with strides of whole elements, none negative."""
+    return array.flags.aligned and all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
 
 
 def _strided(name: str, array: Array, dtype: Any) -> Array:
@@ -56,8 +69,7 @@ def _strided(name: str, array: Array, dtype: Any) -> Array:
     if array.ndim != 2:
         raise ShapeError(f"{name} must have 2 dimensions, not shape {array.shape}")
     array = array.astype(dtype, copy=False)
-    whole = all(stride >= 0 and stride % array.itemsize == 0 for stride in array.strides)
-    return array if whole and array.flags.aligned else np.ascontiguousarray(array)
+    return array if _whole(array) else np.array(array, order="C")
 
 
 class _Call:

@@ -1,21 +1,61 @@
-/* Row-major matrix product, after Goto and van de Geijn (2008): blocks of a and b are packed so that the tile
- * reads both in order; b goes unpacked when it is read too few times to pay for the copy. */
-#define FDL_BLOCK_K 384
-#define FDL_BLOCK_M 240 /* a multiple of both tile heights */
+/* Row-major matrix product, after Goto and van de Geijn (2008): strips of b, and blocks of a that are read often, are
+ * packed so that the tile reads them in order. */
+#define FDL_BLOCK_K 512
+#define FDL_GROUP 49152 /* elements of packed b that all tiles of a block of a meet, one after the other */
+#define FDL_BLOCK_M 1032 /* a multiple of both tile heights */
 
-/* Few rows of c: each strip of b is used so rarely that packing it would cost as much as using it. */
-INLINE int packs_b(const fdl_matmul *a) { return a->m > 64 || a->b_col != 1; }
+/* A tile reads a in as many streams as it has rows. That is as good as reading it packed, unless the block is read often
+ * enough to pay for the copy, or rows lie so far apart that they fall into the same places of the cache. */
+INLINE int packs_a(const fdl_matmul *x) {
+    size_t stride = (x->a_row == 1 ? x->a_col : x->a_row) * sizeof(T);
+    int crowded = stride % 1024 == 0 && (x->a_row == 1 ? x->k : x->m) > 8;
+    return crowded || (x->m > 64 && x->k > 64 && x->n > 128);
+}
 
-static size_t matmul_buffer(const fdl_matmul *a) {
-    (void)a;
-    return (FDL_BLOCK_K * FDL_BLOCK_M + FDL_BLOCK_K * 2 * VL) * sizeof(T) + 64;
+/* Inputs of one block, and the strips of b that are packed at a time. */
+INLINE size_t block_k(const fdl_matmul *x) {
+    size_t most = x->n <= 2 * VL ? 2 * FDL_BLOCK_K : FDL_BLOCK_K;
+    return x->k < most ? x->k : most;
+}
+INLINE size_t group_of(const fdl_matmul *x, size_t k) {
+    size_t strips = (x->n + 2 * VL - 1) / (2 * VL), fit = FDL_GROUP / (k * 2 * VL);
+    return fit < 1 ? 1 : fit < strips ? fit : strips;
+}
+
+/* Few rows of c: c^T = op(b)^T op(a)^T is better, which reads b where it lies and packs the few rows. */
+INLINE int turns(const fdl_matmul *x) { return x->m <= 64; }
+INLINE fdl_matmul turn(const fdl_matmul *x, size_t m0, size_t m1) {
+    return (fdl_matmul){.m = x->n, .n = m1 - m0, .k = x->k, .a = x->b, .b = (const T *)x->a + m0 * x->a_row,
+                        .c = (T *)x->c + m0 * x->ldc, .a_row = x->b_col, .a_col = x->b_row, .b_row = x->a_col,
+                        .b_col = x->a_row, .ldc = x->ldc};
+}
+
+static size_t matmul_buffer(const fdl_matmul *given) {
+    fdl_matmul turned = turn(given, 0, given->m);
+    const fdl_matmul *x = turns(given) ? &turned : given;
+    size_t k = block_k(x), m = x->m < FDL_BLOCK_M ? x->m : FDL_BLOCK_M;
+    return ((k * m + VL) * packs_a(x) + group_of(x, k) * k * 2 * VL) * sizeof(T) + 128;
+}
+
+/* out[k][rows] = a[row][k]: one tile's rows, turned VL by VL in registers. Vectors are stored whole, so `out` is
+ * written up to VL elements too far; what comes next overwrites them. */
+INLINE T *pack_tile(int rows, const T *a, size_t row, size_t col, size_t k, T *out) {
+    size_t j = 0;
+    if (col == 1 && rows <= (int)VL)
+        for (; j + VL <= k; j += VL) {
+            V block[VL];
+            for (size_t r = 0; r < VL; r++) block[r] = (int)r < rows ? loadu(a + r * row + j) : (V){0};
+            transpose(block);
+            for (size_t r = 0; r < VL; r++, out += rows) storeu(out, block[r]);
+        }
+    for (; j < k; j++)
+        for (int r = 0; r < rows; r++) *out++ = a[(size_t)r * row + j * col];
+    return out;
 }
 
 /* out[i / h][k][i % h] = a[i][k], for the tile heights h that FDL_FOR_TILES makes of [0, m). */
 static void pack_a(const T *a, size_t row, size_t col, size_t m, size_t k, T *out) {
-#define STEP(rows, i)                                                             \
-    for (size_t j = 0; j < k; j++)                                                \
-        for (size_t r = 0; r < rows; r++) *out++ = a[((i) + r) * row + j * col];
+#define STEP(rows, i) out = pack_tile(rows, a + (i) * row, row, col, k, out)
     FDL_FOR_TILES(STEP, 0, m);
 #undef STEP
 }
@@ -41,54 +81,72 @@ static void pack_b(const T *b, size_t row, size_t col, size_t n, size_t k, T *ou
         for (size_t i = blocked; i < k; i++) out[i * 2 * VL + j] = j < n ? b[i * row + j * col] : 0;
 }
 
-INLINE void matmul_tile(int rows, size_t k, const T *a, size_t a_row, size_t a_col, const T *b, size_t ldb,
-                           T *c, size_t ldc, size_t n, int add) {
+/* One tile of c, n columns wide: c = a b, or c += a b. turned: c lies transposed, ldc from column to column. */
+INLINE void matmul_tile(int rows, int wide, size_t k, const T *a, size_t a_row, size_t a_col, const T *b, size_t ldb,
+                        T *c, size_t ldc, size_t n, int add, int turned) {
     V acc[FDL_TILE_MAX][2];
-    tile_clear(rows, 2, acc);
-    tile(rows, 2, k, a, a_row, a_col, b, ldb, acc);
+    tile_clear(rows, wide, acc);
+    tile(rows, wide, k, a, a_row, a_col, b, ldb, acc);
+    if (!turned && n == wide * VL) {
 #pragma GCC unroll 12
-    for (int r = 0; r < rows; r++) {
-        T *to = c + (size_t)r * ldc;
-        if (n == 2 * VL) {
-            for (size_t j = 0; j < 2; j++) {
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < wide; j++) {
+                T *to = c + (size_t)r * ldc + j * VL;
                 V v = acc[r][j];
-                if (add) v += loadu(to + j * VL);
-                storeu(to + j * VL, v);
+                if (add) v += loadu(to);
+                storeu(to, v);
             }
-        } else {
-            T value[2 * VL];
-            __builtin_memcpy(value, acc[r], sizeof value);
-            for (size_t j = 0; j < n; j++) to[j] = add ? to[j] + value[j] : value[j];
-        }
+        return;
     }
+    T value[FDL_TILE_MAX][2 * VL];
+#pragma GCC unroll 12
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < wide; j++) storeu(value[r] + j * VL, acc[r][j]);
+    size_t row = turned ? 1 : ldc, column = turned ? ldc : 1;
+    for (size_t j = 0; j < n; j++)
+        for (int r = 0; r < rows; r++) {
+            T *to = c + r * row + j * column;
+            *to = add ? *to + value[r][j] : value[r][j];
+        }
 }
 
-static void matmul(const fdl_matmul *x, size_t m0, size_t m1, void *buffer) {
+/* Rows [m0, m1) of c. turned: c lies transposed. */
+static void matmul_blocks(const fdl_matmul *x, size_t m0, size_t m1, T *buffer, int turned) {
     const T *a = x->a, *b = x->b;
-    T *c = x->c, *packed_a = buffer, *packed_b = packed_a + FDL_BLOCK_K * FDL_BLOCK_M;
-    int packed = packs_b(x);
-    for (size_t k0 = 0; k0 < x->k; k0 += FDL_BLOCK_K) {
-        size_t k = x->k - k0 < FDL_BLOCK_K ? x->k - k0 : FDL_BLOCK_K;
+    int in_tiles = packs_a(x);
+    size_t row = turned ? 1 : x->ldc, column = turned ? x->ldc : 1, most = block_k(x), group = group_of(x, most) * 2 * VL;
+    T *c = x->c, *packed_b = buffer, *packed_a = packed_b + group * most;
+    for (size_t k0 = 0, k; k0 < x->k; k0 += k) {
+        k = x->k - k0 < most ? x->k - k0 : most;
         for (size_t i0 = m0, m; i0 < m1; i0 += m) {
             size_t left = m1 - i0, blocks = (left + FDL_BLOCK_M - 1) / FDL_BLOCK_M; /* of about one size */
             m = blocks == 1 ? left : (left / blocks + 11) / 12 * 12;
-            pack_a(a + i0 * x->a_row + k0 * x->a_col, x->a_row, x->a_col, m, k, packed_a);
-            for (size_t j0 = 0; j0 < x->n; j0 += 2 * VL) {
-                size_t n = x->n - j0 < 2 * VL ? x->n - j0 : 2 * VL, ldb = x->b_row;
-                const T *strip = b + k0 * x->b_row + j0 * x->b_col;
-                if (packed || n < 2 * VL) {
-                    pack_b(strip, x->b_row, x->b_col, n, k, packed_b);
-                    strip = packed_b, ldb = 2 * VL;
-                }
-#define STEP(rows, i)                                                                                     \
-    matmul_tile(rows, k, packed_a + (i) * k, 1, rows, strip, ldb, c + (i0 + (i)) * x->ldc + j0, x->ldc, \
-                   n, k0 > 0)
+            const T *block = a + i0 * x->a_row + k0 * x->a_col;
+            if (in_tiles) pack_a(block, x->a_row, x->a_col, m, k, packed_a);
+            for (size_t g0 = 0; g0 < x->n; g0 += group) {
+                size_t g1 = x->n - g0 < group ? x->n : g0 + group;
+                for (size_t j = g0; j < g1; j += 2 * VL)
+                    pack_b(b + k0 * x->b_row + j * x->b_col, x->b_row, x->b_col, g1 - j < 2 * VL ? g1 - j : 2 * VL, k,
+                           packed_b + (j - g0) * k);
+#define STEP(rows, i)                                                                                             \
+    const T *from = in_tiles ? packed_a + (i) * k : block + (i) * x->a_row;                                       \
+    size_t a_row = in_tiles ? 1 : x->a_row, a_col = in_tiles ? (rows) : x->a_col;                                 \
+    for (size_t j = g0; j < g1; j += 2 * VL) {                                                                    \
+        size_t n = g1 - j < 2 * VL ? g1 - j : 2 * VL;                                                             \
+        const T *strip = packed_b + (j - g0) * k;                                                                 \
+        T *to = c + (i0 + (i)) * row + j * column;                                                                \
+        if (n > VL) matmul_tile(rows, 2, k, from, a_row, a_col, strip, 2 * VL, to, x->ldc, n, k0 > 0, turned);    \
+        else matmul_tile(rows, 1, k, from, a_row, a_col, strip, 2 * VL, to, x->ldc, n, k0 > 0, turned);           \
+    }
                 FDL_FOR_TILES(STEP, 0, m);
 #undef STEP
             }
         }
     }
-    if (x->k == 0)
-        for (size_t i = m0; i < m1; i++)
-            for (size_t j = 0; j < x->n; j++) c[i * x->ldc + j] = 0;
+}
+
+static void matmul(const fdl_matmul *x, size_t m0, size_t m1, void *buffer) {
+    fdl_matmul turned = turn(x, m0, m1);
+    if (turns(x)) matmul_blocks(&turned, 0, turned.m, buffer, 1);
+    else matmul_blocks(x, m0, m1, buffer, 0);
 }
