@@ -26,44 +26,81 @@
         }                                                                                            \
     }
 
-/* One block of batch_norm_train; `full` is a constant, so that full blocks keep their sums in registers. */
+/* For each vector of each feature, those of idle lanes too: the last argument, after SETUP once a feature. */
+#define FDL_FOR_FEATURES(features, first, count, SETUP, ...)                               \
+    for (size_t p_ = 0; p_ * FDL_PANEL < step->batch; p_++)                                \
+        for (size_t j = 0; j < (count); j++) {                                             \
+            size_t at_ = (p_ * (features) + (first) + j) * FDL_PANEL;                      \
+            size_t end_ = at_ + vectors_for(samples_in(step->batch, p_)) * VL;             \
+            SETUP                                                                          \
+            for (size_t i = at_; i < end_; i += VL) { __VA_ARGS__ }                        \
+        }
+
+/* Runs BLOCK(f, m) for the blocks of features [f0, f1); `m` is a constant for full ones, whose sums stay in registers. */
+#define FDL_FOR_BLOCKS(BLOCK, f0, f1)                       \
+    do {                                                    \
+        size_t f_ = (f0);                                   \
+        for (; f_ + VL <= (f1); f_ += VL) { BLOCK(f_, VL); } \
+        if (f_ < (f1)) { BLOCK(f_, (f1) - f_); }            \
+    } while (0)
+
+/* Blocks that go through one pass before the next begins: they overlap where one alone would wait for sums, roots and
+ * divisions. As many as stay in the first-level cache meanwhile. */
+INLINE size_t blocks_at_once(size_t batch) { return batch <= 2 * FDL_PANEL ? 4 * VL : VL; }
+
+INLINE void mean_of_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->p[0];
+    size_t n = a->n[0];
+    V sum[VL] = {{0}};
+    FDL_FOR_BLOCK(n, f, m, { sum[j] += load(x + i); }, { sum[j] += keep(in_batch, load(x + i)); })
+    store((T *)a->p[6] + f, sum_rows(sum) / (T)step->batch);
+}
+
+INLINE void variance_of_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->p[0], *mean = a->p[6];
+    T *moving_mean = a->p[4], *moving_variance = a->p[5], *inv = a->p[7];
+    size_t n = a->n[0];
+    T momentum = (T)a->s[0], epsilon = (T)a->s[1];
+    V square[VL] = {{0}};
+    FDL_FOR_BLOCK(n, f, m, { V d = load(x + i) - mean[f + j]; square[j] += d * d; },
+                  { V d = keep(in_batch, load(x + i) - mean[f + j]); square[j] += d * d; })
+    V variance = sum_rows(square) / (T)step->batch;
+    store(inv + f, 1 / square_root(variance + epsilon));
+    if (!moving_mean) return;
+    store(moving_mean + f, load(moving_mean + f) * momentum + load(mean + f) * (1 - momentum));
+    store(moving_variance + f, load(moving_variance + f) * momentum + variance * (1 - momentum));
+}
+
 INLINE void normalize_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0], *gamma = a->p[2], *beta = a->p[3];
-    T *y = a->p[1], *moving_mean = a->p[4], *moving_variance = a->p[5], *mean_out = a->p[6], *inv_out = a->p[7];
+    const T *x = a->p[0], *gamma = a->p[2], *beta = a->p[3], *mean = a->p[6], *inv = a->p[7];
+    T *y = a->p[1], scale[VL], shift[VL];
     size_t n = a->n[0];
     int relu = a->n[1] == FDL_RELU;
-    T momentum = (T)a->s[0], epsilon = (T)a->s[1], count = (T)step->batch;
-    V sum[VL] = {{0}}, square[VL] = {{0}};
-    T centre[VL], scale[VL], shift[VL];
-    FDL_FOR_BLOCK(n, f, m, { sum[j] += load(x + i); }, { sum[j] += keep(in_batch, load(x + i)); })
-    V mean = sum_rows(sum) / count;
-    storeu(centre, mean);
-    FDL_FOR_BLOCK(n, f, m, { V d = load(x + i) - centre[j]; square[j] += d * d; },
-                  { V d = keep(in_batch, load(x + i) - centre[j]); square[j] += d * d; })
-    V variance = sum_rows(square) / count, inv = 1 / square_root(variance + epsilon);
-    V factor = inv, offset = {0};
+    V factor = load(inv + f), offset = {0};
     if (gamma) factor *= load(gamma + f);
     if (beta) offset = load(beta + f);
     storeu(scale, factor);
     storeu(shift, offset);
-#define FDL_STORE                                                                                              \
-    V v = (load(x + i) - centre[j]) * scale[j] + shift[j];                                                     \
-    store(y + i, relu ? keep(~(v < 0), v) : v);
-    FDL_FOR_BLOCK(n, f, m, { FDL_STORE }, { (void)in_batch; FDL_STORE })
-#undef FDL_STORE
-    store(mean_out + f, mean);
-    store(inv_out + f, inv);
-    if (!moving_mean) return;
-    store(moving_mean + f, load(moving_mean + f) * momentum + mean * (1 - momentum));
-    store(moving_variance + f, load(moving_variance + f) * momentum + variance * (1 - momentum));
+    FDL_FOR_FEATURES(n, f, m, V centre = splat(mean[f + j]); V by = splat(scale[j]); V to = splat(shift[j]);, {
+        V v = (load(x + i) - centre) * by + to;
+        store(y + i, relu ? keep(~(v < 0), v) : v);
+    })
 }
 
 /* y = act((x - mean) inv gamma + beta), and moving = momentum moving + (1 - momentum) statistic */
 static void batch_norm_train(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     (void)scratch;
-    for (size_t f = range.f0; f < range.f1; f += VL) {
-        if (f + VL <= range.f1) normalize_block(a, f, VL, step);
-        else normalize_block(a, f, range.f1 - f, step);
+    for (size_t f = range.f0, end; f < range.f1; f = end) {
+        end = f + blocks_at_once(step->batch) < range.f1 ? f + blocks_at_once(step->batch) : range.f1;
+#define BLOCK(g, m) mean_of_block(a, g, m, step)
+        FDL_FOR_BLOCKS(BLOCK, f, end);
+#undef BLOCK
+#define BLOCK(g, m) variance_of_block(a, g, m, step)
+        FDL_FOR_BLOCKS(BLOCK, f, end);
+#undef BLOCK
+#define BLOCK(g, m) normalize_block(a, g, m, step)
+        FDL_FOR_BLOCKS(BLOCK, f, end);
+#undef BLOCK
     }
 }
 
@@ -106,9 +143,9 @@ INLINE void gradient_block(const fdl_args *a, size_t f, size_t m, const fdl_step
     storeu(slope, factor);
     storeu(of_x, product / count * s);
     storeu(of_one, total / count);
-#define FDL_STORE store(dx + i, (FDL_DY(i) - of_one[j] - (load(x + i) - mean[f + j]) * of_x[j]) * slope[j]);
-    FDL_FOR_BLOCK(n, f, m, { FDL_STORE }, { (void)in_batch; FDL_STORE })
-#undef FDL_STORE
+    FDL_FOR_FEATURES(n, f, m,
+                     V centre = splat(mean[f + j]); V one = splat(of_one[j]); V by = splat(of_x[j]); V to = splat(slope[j]);,
+                     { store(dx + i, (FDL_DY(i) - one - (load(x + i) - centre) * by) * to); })
 #undef FDL_DY
 }
 

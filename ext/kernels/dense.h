@@ -125,48 +125,52 @@ static void dense_finish(const fdl_args *a, fdl_range range, const fdl_step *ste
         }
 }
 
-/* dx = dy W^T, summed in blocks of FDL_GRADIENT_BLOCK, each from zero: that bounds float32 rounding, as in forward. */
-INLINE void input_grad_tile(int rows, int wide, size_t k, size_t n, const T *w, const T *dy, T *dx, const T *y) {
+/* One tile of dx = dy W^T over outputs [from, to): block by block of FDL_GRADIENT_BLOCK, each from zero, which bounds
+ * float32 rounding as in forward. */
+INLINE void input_grad_tile(int rows, int wide, size_t k, size_t from, size_t to, const T *w, const T *dy, T *dx, const T *y) {
     V acc[FDL_TILE_MAX][2], sum[FDL_TILE_MAX][2];
-    for (size_t f = 0; f < n; f += FDL_GRADIENT_BLOCK) {
-        tile_clear(rows, wide, acc);
-        size_t end = n - f < FDL_GRADIENT_BLOCK ? n : f + FDL_GRADIENT_BLOCK;
-        for (size_t g = f; g < end; g += FDL_STRIP) {
-            const T *strip = w + g * k;
-            if (end - g >= FDL_STRIP) tile(rows, wide, FDL_STRIP, strip, FDL_STRIP, 1, dy + g * FDL_PANEL, FDL_PANEL, acc);
-            else tile(rows, wide, end - g, strip, FDL_STRIP, 1, dy + g * FDL_PANEL, FDL_PANEL, acc);
-        }
-        if (f > 0) {
-            tile_load(rows, wide, dx, FDL_PANEL, sum);
-            tile_add(rows, wide, acc, sum);
-        }
-        if (y && end == n) { /* x came out of a ReLU, and this is its gradient too */
-            tile_load(rows, wide, y, FDL_PANEL, sum);
-#pragma GCC unroll 12
-            for (int r = 0; r < rows; r++)
-                for (int j = 0; j < wide; j++) acc[r][j] = keep(sum[r][j] > 0, acc[r][j]);
-        }
-        tile_store(rows, wide, acc, dx, FDL_PANEL);
+    tile_clear(rows, wide, acc);
+    for (size_t g = from; g < to; g += FDL_STRIP) {
+        const T *strip = w + g * k;
+        if (to - g >= FDL_STRIP) tile(rows, wide, FDL_STRIP, strip, FDL_STRIP, 1, dy + g * FDL_PANEL, FDL_PANEL, acc);
+        else tile(rows, wide, to - g, strip, FDL_STRIP, 1, dy + g * FDL_PANEL, FDL_PANEL, acc);
     }
+    if (from > 0) {
+        tile_load(rows, wide, dx, FDL_PANEL, sum);
+        tile_add(rows, wide, acc, sum);
+    }
+    if (y) { /* x came out of a ReLU, and this is its gradient too */
+        tile_load(rows, wide, y, FDL_PANEL, sum);
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < wide; j++) acc[r][j] = keep(sum[r][j] > 0, acc[r][j]);
+    }
+    tile_store(rows, wide, acc, dx, FDL_PANEL);
 }
 
 static void dense_input_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dy = a->p[0], *w = a->p[1], *y = a->p[3];
+    const T *dy = a->p[0], *w = a->p[1], *relu = a->p[3];
     T *dx = a->p[2];
     size_t k = a->n[0], n = a->n[1];
     (void)scratch;
+    for (size_t begin = 0, end; begin < n; begin = end) { /* outermost: a block of dy stays in the cache for all tiles */
+        end = n - begin < FDL_GRADIENT_BLOCK ? n : begin + FDL_GRADIENT_BLOCK;
+        const T *y = end == n ? relu : NULL;
 #define STEP(rows, f)                                                                                       \
     for (size_t p = range.p0; p < range.p1; p++) {                                                          \
         size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                                    \
         const T *from = dy + p * n * FDL_PANEL, *weights = w + (f) * FDL_STRIP;                             \
         size_t at = (p * k + (f)) * FDL_PANEL;                                                              \
         for (; v + 2 <= vectors; v += 2)                                                                    \
-            input_grad_tile(rows, 2, k, n, weights, from + v * VL, dx + at + v * VL, y ? y + at + v * VL : y); \
+            input_grad_tile(rows, 2, k, begin, end, weights, from + v * VL, dx + at + v * VL,               \
+                            y ? y + at + v * VL : y);                                                       \
         if (v < vectors)                                                                                    \
-            input_grad_tile(rows, 1, k, n, weights, from + v * VL, dx + at + v * VL, y ? y + at + v * VL : y); \
+            input_grad_tile(rows, 1, k, begin, end, weights, from + v * VL, dx + at + v * VL,               \
+                            y ? y + at + v * VL : y);                                                       \
     }
-    FDL_FOR_TILES(STEP, range.f0, range.f1);
+        FDL_FOR_TILES(STEP, range.f0, range.f1);
 #undef STEP
+    }
 }
 
 /* Transposes features [f0, f0 + 2 VL) of samples [s0, s1) into rows: out (s1 - s0, 2 VL); zeros from n on. */
