@@ -82,8 +82,9 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   gather            p: out (P, F, 32).  n: feed, F.  Copies and transposes the batch's rows of the feed (n, F).
  *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
  * Dense: y = act(x W + b)
- *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32), y of the second half or NULL.
- *                     n: K, N, FDL_LINEAR | FDL_RELU, block, middle.
+ *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32), y of the second half or NULL,
+ *                     scale, shift (N) or NULL.  n: K, N, FDL_LINEAR | FDL_RELU, block, middle.
+ *                     With a scale, a batch norm follows: y = act((x W + b) scale + shift).
  *                     Dot products are summed in blocks of `block`: the smaller, the more exact. Inputs [0, middle) and
  *                     [middle, K) are summed apart, then added. One half alone goes to y as it is, or to its own y.
  *   dense_finish      p: y (P, N, 32), y of the second half, b (N) or NULL.  n: N, FDL_LINEAR | FDL_RELU.
@@ -103,6 +104,8 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *                     n: F, FDL_LINEAR | FDL_RELU.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
  *   batch_norm_infer  p: x, y, gamma, beta (or NULL), moving mean, moving variance.
  *                     n: F, FDL_LINEAR | FDL_RELU.  s: epsilon.
+ *   batch_norm_fold   p: b, gamma, beta (or NULL), moving mean, moving variance, offset, scale, shift (F).
+ *                     n: F.  s: epsilon.  What dense_forward takes as b, scale and shift to do this layer too.
  *   batch_norm_backward p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv, dgamma, dbeta (or NULL),
  *                     output of the ReLU behind, or NULL.  n: F.
  *   batch_norm_infer_backward p: dy, dx, gamma (or NULL), moving variance, output of the ReLU or NULL.
@@ -130,7 +133,7 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
     X(scatter, 1, 2, 0)                     \
-    X(dense_forward, 5, 5, 0)               \
+    X(dense_forward, 7, 5, 0)               \
     X(dense_finish, 3, 2, 0)                \
     X(dense_input_grad, 4, 2, 0)            \
     X(dense_weight_grad, 4, 4, 0)           \
@@ -141,6 +144,7 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(dropout_backward, 3, 1, 0)            \
     X(batch_norm_train, 8, 2, 2)            \
     X(batch_norm_infer, 6, 2, 1)            \
+    X(batch_norm_fold, 8, 1, 1)             \
     X(batch_norm_backward, 9, 1, 0)         \
     X(batch_norm_infer_backward, 5, 1, 1)   \
     X(softmax_forward, 2, 1, 0)             \

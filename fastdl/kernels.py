@@ -169,7 +169,7 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     kind = _ext.RELU if relu else _ext.LINEAR
     call.run(
         "dense_forward",
-        [call.rows(x), storage, offset, out, None],
+        [call.rows(x), storage, offset, out, None, None, None],
         (inputs, outputs, kind, 128, inputs),
         outputs,
     )

@@ -157,10 +157,13 @@ class Builder:
         scalars: Sequence[float] = (),
         axis: int | None = None,
         defer: bool = False,
+        first: bool = False,
     ) -> None:
-        """Append a kernel. `defer` lets it wait until threads meet anyway: nobody is waiting for its result."""
+        """Append a kernel. `defer` lets it wait until threads meet anyway: nobody is waiting for its result. `first`
+        puts it before all others, so that it does not part kernels that one thread runs through without a meeting."""
         axis = self.axis if axis is None else axis
-        self.calls.append(Call(kernel, accesses, tuple(sizes), tuple(scalars), axis, features, defer))
+        call = Call(kernel, accesses, tuple(sizes), tuple(scalars), axis, features, defer)
+        self.calls.insert(0 if first else len(self.calls), call)
 
     def slots(self, parameter: Parameter) -> list[Ref | None]:
         """What the optimizer keeps for a parameter, None for what it does not need."""

@@ -1,25 +1,33 @@
 /* Dense layers on panels: the three products, without packing. Weights lie in strips (see kernels.h). */
 
-/* y = act(sum + b) for a tile of outputs. */
-INLINE void finish_tile(int rows, int wide, V acc[FDL_TILE_MAX][2], const T *b, T *y, int relu) {
-#pragma GCC unroll 12
-    for (int r = 0; r < rows; r++) {
-        V bias = splat(b ? b[r] : 0);
-        for (int j = 0; j < wide; j++) {
-            V v = acc[r][j] + bias;
-            store(y + r * FDL_PANEL + j * VL, relu ? keep(~(v < 0), v) : v);
-        }
-    }
+/* What follows a dense layer's sums, by feature: act((sum + b) scale + shift); b and scale may be NULL. */
+typedef struct {
+    const T *b, *scale, *shift;
+    int relu;
+} forward_end;
+
+INLINE forward_end end_at(const forward_end *end, size_t f) {
+    forward_end at = *end;
+    if (at.b) at.b += f;
+    if (at.scale) at.scale += f, at.shift += f;
+    return at;
+}
+
+INLINE V finish_vector(forward_end end, size_t f, V v) {
+    if (end.b) v += end.b[f];
+    if (end.scale) v = v * end.scale[f] + end.shift[f];
+    return end.relu ? keep(~(v < 0), v) : v;
 }
 
 /* What a dense layer's outputs are summed over: inputs [from, to), apart up to `middle` and from there, in blocks. */
 typedef struct {
     size_t from, middle, to, block;
-    int whole, relu; /* whole: bias and activation follow */
+    int whole; /* all of it: what follows can be done */
 } forward_sum;
 
 /* One tile of outputs for VL or 2 VL samples; `spare` keeps the second half's sums meanwhile. */
-INLINE void forward_tile(int rows, int wide, const forward_sum *sum, const T *w, const T *b, const T *x, T *y, T *spare) {
+INLINE void forward_tile(int rows, int wide, const forward_sum *sum, forward_end end_with, const T *w, const T *x, T *y,
+                         T *spare) {
     V acc[FDL_TILE_MAX][2], first[FDL_TILE_MAX][2];
     T *out = y;
     for (size_t begin = sum->from, end;; begin = end, out = spare) {
@@ -33,15 +41,18 @@ INLINE void forward_tile(int rows, int wide, const forward_sum *sum, const T *w,
         if (end == sum->to) break;
         tile_store(rows, wide, acc, y, FDL_PANEL);
     }
-    if (sum->whole) finish_tile(rows, wide, acc, b, y, sum->relu);
-    else tile_store(rows, wide, acc, y, FDL_PANEL);
+    if (sum->whole)
+#pragma GCC unroll 12
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < wide; j++) acc[r][j] = finish_vector(end_with, (size_t)r, acc[r][j]);
+    tile_store(rows, wide, acc, y, FDL_PANEL);
 }
 
 #define FDL_FEW_ROWS 2   /* so few samples leave most of a panel's lanes idle: vectors along the outputs then */
 #define FDL_ROW_STRIPS 4 /* strips of one row's outputs at once: enough sums to hide the latency of adding */
 
 /* One sample: outputs [f0, f1) in vectors, each summed over k in the order that tiles sum in, so with the same bits. */
-static void forward_row(size_t k, size_t block, const T *w, const T *b, const T *x, T *y, size_t f0, size_t f1, int relu) {
+static void forward_row(size_t k, size_t block, const T *w, const forward_end *end_with, const T *x, T *y, size_t f0, size_t f1) {
     enum { EACH = FDL_STRIP / VL };
     for (size_t f = f0 / FDL_STRIP * FDL_STRIP; f < f1; f += FDL_ROW_STRIPS * FDL_STRIP) {
         size_t strips = (f1 - f + FDL_STRIP - 1) / FDL_STRIP;
@@ -68,36 +79,43 @@ static void forward_row(size_t k, size_t block, const T *w, const T *b, const T 
             }
         }
         T values[FDL_ROW_STRIPS * FDL_STRIP];
-        for (size_t j = 0; j < strips * EACH; j++) storeu(values + j * VL, total[j]);
-        for (size_t g = f < f0 ? f0 : f; g < f1 && g < f + FDL_ROW_STRIPS * FDL_STRIP; g++) {
-            T v = values[g - f] + (b ? b[g] : 0);
-            y[g * FDL_PANEL] = relu && v < 0 ? 0 : v;
+        for (size_t j = 0; j < strips * EACH; j++) {
+            V v = total[j]; /* what lies beyond the last feature is zeros, up to a unit; and nothing beyond that is kept */
+            size_t g = f + j * VL;
+            if (g < f1) {
+                if (end_with->b) v += load(end_with->b + g);
+                if (end_with->scale) v = v * load(end_with->scale + g) + load(end_with->shift + g);
+            }
+            storeu(values + j * VL, end_with->relu ? keep(~(v < 0), v) : v);
         }
+        for (size_t g = f < f0 ? f0 : f; g < f1 && g < f + FDL_ROW_STRIPS * FDL_STRIP; g++) y[g * FDL_PANEL] = values[g - f];
     }
 }
 
 static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *w = a->p[1], *b = a->p[2];
+    const T *x = a->p[0], *w = a->p[1];
     T *y = a->p[3];
     size_t k = a->n[0], n = a->n[1];
-    forward_sum sum = {0, a->n[4], k, a->n[3], 1, a->n[2] == FDL_RELU};
+    forward_sum sum = {0, a->n[4], k, a->n[3], 1};
+    forward_end end_with = {a->p[2], a->p[5], a->p[6], a->n[2] == FDL_RELU};
     if (a->p[4] && range.part != FDL_BOTH) {
         sum.whole = 0;
         if (range.part == 0) sum.to = sum.middle;
         else sum.from = sum.middle, y = a->p[4];
     } else if (step->batch <= FDL_FEW_ROWS) {
         for (size_t s = 0; s < step->batch; s++)
-            forward_row(k, sum.block, w, b, x + s, y + s, range.f0, range.f1, sum.relu);
+            forward_row(k, sum.block, w, &end_with, x + s, y + s, range.f0, range.f1);
         return;
     }
 #define STEP(rows, f)                                                                                       \
     for (size_t p = range.p0; p < range.p1; p++) {                                                          \
         size_t vectors = vectors_for(samples_in(step->batch, p)), v = 0;                                    \
-        const T *from = x + p * k * FDL_PANEL, *weights = w + column(k, f), *bias = b ? b + (f) : b;        \
+        const T *from = x + p * k * FDL_PANEL, *weights = w + column(k, f);                                 \
         T *to = y + (p * n + (f)) * FDL_PANEL;                                                              \
+        forward_end last = end_at(&end_with, f);                                                            \
         for (; v + 2 <= vectors; v += 2)                                                                    \
-            forward_tile(rows, 2, &sum, weights, bias, from + v * VL, to + v * VL, scratch);                \
-        if (v < vectors) forward_tile(rows, 1, &sum, weights, bias, from + v * VL, to + v * VL, scratch);   \
+            forward_tile(rows, 2, &sum, last, weights, from + v * VL, to + v * VL, scratch);                \
+        if (v < vectors) forward_tile(rows, 1, &sum, last, weights, from + v * VL, to + v * VL, scratch);   \
     }
     for (size_t f = range.f0, end; f < range.f1; f = end) { /* a tile does not cross strips */
         end = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
@@ -110,18 +128,14 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
 /* y = act(y + second half + b) */
 static void dense_finish(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     T *y = a->p[0];
-    const T *second = a->p[1], *b = a->p[2];
+    const T *second = a->p[1];
+    forward_end end_with = {a->p[2], NULL, NULL, a->n[1] == FDL_RELU};
     size_t n = a->n[0];
-    int relu = a->n[1] == FDL_RELU;
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
-            V bias = splat(b ? b[f] : 0);
             size_t at = (p * n + f) * FDL_PANEL, end = at + vectors_for(samples_in(step->batch, p)) * VL;
-            for (size_t i = at; i < end; i += VL) {
-                V v = (load(second + i) + load(y + i)) + bias;
-                store(y + i, relu ? keep(~(v < 0), v) : v);
-            }
+            for (size_t i = at; i < end; i += VL) store(y + i, finish_vector(end_with, f, load(second + i) + load(y + i)));
         }
 }
 

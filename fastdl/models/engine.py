@@ -94,6 +94,11 @@ class Engine:
         self._programs.move_to_end(key)
         return self._programs[key]
 
+    def small(self, purpose: str, rows: int, make: Callable[[int], Program]) -> Program | None:
+        """The program for all rows at once if one thread runs it sooner than it could be measured, else None."""
+        program, pace = self._program(purpose, rows, make)
+        return program if pace.flops < THREADS_FROM_FLOPS else None
+
     def slices(
         self, purpose: str, rows: int, batch: int, make: Callable[[int], Program], most: int | None = None
     ) -> Iterator[Slice]:

@@ -354,13 +354,20 @@ class Model:
         """
         rows = self._ready(x, check=False)
         graph = self.trace()
-        result = np.empty((len(rows), graph.outputs[0].features), self.dtype)
-        answer = result.reshape(len(rows), *(size or 0 for size in graph.outputs[0].shape[1:]))
+        answer: Array = np.empty((len(rows), *graph.outputs[0].shape[1:]), self.dtype)  # type: ignore[arg-type]
+        result = answer if answer.ndim == 2 else answer.reshape(len(rows), -1)
 
         def make(size: int) -> Program:
             return Program(graph, size, output=True)
 
         with self._lock:
+            if (
+                not callbacks
+                and len(rows) <= PREDICT_BATCH
+                and (small := self._engine.small("predict", len(rows), make))
+            ):
+                small.run({X_FEED: rows, OUT_FEED: result})
+                return answer
             if callbacks:
                 pieces = self._predict_heard(CallbackList(callbacks), answer, batch_size, make)
             else:

@@ -13,7 +13,7 @@ from fastdl.schedule import read, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
-    from fastdl.schedule import Access
+    from fastdl.schedule import Access, Ref
 
 
 class BatchNorm(Op):
@@ -54,7 +54,26 @@ class BatchNorm(Op):
             read(build.parameter(self.beta)) if self.beta else None,
         )
 
+    def fold(self, build: Builder, bias: Parameter | None) -> list[Ref]:
+        """Offset, scale and shift with which the dense layer before computes this one too, in inference."""
+        features = self.output.features
+        folded = [build.vector_ref(features) for _ in range(3)]
+        build.emit(
+            "batch_norm_fold",
+            *(read(build.parameter(p)) if p else None for p in (bias, self.gamma, self.beta)),
+            *(read(build.parameter(p)) for p in (self.moving_mean, self.moving_variance)),
+            *map(write, folded),
+            sizes=(features,),
+            scalars=(self.epsilon,),
+            features=features,
+            axis=_ext.BY_FEATURE,
+            first=True,
+        )
+        return folded
+
     def forward(self, build: Builder) -> None:
+        if self in build.fused:
+            return
         (x,) = self.inputs
         features = x.features
         gamma, beta = self._affine(build)

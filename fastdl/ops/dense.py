@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fastdl import _ext
 from fastdl.errors import ShapeError
 from fastdl.graph import Op, Parameter, Tensor, padded
+from fastdl.ops.batch_norm import BatchNorm
 from fastdl.schedule import read, read_all, read_inputs, read_rows, write, write_all, write_half, write_rows
 
 if TYPE_CHECKING:
@@ -38,16 +39,22 @@ class Dense(Op):
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
         rows, columns = self.kernel.shape
-        rectified = build.fuse_relu(self)
-        kind = _ext.RELU if rectified else _ext.LINEAR
-        value, output = build.value(x), build.value(rectified or self.output)
         bias = read(build.parameter(self.bias)) if self.bias else None
+        last: Op = self
+        scale = shift = None
+        norm = build.only_consumer(self.output)
+        if isinstance(norm, BatchNorm) and not build.training:
+            build.fused.add(norm)
+            last, (bias, scale, shift) = norm, map(read, norm.fold(build, self.bias))
+        rectified = build.fuse_relu(last)
+        kind = _ext.RELU if rectified else _ext.LINEAR
+        value, output = build.value(x), build.value(rectified or last.output)
         block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
         halved = build.halves and rows >= HALVED_INPUTS
         if not halved:
             build.emit(
                 "dense_forward",
-                *(read_all(value), read(build.parameter(self.kernel)), bias, write(output), None),
+                *(read_all(value), read(build.parameter(self.kernel)), bias, write(output), None, scale, shift),
                 sizes=(rows, columns, kind, block, rows),
                 features=columns,
             )
@@ -57,7 +64,7 @@ class Dense(Op):
         build.emit(
             "dense_forward",
             *(read_inputs(value, rows), read_all(build.parameter(self.kernel)), bias),
-            *(write_half(output), write_half(second)),
+            *(write_half(output), write_half(second), None, None),
             sizes=(rows, columns, kind, block, padded(rows) // _ext.UNIT // 2 * _ext.UNIT),
             features=columns,
             axis=_ext.BY_HALF,
