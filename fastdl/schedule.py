@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,15 +168,19 @@ def place(calls: list[Call]) -> Array:
             if access and not access.ref.fixed:
                 first, _ = lives.get(access.ref, (call.phase, call.phase))
                 lives[access.ref] = (first, call.phase)
-    placed: list[tuple[int, int, int, int, Ref]] = []  # first phase, last phase, begin, end
+    placed: list[tuple[int, int, int, int]] = []  # begin, end, first phase, last phase; by begin
+    begins: dict[Ref, int] = {}
     for ref, (first, last) in sorted(lives.items(), key=lambda item: -item[0].size):
         begin, size = 0, -(-ref.size // 64) * 64
-        for low, high in sorted((b, e) for f, l, b, e, _ in placed if f <= last and first <= l):
-            if begin + size <= low:
-                break
-            begin = max(begin, high)
-        placed.append((first, last, begin, begin + size, ref))
-    arena = aligned((max((end for *_, end, _ in placed), default=64),), np.dtype(np.uint8))
-    for _, _, begin, end, ref in placed:
-        ref.array = arena[begin:end]
+        for low, high, since, until in placed:
+            if since <= last and first <= until:
+                if begin + size <= low:
+                    break
+                if high > begin:
+                    begin = high
+        insort(placed, (begin, begin + size, first, last))
+        begins[ref] = begin
+    arena = aligned((max((end for _, end, *_ in placed), default=64),), np.dtype(np.uint8))
+    for ref, begin in begins.items():
+        ref.array = arena[begin : begin + -(-ref.size // 64) * 64]
     return arena
