@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import _ext, layers
+from fastdl import _ext, layers, program
 from fastdl.models import engine
+from fastdl.ops import dense
 from fastdl.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +58,7 @@ def trained(threads: int, batch: int, dtype: str) -> tuple[list[Array], Array, d
 
 @pytest.mark.usefixtures("threads_always")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("batch", [1, 32, 50, 300, 1100])
+@pytest.mark.parametrize("batch", [1, 32, 50, 128, 300, 1100])
 def test_same_bits_at_any_number_of_threads(batch: int, dtype: str) -> None:
     weights, predictions, history = trained(1, batch, dtype)
     for threads in (2, 3, 8):
@@ -81,12 +82,24 @@ def test_prediction_of_a_row_does_not_depend_on_its_batch() -> None:
         assert np.array_equal(model.predict(x[rows]), together[rows])
 
 
+@pytest.mark.usefixtures("threads_always")
+@pytest.mark.parametrize("batch", [3, 32, 70])
+def test_sums_cut_in_halves_are_the_same_sums(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small nets do not cut them; made to, they give the same bits on any number of threads, and the same numbers."""
+    whole, *_ = trained(1, batch, "float64")
+    monkeypatch.setattr(program, "HALVES_FROM_FLOPS", 0)
+    monkeypatch.setattr(dense, "HALVED_INPUTS", 17)
+    cut = [trained(threads, batch, "float64")[0] for threads in (1, 2, 3, 8)]
+    assert all(np.array_equal(a, b) for other in cut[1:] for a, b in zip(cut[0], other, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(whole, cut[0], strict=True)), "nothing was cut"
+    assert all(np.allclose(a, b, rtol=1e-6, atol=1e-9) for a, b in zip(whole, cut[0], strict=True))
+
+
 def test_training_phases_are_few() -> None:
     """One meeting of the threads for each dense layer and direction, and one at the gather and the loss."""
     model = net()
-    program = model._make(training=True)(32)
     dense_layers = 3
-    assert program.phases <= 2 * dense_layers + 3
+    assert model._make(training=True)(32).phases <= 2 * dense_layers + 3
     alone = Program(model.trace(), 256, output=True)
     assert alone.phases == 2, "inference over several panels needs one meeting, after the batch norms are folded"
 
