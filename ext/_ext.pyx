@@ -64,6 +64,8 @@ cdef extern from "program.h" nogil:
     void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads)
     int fdl_index_fits(const int64_t *index, size_t n, size_t rows)
     int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads)
+    int fdl_finite_run(const fdl_build *build, const char *x, size_t rows, size_t columns, ptrdiff_t stride,
+                       size_t itemsize, size_t threads)
     const fdl_build *fdl_find_build(const char *isa, size_t itemsize)
 
 PANEL = FDL_PANEL
@@ -248,6 +250,25 @@ cdef uintptr_t end_of(const Py_buffer *view):
 cdef bint apart(const Py_buffer *a, const Py_buffer *b):
     """Whether two matrices that are not empty lie in different memory."""
     return end_of(a) <= <uintptr_t>b.buf or end_of(b) <= <uintptr_t>a.buf
+
+
+def all_finite(x, size_t threads):
+    """Whether no element is NaN or infinite; x: (rows, columns), float32 or float64, aligned, columns contiguous."""
+    cdef Py_buffer view
+    cdef char kind
+    cdef int finite
+    PyObject_GetBuffer(x, &view, PyBUF_STRIDES | PyBUF_FORMAT)
+    try:
+        kind = view.format[0] if view.format != NULL else 0
+        if (view.ndim != 2 or kind not in (b"f", b"d") or view.format[1] != 0 or view.strides[1] != view.itemsize
+                or <uintptr_t>view.buf % <size_t>view.itemsize or view.strides[0] % view.itemsize):
+            raise ValueError("x must be an aligned matrix of float32 or float64 with contiguous rows")
+        with nogil:
+            finite = fdl_finite_run(build_f32 if kind == b"f" else build_f64, <const char *>view.buf, view.shape[0],
+                                    view.shape[1], view.strides[0], view.itemsize, threads)
+        return bool(finite)
+    finally:
+        PyBuffer_Release(&view)
 
 
 def matmul(a, b, out, bint transpose_a, bint transpose_b, size_t threads):

@@ -35,4 +35,5 @@ const fdl_build FDL_BUILD = {
     .kernel = {FDL_KERNELS(FDL_ENTRY)},
     .matmul = matmul,
     .matmul_buffer = matmul_buffer,
+    .finite = all_finite,
 };

@@ -180,6 +180,7 @@ typedef struct {
     fdl_kernel kernel[FDL_KERNEL_COUNT];
     void (*matmul)(const fdl_matmul *args, size_t m0, size_t m1, void *buffer);
     size_t (*matmul_buffer)(const fdl_matmul *args); /* bytes */
+    int (*finite)(const void *x, size_t n); /* whether none of x (n) is NaN or infinite */
 } fdl_build;
 
 extern const fdl_build fdl_portable_f32, fdl_portable_f64;

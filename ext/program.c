@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,32 @@ int fdl_index_fits(const int64_t *index, size_t n, size_t rows) {
     int fits = 1;
     for (size_t i = 0; i < n; i++) fits &= (uint64_t)index[i] < rows;
     return fits;
+}
+
+typedef struct {
+    const fdl_build *build;
+    const char *x;
+    size_t rows, columns, itemsize;
+    ptrdiff_t stride;
+    atomic_int finite;
+} finite_job;
+
+static void run_finite(void *argument, size_t thread, size_t threads) {
+    finite_job *j = argument;
+    size_t from = share(j->rows, thread, threads), to = share(j->rows, thread + 1, threads);
+    int whole = j->stride == (ptrdiff_t)(j->columns * j->itemsize); /* one long row */
+    for (size_t row = from; row < to; row = whole ? to : row + 1)
+        if (!j->build->finite(j->x + (ptrdiff_t)row * j->stride, whole ? (to - row) * j->columns : j->columns)) {
+            atomic_store(&j->finite, 0);
+            return;
+        }
+}
+
+int fdl_finite_run(const fdl_build *build, const char *x, size_t rows, size_t columns, ptrdiff_t stride, size_t itemsize,
+                   size_t threads) {
+    finite_job j = {build, x, rows, columns, itemsize, stride, 1};
+    fdl_team_run(rows * columns < 1e6 ? 1 : threads, run_finite, &j);
+    return atomic_load(&j.finite);
 }
 
 typedef struct {

@@ -33,6 +33,10 @@ void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t s
 /* Whether every entry of index (n) lies in [0, rows). */
 int fdl_index_fits(const int64_t *index, size_t n, size_t rows);
 
+/* Whether no element of x (rows, columns; stride bytes from row to row) is NaN or infinite, on up to `threads` threads. */
+int fdl_finite_run(const fdl_build *build, const char *x, size_t rows, size_t columns, ptrdiff_t stride, size_t itemsize,
+                   size_t threads);
+
 /* c = op(a) op(b) on up to `threads` threads; returns 0, or -1 when out of memory. */
 int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads);
 

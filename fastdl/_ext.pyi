@@ -54,6 +54,7 @@ class Program:
         threads: int,
     ) -> None: ...
 
+def all_finite(x: np.ndarray[Any, Any], threads: int) -> bool: ...
 def matmul(
     a: np.ndarray[Any, Any],
     b: np.ndarray[Any, Any],

@@ -56,3 +56,18 @@ static void scatter(const fdl_args *a, fdl_range range, const fdl_step *step, vo
         }
     }
 }
+
+/* x - x is zero, or NaN when x is NaN or infinite; one NaN makes the sum one. */
+static int all_finite(const void *data, size_t n) {
+    const T *x = data;
+    V sum[4] = {{0}};
+    size_t i = 0;
+    for (; i + 4 * VL <= n; i += 4 * VL)
+        for (size_t j = 0; j < 4; j++) {
+            V v = loadu(x + i + j * VL);
+            sum[j] += v - v;
+        }
+    T rest = 0;
+    for (; i < n; i++) rest += x[i] - x[i];
+    return sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest == 0;
+}
