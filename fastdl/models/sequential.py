@@ -22,10 +22,17 @@ class Sequential(Model):
         self._sample: tuple[int, ...] | None = None
         self._graph: Graph | None = None
         for layer in layers or []:
-            self.add(layer)
+            self._append(layer)
+        if self._sample and self.layers:
+            self.trace()
 
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""
+        self._append(layer)
+        if self._sample and self.layers:
+            self.trace()
+
+    def _append(self, layer: Layer | Input) -> None:
         if isinstance(layer, Input):
             if self.layers or self._sample:
                 raise ValueError("Input must come first, and once")
@@ -41,8 +48,6 @@ class Sequential(Model):
             layer.stream = sum(isinstance(other, Dropout) for other in self.layers)
         self.layers.append(layer)
         self._forget()
-        if self._sample:
-            self.trace()
 
     def pop(self) -> Layer:
         """Remove and return the last layer. IndexError if there is none."""
