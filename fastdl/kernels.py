@@ -122,7 +122,9 @@ class _Call:
         program.run(feeds, 0, 1, None, rates, step, seed, 1)
 
 
-def _elementwise(kernel: str, arrays: dict[str, Any], extra: Sequence[int] = ()) -> Array:
+def _elementwise(
+    kernel: str, arrays: dict[str, Any], extra: Sequence[int] = (), scalars: Sequence[float] = ()
+) -> Array:
     """A kernel from panels to one panel of the same shape."""
     first = next(iter(arrays))
     head = _checked(first, arrays[first], 2)
@@ -134,7 +136,7 @@ def _elementwise(kernel: str, arrays: dict[str, Any], extra: Sequence[int] = ())
             raise ShapeError(f"{name} has shape {array.shape}, {first} {head.shape}")
         panels.append(call.rows(array))
     out = call.panel(head.shape[1])
-    call.run(kernel, [*panels, out], (head.shape[1], *extra), head.shape[1])
+    call.run(kernel, [*panels, out], (head.shape[1], *extra), head.shape[1], scalars)
     return call.back(out)
 
 
@@ -179,34 +181,33 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
 
 
+def activation(name: str, x: Any, *scalars: float) -> Array:
+    """y of a row of the kernel table (`_ext.ACTIVATIONS`) with its scalars. x: (batch, features)."""
+    return _elementwise("activation_forward", {"x": x}, *_activation(name, scalars))
+
+
+def activation_backward(name: str, saved: Any, dy: Any, *scalars: float) -> Array:
+    """dx from dy and what the row reads: the input x, or the output y. All (batch, features)."""
+    return _elementwise("activation_backward", {"saved": saved, "dy": dy}, *_activation(name, scalars))
+
+
+def _activation(name: str, scalars: Sequence[float]) -> tuple[list[int], list[float]]:
+    return [_ext.ACTIVATIONS[name][0]], [*scalars, *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars))]
+
+
 def relu(x: Any) -> Array:
     """max(x, 0), NaN kept. x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, [_ext.RELU])
+    return activation("relu", x)
 
 
 def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x)). x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, [_ext.SIGMOID])
+    return activation("sigmoid", x)
 
 
 def tanh(x: Any) -> Array:
     """Hyperbolic tangent. x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, [_ext.TANH])
-
-
-def relu_backward(y: Any, dy: Any) -> Array:
-    """dx from the output y and its gradient dy, all (batch, features)."""
-    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.RELU])
-
-
-def sigmoid_backward(y: Any, dy: Any) -> Array:
-    """dx from the output y and its gradient dy, all (batch, features)."""
-    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.SIGMOID])
-
-
-def tanh_backward(y: Any, dy: Any) -> Array:
-    """dx from the output y and its gradient dy, all (batch, features)."""
-    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.TANH])
+    return activation("tanh", x)
 
 
 def softmax(x: Any) -> Array:
@@ -217,6 +218,16 @@ def softmax(x: Any) -> Array:
 def softmax_backward(y: Any, dy: Any) -> Array:
     """dx from the output y and its gradient dy, all (batch, features)."""
     return _elementwise("softmax_backward", {"y": y, "dy": dy})
+
+
+def log_softmax(x: Any) -> Array:
+    """log(softmax(x)) over the features. x: (batch, features)."""
+    return _elementwise("log_softmax_forward", {"x": x})
+
+
+def log_softmax_backward(y: Any, dy: Any) -> Array:
+    """dx from the output y and its gradient dy, all (batch, features)."""
+    return _elementwise("log_softmax_backward", {"y": y, "dy": dy})
 
 
 def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, Array]:

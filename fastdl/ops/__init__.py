@@ -1,9 +1,9 @@
 """The ops that every model is made of: one file each, holding shape rule, kernels and ONNX form."""
 
-from fastdl.ops.activation import Activation, Softmax
+from fastdl.ops.activation import Activation, LogSoftmax, Softmax
 from fastdl.ops.batch_norm import BatchNorm
 from fastdl.ops.dense import Dense
 from fastdl.ops.dropout import Dropout
 from fastdl.ops.reshape import Reshape
 
-__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "Reshape", "Softmax"]
+__all__ = ["Activation", "BatchNorm", "Dense", "Dropout", "LogSoftmax", "Reshape", "Softmax"]

@@ -59,6 +59,7 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
     ),
     "BN, dropout, dense": ((5,), lambda: [D(4, "relu"), BN(), layers.Dropout(0.5), D(2)], ["Gemm", "Relu", "Gemm"]),
     "softmax layer": ((5,), lambda: [D(4), Softmax()], ["Gemm", "Softmax"]),
+    "log_softmax": ((5,), lambda: [D(4, "log_softmax"), D(2)], ["Gemm", "LogSoftmax", "Gemm"]),
     "linear last": ((5,), lambda: [D(4, "relu"), layers.Activation("linear")], ["Gemm", "Relu"]),
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }

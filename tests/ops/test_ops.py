@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import layers, ops
+from fastdl import activations, layers, ops
 from fastdl.errors import ShapeError
 from fastdl.graph import Graph, Op, Tensor
 
@@ -25,6 +25,11 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "sigmoid": (lambda: [layers.Dense(7, activation="sigmoid"), layers.Dense(5)], {"Activation"}),
     "tanh": (lambda: [layers.Dense(7, activation="tanh"), layers.Dense(5)], {"Activation"}),
     "linear": (lambda: [layers.Dense(5, activation="linear"), layers.Activation("linear")], {"Activation"}),
+    **{
+        f"activation {name}": (lambda name=name: [layers.Dense(7, activation=name), layers.Dense(5)], set())
+        for name in activations.NAMES
+    },
+    "log_softmax inside": (lambda: [layers.Dense(7, activation="log_softmax"), layers.Dense(5)], {"LogSoftmax"}),
     "softmax inside": (lambda: [layers.Dense(7, activation="softmax"), layers.Dense(5)], {"Softmax"}),
     "batch norm": (lambda: [layers.Dense(7), layers.BatchNormalization(), layers.Dense(5)], {"BatchNorm"}),
     "batch norm first": (lambda: [layers.BatchNormalization(), layers.Dense(5)], {"BatchNorm"}),
@@ -129,7 +134,7 @@ def test_shape_rules_refuse() -> None:
 def test_graph_orders_a_net_deeper_than_pythons_stack() -> None:
     source = x = Tensor((None, 2), np.dtype(np.float32))
     for _ in range(5000):
-        x = ops.Activation(x, "relu").output
+        x = activations.relu(x)
     graph = Graph([source], [x])
     assert len(graph.ops) == 5000
     assert graph.ops[-1].output is x

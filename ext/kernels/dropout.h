@@ -1,53 +1,12 @@
-/* Element by element: activations and dropout. Whole panels at once, idle lanes included: cheaper than to ask. */
+/* Dropout, whose random numbers are a function of the element's number, the step and the model's seed. */
 
 /* Runs BODY for each vector of features [f0, f1) of panels [p0, p1); `i` is its offset into (P, F, 32). */
 #define FDL_FOR_VECTORS(features, ...)                                                    \
     for (size_t p = range.p0; p < range.p1; p++) {                                         \
         size_t begin_ = (p * (features) + range.f0) * FDL_PANEL;                           \
         size_t end_ = (p * (features) + range.f1) * FDL_PANEL;                             \
-        for (size_t i = begin_; i < end_; i += VL) __VA_ARGS__                                    \
+        for (size_t i = begin_; i < end_; i += VL) __VA_ARGS__                             \
     }
-
-/* y = act(x) */
-static void activation_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
-    (void)step, (void)scratch;
-    switch (a->n[1]) {
-        case FDL_RELU:
-            FDL_FOR_VECTORS(a->n[0], {
-                V v = load(x + i);
-                store(y + i, keep(~(v < 0), v)); /* not v > 0: that would swallow NaN */
-            })
-            break;
-        case FDL_SIGMOID: FDL_FOR_VECTORS(a->n[0], { store(y + i, vsigmoid(load(x + i))); }) break;
-        case FDL_TANH: FDL_FOR_VECTORS(a->n[0], { store(y + i, vtanh(load(x + i))); }) break;
-    }
-}
-
-/* dx = dy act'(x), with the derivative written in terms of y */
-static void activation_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *y = a->p[0], *dy = a->p[1];
-    T *dx = a->p[2];
-    (void)step, (void)scratch;
-    switch (a->n[1]) {
-        case FDL_RELU:
-            FDL_FOR_VECTORS(a->n[0], { store(dx + i, keep(load(y + i) > 0, load(dy + i))); })
-            break;
-        case FDL_SIGMOID:
-            FDL_FOR_VECTORS(a->n[0], {
-                V v = load(y + i);
-                store(dx + i, load(dy + i) * (v * (1 - v)));
-            })
-            break;
-        case FDL_TANH:
-            FDL_FOR_VECTORS(a->n[0], {
-                V v = load(y + i);
-                store(dx + i, load(dy + i) * (1 - v * v));
-            })
-            break;
-    }
-}
 
 /* Random bits of an element from its number and two keys: two rounds of a 32-bit finalizer with low bias
  * (C. Wellons, "Prospecting for hash functions", 2018). Counter-based, so no thread owns a generator. */
