@@ -1,4 +1,4 @@
-/* What each kernel is called with, which rules and activations there are, as data: read off the tables in kernels.h. */
+/* What each kernel is called with, which rules, activations and noises there are, as data: read off the tables in kernels.h. */
 #ifndef FDL_SIGNATURE_H
 #define FDL_SIGNATURE_H
 
@@ -29,5 +29,9 @@ typedef struct {
 #define FDL_ACTIVATION(name, reads) {#name, #reads},
 static const fdl_activation fdl_activations[] = {FDL_ACTIVATIONS(FDL_ACTIVATION)};
 #undef FDL_ACTIVATION
+
+#define FDL_NOISE(name, draws, reads) {#name, #reads},
+static const fdl_activation fdl_noises[] = {FDL_NOISES(FDL_NOISE)};
+#undef FDL_NOISE
 
 #endif

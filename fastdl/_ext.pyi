@@ -19,6 +19,8 @@ MAX_SLOTS: int
 RULES: dict[str, tuple[int, int]]
 ACTIVATIONS: dict[str, tuple[int, bool]]
 ACTIVATION_SCALARS: int
+NOISES: dict[str, tuple[int, bool]]
+NOISE_SCALARS: int
 
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...

@@ -26,7 +26,8 @@ def _apply(x: Tensor, kind: str, *scalars: float, onnx: str | Form, double: Form
     return Activation(x, kind, scalars, double if double and x.dtype == np.float64 else form, kind).output
 
 
-def _not_negative(name: str, value: float | None) -> float:
+def not_negative(name: str, value: float | None) -> float:
+    """The value as a float. ValueError for negative ones, None and NaN."""
     if value is None or not value >= 0:
         raise ValueError(f"{name} must not be negative, not {value}")
     return float(value)
@@ -39,8 +40,8 @@ def linear(x: Tensor) -> Tensor:
 
 def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
     """min(x, max_value) above the threshold, negative_slope (x - threshold) up to it. ValueError for negative ones."""
-    slope, low = _not_negative("negative_slope", negative_slope), _not_negative("threshold", threshold)
-    top = math.inf if max_value is None else _not_negative("max_value", max_value)
+    slope, low = not_negative("negative_slope", negative_slope), not_negative("threshold", threshold)
+    top = math.inf if max_value is None else not_negative("max_value", max_value)
     if low == 0 and slope == 0 and top == math.inf:
         return _apply(x, "relu", onnx="Relu")
     if low == 0 and slope == 0:
@@ -62,7 +63,7 @@ def relu6(x: Tensor) -> Tensor:
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
     """x, below 0 negative_slope x. ValueError for a negative slope."""
-    slope = _not_negative("negative_slope", negative_slope)
+    slope = not_negative("negative_slope", negative_slope)
     return _apply(
         x,
         "leaky_relu",
@@ -106,7 +107,7 @@ def softsign(x: Tensor) -> Tensor:
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x, below 0 alpha (exp(x) - 1). ValueError for a negative alpha."""
-    alpha = _not_negative("alpha", alpha)
+    alpha = not_negative("alpha", alpha)
     return _apply(
         x, "elu", alpha, 1.0, onnx=lambda v: Formula("Elu", v, alpha=alpha), double=lambda v: _elu(v, alpha, 1.0)
     )
@@ -207,7 +208,7 @@ NAMES: dict[str, Callable[..., Tensor]] = {
 
 
 def get(activation: Any) -> Callable[[Tensor], Tensor]:
-    """An activation by Keras name, or a function of tensors (a layer is one); None: linear. ValueError: no such name."""
+    """An activation by Keras name, or a function of tensors, as a layer is; None: linear. ValueError: no such name."""
     if activation is None:
         return linear
     if callable(activation):

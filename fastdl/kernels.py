@@ -240,6 +240,61 @@ def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, A
     return call.back(out), call.back(mask)
 
 
+def noise(kind: str, x: Any, *scalars: float, seed: int = 0, step: int = 0) -> Array:
+    """x with noise of a row of the kernel table (`_ext.NOISES`) with its scalars. x: (batch, features)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    out, settings = call.panel(features), (*scalars, *[0.0] * (_ext.NOISE_SCALARS - len(scalars)))
+    sizes = (features, _ext.NOISES[kind][0], 0)
+    call.run("noise_forward", [call.rows(x), out], sizes, features, settings, seed=seed, step=step)
+    return call.back(out)
+
+
+def prelu(x: Any, alpha: Any) -> Array:
+    """x, below 0 alpha x. x: (batch, features); alpha: (features,)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    out = call.panel(features)
+    call.run("prelu_forward", [call.rows(x), call.vector(alpha, features), out], (features,), features)
+    return call.back(out)
+
+
+def prelu_backward(x: Any, dy: Any, alpha: Any) -> tuple[Array, Array]:
+    """dx (batch, features) and dalpha (features,) of `prelu`, from dy (batch, features)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    dx, slopes = call.panel(features), call.vector(None, features)
+    given = [call.rows(x), call.rows(_checked("dy", dy, 2, x.dtype)), call.vector(alpha, features)]
+    call.run("prelu_backward", [*given, dx, slopes], (features,), features)
+    return call.back(dx), slopes[:features].copy()
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> Array:
+    """(x - mean) / sqrt(variance + epsilon) gamma + beta of each row. x: (batch, features), the rest (features,)."""
+    return _layer_norm(x, gamma, beta, epsilon)[0]
+
+
+def layer_norm_backward(x: Any, dy: Any, gamma: Any, epsilon: float = 1e-3) -> tuple[Array, Array, Array]:
+    """dx (batch, features), dgamma, dbeta (features,) of `layer_norm`, from dy (batch, features)."""
+    _, call, rows, mean, inverse = _layer_norm(x, gamma, None, epsilon)
+    features = rows.shape[1]
+    gradient, scale = call.rows(_checked("dy", dy, 2, call.dtype)), call.vector(gamma, features)
+    dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
+    call.run("layer_norm_backward", [rows, gradient, dx, scale, mean, inverse], (features,), features)
+    call.run("layer_norm_weight_grad", [rows, gradient, mean, inverse, dgamma, dbeta], (features,), features)
+    return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
+
+
+def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Array, _Call, Array, Array, Array]:
+    """y, and what the gradient needs: x, mean and 1 / sqrt(variance + epsilon), in panels."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    rows, out, mean, inverse = call.rows(x), call.panel(features), call.panel(1), call.panel(1)
+    vectors = [call.vector(gamma, features), call.vector(beta, features)]
+    call.run("layer_norm_forward", [rows, out, *vectors, mean, inverse], (features,), features, (epsilon,))
+    return call.back(out), call, rows, mean, inverse
+
+
 def batch_norm(
     x: Any,
     gamma: Any,

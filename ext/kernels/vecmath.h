@@ -135,7 +135,7 @@ INLINE V vlog1p(V u) {
 
 /* The normal distribution: with e = exp(-x x / 2) = (1 + what is returned) 2^n, P(X < -|x|) = *tail e.
  * exp(-x x / 2) needs x x to twice the precision: the square of x's upper half is exact, the rest is small. The tail's
- * ratio to it, times 1 + |x| / 2, is smooth in (|x| - c) / (|x| + c): a Chebyshev fit (Shepherd and Laframboise 1981). */
+ * ratio to it, times 1 + |x| / 2, is smooth in (|x| - c) / (|x| + c): Chebyshev (Shepherd and Laframboise 1981). */
 INLINE V normal_tail(V x, VI *n, V *tail) {
     static const T series[] = FDL_TAIL_SERIES;
     const int terms = sizeof series / sizeof *series;

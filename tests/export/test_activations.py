@@ -19,10 +19,18 @@ D, BN = layers.Dense, layers.BatchNormalization
 LAYERS: dict[str, Any] = {
     **{name: (lambda name=name: layers.Activation(name)) for name in activations.NAMES},
     "gelu, tanh": lambda: layers.Activation(lambda x: activations.gelu(x, approximate=True)),
-    "relu, clipped": lambda: layers.Activation(lambda x: activations.relu(x, max_value=1.5)),
-    "relu, sloped": lambda: layers.Activation(lambda x: activations.relu(x, negative_slope=0.3)),
-    "relu, all": lambda: layers.Activation(lambda x: activations.relu(x, 0.3, 1.5, 0.4)),
-    "relu, threshold": lambda: layers.Activation(lambda x: activations.relu(x, threshold=0.4)),
+    "relu, clipped": lambda: layers.ReLU(max_value=1.5),
+    "relu, sloped": lambda: layers.ReLU(negative_slope=0.3),
+    "relu, all": lambda: layers.ReLU(1.5, 0.3, 0.4),
+    "relu, threshold": lambda: layers.ReLU(threshold=0.4),
+    "LeakyReLU": layers.LeakyReLU,
+    "ELU": lambda: layers.ELU(0.7),
+    "PReLU": layers.PReLU,
+    "RReLU": layers.RReLU,
+    "Softmax": layers.Softmax,
+    "Rescaling": lambda: layers.Rescaling(1 / 3, 0.1),
+    "LayerNormalization": layers.LayerNormalization,
+    "LayerNormalization, no affine": lambda: layers.LayerNormalization(epsilon=1e-5, center=False, scale=False),
 }
 
 

@@ -195,6 +195,46 @@ def test_batch_norm_of_one_row_is_beta() -> None:
     assert np.array_equal(y[0], beta)
 
 
+# -- layer norm, PReLU ------------------------------------------------------------------------------------
+
+
+@dtypes
+@shapes
+@pytest.mark.parametrize("shift", [0, 300])
+def test_layer_norm(dtype: Any, shape: tuple[int, int], shift: float) -> None:
+    """A mean far from 0 costs nothing: what it is rounded by is made up for."""
+    x = draw(*shape, dtype=dtype, scale=2) + dtype(shift)
+    gamma, beta = draw(shape[1], dtype=dtype, seed=1), draw(shape[1], dtype=dtype, seed=2)
+    wide = x.astype(np.longdouble)
+    mean, variance = wide.mean(1, keepdims=True), wide.var(1, keepdims=True)
+    close(kernels.layer_norm(x, gamma, beta), (wide - mean) / np.sqrt(variance + 1e-3) * gamma + beta, dtype)
+
+
+@dtypes
+@shapes
+def test_layer_norm_backward(dtype: Any, shape: tuple[int, int]) -> None:
+    x, dy = draw(*shape, dtype=dtype, scale=2), draw(*shape, dtype=dtype, seed=1)
+    gamma, wide = draw(shape[1], dtype=dtype, seed=2), x.astype(np.float64)
+    inverse = 1 / np.sqrt(wide.var(1, keepdims=True) + 1e-3)
+    xhat, g = (wide - wide.mean(1, keepdims=True)) * inverse, dy.astype(np.float64) * gamma
+    dx = inverse * (g - g.mean(1, keepdims=True) - xhat * (g * xhat).mean(1, keepdims=True))
+    got, eps = kernels.layer_norm_backward(x, dy, gamma), float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(got[0], dx, atol=64 * eps * np.abs(g * inverse).max())
+    np.testing.assert_allclose(got[1], (dy * xhat).sum(0), atol=64 * eps * np.abs(dy * xhat).sum(0).max())
+    np.testing.assert_allclose(got[2], dy.astype(np.float64).sum(0), atol=64 * eps * np.abs(dy).sum(0).max())
+
+
+@dtypes
+@shapes
+def test_prelu_and_gradient(dtype: Any, shape: tuple[int, int]) -> None:
+    x, dy, alpha = draw(*shape, dtype=dtype), draw(*shape, dtype=dtype, seed=1), draw(shape[1], dtype=dtype, seed=2)
+    close(kernels.prelu(x, alpha), np.where(x < 0, alpha * x.astype(np.float64), x), dtype, ulps=1)
+    dx, slopes = kernels.prelu_backward(x, dy, alpha)
+    close(dx, np.where(x > 0, dy, alpha * dy.astype(np.float64)), dtype, ulps=1)
+    below = np.where(x < 0, x.astype(np.float64) * dy, 0)
+    np.testing.assert_allclose(slopes, below.sum(0), atol=16 * np.finfo(dtype).eps * (np.abs(below).sum(0).max() + 1))
+
+
 # -- losses -----------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,27 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "flatten": (lambda: [layers.Flatten(), layers.Dense(5)], {"Reshape"}),
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
+    "prelu": (lambda: [layers.Dense(7), layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "prelu first": (lambda: [layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "prelu in a dense layer": (lambda: [layers.Dense(37, activation=layers.PReLU()), layers.Dense(5)], {"PReLU"}),
+    "rrelu": (lambda: [layers.Dense(7), layers.RReLU(), layers.Dense(5)], {"RReLU"}),
+    "relu, all": (lambda: [layers.Dense(7), layers.ReLU(0.9, 0.3, 0.2), layers.Dense(5)], {"Activation"}),
+    "layer norm": (lambda: [layers.Dense(37), layers.LayerNormalization(), layers.Dense(5)], {"LayerNorm"}),
+    "layer norm first": (lambda: [layers.LayerNormalization(), layers.Dense(5)], {"LayerNorm"}),
+    "layer norm, no affine": (
+        lambda: [layers.Dense(7), layers.LayerNormalization(center=False, scale=False), layers.Dense(5)],
+        {"LayerNorm"},
+    ),
+    "gaussian noise": (lambda: [layers.Dense(7), layers.GaussianNoise(0.3), layers.Dense(5)], {"Noise"}),
+    "gaussian dropout": (lambda: [layers.Dense(7), layers.GaussianDropout(0.3), layers.Dense(5)], {"Noise"}),
+    "alpha dropout": (
+        lambda: [layers.Dense(7, "selu"), layers.AlphaDropout(0.3), layers.Dense(5)],
+        {"Noise", "Activation"},
+    ),
+    "rescaling, identity": (
+        lambda: [layers.Rescaling(0.5, 0.1), layers.Dense(7), layers.Rescaling(2), layers.Identity(), layers.Dense(5)],
+        {"Activation", "Reshape"},
+    ),
     "deep": (
         lambda: (
             [
