@@ -14,7 +14,7 @@ cdef extern from "stdlib.h" nogil:
 
 cdef extern from "kernels.h" nogil:
     enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
-    enum: FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH, FDL_CHUNK, FDL_MAX_SLOTS
+    enum: FDL_LINEAR, FDL_RELU, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
     ctypedef struct fdl_args:
         void *p[1]
         size_t n[1]
@@ -46,9 +46,14 @@ cdef extern from "signature.h" nogil:
     ctypedef struct fdl_rule:
         const char *name
         int slots
-    enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT
+    ctypedef struct fdl_activation:
+        const char *name
+        const char *reads
+    enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT
     const fdl_signature fdl_signatures[1]
     const fdl_rule fdl_rules[1]
+    const fdl_activation fdl_activations[1]
+    const fdl_activation fdl_noises[1]
 
 cdef extern from "program.h" nogil:
     enum: FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
@@ -74,10 +79,18 @@ STRIP = FDL_STRIP
 CHUNK = FDL_CHUNK
 MAX_RATES = FDL_MAX_RATES
 BY_FEATURE, BY_PANEL, ONCE, BY_HALF, AFTER_HALVES = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
-LINEAR, RELU, SIGMOID, TANH = FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH
+LINEAR, RELU = FDL_LINEAR, FDL_RELU
 MAX_SLOTS = FDL_MAX_SLOTS
 
 RULES = {fdl_rules[i].name.decode(): (i, fdl_rules[i].slots) for i in range(FDL_RULE_COUNT)}
+# name: (number, whether the derivative needs the input x, not the output)
+ACTIVATIONS = {
+    fdl_activations[i].name.decode(): (i, fdl_activations[i].reads == b"x") for i in range(FDL_ACTIVATION_COUNT)
+}
+ACTIVATION_SCALARS = FDL_ACTIVATION_SCALARS
+# name: (number, whether the gradient needs the input x)
+NOISES = {fdl_noises[i].name.decode(): (i, fdl_noises[i].reads == b"x") for i in range(FDL_NOISE_COUNT)}
+NOISE_SCALARS = FDL_NOISE_SCALARS
 cdef dict kernel_numbers = {fdl_signatures[i].name.decode(): i for i in range(FDL_KERNEL_COUNT)}
 cdef const fdl_build *build_f32 = NULL
 cdef const fdl_build *build_f64 = NULL

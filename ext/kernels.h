@@ -73,8 +73,44 @@ typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step
 enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
 #undef FDL_ENUM
 
-/* Element functions, by number, for activation_forward and activation_backward. */
-enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
+/* What dense and batch norm can do to their output at once. */
+enum { FDL_LINEAR, FDL_RELU };
+
+/* Activations: X(name, whether the derivative is computed from the output y or needs the input x). Their formulas
+ * stand in kernels/activations.h. */
+#define FDL_ACTIVATIONS(X) \
+    X(relu, y)             \
+    X(relu6, y)            \
+    X(leaky_relu, y)       \
+    X(rectify, x)          \
+    X(sigmoid, y)          \
+    X(hard_sigmoid, y)     \
+    X(tanh, y)             \
+    X(exponential, y)      \
+    X(softplus, y)         \
+    X(softsign, y)         \
+    X(elu, y)              \
+    X(rescale, y)          \
+    X(silu, x)             \
+    X(hard_silu, x)        \
+    X(mish, x)             \
+    X(gelu, x)             \
+    X(gelu_tanh, x)
+#define FDL_ACTIVATION_SCALARS 3
+#define FDL_ENUM(name, reads) FDL_ACTIVATION_##name,
+enum { FDL_ACTIVATIONS(FDL_ENUM) FDL_ACTIVATION_COUNT };
+#undef FDL_ENUM
+
+/* Noise: X(name, what is drawn, what the gradient reads besides dy: x or none). Formulas in kernels/noise.h. */
+#define FDL_NOISES(X)                    \
+    X(gaussian_noise, normal, none)      \
+    X(gaussian_dropout, normal, none)    \
+    X(alpha_dropout, uniform, none)      \
+    X(rrelu, uniform, x)
+#define FDL_NOISE_SCALARS 4
+#define FDL_ENUM(name, draws, reads) FDL_NOISE_##name,
+enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
+#undef FDL_ENUM
 
 /* X(name, pointers, sizes, scalars). B = batch, P = ceil(B / FDL_PANEL).
  *
@@ -95,10 +131,14 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *                     n: K, N, elements from one part's dw to the next one's, and db's.  Over the range's panels.
  *   sum_partials      p: partials (parts, size), out (size).  n: size, parts.  Features are elements.
  * Element by element
- *   activation_forward  p: x, y (P, F, 32).     n: F, kind.
- *   activation_backward p: y, dy, dx (P, F, 32).  n: F, kind.  From the output y alone.
+ *   activation_forward  p: x, y (P, F, 32).     n: F, activation.  s: its scalars.
+ *   activation_backward p: y or x, dy, dx (P, F, 32).  n: F, activation.  s: its scalars.
  *   dropout_forward   p: x, y, mask (P, F, 32). n: F, stream.  s: rate.  mask is 0 or 1 / (1 - rate).
  *   dropout_backward  p: dy, mask, dx.          n: F.
+ *   noise_forward     p: x, y (P, F, 32).       n: F, noise, stream.  s: its scalars.
+ *   noise_backward    p: x (dy, if it reads none), dy, dx (P, F, 32).  n: F, noise, stream.  s: its scalars.
+ *   prelu_forward     p: x, alpha (F), y.       n: F.
+ *   prelu_backward    p: x, dy, alpha, dx or NULL, dalpha or NULL.  n: F.  By features.
  * Batch normalization over the samples of each feature
  *   batch_norm_train  p: x, y (P, F, 32), gamma, beta (or NULL), moving mean, moving variance, mean, inv (F).
  *                     n: F, FDL_LINEAR | FDL_RELU.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
@@ -113,6 +153,13 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  * Softmax over the features of each sample
  *   softmax_forward   p: x, y (P, F, 32).      n: F.
  *   softmax_backward  p: y, dy, dx (P, F, 32). n: F.
+ *   log_softmax_forward  p: x, y (P, F, 32).      n: F.
+ *   log_softmax_backward p: y, dy, dx (P, F, 32). n: F.
+ * Layer normalization over the features of each sample
+ *   layer_norm_forward     p: x, y (P, F, 32), gamma, beta (F, or NULL), mean, inv (P, 32, or NULL).
+ *                          n: F.  s: epsilon.
+ *   layer_norm_backward    p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv.  n: F.
+ *   layer_norm_weight_grad p: x, dy, mean, inv, dgamma, dbeta (or NULL).         n: F.  By features.
  * Losses: the mean over the batch. part (P) takes each panel's sum over samples; dx may be NULL.
  *   softmax_cross_entropy_sparse  p: logits, dx (P, F, 32), part.  n: F, feed of int32 labels (n).
  *   softmax_cross_entropy         p: logits, dx, part, target (P, F, 32).  n: F.
@@ -138,10 +185,14 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(dense_input_grad, 4, 2, 0)            \
     X(dense_weight_grad, 4, 4, 0)           \
     X(sum_partials, 2, 2, 0)                \
-    X(activation_forward, 2, 2, 0)          \
-    X(activation_backward, 3, 2, 0)         \
+    X(activation_forward, 2, 2, 3)          \
+    X(activation_backward, 3, 2, 3)         \
     X(dropout_forward, 3, 2, 1)             \
     X(dropout_backward, 3, 1, 0)            \
+    X(noise_forward, 2, 3, 4)               \
+    X(noise_backward, 3, 3, 4)              \
+    X(prelu_forward, 3, 1, 0)               \
+    X(prelu_backward, 5, 1, 0)              \
     X(batch_norm_train, 8, 2, 2)            \
     X(batch_norm_infer, 6, 2, 1)            \
     X(batch_norm_fold, 8, 1, 1)             \
@@ -149,6 +200,11 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(batch_norm_infer_backward, 5, 1, 1)   \
     X(softmax_forward, 2, 1, 0)             \
     X(softmax_backward, 3, 1, 0)            \
+    X(log_softmax_forward, 2, 1, 0)         \
+    X(log_softmax_backward, 3, 1, 0)        \
+    X(layer_norm_forward, 6, 1, 1)          \
+    X(layer_norm_backward, 6, 1, 0)         \
+    X(layer_norm_weight_grad, 6, 1, 0)      \
     X(softmax_cross_entropy_sparse, 3, 2, 0) \
     X(softmax_cross_entropy, 4, 1, 0)       \
     X(sigmoid_cross_entropy, 4, 1, 0)       \

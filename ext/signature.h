@@ -1,4 +1,4 @@
-/* What each kernel is called with and which rules there are, as data: read off the tables in kernels.h. */
+/* What each kernel is called with, which rules, activations and noises there are, as data: read off the tables in kernels.h. */
 #ifndef FDL_SIGNATURE_H
 #define FDL_SIGNATURE_H
 
@@ -21,5 +21,17 @@ typedef struct {
 #define FDL_RULE(name, slots) {#name, slots},
 static const fdl_rule fdl_rules[] = {FDL_RULES(FDL_RULE)};
 #undef FDL_RULE
+
+typedef struct {
+    const char *name, *reads;
+} fdl_activation;
+
+#define FDL_ACTIVATION(name, reads) {#name, #reads},
+static const fdl_activation fdl_activations[] = {FDL_ACTIVATIONS(FDL_ACTIVATION)};
+#undef FDL_ACTIVATION
+
+#define FDL_NOISE(name, draws, reads) {#name, #reads},
+static const fdl_activation fdl_noises[] = {FDL_NOISES(FDL_NOISE)};
+#undef FDL_NOISE
 
 #endif

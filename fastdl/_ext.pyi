@@ -15,10 +15,12 @@ BY_HALF: int
 AFTER_HALVES: int
 LINEAR: int
 RELU: int
-SIGMOID: int
-TANH: int
 MAX_SLOTS: int
 RULES: dict[str, tuple[int, int]]
+ACTIVATIONS: dict[str, tuple[int, bool]]
+ACTIVATION_SCALARS: int
+NOISES: dict[str, tuple[int, bool]]
+NOISE_SCALARS: int
 
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...

@@ -1,12 +1,36 @@
-"""Activations by name, as symbolic functions: tensor in, tensor out."""
+"""Activations by name, as symbolic functions: tensor in, tensor out. Names, arguments and defaults are Keras's.
+
+Each is a row of the kernel table (see ext/kernels/activations.h) and, in ONNX of opset 17, an operator or a formula.
+onnxruntime has some operators for float32 only: `double` is what a float64 model is written with instead.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
-from fastdl.errors import ShapeError
+import numpy as np
+
+from fastdl.errors import FusionError, ShapeError
+from fastdl.formula import Form, Formula
 from fastdl.graph import Tensor
-from fastdl.ops import Activation, Softmax
+from fastdl.ops import Activation, LogSoftmax, Softmax
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017
+
+
+def _apply(x: Tensor, kind: str, *scalars: float, onnx: str | Form, double: Form | None = None) -> Tensor:
+    """The op of a row of the kernel table; onnx: an operator of one input, or a formula."""
+    form = (lambda v: Formula(onnx, v)) if isinstance(onnx, str) else onnx
+    return Activation(x, kind, scalars, double if double and x.dtype == np.float64 else form, kind).output
+
+
+def not_negative(name: str, value: float | None) -> float:
+    """The value as a float. ValueError for negative ones, None and NaN."""
+    if value is None or not value >= 0:
+        raise ValueError(f"{name} must not be negative, not {value}")
+    return float(value)
 
 
 def linear(x: Tensor) -> Tensor:
@@ -14,43 +38,182 @@ def linear(x: Tensor) -> Tensor:
     return x
 
 
-def relu(x: Tensor) -> Tensor:
-    """max(x, 0)"""
-    return Activation(x, "relu", "relu").output
+def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
+    """min(x, max_value) above the threshold, negative_slope (x - threshold) up to it. ValueError for negative ones."""
+    slope, low = not_negative("negative_slope", negative_slope), not_negative("threshold", threshold)
+    top = math.inf if max_value is None else not_negative("max_value", max_value)
+    if low == 0 and slope == 0 and top == math.inf:
+        return _apply(x, "relu", onnx="Relu")
+    if low == 0 and slope == 0:
+        return _apply(x, "relu6", top, onnx=lambda v: Formula("Clip", v, 0.0, top))
+    if low == 0 and top == math.inf:
+        return leaky_relu(x, slope)
+
+    def onnx(v: Formula) -> Formula:
+        above = v if top == math.inf else Formula("Min", v, top)
+        return Formula("Where", Formula("Greater", v, low), above, (v - low) * slope)
+
+    return _apply(x, "rectify", slope, top, low, onnx=onnx)
+
+
+def relu6(x: Tensor) -> Tensor:
+    """min(max(x, 0), 6)"""
+    return relu(x, max_value=6.0)
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
+    """x, below 0 negative_slope x. ValueError for a negative slope."""
+    slope = not_negative("negative_slope", negative_slope)
+    return _apply(
+        x,
+        "leaky_relu",
+        slope,
+        onnx=lambda v: Formula("LeakyRelu", v, alpha=slope),
+        double=lambda v: Formula("PRelu", v, slope),
+    )
 
 
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x))"""
-    return Activation(x, "sigmoid", "sigmoid").output
+    return _apply(x, "sigmoid", onnx="Sigmoid")
+
+
+def hard_sigmoid(x: Tensor) -> Tensor:
+    """min(max(x + 3, 0), 6) / 6"""
+    return _apply(
+        x, "hard_sigmoid", onnx=lambda v: Formula("HardSigmoid", v, alpha=1 / 6, beta=0.5), double=_hard_sigmoid
+    )
 
 
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent."""
-    return Activation(x, "tanh", "tanh").output
+    return _apply(x, "tanh", onnx="Tanh")
+
+
+def exponential(x: Tensor) -> Tensor:
+    """exp(x)"""
+    return _apply(x, "exponential", onnx="Exp")
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x))"""
+    return _apply(x, "softplus", onnx="Softplus", double=_softplus)
+
+
+def softsign(x: Tensor) -> Tensor:
+    """x / (1 + |x|)"""
+    return _apply(x, "softsign", onnx="Softsign", double=lambda v: v / (Formula("Abs", v) + 1.0))
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x, below 0 alpha (exp(x) - 1). ValueError for a negative alpha."""
+    alpha = not_negative("alpha", alpha)
+    return _apply(
+        x, "elu", alpha, 1.0, onnx=lambda v: Formula("Elu", v, alpha=alpha), double=lambda v: _elu(v, alpha, 1.0)
+    )
+
+
+def selu(x: Tensor) -> Tensor:
+    """ELU whose alpha and scale keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017)."""
+    return _apply(
+        x, "elu", SELU_ALPHA, SELU_SCALE, onnx="Selu", double=lambda v: _elu(v, SELU_ALPHA * SELU_SCALE, SELU_SCALE)
+    )
+
+
+def silu(x: Tensor) -> Tensor:
+    """x / (1 + exp(-x)), also called swish."""
+    return _apply(x, "silu", onnx=lambda v: v * Formula("Sigmoid", v))
+
+
+def hard_silu(x: Tensor) -> Tensor:
+    """x hard_sigmoid(x), also called hard_swish."""
+    return _apply(x, "hard_silu", onnx="HardSwish", double=lambda v: v * _hard_sigmoid(v))
+
+
+def mish(x: Tensor) -> Tensor:
+    """x tanh(softplus(x))"""
+    return _apply(
+        x,
+        "mish",
+        onnx=lambda v: v * Formula("Tanh", Formula("Softplus", v)),
+        double=lambda v: v * Formula("Tanh", _softplus(v)),
+    )
+
+
+def gelu(x: Tensor, approximate: bool = False) -> Tensor:
+    """x times the normal distribution function; approximate: its form with tanh.
+
+    The exact form of a float64 model cannot be exported: onnxruntime's Erf is float32 only.
+    """
+    if not approximate:
+        return _apply(x, "gelu", onnx=_gelu, double=_gelu_double)
+
+    def onnx(v: Formula) -> Formula:
+        inner = (v + v * v * v * 0.044715) * math.sqrt(2 / math.pi)
+        return v * (Formula("Tanh", inner) + 1.0) * 0.5
+
+    return _apply(x, "gelu_tanh", onnx=onnx)
 
 
 def softmax(x: Tensor) -> Tensor:
     """exp(x) / sum of exp(x), over the last axis of (batch, features). ShapeError for other ranks."""
+    return Softmax(_matrix("softmax", x), "softmax").output
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """log(softmax(x)), over the last axis of (batch, features). ShapeError for other ranks."""
+    return LogSoftmax(_matrix("log_softmax", x), "log_softmax").output
+
+
+def _matrix(name: str, x: Tensor) -> Tensor:
     if len(x.shape) != 2:
-        raise ShapeError(f"softmax takes (batch, features), not {x.shape}: put a Flatten() before it")
-    return Softmax(x, "softmax").output
+        raise ShapeError(f"{name} takes (batch, features), not {x.shape}: put a Flatten() before it")
+    return x
 
 
-NAMES: dict[str, Callable[[Tensor], Tensor]] = {
-    "linear": linear,
-    "relu": relu,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "softmax": softmax,
+def _elu(v: Formula, alpha: float, scale: float) -> Formula:
+    return Formula("Relu", v) * scale + (Formula("Exp", Formula("Min", v, 0.0)) - 1.0) * alpha
+
+
+def _softplus(v: Formula) -> Formula:
+    return Formula("Relu", v) + Formula("Log", Formula("Exp", Formula("Neg", Formula("Abs", v))) + 1.0)
+
+
+def _hard_sigmoid(v: Formula) -> Formula:
+    return Formula("Clip", v + 3.0, 0.0, 6.0) / 6.0
+
+
+def _gelu(v: Formula) -> Formula:
+    return v * (Formula("Erf", v / math.sqrt(2)) + 1.0) * 0.5
+
+
+def _gelu_double(v: Formula) -> Formula:
+    raise FusionError(
+        "gelu of a float64 model cannot be exported, as onnxruntime has no float64 Erf: "
+        "use gelu(approximate=True), or a float32 model"
+    )
+
+
+NAMES: dict[str, Callable[..., Tensor]] = {
+    **{
+        function.__name__: function
+        for function in (
+            *(linear, relu, relu6, leaky_relu, sigmoid, hard_sigmoid, tanh, exponential, softplus, softsign),
+            *(elu, selu, silu, hard_silu, mish, gelu, softmax, log_softmax),
+        )
+    },
+    "swish": silu,
+    "hard_swish": hard_silu,
 }
 
 
-def get(activation: str | Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
-    """An activation by Keras name, or a function of tensors. ValueError if there is none; None means linear."""
+def get(activation: Any) -> Callable[[Tensor], Tensor]:
+    """An activation by Keras name, or a function of tensors, as a layer is; None: linear. ValueError: no such name."""
     if activation is None:
         return linear
     if callable(activation):
-        return activation
+        function: Callable[[Tensor], Tensor] = activation
+        return function
     if activation in NAMES:
         return NAMES[activation]
     raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(NAMES)}")

@@ -134,7 +134,9 @@ class _Call:
         program.run(feeds, 0, 1, None, rates, step, seed, 1)
 
 
-def _elementwise(kernel: str, arrays: dict[str, Any], extra: Sequence[int] = ()) -> Array:
+def _elementwise(
+    kernel: str, arrays: dict[str, Any], extra: Sequence[int] = (), scalars: Sequence[float] = ()
+) -> Array:
     """A kernel from panels to one panel of the same shape."""
     first = next(iter(arrays))
     head = _checked(first, arrays[first], 2)
@@ -146,7 +148,7 @@ def _elementwise(kernel: str, arrays: dict[str, Any], extra: Sequence[int] = ())
             raise ShapeError(f"{name} has shape {array.shape}, {first} {head.shape}")
         panels.append(call.rows(array))
     out = call.panel(head.shape[1])
-    call.run(kernel, [*panels, out], (head.shape[1], *extra), head.shape[1])
+    call.run(kernel, [*panels, out], (head.shape[1], *extra), head.shape[1], scalars)
     return call.back(out)
 
 
@@ -191,34 +193,33 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
 
 
+def activation(name: str, x: Any, *scalars: float) -> Array:
+    """y of a row of the kernel table (`_ext.ACTIVATIONS`) with its scalars. x: (batch, features)."""
+    return _elementwise("activation_forward", {"x": x}, *_activation(name, scalars))
+
+
+def activation_backward(name: str, saved: Any, dy: Any, *scalars: float) -> Array:
+    """dx from dy and what the row reads: the input x, or the output y. All (batch, features)."""
+    return _elementwise("activation_backward", {"saved": saved, "dy": dy}, *_activation(name, scalars))
+
+
+def _activation(name: str, scalars: Sequence[float]) -> tuple[list[int], list[float]]:
+    return [_ext.ACTIVATIONS[name][0]], [*scalars, *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars))]
+
+
 def relu(x: Any) -> Array:
     """max(x, 0), NaN kept. x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, [_ext.RELU])
+    return activation("relu", x)
 
 
 def sigmoid(x: Any) -> Array:
     """1 / (1 + exp(-x)). x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, [_ext.SIGMOID])
+    return activation("sigmoid", x)
 
 
 def tanh(x: Any) -> Array:
     """Hyperbolic tangent. x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, [_ext.TANH])
-
-
-def relu_backward(y: Any, dy: Any) -> Array:
-    """dx from the output y and its gradient dy, all (batch, features)."""
-    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.RELU])
-
-
-def sigmoid_backward(y: Any, dy: Any) -> Array:
-    """dx from the output y and its gradient dy, all (batch, features)."""
-    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.SIGMOID])
-
-
-def tanh_backward(y: Any, dy: Any) -> Array:
-    """dx from the output y and its gradient dy, all (batch, features)."""
-    return _elementwise("activation_backward", {"y": y, "dy": dy}, [_ext.TANH])
+    return activation("tanh", x)
 
 
 def softmax(x: Any) -> Array:
@@ -231,6 +232,16 @@ def softmax_backward(y: Any, dy: Any) -> Array:
     return _elementwise("softmax_backward", {"y": y, "dy": dy})
 
 
+def log_softmax(x: Any) -> Array:
+    """log(softmax(x)) over the features. x: (batch, features)."""
+    return _elementwise("log_softmax_forward", {"x": x})
+
+
+def log_softmax_backward(y: Any, dy: Any) -> Array:
+    """dx from the output y and its gradient dy, all (batch, features)."""
+    return _elementwise("log_softmax_backward", {"y": y, "dy": dy})
+
+
 def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
     """x times a mask of 0 and 1 / (1 - rate), and the mask; (batch, features) both."""
     x = _checked("x", x, 2)
@@ -239,6 +250,61 @@ def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, A
     out, mask = call.panel(features), call.panel(features)
     call.run("dropout_forward", [call.rows(x), out, mask], (features, 0), features, (rate,), seed=seed, step=step)
     return call.back(out), call.back(mask)
+
+
+def noise(kind: str, x: Any, *scalars: float, seed: int = 0, step: int = 0) -> Array:
+    """x with noise of a row of the kernel table (`_ext.NOISES`) with its scalars. x: (batch, features)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    out, settings = call.panel(features), (*scalars, *[0.0] * (_ext.NOISE_SCALARS - len(scalars)))
+    sizes = (features, _ext.NOISES[kind][0], 0)
+    call.run("noise_forward", [call.rows(x), out], sizes, features, settings, seed=seed, step=step)
+    return call.back(out)
+
+
+def prelu(x: Any, alpha: Any) -> Array:
+    """x, below 0 alpha x. x: (batch, features); alpha: (features,)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    out = call.panel(features)
+    call.run("prelu_forward", [call.rows(x), call.vector(alpha, features), out], (features,), features)
+    return call.back(out)
+
+
+def prelu_backward(x: Any, dy: Any, alpha: Any) -> tuple[Array, Array]:
+    """dx (batch, features) and dalpha (features,) of `prelu`, from dy (batch, features)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    dx, slopes = call.panel(features), call.vector(None, features)
+    given = [call.rows(x), call.rows(_checked("dy", dy, 2, x.dtype)), call.vector(alpha, features)]
+    call.run("prelu_backward", [*given, dx, slopes], (features,), features)
+    return call.back(dx), slopes[:features].copy()
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> Array:
+    """(x - mean) / sqrt(variance + epsilon) gamma + beta of each row. x: (batch, features), the rest (features,)."""
+    return _layer_norm(x, gamma, beta, epsilon)[0]
+
+
+def layer_norm_backward(x: Any, dy: Any, gamma: Any, epsilon: float = 1e-3) -> tuple[Array, Array, Array]:
+    """dx (batch, features), dgamma, dbeta (features,) of `layer_norm`, from dy (batch, features)."""
+    _, call, rows, mean, inverse = _layer_norm(x, gamma, None, epsilon)
+    features = rows.shape[1]
+    gradient, scale = call.rows(_checked("dy", dy, 2, call.dtype)), call.vector(gamma, features)
+    dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
+    call.run("layer_norm_backward", [rows, gradient, dx, scale, mean, inverse], (features,), features)
+    call.run("layer_norm_weight_grad", [rows, gradient, mean, inverse, dgamma, dbeta], (features,), features)
+    return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
+
+
+def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Array, _Call, Array, Array, Array]:
+    """y, and what the gradient needs: x, mean and 1 / sqrt(variance + epsilon), in panels."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    rows, out, mean, inverse = call.rows(x), call.panel(features), call.panel(1), call.panel(1)
+    vectors = [call.vector(gamma, features), call.vector(beta, features)]
+    call.run("layer_norm_forward", [rows, out, *vectors, mean, inverse], (features,), features, (epsilon,))
+    return call.back(out), call, rows, mean, inverse
 
 
 def batch_norm(

@@ -143,6 +143,10 @@ class Builder:
             self.emit("gather", write(self._target), sizes=(Y_FEED, features), features=features, axis=_ext.BY_PANEL)
         return self._target
 
+    def stream(self, op: Op) -> int:
+        """The number of a random op's stream: its place in the graph, beyond those that Dropout layers are given."""
+        return (1 << 32) + self.graph.ops.index(op)
+
     def only_consumer(self, tensor: Tensor) -> Op | None:
         """The one op that reads the tensor, or None when there are several, or it is an output."""
         consumers = self.graph.consumers.get(tensor, [])

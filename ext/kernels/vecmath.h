@@ -1,4 +1,4 @@
-/* exp, expm1, log, tanh and sigmoid on vectors, to about 2 ulp.
+/* exp, expm1, log, log1p, tanh and sigmoid on vectors, to about 2 ulp, and the normal distribution's tail.
  *
  * exp: x = n ln2 + r with |r| <= ln2 / 2, exp(x) = 2^n (1 + p(r)), p the Taylor series of expm1, which at
  * that radius needs 7 terms for float32 and 13 for float64. log: x = 2^n m with m in [sqrt(1/2), sqrt(2)),
@@ -17,6 +17,11 @@
 #define FDL_EXP_TERMS 7
 #define FDL_LOG_TERMS 5
 #define FDL_SMALLEST 1.17549435e-38f
+#define FDL_TAIL_END 14.4f
+#define FDL_TAIL_CENTRE 4.0f
+#define FDL_TAIL_SERIES                                                                                        \
+    {0.2832319239f, -0.1335505989f, 0.06918944052f, -0.02155354207f, -0.0006663603787f, 0.004722304675f,       \
+     -0.002248852949f, 0.0001742169349f, 0.0002586370844f, -6.101054509e-5f, -3.341842941e-5f}
 #else
 #define FDL_MANTISSA 52
 #define FDL_BIAS 1023
@@ -29,22 +34,35 @@
 #define FDL_EXP_TERMS 13
 #define FDL_LOG_TERMS 11
 #define FDL_SMALLEST 2.2250738585072014e-308
+#define FDL_TAIL_END 38.6
+#define FDL_TAIL_CENTRE 6.0
+#define FDL_TAIL_SERIES                                                                                        \
+    {0.259117257297787397, -0.104111047881394842, 0.0728214590064502363, -0.0431397132893965241,               \
+     0.0203408176512898942, -0.00623103638132975277, -0.000389400121158728165, 0.00220021411073603497,         \
+     -0.00182094570375440955, 0.000961101687285579953, -0.000344310867319561558, 0.0000659318964900418805,     \
+     8.64276660684755777e-6, -0.0000104337655619077624, 2.44460708982856917e-6, 5.33468277342100174e-7,        \
+     -4.42869256711850724e-7, 3.10005949451794469e-8, 5.38908936680843339e-8, -1.24361191771299635e-8,         \
+     -6.26601099306882357e-9, 1.69849402912032133e-9, 7.15458302748855807e-10}
 #endif
 
 /* 2^n for integer n within the exponent's range. */
 INLINE V power_of_two(VI n) { return (V)((n + FDL_BIAS) << FDL_MANTISSA); }
 
-/* expm1 of the reduced argument; *n receives the power of two. x must lie in [FDL_EXP_LOW, FDL_EXP_HIGH]. */
-INLINE V expm1_reduced(V x, VI *n) {
-    static const T inverse_factorial[14] = {
-        1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880,
-        1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
+/* r of x = n ln2 + r, n in *n. x must lie in [FDL_EXP_LOW, FDL_EXP_HIGH]. */
+INLINE V exp_reduce(V x, VI *n) {
     const V magic = splat(FDL_MAGIC);
     V rounded = x * (T)1.44269504088896340736 + magic;
     *n = (VI)rounded - (VI)magic;
     rounded -= magic;
     V r = x - rounded * (T)FDL_LN2_HIGH;
-    r = r - rounded * (T)FDL_LN2_LOW;
+    return r - rounded * (T)FDL_LN2_LOW;
+}
+
+/* expm1 of a reduced argument. */
+INLINE V expm1_series(V r) {
+    static const T inverse_factorial[14] = {
+        1.0, 1.0, 1.0 / 2, 1.0 / 6, 1.0 / 24, 1.0 / 120, 1.0 / 720, 1.0 / 5040, 1.0 / 40320, 1.0 / 362880,
+        1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800};
     V p = splat(inverse_factorial[FDL_EXP_TERMS]);
     for (int i = FDL_EXP_TERMS - 1; i >= 2; i--) p = p * r + inverse_factorial[i];
     return p * (r * r) + r;
@@ -55,24 +73,46 @@ INLINE V clamp(V x, T low, T high) {
     return choose(x > high, splat(high), x);
 }
 
+/* v 2^n in two steps: 2^n alone leaves the exponent's range near both ends. */
+INLINE V scale_by(V v, VI n) {
+    VI half = n >> 1;
+    return v * power_of_two(half) * power_of_two(n - half);
+}
+
 INLINE V vexp(V x) {
     VI n;
-    V p = expm1_reduced(clamp(x, FDL_EXP_LOW, FDL_EXP_HIGH), &n);
-    VI half = n >> 1; /* in two steps: 2^n alone leaves the exponent's range near both ends */
-    return (p + 1) * power_of_two(half) * power_of_two(n - half);
+    V r = exp_reduce(clamp(x, FDL_EXP_LOW, FDL_EXP_HIGH), &n);
+    return scale_by(expm1_series(r) + 1, n);
+}
+
+/* expm1 of x <= 0; at -60 it is -1 for both types. */
+INLINE V vexpm1_negative(V x) {
+    VI n;
+    V r = exp_reduce(clamp(x, -60, 0), &n), power = power_of_two(n);
+    return power * expm1_series(r) + (power - 1);
 }
 
 INLINE V vsigmoid(V x) { return 1 / (1 + vexp(-x)); }
 
+INLINE V magnitude_of(V x) { return (V)((VI)x & ~(VI)splat((T)-0.0)); }
+
 /* tanh |x| = e / (e + 2) with e = expm1(2 |x|), which keeps its relative accuracy near zero. */
 INLINE V vtanh(V x) {
-    const VI sign_bit = (VI)splat((T)-0.0);
-    VI sign = (VI)x & sign_bit, n;
-    V magnitude = (V)((VI)x & ~sign_bit);
+    VI sign = (VI)x & (VI)splat((T)-0.0), n;
+    V magnitude = magnitude_of(x);
     magnitude = choose(magnitude > FDL_TANH_HIGH, splat(FDL_TANH_HIGH), magnitude);
-    V p = expm1_reduced(2 * magnitude, &n), scale = power_of_two(n);
-    V e = scale * p + (scale - 1);
+    V p = expm1_series(exp_reduce(2 * magnitude, &n)), power = power_of_two(n);
+    V e = power * p + (power - 1);
     return (V)((VI)(e / (e + 2)) | sign);
+}
+
+/* log((1 + f) 2^n) for 1 + f in [sqrt(1/2), sqrt(2)), by log(1 + f) = 2 s + s z series with s = f / (2 + f), z = s s;
+ * written f - s (f - z series), which rounds f exactly. */
+INLINE V log_of(V f, V n) {
+    V s = f / (2 + f), z = s * s;
+    V series = splat((T)2 / (2 * FDL_LOG_TERMS + 1));
+    for (int i = FDL_LOG_TERMS - 1; i >= 1; i--) series = series * z + (T)2 / (2 * i + 1);
+    return f - (s * (f - z * series) - n * (T)FDL_LN2_LOW) + n * (T)FDL_LN2_HIGH;
 }
 
 /* Natural logarithm of positive normal numbers; below that -inf for zero, NaN for negatives. */
@@ -80,14 +120,31 @@ INLINE V vlog(V x) {
     const VI half_bits = (VI)splat((T)0.70710678118654752440);
     VI n = ((VI)x - half_bits) >> FDL_MANTISSA;
     V m = (V)((VI)x - (n << FDL_MANTISSA));
-    V f = m - 1, s = f / (2 + f), z = s * s;
-    V series = splat((T)2 / (2 * FDL_LOG_TERMS + 1));
-    for (int i = FDL_LOG_TERMS - 1; i >= 1; i--) series = series * z + (T)2 / (2 * i + 1);
-    /* log m = 2 s + s z series = f - s (f - z series): the second form rounds f exactly */
-    V power = __builtin_convertvector(n, V);
-    V y = f - (s * (f - z * series) - power * (T)FDL_LN2_LOW) + power * (T)FDL_LN2_HIGH;
+    V y = log_of(m - 1, __builtin_convertvector(n, V));
     y = choose(x < FDL_SMALLEST, splat(-(T)__builtin_inf()), y);
     y = choose(x > (T)(FDL_IS_F32 ? 3.40282347e38 : 1.7976931348623157e308), x, y); /* inf stays */
     y = choose(x < 0, splat((T)__builtin_nan("")), y);
     return choose(x == x, y, x);
+}
+
+/* log(1 + u) for u in [0, 1]: from sqrt(2) on, 1 + u = 2 (1 + (u - 1) / 2). */
+INLINE V vlog1p(V u) {
+    VI upper = u > (T)0.41421356237309504880;
+    return log_of(choose(upper, (u - 1) / 2, u), keep(upper, splat(1)));
+}
+
+/* The normal distribution: with e = exp(-x x / 2) = (1 + what is returned) 2^n, P(X < -|x|) = *tail e.
+ * exp(-x x / 2) needs x x to twice the precision: the square of x's upper half is exact, the rest is small. The tail's
+ * ratio to it, times 1 + |x| / 2, is smooth in (|x| - c) / (|x| + c): Chebyshev (Shepherd and Laframboise 1981). */
+INLINE V normal_tail(V x, VI *n, V *tail) {
+    static const T series[] = FDL_TAIL_SERIES;
+    const int terms = sizeof series / sizeof *series;
+    V a = magnitude_of(x);
+    a = choose(a > FDL_TAIL_END, splat(FDL_TAIL_END), a);
+    V upper = (V)((VI)a & -((I)1 << ((FDL_MANTISSA + 1) / 2 + 1)));
+    V r = exp_reduce(upper * upper * (T)-0.5, n) - (a - upper) * (a + upper) * (T)0.5;
+    V q = (a - FDL_TAIL_CENTRE) / (a + FDL_TAIL_CENTRE), p = splat(series[terms - 1]);
+    for (int i = terms - 2; i >= 0; i--) p = p * q + series[i];
+    *tail = p / (1 + a * (T)0.5);
+    return expm1_series(r);
 }

@@ -1,16 +1,37 @@
 """Keras-named layers: parameters, and a `call` that composes ops."""
 
-from fastdl.layers.core import Activation, BatchNormalization, Dense, Dropout, Flatten, Input, ReLU, Softmax
+from fastdl.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, RReLU, Softmax
+from fastdl.layers.core import (
+    BatchNormalization,
+    Dense,
+    Dropout,
+    Flatten,
+    Identity,
+    Input,
+    LayerNormalization,
+    Rescaling,
+)
 from fastdl.layers.layer import Layer
+from fastdl.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
 
 __all__ = [
+    "ELU",
     "Activation",
+    "AlphaDropout",
     "BatchNormalization",
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Identity",
     "Input",
     "Layer",
+    "LayerNormalization",
+    "LeakyReLU",
+    "PReLU",
+    "RReLU",
     "ReLU",
+    "Rescaling",
     "Softmax",
 ]

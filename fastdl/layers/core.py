@@ -1,8 +1,8 @@
-"""Dense, BatchNormalization, activations, Flatten, Dropout: Keras's names, arguments and defaults."""
+"""Dense, normalizations, Flatten, Rescaling, Identity, Dropout: Keras's names, arguments and defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,7 @@ import numpy as np
 from fastdl import activations, initializers, ops
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor
-from fastdl.initializers import Function, Initializer
-from fastdl.layers.layer import Layer
-
-ActivationLike = str | Callable[[Tensor], Tensor] | None
-InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
+from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
 
 
 class Input:
@@ -52,6 +48,7 @@ class Dense(Layer):
             raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
         self.kernel = self.add_weight("kernel", (shape[1], self.units), dtype, self.kernel_initializer)
         self.bias = self.add_weight("bias", (self.units,), dtype, self.bias_initializer) if self.use_bias else None
+        self.adopt(self.activation, (None, self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
@@ -119,31 +116,40 @@ class BatchNormalization(Layer):
         ).output
 
 
-class Activation(Layer):
-    """An activation by name or function. Keras: layers.Activation."""
+class LayerNormalization(Layer):
+    """(x - mean) / sqrt(variance + epsilon) gamma + beta over each sample's features, x: (batch, features).
 
-    def __init__(self, activation: ActivationLike, **options: Any) -> None:
+    The variance is the biased one. Keras: layers.LayerNormalization.
+    """
+
+    def __init__(
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: InitializerLike = "zeros",
+        gamma_initializer: InitializerLike = "ones",
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.activation = activations.get(activation)
-
-    def call(self, x: Tensor) -> Tensor:
-        return self.activation(x)
-
-
-class ReLU(Activation):
-    """max(x, 0). Keras: layers.ReLU."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__("relu", **options)
-
-
-class Softmax(Activation):
-    """exp(x) / sum of exp(x) over the features of (batch, features). Keras: layers.Softmax."""
-
-    def __init__(self, axis: int = -1, **options: Any) -> None:
-        super().__init__("softmax", **options)
         if axis not in (-1, 1):
             raise ValueError(f"axis must be the features' (-1), not {axis}")
+        if not epsilon > 0:
+            raise ValueError(f"epsilon must be positive, not {epsilon}")
+        self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+
+    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        if len(shape) != 2 or shape[1] is None:
+            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
+        size = (shape[1],)
+        self.gamma = self.add_weight("gamma", size, dtype, self.gamma_initializer) if self.scale else None
+        self.beta = self.add_weight("beta", size, dtype, self.beta_initializer) if self.center else None
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.LayerNorm(x, self.gamma, self.beta, self.epsilon, self.name).output
 
 
 class Flatten(Layer):
@@ -151,6 +157,25 @@ class Flatten(Layer):
 
     def call(self, x: Tensor) -> Tensor:
         return ops.Reshape(x, (x.features,), self.name).output
+
+
+class Identity(Layer):
+    """x itself. Keras: layers.Identity."""
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Reshape(x, tuple(size or 0 for size in x.shape[1:]), self.name).output
+
+
+class Rescaling(Layer):
+    """x scale + offset, two numbers. Keras: layers.Rescaling."""
+
+    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.scale, self.offset = float(scale), float(offset)
+
+    def call(self, x: Tensor) -> Tensor:
+        scalars = self.scale, self.offset
+        return ops.Activation(x, "rescale", scalars, lambda v: v * self.scale + self.offset, self.name).output
 
 
 class Dropout(Layer):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Parameter, Shape, Tensor
-from fastdl.initializers import Function
+from fastdl.initializers import Function, Initializer
+
+ActivationLike = str | Callable[[Tensor], Tensor] | None
+InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 _names: Counter[str] = Counter()
 
@@ -75,6 +78,16 @@ class Layer:
         if not trainable:
             self._kept.add(parameter)
         return parameter
+
+    def adopt(self, inner: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
+        """Take over the parameters of `inner`, an activation, if it is a layer."""
+        if not isinstance(inner, Layer):
+            return
+        if not inner.built:
+            inner.build(shape, dtype)
+            inner.built = True
+        self._parameters += inner._parameters
+        self._kept |= inner._kept if inner.trainable else set(inner._parameters)
 
     @property
     def trainable(self) -> bool:

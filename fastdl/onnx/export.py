@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import fastdl
 from fastdl.errors import FusionError
+from fastdl.formula import Form, Formula, Value
 from fastdl.fusion.report import FusionReport
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor
 
@@ -32,6 +33,7 @@ class OnnxGraph:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self._names: dict[Tensor, str] = {tensor: tensor.name for tensor in graph.inputs}
+        self._inner: set[str] = set()  # values within a formula, which are no op's output
         self._outputs = graph.outputs
 
     def name(self, tensor: Tensor) -> str:
@@ -50,7 +52,7 @@ class OnnxGraph:
         return name
 
     def _free(self, base: str) -> str:
-        taken = {*self.constants, *self._names.values(), "output"}
+        taken = {*self.constants, *self._names.values(), *self._inner, "output"}
         name, number = base, 1
         while name in taken:
             name, number = f"{base}_{number}", number + 1
@@ -71,6 +73,25 @@ class OnnxGraph:
         """Add the node that computes op's output."""
         output = self._claim(op.output)
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+
+    def write(self, form: Form, op: Op) -> None:
+        """Add the nodes that compute op's output as `form` says of its input."""
+        source = Formula()
+        names: dict[Formula, str] = {source: self.name(op.inputs[0])}
+
+        def name_of(value: Value, last: bool = False) -> str:
+            if not isinstance(value, Formula):
+                return self.constant(np.asarray(value, op.output.dtype), f"{op.name}.constant")
+            if value not in names:
+                inputs = [name_of(part) for part in value.inputs]
+                names[value] = self._claim(op.output) if last else self._free(f"{op.name}.{value.operator.lower()}")
+                self._inner.add(names[value])
+                self.nodes.append(
+                    helper.make_node(value.operator, inputs, [names[value]], name=names[value], **value.attributes)
+                )
+            return names[value]
+
+        name_of(form(source), last=True)
 
 
 def to_onnx(graph: Graph, name: str, metadata: dict[str, str] | None = None) -> Any:

@@ -116,60 +116,7 @@ def test_bias(dtype: Any) -> None:
     close(kernels.bias(x, b), x.astype(np.float64) + b, dtype, ulps=1)
 
 
-# -- activations ------------------------------------------------------------------------------------------
-
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
-    "relu": (kernels.relu, lambda x: np.where(x < 0, 0, x), kernels.relu_backward),
-    "sigmoid": (kernels.sigmoid, lambda x: 1 / (1 + np.exp(-x)), kernels.sigmoid_backward),
-    "tanh": (kernels.tanh, np.tanh, kernels.tanh_backward),
-}
-DERIVATIVES: dict[str, Callable[[Array], Array]] = {
-    "relu": lambda x: (x > 0).astype(float),
-    "sigmoid": lambda x: np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))) ** 2,
-    "tanh": lambda x: 1 - np.tanh(x) ** 2,
-}
-activations = pytest.mark.parametrize("name", ACTIVATIONS)
-
-
-def every_float(count: int) -> Array:
-    """`count` float32 numbers spread evenly over all bit patterns, infinities included."""
-    bits = np.linspace(0, 2**32 - 1, count).astype(np.uint32)
-    values = bits.view(np.float32)
-    return values[~np.isnan(values)]
-
-
-@activations
-def test_activation_within_4_ulp_over_the_float32_range(name: str) -> None:
-    kernel, formula, _ = ACTIVATIONS[name]
-    values = np.concatenate([every_float(1 << 20), np.linspace(-30, 30, 200_001, dtype=np.float32)])
-    tiny = np.finfo(np.float32).tiny
-    values = values[(np.abs(values) >= tiny) | (values == 0)]
-    with np.errstate(all="ignore"):
-        expected = formula(values.astype(np.float64))
-    got = kernel(values[:, None])[:, 0]
-    ulp = np.spacing(np.abs(expected).astype(np.float32)).astype(np.float64)
-    normal = np.abs(expected) >= tiny  # below, results are flushed to zero
-    with np.errstate(invalid="ignore"):
-        error = np.where(expected == got, 0, np.abs(got - expected) / ulp)
-    assert error[normal].max() <= 4, values[normal][error[normal].argmax()]
-    assert (np.abs(got[~normal]) < 2 * tiny).all()
-
-
-@activations
-@dtypes
-def test_activation_float64_and_gradient(name: str, dtype: Any) -> None:
-    kernel, formula, backward = ACTIVATIONS[name]
-    x, dy = draw(33, 37, dtype=dtype, scale=3), draw(33, 37, dtype=dtype, seed=1)
-    y = kernel(x)
-    close(y, in_double(formula, x), dtype, ulps=4)
-    close(backward(y, dy), dy * in_double(DERIVATIVES[name], x), dtype, ulps=8)
-
-
-@activations
-def test_activation_keeps_nan(name: str) -> None:
-    x = np.zeros((40, 3), np.float32)
-    x[[0, 17, 39], [0, 1, 2]] = np.nan
-    assert np.array_equal(np.isnan(ACTIVATIONS[name][0](x)), np.isnan(x))
+# -- softmax; the activations have a file of their own --------------------------------------------------
 
 
 def softmax_double(x: Array) -> Array:
@@ -246,6 +193,46 @@ def test_batch_norm_of_one_row_is_beta() -> None:
         draw(1, 7, dtype=np.float32), np.ones(7), beta, np.zeros(7, np.float32), np.ones(7, np.float32)
     )
     assert np.array_equal(y[0], beta)
+
+
+# -- layer norm, PReLU ------------------------------------------------------------------------------------
+
+
+@dtypes
+@shapes
+@pytest.mark.parametrize("shift", [0, 300])
+def test_layer_norm(dtype: Any, shape: tuple[int, int], shift: float) -> None:
+    """A mean far from 0 costs nothing: what it is rounded by is made up for."""
+    x = draw(*shape, dtype=dtype, scale=2) + dtype(shift)
+    gamma, beta = draw(shape[1], dtype=dtype, seed=1), draw(shape[1], dtype=dtype, seed=2)
+    wide = x.astype(np.longdouble)
+    mean, variance = wide.mean(1, keepdims=True), wide.var(1, keepdims=True)
+    close(kernels.layer_norm(x, gamma, beta), (wide - mean) / np.sqrt(variance + 1e-3) * gamma + beta, dtype)
+
+
+@dtypes
+@shapes
+def test_layer_norm_backward(dtype: Any, shape: tuple[int, int]) -> None:
+    x, dy = draw(*shape, dtype=dtype, scale=2), draw(*shape, dtype=dtype, seed=1)
+    gamma, wide = draw(shape[1], dtype=dtype, seed=2), x.astype(np.float64)
+    inverse = 1 / np.sqrt(wide.var(1, keepdims=True) + 1e-3)
+    xhat, g = (wide - wide.mean(1, keepdims=True)) * inverse, dy.astype(np.float64) * gamma
+    dx = inverse * (g - g.mean(1, keepdims=True) - xhat * (g * xhat).mean(1, keepdims=True))
+    got, eps = kernels.layer_norm_backward(x, dy, gamma), float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(got[0], dx, atol=64 * eps * np.abs(g * inverse).max())
+    np.testing.assert_allclose(got[1], (dy * xhat).sum(0), atol=64 * eps * np.abs(dy * xhat).sum(0).max())
+    np.testing.assert_allclose(got[2], dy.astype(np.float64).sum(0), atol=64 * eps * np.abs(dy).sum(0).max())
+
+
+@dtypes
+@shapes
+def test_prelu_and_gradient(dtype: Any, shape: tuple[int, int]) -> None:
+    x, dy, alpha = draw(*shape, dtype=dtype), draw(*shape, dtype=dtype, seed=1), draw(shape[1], dtype=dtype, seed=2)
+    close(kernels.prelu(x, alpha), np.where(x < 0, alpha * x.astype(np.float64), x), dtype, ulps=1)
+    dx, slopes = kernels.prelu_backward(x, dy, alpha)
+    close(dx, np.where(x > 0, dy, alpha * dy.astype(np.float64)), dtype, ulps=1)
+    below = np.where(x < 0, x.astype(np.float64) * dy, 0)
+    np.testing.assert_allclose(slopes, below.sum(0), atol=16 * np.finfo(dtype).eps * (np.abs(below).sum(0).max() + 1))
 
 
 # -- losses -----------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import layers, ops
+from fastdl import activations, layers, ops
 from fastdl.errors import ShapeError
 from fastdl.graph import Graph, Op, Tensor
 
@@ -25,6 +25,11 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "sigmoid": (lambda: [layers.Dense(7, activation="sigmoid"), layers.Dense(5)], {"Activation"}),
     "tanh": (lambda: [layers.Dense(7, activation="tanh"), layers.Dense(5)], {"Activation"}),
     "linear": (lambda: [layers.Dense(5, activation="linear"), layers.Activation("linear")], {"Activation"}),
+    **{
+        f"activation {name}": (lambda name=name: [layers.Dense(7, activation=name), layers.Dense(5)], set())
+        for name in activations.NAMES
+    },
+    "log_softmax inside": (lambda: [layers.Dense(7, activation="log_softmax"), layers.Dense(5)], {"LogSoftmax"}),
     "softmax inside": (lambda: [layers.Dense(7, activation="softmax"), layers.Dense(5)], {"Softmax"}),
     "batch norm": (lambda: [layers.Dense(7), layers.BatchNormalization(), layers.Dense(5)], {"BatchNorm"}),
     "batch norm first": (lambda: [layers.BatchNormalization(), layers.Dense(5)], {"BatchNorm"}),
@@ -40,6 +45,27 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "flatten": (lambda: [layers.Flatten(), layers.Dense(5)], {"Reshape"}),
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
+    "prelu": (lambda: [layers.Dense(7), layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "prelu first": (lambda: [layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "prelu in a dense layer": (lambda: [layers.Dense(37, activation=layers.PReLU()), layers.Dense(5)], {"PReLU"}),
+    "rrelu": (lambda: [layers.Dense(7), layers.RReLU(), layers.Dense(5)], {"RReLU"}),
+    "relu, all": (lambda: [layers.Dense(7), layers.ReLU(0.9, 0.3, 0.2), layers.Dense(5)], {"Activation"}),
+    "layer norm": (lambda: [layers.Dense(37), layers.LayerNormalization(), layers.Dense(5)], {"LayerNorm"}),
+    "layer norm first": (lambda: [layers.LayerNormalization(), layers.Dense(5)], {"LayerNorm"}),
+    "layer norm, no affine": (
+        lambda: [layers.Dense(7), layers.LayerNormalization(center=False, scale=False), layers.Dense(5)],
+        {"LayerNorm"},
+    ),
+    "gaussian noise": (lambda: [layers.Dense(7), layers.GaussianNoise(0.3), layers.Dense(5)], {"Noise"}),
+    "gaussian dropout": (lambda: [layers.Dense(7), layers.GaussianDropout(0.3), layers.Dense(5)], {"Noise"}),
+    "alpha dropout": (
+        lambda: [layers.Dense(7, "selu"), layers.AlphaDropout(0.3), layers.Dense(5)],
+        {"Noise", "Activation"},
+    ),
+    "rescaling, identity": (
+        lambda: [layers.Rescaling(0.5, 0.1), layers.Dense(7), layers.Rescaling(2), layers.Identity(), layers.Dense(5)],
+        {"Activation", "Reshape"},
+    ),
     "deep": (
         lambda: (
             [
@@ -129,7 +155,7 @@ def test_shape_rules_refuse() -> None:
 def test_graph_orders_a_net_deeper_than_pythons_stack() -> None:
     source = x = Tensor((None, 2), np.dtype(np.float32))
     for _ in range(5000):
-        x = ops.Activation(x, "relu").output
+        x = activations.relu(x)
     graph = Graph([source], [x])
     assert len(graph.ops) == 5000
     assert graph.ops[-1].output is x

@@ -5,7 +5,7 @@ Each returns the loss of every batch, taken before that batch's update.
 
 import functools
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .table import FEATURES, Act, Array, BatchNorm, Dense, Dtype, Net, Row, numbers
+from .table import FEATURES, Array, BatchNorm, Dense, Dtype, Net, Other, Row, numbers
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def keras_model(api: Any, net: Net, features: int, **options: Any) -> Any:
             layers.append(api.layers.Dense(layer.units, activation=layer.activation, use_bias=layer.use_bias))
         elif isinstance(layer, BatchNorm):
             layers.append(api.layers.BatchNormalization())
+        elif isinstance(layer, Other):
+            layers.append(getattr(api.layers, layer.name)(**dict(layer.options)))
         else:
             layers.append(api.layers.Activation(layer.name))
     return api.Sequential(layers, **options)
@@ -120,6 +122,8 @@ def keras_precision(keras: Any, dtype: Dtype) -> Iterator[None]:
 @functools.cache
 def by_keras(row: Row, dtype: Dtype) -> Run:
     keras = pytest.importorskip("keras")
+    if dtype == "float64" and row.net_name == "hard_sigmoid":
+        pytest.skip("the slope of PyTorch's hardsigmoid, which Keras calls, is a float32")
     with keras_precision(keras, dtype):
         return train(compiled(keras, row), row, dtype, reset=True)
 
@@ -138,7 +142,7 @@ def by_fastdl(row: Row, dtype: Dtype) -> Run:
 def torch_model(torch: types.ModuleType, net: Net, weights: list[Array]) -> Any:
     """The same net from torch.nn's modules; the last activation is left to the loss."""
     nn, left = torch.nn, iter(weights)
-    activations = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
+    activations = torch_activations(torch)
 
     def next_tensor() -> Any:
         return torch.from_numpy(next(left).copy())
@@ -160,11 +164,54 @@ def torch_model(torch: types.ModuleType, net: Net, weights: list[Array]) -> Any:
             norm.weight.data, norm.bias.data = gamma, beta
             next(left), next(left)  # moving mean and variance: 0 and 1, as in torch
             modules.append(norm)
-        elif isinstance(layer, Act):
+        elif layer == Other("PReLU"):
+            slopes = next_tensor()
+            modules.append(nn.PReLU(len(slopes), dtype=slopes.dtype))
+            modules[-1].weight.data = slopes
+        elif layer == Other("LayerNormalization"):
+            gamma, beta = next_tensor(), next_tensor()
+            modules.append(nn.LayerNorm(len(gamma), eps=1e-3, dtype=gamma.dtype))
+            modules[-1].weight.data, modules[-1].bias.data = gamma, beta
+        else:
             name = layer.name
-        if name in activations:
-            modules.append(activations[name]())
+        if name not in ("", "linear", "softmax"):
+            modules.append(torch_function(torch, activations[name]))
     return nn.Sequential(*modules)
+
+
+def torch_activations(torch: types.ModuleType) -> dict[str, Callable[[Any], Any]]:
+    """The activations of the table, and its layers that have no weights, as functions of PyTorch's."""
+    f = torch.nn.functional
+    return {
+        "relu": f.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "relu6": f.relu6,
+        "leaky_relu": lambda x: f.leaky_relu(x, 0.2),
+        "elu": f.elu,
+        "selu": f.selu,
+        "gelu": f.gelu,
+        "silu": f.silu,
+        "swish": f.silu,
+        "mish": f.mish,
+        "softplus": f.softplus,
+        "softsign": f.softsign,
+        "hard_sigmoid": lambda x: f.relu6(x + 3) / 6,  # the slope of f.hardsigmoid is a float32
+        "hard_silu": f.hardswish,
+        "exponential": torch.exp,
+        "log_softmax": lambda x: f.log_softmax(x, 1),
+        "ReLU": lambda x: torch.where(x > 0.2, x.clamp(max=1.5), 0.1 * (x - 0.2)),
+        "LeakyReLU": lambda x: f.leaky_relu(x, 0.3),
+        "ELU": lambda x: f.elu(x, 0.7),
+        "Rescaling": lambda x: x * 0.7 + 0.2,
+    }
+
+
+def torch_function(torch: types.ModuleType, function: Callable[[Any], Any]) -> Any:
+    """A function as a module."""
+    module = torch.nn.Module()
+    module.forward = function
+    return module
 
 
 def torch_loss(torch: types.ModuleType, net: Net) -> Any:

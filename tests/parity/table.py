@@ -38,7 +38,15 @@ class Act:
     name: str
 
 
-Layer = Dense | BatchNorm | Act
+@dataclass(frozen=True)
+class Other:
+    """A layer by Keras's name, with options."""
+
+    name: str
+    options: tuple[tuple[str, float], ...] = ()
+
+
+Layer = Dense | BatchNorm | Act | Other
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,23 @@ NETS = {
     "odd": Net((Dense(37, "relu"), BN, Dense(13, "relu"), SOFTMAX5), SPARSE, "class"),
 }
 
+ACTIVATIONS = (
+    *("leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "softsign"),
+    *("hard_sigmoid", "hard_silu", "swish"),
+)
+CALM = ("relu6", "exponential", "log_softmax")  # which two layers of turn into chaos
+OTHERS = {
+    "relu-options": Other("ReLU", (("max_value", 1.5), ("negative_slope", 0.1), ("threshold", 0.2))),
+    "leaky-relu": Other("LeakyReLU"),
+    "elu-alpha": Other("ELU", (("alpha", 0.7),)),
+    "prelu": Other("PReLU"),
+    "layer-norm": Other("LayerNormalization"),
+    "rescaling": Other("Rescaling", (("scale", 0.7), ("offset", 0.2))),
+}
+NETS |= {name: Net((Dense(32, name), Dense(16), Act(name), SOFTMAX5), SPARSE, "class") for name in ACTIVATIONS}
+NETS |= {name: Net((Dense(24, "tanh"), Dense(8, name), SOFTMAX5), SPARSE, "class") for name in CALM}
+NETS |= {name: Net((Dense(32), other, Dense(24, "tanh"), SOFTMAX5), SPARSE, "class") for name, other in OTHERS.items()}
+
 OPTIMIZERS: dict[str, tuple[str, dict[str, float | bool]]] = {
     "sgd": ("SGD", {"learning_rate": 0.05}),
     "momentum": ("SGD", {"learning_rate": 0.02, "momentum": 0.9}),
@@ -141,6 +166,11 @@ ROWS = [
     Row("linear", "adam"),
     Row("odd", "nesterov"),
     Row("odd", "adam"),
+    *(Row(name, "sgd") for name in (*ACTIVATIONS, *CALM, *OTHERS)),
+    Row("gelu", "adam"),
+    Row("selu", "adam"),
+    Row("prelu", "adam"),
+    Row("layer-norm", "adam"),
 ]
 
 
@@ -183,6 +213,10 @@ def initial_weights(net: Net, features: int, rng: np.random.Generator) -> list[A
                 np.zeros(width),
                 np.ones(width),
             ]
+        elif layer == Other("PReLU"):
+            arrays.append(rng.uniform(0.1, 0.4, width))
+        elif layer == Other("LayerNormalization"):
+            arrays += [rng.uniform(0.7, 1.3, width), rng.normal(0, 0.2, width)]
     return arrays
 
 

@@ -1,61 +1,23 @@
-/* Element by element: activations and dropout. Whole panels at once, idle lanes included: cheaper than to ask. */
+/* Dropout, whose random numbers are a function of the element's number, the step and the model's seed. */
 
 /* Runs BODY for each vector of features [f0, f1) of panels [p0, p1); `i` is its offset into (P, F, 32). */
 #define FDL_FOR_VECTORS(features, ...)                                                    \
     for (size_t p = range.p0; p < range.p1; p++) {                                         \
         size_t begin_ = (p * (features) + range.f0) * FDL_PANEL;                           \
         size_t end_ = (p * (features) + range.f1) * FDL_PANEL;                             \
-        for (size_t i = begin_; i < end_; i += VL) __VA_ARGS__                                    \
+        for (size_t i = begin_; i < end_; i += VL) __VA_ARGS__                             \
     }
-
-/* y = act(x) */
-static void activation_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
-    (void)step, (void)scratch;
-    switch (a->n[1]) {
-        case FDL_RELU:
-            FDL_FOR_VECTORS(a->n[0], {
-                V v = load(x + i);
-                store(y + i, keep(~(v < 0), v)); /* not v > 0: that would swallow NaN */
-            })
-            break;
-        case FDL_SIGMOID: FDL_FOR_VECTORS(a->n[0], { store(y + i, vsigmoid(load(x + i))); }) break;
-        case FDL_TANH: FDL_FOR_VECTORS(a->n[0], { store(y + i, vtanh(load(x + i))); }) break;
-    }
-}
-
-/* dx = dy act'(x), with the derivative written in terms of y */
-static void activation_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *y = a->p[0], *dy = a->p[1];
-    T *dx = a->p[2];
-    (void)step, (void)scratch;
-    switch (a->n[1]) {
-        case FDL_RELU:
-            FDL_FOR_VECTORS(a->n[0], { store(dx + i, keep(load(y + i) > 0, load(dy + i))); })
-            break;
-        case FDL_SIGMOID:
-            FDL_FOR_VECTORS(a->n[0], {
-                V v = load(y + i);
-                store(dx + i, load(dy + i) * (v * (1 - v)));
-            })
-            break;
-        case FDL_TANH:
-            FDL_FOR_VECTORS(a->n[0], {
-                V v = load(y + i);
-                store(dx + i, load(dy + i) * (1 - v * v));
-            })
-            break;
-    }
-}
 
 /* Random bits of an element from its number and two keys: two rounds of a 32-bit finalizer with low bias
  * (C. Wellons, "Prospecting for hash functions", 2018). Counter-based, so no thread owns a generator. */
-INLINE uint32_t random_bits(uint32_t counter, uint32_t key0, uint32_t key1) {
-    uint32_t h = counter * 0x9e3779b1u + key0;
+typedef struct {
+    uint32_t first, second;
+} random_key;
+INLINE uint32_t random_bits(uint32_t counter, random_key key) {
+    uint32_t h = counter * 0x9e3779b1u + key.first;
     h = (h ^ (h >> 16)) * 0x21f0aaadu;
     h = (h ^ (h >> 15)) * 0x735a2d97u;
-    h ^= (h >> 15) ^ key1;
+    h ^= (h >> 15) ^ key.second;
     h = (h ^ (h >> 16)) * 0x7feb352du;
     h = (h ^ (h >> 15)) * 0x846ca68bu;
     return h ^ (h >> 16);
@@ -69,13 +31,18 @@ INLINE uint64_t spread(uint64_t x) {
     return x ^ (x >> 31);
 }
 
+/* The keys of one step of one layer's stream. */
+INLINE random_key key_of(const fdl_step *step, size_t stream) {
+    uint64_t key = spread(spread(spread(step->seed) + step->step) + stream);
+    return (random_key){(uint32_t)key, (uint32_t)(key >> 32)};
+}
+
 /* y = x mask, mask = 1 / (1 - rate) with probability 1 - rate, else 0 (inverted dropout). */
 static void dropout_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0];
     T *y = a->p[1], *mask = a->p[2];
     size_t n = a->n[0];
-    uint64_t key = spread(spread(spread(step->seed) + step->step) + a->n[1]);
-    uint32_t key0 = (uint32_t)key, key1 = (uint32_t)(key >> 32);
+    const random_key key = key_of(step, a->n[1]);
     double rate = a->s[0];
     uint32_t threshold = rate < 1 ? (uint32_t)(rate * 4294967296.0) : UINT32_MAX;
     T kept = rate < 1 ? (T)(1 / (1 - rate)) : 0;
@@ -84,7 +51,7 @@ static void dropout_forward(const fdl_args *a, fdl_range range, const fdl_step *
         for (size_t f = range.f0; f < range.f1; f++) {
             size_t at = (p * n + f) * FDL_PANEL;
             for (size_t i = 0; i < FDL_PANEL; i++) {
-                T m = random_bits((uint32_t)(at + i), key0, key1) >= threshold ? kept : 0;
+                T m = random_bits((uint32_t)(at + i), key) >= threshold ? kept : 0;
                 mask[at + i] = m;
                 y[at + i] = x[at + i] * m;
             }

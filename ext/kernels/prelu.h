@@ -1,0 +1,43 @@
+/* PReLU (He et al. 2015): the slope below zero is trained, one a feature. */
+
+/* y = x, below 0 alpha x */
+static void prelu_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *x = a->p[0], *alpha = a->p[1];
+    T *y = a->p[2];
+    size_t n = a->n[0];
+    (void)step, (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t f = range.f0; f < range.f1; f++) {
+            size_t at = (p * n + f) * FDL_PANEL;
+            for (size_t i = at; i < at + FDL_PANEL; i += VL) {
+                V v = load(x + i);
+                store(y + i, choose(v < 0, v * alpha[f], v));
+            }
+        }
+}
+
+/* One block of prelu_backward: features [f, f + m). */
+INLINE void prelu_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->p[0], *dy = a->p[1], *alpha = a->p[2];
+    T *dx = a->p[3], *dalpha = a->p[4];
+    size_t n = a->n[0];
+    V sum[VL] = {{0}};
+    if (dalpha) {
+        FDL_FOR_BLOCK(n, f, m, { sum[j] += keep(load(x + i) < 0, load(x + i) * load(dy + i)); },
+                      { sum[j] += keep(in_batch & (load(x + i) < 0), load(x + i) * load(dy + i)); })
+        store(dalpha + f, sum_rows(sum));
+    }
+    if (!dx) return;
+#define FDL_STORE store(dx + i, choose(load(x + i) > 0, load(dy + i), load(dy + i) * alpha[f + j]));
+    FDL_FOR_BLOCK(n, f, m, { FDL_STORE }, { (void)in_batch; FDL_STORE })
+#undef FDL_STORE
+}
+
+/* dx = dy, below 0 alpha dy; dalpha = the sum of x dy over the samples below 0 */
+static void prelu_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    (void)scratch;
+    for (size_t f = range.f0; f < range.f1; f += VL) {
+        if (f + VL <= range.f1) prelu_block(a, f, VL, step);
+        else prelu_block(a, f, range.f1 - f, step);
+    }
+}

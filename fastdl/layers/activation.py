@@ -1,0 +1,106 @@
+"""Layers that are activations: Keras's names, arguments and defaults, and RReLU as PyTorch has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastdl import activations, initializers, ops
+from fastdl.activations import not_negative
+from fastdl.errors import ShapeError
+from fastdl.graph import Shape, Tensor
+from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
+
+
+class Activation(Layer):
+    """An activation by name, function or layer. Keras: layers.Activation."""
+
+    def __init__(self, activation: ActivationLike, **options: Any) -> None:
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+
+    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        self.adopt(self.activation, shape, dtype)
+
+    def call(self, x: Tensor) -> Tensor:
+        return self.activation(x)
+
+
+class ReLU(Layer):
+    """min(x, max_value) above the threshold, negative_slope (x - threshold) up to it. Keras: layers.ReLU."""
+
+    def __init__(
+        self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.max_value = None if max_value is None else not_negative("max_value", max_value)
+        self.negative_slope = not_negative("negative_slope", negative_slope)
+        self.threshold = not_negative("threshold", threshold)
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.relu(x, self.negative_slope, self.max_value, self.threshold)
+
+
+class LeakyReLU(Layer):
+    """x, below 0 negative_slope x; alpha is the slope's older name. Keras: layers.LeakyReLU."""
+
+    def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.negative_slope = not_negative("negative_slope", negative_slope if alpha is None else alpha)
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.leaky_relu(x, self.negative_slope)
+
+
+class PReLU(Layer):
+    """x, below 0 alpha x, with one trained alpha a feature of (batch, features). Keras: layers.PReLU."""
+
+    def __init__(self, alpha_initializer: InitializerLike = "zeros", **options: Any) -> None:
+        super().__init__(**options)
+        self.alpha_initializer = initializers.get(alpha_initializer)
+
+    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+        if len(shape) != 2 or shape[1] is None:
+            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
+        self.alpha = self.add_weight("alpha", (shape[1],), dtype, self.alpha_initializer)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.PReLU(x, self.alpha, self.name).output
+
+
+class RReLU(Layer):
+    """x, below 0 times a slope drawn from [lower, upper] in training, times their mean otherwise. PyTorch: nn.RReLU."""
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, **options: Any) -> None:
+        super().__init__(**options)
+        if not lower <= upper:
+            raise ValueError(f"lower must not lie above upper, not {lower} and {upper}")
+        self.lower, self.upper = float(lower), float(upper)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.RReLU(x, self.lower, self.upper, self.name).output
+
+
+class ELU(Layer):
+    """x, below 0 alpha (exp(x) - 1). Keras: layers.ELU."""
+
+    def __init__(self, alpha: float = 1.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.alpha = not_negative("alpha", alpha)
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.elu(x, self.alpha)
+
+
+class Softmax(Layer):
+    """exp(x) / sum of exp(x) over the features of (batch, features). Keras: layers.Softmax."""
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        super().__init__(**options)
+        if axis not in (-1, 1):
+            raise ValueError(f"axis must be the features' (-1), not {axis}")
+        self.axis = axis
+
+    def call(self, x: Tensor) -> Tensor:
+        return activations.softmax(x)

@@ -1,0 +1,56 @@
+"""Layers that add noise in training and do nothing otherwise: Keras's names, arguments and defaults."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastdl import ops
+from fastdl.activations import SELU_ALPHA, SELU_SCALE, not_negative
+from fastdl.graph import Tensor
+from fastdl.layers.layer import Layer
+
+
+class GaussianNoise(Layer):
+    """x plus noise of mean 0 and this standard deviation. Keras: layers.GaussianNoise."""
+
+    def __init__(self, stddev: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.stddev = not_negative("stddev", stddev)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Noise(x, "gaussian_noise", (self.stddev,), self.name).output
+
+
+class GaussianDropout(Layer):
+    """x times noise of mean 1 and standard deviation sqrt(rate / (1 - rate)). Keras: layers.GaussianDropout."""
+
+    def __init__(self, rate: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.rate = _rate(rate)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Noise(x, "gaussian_dropout", (math.sqrt(self.rate / (1 - self.rate)),), self.name).output
+
+
+class AlphaDropout(Layer):
+    """Sets a share `rate` to SELU's lower limit, then a x + b, so that mean 0 and variance 1 stay.
+
+    Klambauer et al. 2017. Keras: layers.AlphaDropout.
+    """
+
+    def __init__(self, rate: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.rate = _rate(rate)
+
+    def call(self, x: Tensor) -> Tensor:
+        limit = -SELU_ALPHA * SELU_SCALE
+        a = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * limit**2))
+        b = -a * limit * self.rate
+        return ops.Noise(x, "alpha_dropout", (self.rate, a, b, a * limit + b), self.name).output
+
+
+def _rate(rate: float) -> float:
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must lie in [0, 1), not {rate}")
+    return float(rate)

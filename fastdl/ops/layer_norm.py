@@ -1,0 +1,87 @@
+"""Layer normalization (Ba, Kiros and Hinton 2016): Keras's LayerNormalization of (batch, features)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.formula import Formula
+from fastdl.graph import Op, Parameter, Tensor
+from fastdl.schedule import read, read_all, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class LayerNorm(Op):
+    """y = (x - mean) / sqrt(variance + epsilon) * gamma + beta, statistics of each sample; gamma, beta may be None."""
+
+    def __init__(
+        self, x: Tensor, gamma: Parameter | None, beta: Parameter | None, epsilon: float, name: str = ""
+    ) -> None:
+        self.gamma, self.beta, self.epsilon = gamma, beta, epsilon
+        super().__init__([x], x.shape, [p for p in (gamma, beta) if p], name)
+
+    @property
+    def flops(self) -> int:
+        return 7 * self.output.features
+
+    def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        saved = build.saved[self] = (build.panel_ref(1), build.panel_ref(1)) if build.training else ()
+        build.emit(
+            "layer_norm_forward",
+            *(read(build.value(x)), write(build.value(self.output))),
+            *(read(build.parameter(p)) if p else None for p in (self.gamma, self.beta)),
+            *(map(write, saved) if saved else (None, None)),
+            sizes=(x.features,),
+            scalars=(self.epsilon,),
+            features=x.features,
+            axis=_ext.BY_PANEL,
+        )
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        value, gradient, saved = build.value(x), build.gradient(self.output), build.saved[self]
+        trained = [p for p in (self.gamma, self.beta) if p and p.trainable]
+        gradients = {p: build.vector_ref(x.features) for p in trained}
+        if trained:
+            build.emit(
+                "layer_norm_weight_grad",
+                *(read(value), read(gradient), *map(read_all, saved)),
+                *(write(gradients[p]) if p in gradients else None for p in (self.gamma, self.beta)),
+                sizes=(x.features,),
+                features=x.features,
+                axis=_ext.BY_FEATURE,
+            )
+        if build.needs_gradient(x):
+            build.emit(
+                "layer_norm_backward",
+                *(read(value), read(gradient), write(build.gradient(x))),
+                read(build.parameter(self.gamma)) if self.gamma else None,
+                *map(read, saved),
+                sizes=(x.features,),
+                features=x.features,
+                axis=_ext.BY_PANEL,
+            )
+        for parameter in trained:
+            build.train(parameter, gradients[parameter])
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        features, dtype = self.output.features, self.output.dtype
+        gamma = self.gamma.numpy() if self.gamma else np.ones(features, dtype)
+        beta = self.beta.numpy() if self.beta else np.zeros(features, dtype)
+
+        def operator(v: Formula) -> Formula:
+            return Formula("LayerNormalization", v, gamma, beta, axis=-1, epsilon=self.epsilon)
+
+        def spelled_out(v: Formula) -> Formula:
+            """The operator keeps epsilon as a float32, and onnxruntime's takes the variance in one pass."""
+            centred = v - Formula("ReduceMean", v, axes=[-1])
+            variance = Formula("ReduceMean", centred * centred, axes=[-1])
+            return centred / Formula("Sqrt", variance + self.epsilon) * gamma + beta
+
+        graph.write(operator if dtype == np.float32 else spelled_out, self)

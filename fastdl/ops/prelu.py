@@ -1,0 +1,51 @@
+"""PReLU (He et al. 2015): a leaky ReLU whose slopes are trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdl import _ext
+from fastdl.errors import ShapeError
+from fastdl.graph import Op, Parameter, Tensor
+from fastdl.schedule import read, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class PReLU(Op):
+    """y = x, below 0 alpha x. x: (batch, features); alpha: (features,). ShapeError if they do not fit."""
+
+    def __init__(self, x: Tensor, alpha: Parameter, name: str = "") -> None:
+        if x.shape[1:] != alpha.shape:
+            raise ShapeError(f"{name}: slopes of shape {alpha.shape} do not fit an input of shape {x.shape}")
+        self.alpha = alpha
+        super().__init__([x], x.shape, [alpha], name)
+
+    def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        build.emit(
+            "prelu_forward",
+            *(read(build.value(x)), read(build.parameter(self.alpha)), write(build.value(self.output))),
+            sizes=(x.features,),
+            features=x.features,
+        )
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        slopes = build.vector_ref(x.features) if self.alpha.trainable else None
+        build.emit(
+            "prelu_backward",
+            *(read(build.value(x)), read(build.gradient(self.output)), read(build.parameter(self.alpha))),
+            write(build.gradient(x)) if build.needs_gradient(x) else None,
+            write(slopes) if slopes else None,
+            sizes=(x.features,),
+            features=x.features,
+            axis=_ext.BY_FEATURE,
+        )
+        if slopes:
+            build.train(self.alpha, slopes)
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        graph.node("PRelu", [graph.name(self.inputs[0]), graph.constant(self.alpha)], self)

@@ -1,0 +1,59 @@
+"""Every activation and every layer around them: the exported file equals predict, and batch norm still folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import fastdl
+from fastdl import activations, layers
+from fastdl.errors import FusionError
+
+D, BN = layers.Dense, layers.BatchNormalization
+
+# name: what makes the layer that stands between two batch norms
+LAYERS: dict[str, Any] = {
+    **{name: (lambda name=name: layers.Activation(name)) for name in activations.NAMES},
+    "gelu, tanh": lambda: layers.Activation(lambda x: activations.gelu(x, approximate=True)),
+    "relu, clipped": lambda: layers.ReLU(max_value=1.5),
+    "relu, sloped": lambda: layers.ReLU(negative_slope=0.3),
+    "relu, all": lambda: layers.ReLU(1.5, 0.3, 0.4),
+    "relu, threshold": lambda: layers.ReLU(threshold=0.4),
+    "LeakyReLU": layers.LeakyReLU,
+    "ELU": lambda: layers.ELU(0.7),
+    "PReLU": layers.PReLU,
+    "RReLU": layers.RReLU,
+    "Softmax": layers.Softmax,
+    "Rescaling": lambda: layers.Rescaling(1 / 3, 0.1),
+    "LayerNormalization": layers.LayerNormalization,
+    "LayerNormalization, no affine": lambda: layers.LayerNormalization(epsilon=1e-5, center=False, scale=False),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_exported_file_equals_predict_and_holds_no_batch_norm(name: str, dtype: str, tmp_path: Path) -> None:
+    fastdl.utils.set_random_seed(4)
+    layer = LAYERS[name]()
+    model = fastdl.Sequential([fastdl.Input((7,)), D(9), BN(), layer, BN(), D(3)], dtype=dtype)
+    rng = np.random.default_rng(1)
+    x = (rng.standard_normal((256, 7)) * 3).astype(dtype)
+    model.compile(fastdl.optimizers.Adam(0.01), "mse")
+    model.fit(x, rng.standard_normal((256, 3)), epochs=3, verbose=0)
+    path = tmp_path / "model.onnx"
+    if name == "gelu" and dtype == "float64":
+        with pytest.raises(FusionError, match="float64"):
+            model.export(path)
+        return
+    model.export(path, verify=x)
+    operators = [node.op_type for node in onnx.load(path).graph.node]
+    assert "BatchNormalization" not in operators
+    assert operators[0] == operators[-1] == "Gemm"
+    predicted = model.predict(x)
+    scale = max(1.0, float(np.abs(predicted).max()))
+    off = np.abs(fastdl.Runner(path).predict(x) - predicted).max()
+    assert off <= (1e-6 if dtype == "float32" else 1e-14) * scale
