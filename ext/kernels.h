@@ -54,7 +54,8 @@ typedef struct {
     size_t batch;                 /* rows in this batch */
     size_t start;                 /* first row of this batch, when index is NULL */
     const int64_t *index;         /* the batch's row numbers (batch), or NULL */
-    const double *rates;          /* (FDL_MAX_RATES) step sizes, computed by the optimizer's class */
+    const double *rates;          /* (FDL_MAX_RATES) computed by the optimizer's class: step sizes, and the learning rate
+                                     last, which weights decay with */
     uint64_t step;                /* steps taken so far by the model, drives random numbers */
     uint64_t seed;
     fdl_feed feed[FDL_MAX_FEEDS];
@@ -63,11 +64,21 @@ typedef struct {
 typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch);
 
 /* Optimizer rules: X(name, slots kept for each parameter). Their formulas stand in kernels/optimizers.h. */
-#define FDL_RULES(X) \
-    X(sgd, 0)        \
-    X(momentum, 1)   \
-    X(nesterov, 1)   \
-    X(adam, 2)
+#define FDL_RULES(X)                \
+    X(sgd, 0)                       \
+    X(momentum, 1)                  \
+    X(nesterov, 1)                  \
+    X(adagrad, 1)                   \
+    X(rmsprop, 1)                   \
+    X(rmsprop_momentum, 2)          \
+    X(rmsprop_centered, 2)          \
+    X(rmsprop_centered_momentum, 3) \
+    X(adadelta, 2)                  \
+    X(adam, 2)                      \
+    X(amsgrad, 3)                   \
+    X(adamax, 2)                    \
+    X(nadam, 2)                     \
+    X(lion, 1)
 #define FDL_MAX_SLOTS 3
 #define FDL_ENUM(name, slots) FDL_RULE_##name,
 enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
@@ -121,11 +132,17 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  *   accuracy_binary   p: x, part, target.  n: F.  s: threshold.  Mean over the features.
  *   mean_absolute_error p: x, part, target. n: F.  Mean over the features.
  *   sum_parts         p: part (P), total (1), both double.   total += sum of part.
- * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its scalars.
- *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1).  n: K, rule.
+ * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its four scalars, and, if `tame`,
+ * how far an element of the gradient may be from zero, and the weight decay.
+ *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1), sum of squares or NULL.  n: K, rule, tame.
+ *                     With a sum of squares (double) it is the norm that may be no larger.
  *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slots (strips), b, slots (N) or NULL.
- *                     n: K, N, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.  Features are those
- *                     of x: a thread owns rows of W, as in dense_input_grad.
+ *                     n: K, N, rule, tame.  s: decay of b as well.  dense_weight_grad and the step in one;
+ *                     B <= FDL_CHUNK.  Features are those of x: a thread owns rows of W, as in dense_input_grad.
+ *   sum_squares       p: dw (strips or vector), part (one double each FDL_UNIT features).  n: K, N.
+ *   add_squares       p: part, total (1).  n: parts, whether they are the first: total = [total +] sum of part.
+ *   average_weights   p: w, average.  n: elements.  s: momentum, frequency.  average = momentum average +
+ *                     (1 - momentum) w, each `frequency` steps (0: never) w = average.  Features are elements.
  */
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
@@ -154,8 +171,11 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(accuracy_binary, 3, 1, 1)             \
     X(mean_absolute_error, 3, 1, 0)         \
     X(sum_parts, 2, 0, 0)                   \
-    X(optimizer_step, 5, 2, 4)              \
-    X(dense_weight_step, 10, 3, 4)
+    X(optimizer_step, 6, 3, 6)              \
+    X(dense_weight_step, 10, 4, 7)          \
+    X(sum_squares, 2, 2, 0)                 \
+    X(add_squares, 2, 2, 0)                 \
+    X(average_weights, 2, 1, 2)
 
 #define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
 enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };

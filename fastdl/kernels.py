@@ -119,7 +119,7 @@ class _Call:
         features: int,
         scalars: Sequence[float] = (),
         *,
-        rate: float = 0.0,
+        rates: Sequence[float] = (0.0,) * _ext.MAX_RATES,
         labels: Array | None = None,
         seed: int = 0,
         step: int = 0,
@@ -130,8 +130,7 @@ class _Call:
             program.declare_feed(0, 4, False)
             feeds[0] = labels
         program.emit(kernel, pointers, sizes, scalars, _ext.ONCE, features, False)
-        rates = np.full((1, _ext.MAX_RATES), rate)
-        program.run(feeds, 0, 1, None, rates, step, seed, 1)
+        program.run(feeds, 0, 1, None, np.array([rates], np.float64), step, seed, 1)
 
 
 def _elementwise(kernel: str, arrays: dict[str, Any], extra: Sequence[int] = ()) -> Array:
@@ -338,8 +337,23 @@ def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
     return _loss("mean_squared_error", x, target)
 
 
-def _step(rule: str, w: Array, gradient: Any, slots: Sequence[Array], scalars: Sequence[float], rate: float) -> None:
-    """One optimizer step; w and the slots, (rows, columns) or (columns,), change in place."""
+def step(
+    rule: str,
+    w: Array,
+    gradient: Any,
+    slots: Sequence[Array],
+    scalars: Sequence[float],
+    rates: Sequence[float],
+    *,
+    limit: float = np.inf,
+    decay: float = 0.0,
+    norm: float | None = None,
+) -> None:
+    """One step of an optimizer's rule; w and the slots, (rows, columns) or (columns,), change in place.
+
+    scalars, rates: the rule's, see ext/kernels/optimizers.h. decay: the share of w that is taken off first. limit: of
+    each element of the gradient, or of its norm, if that is given.
+    """
     if w.dtype not in (np.float32, np.float64):
         raise DataError(f"w must be float32 or float64, not {w.dtype}")
     matrices = [np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *slots)]
@@ -348,38 +362,34 @@ def _step(rule: str, w: Array, gradient: Any, slots: Sequence[Array], scalars: S
     number, count = _ext.RULES[rule]
     stored = [to_strips(matrix) for matrix in matrices]
     columns = matrices[0].shape[1]
-    pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count)]
-    settings = (*scalars, *[0.0] * (4 - len(scalars)))
+    squares = aligned((1,), np.dtype(np.float64))
+    squares[0] = (norm or 0.0) ** 2
+    pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count), None if norm is None else squares]
+    settings = (*scalars, *[0.0] * (4 - len(scalars)), limit, decay)
+    sizes = len(matrices[0]), number, int(limit < np.inf or decay != 0)
     call = _Call(1, w.dtype)
-    call.run("optimizer_step", pointers, (len(matrices[0]), number), columns, settings, rate=rate)
+    call.run("optimizer_step", pointers, sizes, columns, settings, rates=(*rates, *[0.0] * (3 - len(rates)), 1.0))
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = from_strips(stored[i], columns)
 
 
-def sgd(
-    w: Array,
-    gradient: Any,
-    velocity: Array | None = None,
-    rate: float = 0.01,
-    momentum: float = 0.0,
-    nesterov: bool = False,
-) -> None:
-    """One step of gradient descent: changes w, and velocity if there is one, in place."""
-    rule = "sgd" if velocity is None else "nesterov" if nesterov else "momentum"
-    _step(rule, w, gradient, [] if velocity is None else [velocity], (momentum,), rate)
+def sum_squares(gradient: Any) -> float:
+    """The sum of squares of a gradient, (rows, columns) or (columns,)."""
+    matrix = np.atleast_2d(np.asarray(gradient))
+    columns = matrix.shape[1]
+    part, total = (aligned((size,), np.dtype(np.float64)) for size in (padded(columns) // _ext.UNIT, 1))
+    call = _Call(1, matrix.dtype)
+    call.run("sum_squares", [to_strips(matrix), part], (len(matrix), columns), columns)
+    call.run("add_squares", [part, total], (len(part), 1), 1)
+    return float(total[0])
 
 
-def adam(
-    w: Array,
-    gradient: Any,
-    m: Array,
-    v: Array,
-    step: int,
-    rate: float = 0.001,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
-) -> None:
-    """Step number `step` (from 1) of Adam in Keras's form: changes w, m and v in place."""
-    corrected = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    _step("adam", w, gradient, [m, v], (1 - beta_1, 1 - beta_2, epsilon), float(corrected))
+def average_weights(w: Array, average: Array, step: int, momentum: float, frequency: int = 0) -> None:
+    """average = momentum average + (1 - momentum) w after step number `step` (from 0), in place; (columns,) both.
+
+    The first average is w; each `frequency` steps it is copied back into w.
+    """
+    call, size = _Call(1, w.dtype), len(w)
+    stored = [call.vector(array, size) for array in (w, average)]
+    call.run("average_weights", stored, (size,), size, (momentum, frequency), step=step)
+    w[...], average[...] = stored[0][:size], stored[1][:size]

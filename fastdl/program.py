@@ -31,9 +31,17 @@ class UpdateRule(Protocol):
     """What the program asks of an optimizer."""
 
     rule: str  # one of the kernel table's
+    clipnorm: float | None
+    global_clipnorm: float | None
+    clipvalue: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
 
     def slots(self, parameter: Parameter) -> Sequence[Array]: ...
+    def average(self, parameter: Parameter) -> Array: ...
     def scalars(self) -> Sequence[float]: ...
+    def decay(self, parameter: Parameter) -> float: ...
 
 
 def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
@@ -51,6 +59,11 @@ def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
     if panels == 1:
         return _ext.BY_FEATURE, 1
     return _ext.BY_PANEL, panels if weights <= NEAR_WEIGHTS else -(-panels // 4)
+
+
+def _rows(parameter: Parameter) -> int:
+    """Of a matrix; a vector is one row."""
+    return parameter.shape[0] if len(parameter.shape) == 2 else 1
 
 
 class Builder:
@@ -72,6 +85,8 @@ class Builder:
         self._gradients: dict[Tensor, Ref] = {}
         self._fixed: dict[int, Ref] = {}
         self._target: Ref | None = None
+        self._waiting: list[tuple[Parameter, Ref]] = []  # for the norm of all gradients
+        self._squares: Ref | None = None  # of all gradients
         self._trained: set[Tensor] = set()
         for op in graph.ops:
             if any(p.trainable for p in op.parameters) or any(t in self._trained for t in op.inputs):
@@ -169,27 +184,91 @@ class Builder:
         return [*slots, *[None] * (_ext.MAX_SLOTS - len(slots))]
 
     @property
-    def rule(self) -> tuple[int, tuple[float, ...]]:
-        """The optimizer's rule by number, and its scalars."""
+    def steps_at_once(self) -> bool:
+        """Whether a gradient may be used while it is computed: nobody needs all of it first."""
+        return bool(self.optimizer and not self.optimizer.clipnorm and not self.optimizer.global_clipnorm)
+
+    def rule(self, *parameters: Parameter) -> tuple[tuple[int, int], tuple[float, ...]]:
+        """The optimizer's rule by number and whether it comes with more than the rule; and their scalars."""
         assert self.optimizer is not None
-        scalars = tuple(self.optimizer.scalars())
-        return _ext.RULES[self.optimizer.rule][0], (*scalars, *[0.0] * (4 - len(scalars)))
+        scalars, decays = tuple(self.optimizer.scalars()), [self.optimizer.decay(p) for p in parameters]
+        limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
+        tame = limit < math.inf or any(decays)
+        return (_ext.RULES[self.optimizer.rule][0], int(tame)), (*scalars, *[0.0] * (4 - len(scalars)), limit, *decays)
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter."""
-        rows = parameter.shape[0] if len(parameter.shape) == 2 else 1
-        rule, scalars = self.rule
+        assert self.optimizer is not None
+        squares = None
+        if self.optimizer.clipnorm or self.optimizer.global_clipnorm:
+            squares = self._sum_squares(parameter, gradient)
+        if self.optimizer.global_clipnorm:
+            self._waiting.append((parameter, gradient))
+        else:
+            self._step(parameter, gradient, squares)
+
+    def finish(self) -> None:
+        """Append what had to wait for all gradients."""
+        for parameter, gradient in self._waiting:
+            self._step(parameter, gradient, self._squares)
+
+    def _step(self, parameter: Parameter, gradient: Ref, squares: Ref | None) -> None:
+        numbers, scalars = self.rule(parameter)
         self.emit(
             "optimizer_step",
             write(self.parameter(parameter)),
             read(gradient),
             *(write(slot) if slot else None for slot in self.slots(parameter)),
-            sizes=(rows, rule),
+            read_all(squares) if squares else None,
+            sizes=(_rows(parameter), *numbers),
             scalars=scalars,
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
+        self.average(parameter)
+
+    def _sum_squares(self, parameter: Parameter, gradient: Ref) -> Ref:
+        """The gradient's sum of squares; with global_clipnorm that of all so far."""
+        assert self.optimizer is not None
+        units = padded(parameter.shape[-1]) // _ext.UNIT
+        first = self._squares is None or not self.optimizer.global_clipnorm
+        if first:
+            self._squares = Ref(8, panels=False)
+        total, part = self._squares, Ref(units * 8, panels=False)
+        assert total is not None
+        self.emit(
+            "sum_squares",
+            *(read(gradient), write(part)),
+            sizes=(_rows(parameter), parameter.shape[-1]),
+            features=parameter.shape[-1],
+            axis=_ext.BY_FEATURE,
+            defer=True,
+        )
+        self.emit(
+            "add_squares",
+            *(read(part), write(total)),
+            sizes=(units, int(first)),
+            features=1,
+            axis=_ext.ONCE,
+            defer=True,
+        )
+        return total
+
+    def average(self, parameter: Parameter) -> None:
+        """Append the moving average of a parameter just stepped, if the optimizer keeps one."""
+        assert self.optimizer is not None
+        if self.optimizer.use_ema:
+            size = parameter.storage.size
+            self.emit(
+                "average_weights",
+                *(write(self.parameter(parameter)), write(self.array(self.optimizer.average(parameter)))),
+                sizes=(size,),
+                scalars=(self.optimizer.ema_momentum, self.optimizer.ema_overwrite_frequency or 0),
+                features=size,
+                axis=_ext.BY_FEATURE,
+                defer=True,
+            )
 
     def fuse_relu(self, op: Op) -> Tensor | None:
         """The output of the ReLU that alone reads the op's output: the op's kernel can compute it as well."""
@@ -244,6 +323,7 @@ class Program:
             for op in reversed(graph.ops):
                 if build.needs_gradient(op.output):
                     op.backward(build)
+            build.finish()
         if output:
             result = graph.outputs[0]
             build.emit(

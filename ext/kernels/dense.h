@@ -339,8 +339,8 @@ INLINE void tile_and_step(int rule, int wide, rule_settings set, rule_place befo
 }
 
 /* The tallest tiles of rows [i, k1) of a strip; returns the first row left. `to`: row 0 of the strip; gradient: one tile. */
-INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, void *const *p, size_t at, size_t i, size_t k1,
-                              size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
+INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_taming *tame, void *const *p, size_t at,
+                              size_t i, size_t k1, size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
     rule_place before = {NULL, {NULL}};
     for (; i + FDL_TILE_ROWS <= k1; i += FDL_TILE_ROWS) {
         V acc[FDL_TILE_MAX][2];
@@ -355,38 +355,55 @@ INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, void *const
                              strip + done * 2 * VL, acc);
         tile_store(FDL_TILE_ROWS, wide, acc, gradient, wide * VL);
         before = place_at(p, at + i * FDL_STRIP);
+        if (tame) tame_rows(tame, before.w, gradient, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
     }
     if (before.w) step_rows(rule, set, before, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
     return i;
 }
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
- * never written, and weights and slots are read in the order they lie in. */
-static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+ * never written, and weights and slots are read in the order they lie in. `tame` is a constant in each use. */
+INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     void *const *w = a->p + 2, *const *b = w + 1 + FDL_MAX_SLOTS;
     size_t k = a->n[0], n = a->n[1], batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
     const rule_settings set = settings_of(step->rates, a->s);
+    const rule_taming tame_w = taming_of(step->rates, a->s, a->s[5]), tame_b = taming_of(step->rates, a->s, a->s[6]);
     rule_stepper stepper = rule_steppers[a->n[2]];
 #define STEP(rows, i)                                                                                           \
     V acc[FDL_TILE_MAX][2];                                                                                     \
+    rule_place place = place_at(w, at + (i) * FDL_STRIP);                                                       \
     tile_clear(rows, wide, acc);                                                                                \
     weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, batch, strip, acc);                                 \
     tile_store(rows, wide, acc, gradient, wide * VL);                                                           \
-    stepper(&set, place_at(w, at + (i) * FDL_STRIP), gradient, wide * VL, rows, wide * VL)
+    if (tame) tame_rows(&tame_w, place.w, gradient, gradient, wide * VL, rows, wide * VL);                      \
+    stepper(&set, place, gradient, wide * VL, rows, wide * VL)
 #define STRIP(width, first)                                                                                     \
     const int wide = width;                                                                                     \
     size_t f = first, at = column(k, f), i = range.f0;                                                          \
     transpose_strip(dy, n, f, 0, batch, strip);                                                                 \
     if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_adam)                                  \
-        i = step_tall_tiles(FDL_RULE_adam, wide, set, w, at, i, range.f1, k, x, batch, strip, gradient);        \
+        i = step_tall_tiles(FDL_RULE_adam, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x, batch,   \
+                            strip, gradient);                                                                   \
     FDL_FOR_TILES(STEP, i, range.f1);                                                                           \
     if (b[0] && range.f0 == 0) {                                                                                \
         sum_strip(wide, strip, batch, NULL, gradient);                                                          \
+        if (tame) tame_rows(&tame_b, (T *)b[0] + f, gradient, gradient, 0, 1, wide * VL);                       \
         stepper(&set, place_at(b, f), gradient, 0, 1, wide * VL);                                               \
     }
     FDL_FOR_STRIPS(STRIP, 0, n);
 #undef STRIP
 #undef STEP
+}
+
+/* Apart, so that what nobody asked for costs the plain step nothing. */
+static __attribute__((noinline)) void tame_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step,
+                                                       void *scratch) {
+    weight_step(1, a, range, step, scratch);
+}
+
+static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    if (a->n[3]) tame_weight_step(a, range, step, scratch);
+    else weight_step(0, a, range, step, scratch);
 }

@@ -107,7 +107,7 @@ class Model:
 
     def compile(
         self,
-        optimizer: str | Optimizer | type[Optimizer] = "sgd",
+        optimizer: str | Optimizer | type[Optimizer] = "rmsprop",
         loss: str | Loss | type[Loss] | None = None,
         metrics: Sequence[str] | str | None = None,
     ) -> None:
@@ -218,7 +218,7 @@ class Model:
         batch = _batch_size(batch_size)
         _positive("epochs", epochs)
         rows = self._ready(x, check_input)
-        self._compiled()
+        optimizer, _ = self._compiled()
         targets = self._targets(y, rows, check_input)
         if validation_data is not None:
             held_x = data.as_rows(
@@ -253,6 +253,7 @@ class Model:
                     progress.finish(logs)
                 if self.stop_training:
                     break
+            optimizer.finalize_variable_values(self.trainable_weights)
             heard.tell("on_train_end", logs)
         return history
 

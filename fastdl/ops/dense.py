@@ -87,7 +87,7 @@ class Dense(Op):
             )
         if not self.kernel.trainable:
             return
-        if build.optimizer and build.batch <= _ext.CHUNK:
+        if build.steps_at_once and build.batch <= _ext.CHUNK:
             self._step_at_once(build)
             return
         shared = build.axis == _ext.BY_PANEL
@@ -109,7 +109,7 @@ class Dense(Op):
     def _step_at_once(self, build: Builder) -> None:
         """Gradient and optimizer in one kernel, by rows of W as the input's gradient: both run without a meeting."""
         rows, columns = self.kernel.shape
-        rule, scalars = build.rule
+        numbers, scalars = build.rule(self.kernel, self.bias or self.kernel)
         weights = [build.parameter(self.kernel), *build.slots(self.kernel)]
         biases = [build.parameter(self.bias), *build.slots(self.bias)] if self.bias else [None] * len(weights)
         build.emit(
@@ -118,12 +118,14 @@ class Dense(Op):
             read_all(build.gradient(self.output)),
             *(write_rows(ref) if ref else None for ref in weights),
             *(write_all(ref) if ref else None for ref in biases),
-            sizes=(rows, columns, rule),
+            sizes=(rows, columns, *numbers),
             scalars=scalars,
             features=rows,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
+        for parameter in self.parameters:
+            build.average(parameter)
 
     def onnx(self, graph: OnnxGraph) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]

@@ -343,36 +343,3 @@ def test_dropout_masks_are_independent_and_repeatable() -> None:
 def test_dropout_drops_the_same_in_both_dtypes() -> None:
     x = np.ones((50, 30))
     assert np.array_equal(kernels.dropout(x.astype(np.float32), 0.25)[0] == 0, kernels.dropout(x, 0.25)[0] == 0)
-
-
-# -- optimizers -------------------------------------------------------------------------------------------
-
-
-@dtypes
-@pytest.mark.parametrize("shape", [(1,), (37,), (5, 33), (30, 64)])
-@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_sgd(dtype: Any, shape: tuple[int, ...], momentum: float, nesterov: bool) -> None:
-    w, velocity = draw(*shape, dtype=dtype), np.zeros(shape, dtype) if momentum else None
-    expected, v = w.astype(np.float64), np.zeros(shape)
-    for step in range(3):
-        g = draw(*shape, dtype=dtype, seed=step + 1)
-        kernels.sgd(w, g, velocity, 0.1, momentum, nesterov)
-        v = momentum * v - 0.1 * g
-        expected += momentum * v - 0.1 * g if nesterov else v
-    close(w, expected, dtype, ulps=8)
-
-
-@dtypes
-@pytest.mark.parametrize("shape", [(1,), (37,), (5, 33), (30, 64)])
-def test_adam(dtype: Any, shape: tuple[int, ...]) -> None:
-    w, m, v = draw(*shape, dtype=dtype), np.zeros(shape, dtype), np.zeros(shape, dtype)
-    expected, first, second = w.astype(np.float64), np.zeros(shape), np.zeros(shape)
-    for step in range(1, 4):
-        g = draw(*shape, dtype=dtype, seed=step)
-        kernels.adam(w, g, m, v, step, rate=0.01)
-        first += (g - first) * 0.1
-        second += (g.astype(np.float64) ** 2 - second) * 0.001
-        expected -= 0.01 * np.sqrt(1 - 0.999**step) / (1 - 0.9**step) * first / (np.sqrt(second) + 1e-7)
-    close(w, expected, dtype, ulps=16)
-    close(m, first, dtype, ulps=8)
-    close(v, second, dtype, ulps=8)
