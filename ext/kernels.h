@@ -84,6 +84,24 @@ typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step
 enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
 #undef FDL_ENUM
 
+/* Losses element by element: X(name). Their formulas stand in kernels/losses.h. */
+#define FDL_LOSSES(X) \
+    X(squared)        \
+    X(absolute)       \
+    X(percentage)     \
+    X(squared_log)    \
+    X(huber)          \
+    X(log_cosh)       \
+    X(poisson)        \
+    X(hinge)          \
+    X(squared_hinge)  \
+    X(binary)         \
+    X(sigmoid)        \
+    X(divergence)
+#define FDL_ENUM(name) FDL_LOSS_##name,
+enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
+#undef FDL_ENUM
+
 /* Element functions, by number, for activation_forward and activation_backward. */
 enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
 
@@ -121,17 +139,24 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
  * Softmax over the features of each sample
  *   softmax_forward   p: x, y (P, F, 32).      n: F.
  *   softmax_backward  p: y, dy, dx (P, F, 32). n: F.
- * Losses: the mean over the batch. part (P) takes each panel's sum over samples; dx may be NULL.
- *   softmax_cross_entropy_sparse  p: logits, dx (P, F, 32), part.  n: F, feed of int32 labels (n).
- *   softmax_cross_entropy         p: logits, dx, part, target (P, F, 32).  n: F.
- *   sigmoid_cross_entropy         p: logits, dx, part, target.  n: F.  Mean over the features as well.
- *   mean_squared_error            p: x, dx, part, target.  n: F.       Mean over the features as well.
- * Metrics: part (P) takes each panel's sum over samples.
- *   accuracy_sparse   p: x, part.          n: F, feed of int32 labels.
- *   accuracy          p: x, part, target.  n: F.   First largest entry of both.
- *   accuracy_binary   p: x, part, target.  n: F.  s: threshold.  Mean over the features.
- *   mean_absolute_error p: x, part, target. n: F.  Mean over the features.
- *   sum_parts         p: part (P), total (1), both double.   total += sum of part.
+ * Losses and metrics of one value a sample. p: x, dx (P, F, 32) or NULL, part (P), target (P, F, 32) or NULL, weight
+ * (P, 32) or NULL, each (P, 32) or NULL.  n: F, feed of int32 labels (n) where target is NULL, number.  s: four.
+ * `each` takes the values; part (double) each panel's sum of them, times the weights; dx the gradient of the sum over the
+ * batch, divided by B. Targets are multiplied by s_2, and s_3 is added, where they may be smoothed.
+ *   element_loss      sum over the features of the loss of that number, times s_0.  s_1: its own.
+ *   softmax_cross_entropy      from logits x.  Targets sum to one, or weigh the sample.  Labels or targets.
+ *   probability_cross_entropy  from positive x, taken in proportion.  Labels or targets.
+ *   cosine_similarity s_0 times it.
+ *   categorical_hinge
+ *   accuracy          first largest entry of both.  Labels or targets.
+ *   accuracy_top      whether the class is among the `number` largest.  Labels or targets.
+ *   accuracy_binary   sum over the features, times s_0.  s_1: threshold.
+ *   sum_parts         p: part (P), total (2), both double, weight (P, 32) or NULL.  total_0 += sum of part, total_1 += B,
+ *                     or the sum of weights.
+ * Metrics that count. p: x, target (P, F, 32), weight (P, 32) or NULL, total (double), which they add to.
+ *   count_above       total (2, k + 1), thresholds (k), ascending double.  n: F, k, only this feature if below F.
+ *   count_classes     total (3, F).  n: F, whether there is a threshold.  s: threshold.
+ *   sum_moments       total (4, F).  n: F.
  * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its four scalars, and, if `tame`,
  * how far an element of the gradient may be from zero, and the weight decay.
  *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1), sum of squares or NULL.  n: K, rule, tame.
@@ -162,15 +187,18 @@ enum { FDL_LINEAR, FDL_RELU, FDL_SIGMOID, FDL_TANH };
     X(batch_norm_infer_backward, 5, 1, 1)   \
     X(softmax_forward, 2, 1, 0)             \
     X(softmax_backward, 3, 1, 0)            \
-    X(softmax_cross_entropy_sparse, 3, 2, 0) \
-    X(softmax_cross_entropy, 4, 1, 0)       \
-    X(sigmoid_cross_entropy, 4, 1, 0)       \
-    X(mean_squared_error, 4, 1, 0)          \
-    X(accuracy_sparse, 2, 2, 0)             \
-    X(accuracy, 3, 1, 0)                    \
-    X(accuracy_binary, 3, 1, 1)             \
-    X(mean_absolute_error, 3, 1, 0)         \
-    X(sum_parts, 2, 0, 0)                   \
+    X(element_loss, 6, 3, 4)                \
+    X(softmax_cross_entropy, 6, 3, 4)       \
+    X(probability_cross_entropy, 6, 3, 4)   \
+    X(cosine_similarity, 6, 3, 4)           \
+    X(categorical_hinge, 6, 3, 4)           \
+    X(accuracy, 6, 3, 4)                    \
+    X(accuracy_top, 6, 3, 4)                \
+    X(accuracy_binary, 6, 3, 4)             \
+    X(sum_parts, 3, 0, 0)                   \
+    X(count_above, 5, 3, 0)                 \
+    X(count_classes, 4, 2, 1)               \
+    X(sum_moments, 4, 1, 0)                 \
     X(optimizer_step, 6, 3, 6)              \
     X(dense_weight_step, 10, 4, 7)          \
     X(sum_squares, 2, 2, 0)                 \

@@ -22,4 +22,8 @@ typedef struct {
 static const fdl_rule fdl_rules[] = {FDL_RULES(FDL_RULE)};
 #undef FDL_RULE
 
+#define FDL_LOSS(name) #name,
+static const char *const fdl_losses[] = {FDL_LOSSES(FDL_LOSS)};
+#undef FDL_LOSS
+
 #endif

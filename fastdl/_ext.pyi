@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ SIGMOID: int
 TANH: int
 MAX_SLOTS: int
 RULES: dict[str, tuple[int, int]]
+LOSSES: dict[str, int]
 
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...
@@ -42,6 +43,7 @@ class Program:
         features: int,
         barrier: bool,
     ) -> None: ...
+    def emit_call(self, function: Callable[[], object], barrier: bool) -> None: ...
     def run(
         self,
         feeds: Mapping[int, np.ndarray[Any, Any]],

@@ -293,48 +293,50 @@ def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) ->
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
 
-def _loss(kernel: str, x: Any, target: Any) -> tuple[float, Array]:
+def terminal(
+    kernel: str,
+    x: Any,
+    target: Any,
+    *,
+    number: int = 0,
+    scalars: Sequence[float] = (1.0, 0.0, 1.0, 0.0),
+    weight: Any = None,
+) -> tuple[float, Array, Array]:
+    """A kernel of one value a sample: the sum over the batch, times the weights (batch,); the values (batch,); and the
+    gradient of that sum / batch (batch, features). target: as x, or labels (batch,). See ext/kernels.h.
+    """
     x = _checked("x", x, 2)
-    target = _checked("target", target, 2, x.dtype)
-    if target.shape != x.shape:
-        raise ShapeError(f"target has shape {target.shape}, x {x.shape}")
     call, features = _Call(len(x), x.dtype), x.shape[1]
-    gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
-    call.run(kernel, [call.rows(x), gradient, part, call.rows(target)], (features,), features)
-    return float(part.sum()) / len(x), call.back(gradient)
+    labels = rows = None
+    if np.ndim(target) == 1:
+        numbers = np.asarray(target)
+        if numbers.shape != (len(x),) or numbers.dtype.kind not in "iu":
+            raise ShapeError(f"target must be integer labels of shape ({len(x)},) or {x.shape}")
+        if numbers.size and not (numbers.min() >= 0 and numbers.max() < features):
+            raise DataError(f"labels must lie in 0 to {features - 1}")
+        labels = np.ascontiguousarray(numbers, np.int32)[:, None]
+    else:
+        rows = _checked("target", target, 2, x.dtype)
+        if rows.shape != x.shape:
+            raise ShapeError(f"target has shape {rows.shape}, x {x.shape}")
+    gradient, each, part = call.panel(features), call.panel(1), aligned((call.panels,), np.dtype(np.float64))
+    weights = None if weight is None else call.rows(_checked("weight", weight, 1, x.dtype)[:, None])
+    pointers = [call.rows(x), gradient, part, None if rows is None else call.rows(rows), weights, each]
+    call.run(kernel, pointers, (features, 0, number), features, scalars, labels=labels)
+    return float(part.sum()), call.back(each)[:, 0], call.back(gradient)
 
 
 def softmax_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
     """Mean loss and its gradient (batch, classes). target: (batch, classes) or integer labels (batch,)."""
-    if np.ndim(target) == 2:
-        return _loss("softmax_cross_entropy", logits, target)
-    logits = _checked("logits", logits, 2)
-    labels = np.asarray(target)
-    if labels.shape != (len(logits),) or labels.dtype.kind not in "iu":
-        raise ShapeError(f"target must be integer labels of shape ({len(logits)},) or {logits.shape}")
-    if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
-        raise DataError(f"labels must lie in 0 to {logits.shape[1] - 1}")
-    call, features = _Call(len(logits), logits.dtype), logits.shape[1]
-    gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
-    rows = np.ascontiguousarray(labels, np.int32)[:, None]
-    call.run(
-        "softmax_cross_entropy_sparse",
-        [call.rows(logits), gradient, part],
-        (features, 0),
-        features,
-        labels=rows,
-    )
-    return float(part.sum()) / len(logits), call.back(gradient)
+    total, _, gradient = terminal("softmax_cross_entropy", logits, target)
+    return total / len(gradient), gradient
 
 
-def sigmoid_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
-    """Mean loss over batch and features, and its gradient. Both (batch, features)."""
-    return _loss("sigmoid_cross_entropy", logits, target)
-
-
-def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
-    """Mean loss over batch and features, and its gradient. Both (batch, features)."""
-    return _loss("mean_squared_error", x, target)
+def element_loss(loss: str, x: Any, target: Any, own: float = 0.0) -> tuple[float, Array]:
+    """Mean over batch and features of a loss of the kernel table, and its gradient. Both (batch, features)."""
+    scalars = 1 / np.shape(x)[1], own, 1.0, 0.0
+    total, _, gradient = terminal("element_loss", x, target, number=_ext.LOSSES[loss], scalars=scalars)
+    return total / len(gradient), gradient
 
 
 def step(
