@@ -28,7 +28,9 @@ cdef extern from "kernels.h" nogil:
         const double *rates
         uint64_t step, seed
         fdl_feed feed[1]
-    ctypedef void (*fdl_kernel)()
+    ctypedef struct fdl_range:
+        size_t part
+    ctypedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch)
     ctypedef struct fdl_matmul:
         size_t m, n, k
         const void *a
@@ -49,11 +51,12 @@ cdef extern from "signature.h" nogil:
     ctypedef struct fdl_activation:
         const char *name
         const char *reads
-    enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT
+    enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT, FDL_LOSS_COUNT
     const fdl_signature fdl_signatures[1]
     const fdl_rule fdl_rules[1]
     const fdl_activation fdl_activations[1]
     const fdl_activation fdl_noises[1]
+    const char *fdl_losses[1]
 
 cdef extern from "program.h" nogil:
     enum: FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
@@ -64,6 +67,7 @@ cdef extern from "program.h" nogil:
         int axis, barrier
     ctypedef struct fdl_program:
         size_t count, batch, parts
+        int stop
     int fdl_program_append(fdl_program *program, const fdl_instruction *instruction)
     void fdl_program_free(fdl_program *program)
     void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads)
@@ -91,6 +95,7 @@ ACTIVATION_SCALARS = FDL_ACTIVATION_SCALARS
 # name: (number, whether the gradient needs the input x)
 NOISES = {fdl_noises[i].name.decode(): (i, fdl_noises[i].reads == b"x") for i in range(FDL_NOISE_COUNT)}
 NOISE_SCALARS = FDL_NOISE_SCALARS
+LOSSES = {fdl_losses[i].decode(): i for i in range(FDL_LOSS_COUNT)}
 cdef dict kernel_numbers = {fdl_signatures[i].name.decode(): i for i in range(FDL_KERNEL_COUNT)}
 cdef const fdl_build *build_f32 = NULL
 cdef const fdl_build *build_f64 = NULL
@@ -155,6 +160,16 @@ cdef void *address(object array) except NULL:
     return start
 
 
+cdef void call_python(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch) noexcept with gil:
+    """A kernel that is a Python function. What it raises stops its program, which raises it again."""
+    program = <Program>args.p[0]
+    try:
+        (<object>args.p[1])()
+    except BaseException as error:
+        program.error = error
+        program.program.stop = 1
+
+
 cdef class Program:
     """Kernels in order with their arguments, for batches of `batch` rows and elements of `itemsize` bytes.
 
@@ -164,6 +179,8 @@ cdef class Program:
     cdef size_t itemsize
     cdef list alive
     cdef dict feeds
+    cdef object error
+    cdef bint calls_python
 
     def __cinit__(self, size_t batch, size_t itemsize, size_t parts=1):
         build_for(itemsize)
@@ -206,6 +223,18 @@ cdef class Program:
             raise MemoryError("cannot grow the program")
         self.alive.append(pointers)
 
+    def emit_call(self, function, bint barrier):
+        """Append a Python function without arguments. From then on the program runs on the caller's thread alone."""
+        cdef fdl_instruction instruction
+        memset(&instruction, 0, sizeof(instruction))
+        instruction.kernel = call_python
+        instruction.args.p[0], instruction.args.p[1] = <void *>self, <void *>function
+        instruction.axis, instruction.features, instruction.barrier = FDL_ONCE, 1, barrier
+        if fdl_program_append(&self.program, &instruction):
+            raise MemoryError("cannot grow the program")
+        self.alive.append(function)
+        self.calls_python = True
+
     def run(self, feeds, size_t start, size_t steps, const int64_t[::1] index, const double[:, ::1] rates,
             uint64_t step, uint64_t seed, size_t threads):
         """Run `steps` batches from row `start` of the feeds, or of `index` into them; rates: (steps, MAX_RATES)."""
@@ -241,8 +270,13 @@ cdef class Program:
             if <size_t>rates.shape[0] < steps or rates.shape[1] != FDL_MAX_RATES:
                 raise ValueError(f"rates must be ({steps}, {FDL_MAX_RATES})")
             first.rates = &rates[0, 0]
+        if self.calls_python:
+            threads = 1  # who stops must not leave others waiting
         with nogil:
             fdl_program_run(&self.program, &first, steps, threads)
+        if self.program.stop:
+            error, self.error, self.program.stop = self.error, None, 0
+            raise error
 
 
 cdef bint is_matrix(const Py_buffer *view, char kind):

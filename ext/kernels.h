@@ -54,7 +54,8 @@ typedef struct {
     size_t batch;                 /* rows in this batch */
     size_t start;                 /* first row of this batch, when index is NULL */
     const int64_t *index;         /* the batch's row numbers (batch), or NULL */
-    const double *rates;          /* (FDL_MAX_RATES) step sizes, computed by the optimizer's class */
+    const double *rates;          /* (FDL_MAX_RATES) computed by the optimizer's class: step sizes, and the learning rate
+                                     last, which weights decay with */
     uint64_t step;                /* steps taken so far by the model, drives random numbers */
     uint64_t seed;
     fdl_feed feed[FDL_MAX_FEEDS];
@@ -63,11 +64,21 @@ typedef struct {
 typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch);
 
 /* Optimizer rules: X(name, slots kept for each parameter). Their formulas stand in kernels/optimizers.h. */
-#define FDL_RULES(X) \
-    X(sgd, 0)        \
-    X(momentum, 1)   \
-    X(nesterov, 1)   \
-    X(adam, 2)
+#define FDL_RULES(X)                \
+    X(sgd, 0)                       \
+    X(momentum, 1)                  \
+    X(nesterov, 1)                  \
+    X(adagrad, 1)                   \
+    X(rmsprop, 1)                   \
+    X(rmsprop_momentum, 2)          \
+    X(rmsprop_centered, 2)          \
+    X(rmsprop_centered_momentum, 3) \
+    X(adadelta, 2)                  \
+    X(adam, 2)                      \
+    X(amsgrad, 3)                   \
+    X(adamax, 2)                    \
+    X(nadam, 2)                     \
+    X(lion, 1)
 #define FDL_MAX_SLOTS 3
 #define FDL_ENUM(name, slots) FDL_RULE_##name,
 enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
@@ -112,6 +123,24 @@ enum { FDL_ACTIVATIONS(FDL_ENUM) FDL_ACTIVATION_COUNT };
 enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
 #undef FDL_ENUM
 
+/* Losses element by element: X(name). Their formulas stand in kernels/losses.h. */
+#define FDL_LOSSES(X) \
+    X(squared)        \
+    X(absolute)       \
+    X(percentage)     \
+    X(squared_log)    \
+    X(huber)          \
+    X(log_cosh)       \
+    X(poisson)        \
+    X(hinge)          \
+    X(squared_hinge)  \
+    X(binary)         \
+    X(sigmoid)        \
+    X(divergence)
+#define FDL_ENUM(name) FDL_LOSS_##name,
+enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
+#undef FDL_ENUM
+
 /* X(name, pointers, sizes, scalars). B = batch, P = ceil(B / FDL_PANEL).
  *
  * Rows in and out
@@ -119,8 +148,8 @@ enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
  *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
  * Dense: y = act(x W + b)
  *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32), y of the second half or NULL,
- *                     scale, shift (N) or NULL.  n: K, N, FDL_LINEAR | FDL_RELU, block, middle.
- *                     With a scale, a batch norm follows: y = act((x W + b) scale + shift).
+ *                     mean, scale, shift (N) or NULL.  n: K, N, FDL_LINEAR | FDL_RELU, block, middle.
+ *                     With a scale, a batch norm follows: y = act((x W + b - mean) scale + shift).
  *                     Dot products are summed in blocks of `block`: the smaller, the more exact. Inputs [0, middle) and
  *                     [middle, K) are summed apart, then added. One half alone goes to y as it is, or to its own y.
  *   dense_finish      p: y (P, N, 32), y of the second half, b (N) or NULL.  n: N, FDL_LINEAR | FDL_RELU.
@@ -144,8 +173,7 @@ enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
  *                     n: F, FDL_LINEAR | FDL_RELU.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
  *   batch_norm_infer  p: x, y, gamma, beta (or NULL), moving mean, moving variance.
  *                     n: F, FDL_LINEAR | FDL_RELU.  s: epsilon.
- *   batch_norm_fold   p: b, gamma, beta (or NULL), moving mean, moving variance, offset, scale, shift (F).
- *                     n: F.  s: epsilon.  What dense_forward takes as b, scale and shift to do this layer too.
+ *   batch_norm_scale  p: gamma (or NULL), moving variance, scale (F).  n: F.  s: epsilon.
  *   batch_norm_backward p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv, dgamma, dbeta (or NULL),
  *                     output of the ReLU behind, or NULL.  n: F.
  *   batch_norm_infer_backward p: dy, dx, gamma (or NULL), moving variance, output of the ReLU or NULL.
@@ -160,27 +188,40 @@ enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
  *                          n: F.  s: epsilon.
  *   layer_norm_backward    p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv.  n: F.
  *   layer_norm_weight_grad p: x, dy, mean, inv, dgamma, dbeta (or NULL).         n: F.  By features.
- * Losses: the mean over the batch. part (P) takes each panel's sum over samples; dx may be NULL.
- *   softmax_cross_entropy_sparse  p: logits, dx (P, F, 32), part.  n: F, feed of int32 labels (n).
- *   softmax_cross_entropy         p: logits, dx, part, target (P, F, 32).  n: F.
- *   sigmoid_cross_entropy         p: logits, dx, part, target.  n: F.  Mean over the features as well.
- *   mean_squared_error            p: x, dx, part, target.  n: F.       Mean over the features as well.
- * Metrics: part (P) takes each panel's sum over samples.
- *   accuracy_sparse   p: x, part.          n: F, feed of int32 labels.
- *   accuracy          p: x, part, target.  n: F.   First largest entry of both.
- *   accuracy_binary   p: x, part, target.  n: F.  s: threshold.  Mean over the features.
- *   mean_absolute_error p: x, part, target. n: F.  Mean over the features.
- *   sum_parts         p: part (P), total (1), both double.   total += sum of part.
- * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its scalars.
- *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1).  n: K, rule.
+ * Losses and metrics of one value a sample. p: x, dx (P, F, 32) or NULL, part (P), target (P, F, 32) or NULL, weight
+ * (P, 32) or NULL, each (P, 32) or NULL.  n: F, feed of int32 labels (n) where target is NULL, number.  s: four.
+ * `each` takes the values; part (double) each panel's sum of them, times the weights; dx the gradient of the sum over the
+ * batch, divided by B. Targets are multiplied by s_2, and s_3 is added, where they may be smoothed.
+ *   element_loss      sum over the features of the loss of that number, times s_0.  s_1: its own.
+ *   softmax_cross_entropy      from logits x.  Targets sum to one, or weigh the sample.  Labels or targets.
+ *   probability_cross_entropy  from positive x, taken in proportion.  Labels or targets.
+ *   cosine_similarity s_0 times it.
+ *   categorical_hinge
+ *   accuracy          first largest entry of both.  Labels or targets.
+ *   accuracy_top      whether the class is among the `number` largest.  Labels or targets.
+ *   accuracy_binary   sum over the features, times s_0.  s_1: threshold.
+ *   sum_parts         p: part (P), total (2), both double, weight (P, 32) or NULL.  total_0 += sum of part, total_1 += B,
+ *                     or the sum of weights.
+ * Metrics that count. p: x, target (P, F, 32), weight (P, 32) or NULL, total (double), which they add to.
+ *   count_above       total (2, k + 1), thresholds (k), ascending double.  n: F, k, only this feature if below F.
+ *   count_classes     total (3, F).  n: F, whether there is a threshold.  s: threshold.
+ *   sum_moments       total (4, F).  n: F.
+ * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its four scalars, and, if `tame`,
+ * how far an element of the gradient may be from zero, and the weight decay.
+ *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1), sum of squares or NULL.  n: K, rule, tame.
+ *                     With a sum of squares (double) it is the norm that may be no larger.
  *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slots (strips), b, slots (N) or NULL.
- *                     n: K, N, rule.  dense_weight_grad and the step in one; B <= FDL_CHUNK.  Features are those
- *                     of x: a thread owns rows of W, as in dense_input_grad.
+ *                     n: K, N, rule, tame.  s: decay of b as well.  dense_weight_grad and the step in one;
+ *                     B <= FDL_CHUNK.  Features are those of x: a thread owns rows of W, as in dense_input_grad.
+ *   sum_squares       p: dw (strips or vector), part (one double each FDL_UNIT features).  n: K, N.
+ *   add_squares       p: part, total (1).  n: parts, whether they are the first: total = [total +] sum of part.
+ *   average_weights   p: w, average.  n: elements.  s: momentum, frequency.  average = momentum average +
+ *                     (1 - momentum) w, each `frequency` steps (0: never) w = average.  Features are elements.
  */
 #define FDL_KERNELS(X)                      \
     X(gather, 1, 2, 0)                      \
     X(scatter, 1, 2, 0)                     \
-    X(dense_forward, 7, 5, 0)               \
+    X(dense_forward, 8, 5, 0)               \
     X(dense_finish, 3, 2, 0)                \
     X(dense_input_grad, 4, 2, 0)            \
     X(dense_weight_grad, 4, 4, 0)           \
@@ -195,7 +236,7 @@ enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
     X(prelu_backward, 5, 1, 0)              \
     X(batch_norm_train, 8, 2, 2)            \
     X(batch_norm_infer, 6, 2, 1)            \
-    X(batch_norm_fold, 8, 1, 1)             \
+    X(batch_norm_scale, 3, 1, 1)            \
     X(batch_norm_backward, 9, 1, 0)         \
     X(batch_norm_infer_backward, 5, 1, 1)   \
     X(softmax_forward, 2, 1, 0)             \
@@ -205,17 +246,23 @@ enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
     X(layer_norm_forward, 6, 1, 1)          \
     X(layer_norm_backward, 6, 1, 0)         \
     X(layer_norm_weight_grad, 6, 1, 0)      \
-    X(softmax_cross_entropy_sparse, 3, 2, 0) \
-    X(softmax_cross_entropy, 4, 1, 0)       \
-    X(sigmoid_cross_entropy, 4, 1, 0)       \
-    X(mean_squared_error, 4, 1, 0)          \
-    X(accuracy_sparse, 2, 2, 0)             \
-    X(accuracy, 3, 1, 0)                    \
-    X(accuracy_binary, 3, 1, 1)             \
-    X(mean_absolute_error, 3, 1, 0)         \
-    X(sum_parts, 2, 0, 0)                   \
-    X(optimizer_step, 5, 2, 4)              \
-    X(dense_weight_step, 10, 3, 4)
+    X(element_loss, 6, 3, 4)                \
+    X(softmax_cross_entropy, 6, 3, 4)       \
+    X(probability_cross_entropy, 6, 3, 4)   \
+    X(cosine_similarity, 6, 3, 4)           \
+    X(categorical_hinge, 6, 3, 4)           \
+    X(accuracy, 6, 3, 4)                    \
+    X(accuracy_top, 6, 3, 4)                \
+    X(accuracy_binary, 6, 3, 4)             \
+    X(sum_parts, 3, 0, 0)                   \
+    X(count_above, 5, 3, 0)                 \
+    X(count_classes, 4, 2, 1)               \
+    X(sum_moments, 4, 1, 0)                 \
+    X(optimizer_step, 6, 3, 6)              \
+    X(dense_weight_step, 10, 4, 7)          \
+    X(sum_squares, 2, 2, 0)                 \
+    X(add_squares, 2, 2, 0)                 \
+    X(average_weights, 2, 1, 2)
 
 #define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
 enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };

@@ -77,8 +77,8 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
     fdl_step step = *j->first;
     size_t panels = (step.batch + FDL_PANEL - 1) / FDL_PANEL;
     unsigned long fpu = fdl_fpu_enter();
-    for (size_t i = 0; i < j->steps; i++) {
-        for (size_t n = 0, next; n < program->count; n = next) {
+    for (size_t i = 0; i < j->steps && !program->stop; i++) {
+        for (size_t n = 0, next; n < program->count && !program->stop; n = next) {
             const fdl_instruction *in = &program->instructions[n];
             next = n + 1;
             /* two threads each own the half of the inputs that they sum over; with more, others own some of it */

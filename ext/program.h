@@ -20,6 +20,7 @@ typedef struct {
     fdl_instruction *instructions;
     size_t count, capacity;
     size_t batch, parts;
+    int stop; /* set by a kernel that failed: nothing after it runs. Only on one thread. */
 } fdl_program;
 
 /* Appends a copy; returns 0, or -1 when out of memory. */

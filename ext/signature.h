@@ -34,4 +34,8 @@ static const fdl_activation fdl_activations[] = {FDL_ACTIVATIONS(FDL_ACTIVATION)
 static const fdl_activation fdl_noises[] = {FDL_NOISES(FDL_NOISE)};
 #undef FDL_NOISE
 
+#define FDL_LOSS(name) #name,
+static const char *const fdl_losses[] = {FDL_LOSSES(FDL_LOSS)};
+#undef FDL_LOSS
+
 #endif

@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ ACTIVATIONS: dict[str, tuple[int, bool]]
 ACTIVATION_SCALARS: int
 NOISES: dict[str, tuple[int, bool]]
 NOISE_SCALARS: int
+LOSSES: dict[str, int]
 
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...
@@ -44,6 +45,7 @@ class Program:
         features: int,
         barrier: bool,
     ) -> None: ...
+    def emit_call(self, function: Callable[[], object], barrier: bool) -> None: ...
     def run(
         self,
         feeds: Mapping[int, np.ndarray[Any, Any]],

@@ -98,7 +98,7 @@ def _losses(model: Model, x: Array, y: Array, steps: int, batch_size: int) -> It
     for piece in model._engine.slices("train", steps * size, size, model._make(training=True), most=1):
         piece.program.reset()
         model._train(piece, {X_FEED: x, Y_FEED: y}, index)
-        yield model._logs([piece.program], size)["loss"]
+        yield model._logs([piece.program])["loss"]
 
 
 def _suggestion(rates: Array, losses: Array, smoothed: Array) -> float | None:

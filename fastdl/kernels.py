@@ -119,7 +119,7 @@ class _Call:
         features: int,
         scalars: Sequence[float] = (),
         *,
-        rate: float = 0.0,
+        rates: Sequence[float] = (0.0,) * _ext.MAX_RATES,
         labels: Array | None = None,
         seed: int = 0,
         step: int = 0,
@@ -130,8 +130,7 @@ class _Call:
             program.declare_feed(0, 4, False)
             feeds[0] = labels
         program.emit(kernel, pointers, sizes, scalars, _ext.ONCE, features, False)
-        rates = np.full((1, _ext.MAX_RATES), rate)
-        program.run(feeds, 0, 1, None, rates, step, seed, 1)
+        program.run(feeds, 0, 1, None, np.array([rates], np.float64), step, seed, 1)
 
 
 def _elementwise(
@@ -171,7 +170,7 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     kind = _ext.RELU if relu else _ext.LINEAR
     call.run(
         "dense_forward",
-        [call.rows(x), storage, offset, out, None, None, None],
+        [call.rows(x), storage, offset, out, *[None] * 4],
         (inputs, outputs, kind, 128, inputs),
         outputs,
     )
@@ -360,52 +359,69 @@ def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) ->
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
 
-def _loss(kernel: str, x: Any, target: Any) -> tuple[float, Array]:
+def terminal(
+    kernel: str,
+    x: Any,
+    target: Any,
+    *,
+    number: int = 0,
+    scalars: Sequence[float] = (1.0, 0.0, 1.0, 0.0),
+    weight: Any = None,
+) -> tuple[float, Array, Array]:
+    """A kernel of one value a sample: the sum over the batch, times the weights (batch,); the values (batch,); and the
+    gradient of that sum / batch (batch, features). target: as x, or labels (batch,). See ext/kernels.h.
+    """
     x = _checked("x", x, 2)
-    target = _checked("target", target, 2, x.dtype)
-    if target.shape != x.shape:
-        raise ShapeError(f"target has shape {target.shape}, x {x.shape}")
     call, features = _Call(len(x), x.dtype), x.shape[1]
-    gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
-    call.run(kernel, [call.rows(x), gradient, part, call.rows(target)], (features,), features)
-    return float(part.sum()) / len(x), call.back(gradient)
+    labels = rows = None
+    if np.ndim(target) == 1:
+        numbers = np.asarray(target)
+        if numbers.shape != (len(x),) or numbers.dtype.kind not in "iu":
+            raise ShapeError(f"target must be integer labels of shape ({len(x)},) or {x.shape}")
+        if numbers.size and not (numbers.min() >= 0 and numbers.max() < features):
+            raise DataError(f"labels must lie in 0 to {features - 1}")
+        labels = np.ascontiguousarray(numbers, np.int32)[:, None]
+    else:
+        rows = _checked("target", target, 2, x.dtype)
+        if rows.shape != x.shape:
+            raise ShapeError(f"target has shape {rows.shape}, x {x.shape}")
+    gradient, each, part = call.panel(features), call.panel(1), aligned((call.panels,), np.dtype(np.float64))
+    weights = None if weight is None else call.rows(_checked("weight", weight, 1, x.dtype)[:, None])
+    pointers = [call.rows(x), gradient, part, None if rows is None else call.rows(rows), weights, each]
+    call.run(kernel, pointers, (features, 0, number), features, scalars, labels=labels)
+    return float(part.sum()), call.back(each)[:, 0], call.back(gradient)
 
 
 def softmax_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
     """Mean loss and its gradient (batch, classes). target: (batch, classes) or integer labels (batch,)."""
-    if np.ndim(target) == 2:
-        return _loss("softmax_cross_entropy", logits, target)
-    logits = _checked("logits", logits, 2)
-    labels = np.asarray(target)
-    if labels.shape != (len(logits),) or labels.dtype.kind not in "iu":
-        raise ShapeError(f"target must be integer labels of shape ({len(logits)},) or {logits.shape}")
-    if labels.size and not (labels.min() >= 0 and labels.max() < logits.shape[1]):
-        raise DataError(f"labels must lie in 0 to {logits.shape[1] - 1}")
-    call, features = _Call(len(logits), logits.dtype), logits.shape[1]
-    gradient, part = call.panel(features), aligned((call.panels,), np.dtype(np.float64))
-    rows = np.ascontiguousarray(labels, np.int32)[:, None]
-    call.run(
-        "softmax_cross_entropy_sparse",
-        [call.rows(logits), gradient, part],
-        (features, 0),
-        features,
-        labels=rows,
-    )
-    return float(part.sum()) / len(logits), call.back(gradient)
+    total, _, gradient = terminal("softmax_cross_entropy", logits, target)
+    return total / len(gradient), gradient
 
 
-def sigmoid_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
-    """Mean loss over batch and features, and its gradient. Both (batch, features)."""
-    return _loss("sigmoid_cross_entropy", logits, target)
+def element_loss(loss: str, x: Any, target: Any, own: float = 0.0) -> tuple[float, Array]:
+    """Mean over batch and features of a loss of the kernel table, and its gradient. Both (batch, features)."""
+    scalars = 1 / np.shape(x)[1], own, 1.0, 0.0
+    total, _, gradient = terminal("element_loss", x, target, number=_ext.LOSSES[loss], scalars=scalars)
+    return total / len(gradient), gradient
 
 
-def mean_squared_error(x: Any, target: Any) -> tuple[float, Array]:
-    """Mean loss over batch and features, and its gradient. Both (batch, features)."""
-    return _loss("mean_squared_error", x, target)
+def step(
+    rule: str,
+    w: Array,
+    gradient: Any,
+    slots: Sequence[Array],
+    scalars: Sequence[float],
+    rates: Sequence[float],
+    *,
+    limit: float = np.inf,
+    decay: float = 0.0,
+    norm: float | None = None,
+) -> None:
+    """One step of an optimizer's rule; w and the slots, (rows, columns) or (columns,), change in place.
 
-
-def _step(rule: str, w: Array, gradient: Any, slots: Sequence[Array], scalars: Sequence[float], rate: float) -> None:
-    """One optimizer step; w and the slots, (rows, columns) or (columns,), change in place."""
+    scalars, rates: the rule's, see ext/kernels/optimizers.h. decay: the share of w that is taken off first. limit: of
+    each element of the gradient, or of its norm, if that is given.
+    """
     if w.dtype not in (np.float32, np.float64):
         raise DataError(f"w must be float32 or float64, not {w.dtype}")
     matrices = [np.atleast_2d(array) for array in (w, np.asarray(gradient, w.dtype), *slots)]
@@ -414,38 +430,34 @@ def _step(rule: str, w: Array, gradient: Any, slots: Sequence[Array], scalars: S
     number, count = _ext.RULES[rule]
     stored = [to_strips(matrix) for matrix in matrices]
     columns = matrices[0].shape[1]
-    pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count)]
-    settings = (*scalars, *[0.0] * (4 - len(scalars)))
+    squares = aligned((1,), np.dtype(np.float64))
+    squares[0] = (norm or 0.0) ** 2
+    pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count), None if norm is None else squares]
+    settings = (*scalars, *[0.0] * (4 - len(scalars)), limit, decay)
+    sizes = len(matrices[0]), number, int(limit < np.inf or decay != 0)
     call = _Call(1, w.dtype)
-    call.run("optimizer_step", pointers, (len(matrices[0]), number), columns, settings, rate=rate)
+    call.run("optimizer_step", pointers, sizes, columns, settings, rates=(*rates, *[0.0] * (3 - len(rates)), 1.0))
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = from_strips(stored[i], columns)
 
 
-def sgd(
-    w: Array,
-    gradient: Any,
-    velocity: Array | None = None,
-    rate: float = 0.01,
-    momentum: float = 0.0,
-    nesterov: bool = False,
-) -> None:
-    """One step of gradient descent: changes w, and velocity if there is one, in place."""
-    rule = "sgd" if velocity is None else "nesterov" if nesterov else "momentum"
-    _step(rule, w, gradient, [] if velocity is None else [velocity], (momentum,), rate)
+def sum_squares(gradient: Any) -> float:
+    """The sum of squares of a gradient, (rows, columns) or (columns,)."""
+    matrix = np.atleast_2d(np.asarray(gradient))
+    columns = matrix.shape[1]
+    part, total = (aligned((size,), np.dtype(np.float64)) for size in (padded(columns) // _ext.UNIT, 1))
+    call = _Call(1, matrix.dtype)
+    call.run("sum_squares", [to_strips(matrix), part], (len(matrix), columns), columns)
+    call.run("add_squares", [part, total], (len(part), 1), 1)
+    return float(total[0])
 
 
-def adam(
-    w: Array,
-    gradient: Any,
-    m: Array,
-    v: Array,
-    step: int,
-    rate: float = 0.001,
-    beta_1: float = 0.9,
-    beta_2: float = 0.999,
-    epsilon: float = 1e-7,
-) -> None:
-    """Step number `step` (from 1) of Adam in Keras's form: changes w, m and v in place."""
-    corrected = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
-    _step("adam", w, gradient, [m, v], (1 - beta_1, 1 - beta_2, epsilon), float(corrected))
+def average_weights(w: Array, average: Array, step: int, momentum: float, frequency: int = 0) -> None:
+    """average = momentum average + (1 - momentum) w after step number `step` (from 0), in place; (columns,) both.
+
+    The first average is w; each `frequency` steps it is copied back into w.
+    """
+    call, size = _Call(1, w.dtype), len(w)
+    stored = [call.vector(array, size) for array in (w, average)]
+    call.run("average_weights", stored, (size,), size, (momentum, frequency), step=step)
+    w[...], average[...] = stored[0][:size], stored[1][:size]

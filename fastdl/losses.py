@@ -1,97 +1,351 @@
-"""Losses, with Keras's names: which kernel computes them, and from which tensor."""
+"""Losses, with Keras's names: which kernel computes them, and from which tensor. Called, they take numpy arrays."""
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
-from fastdl.graph import Tensor
-from fastdl.ops import Activation, Softmax
-from fastdl.ops.terminal import Terminal
+import numpy as np
+
+from fastdl import _configured, _ext
+from fastdl._configured import Configured
+from fastdl.graph import Array, Tensor
+from fastdl.ops import Activation, BatchNorm, Dense, Softmax
+from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
+from fastdl.program import Terminal
 
 
-class Loss:
-    """A loss over the batch's mean. `kernel` and `sparse` name its terminal."""
+def snake_case(name: str) -> str:
+    """MeanSquaredError → mean_squared_error, KLDivergence → kl_divergence."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
-    kernel: ClassVar[str]
+
+class Loss(Configured):
+    """Base: the mean over the batch, divided by its size also where samples are weighted. `sparse`: targets are labels.
+
+    loss(y_true, y_pred) is that mean on arrays, `call` gives each sample's. One of your own overrides `per_sample`.
+    """
+
     sparse: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
         """The class's name in snake case, as Keras spells it: `mean_squared_error`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return snake_case(type(self).__name__)
 
-    def resolve(self, output: Tensor) -> Tensor:
-        """The tensor that the kernel reads: the output, or the logits behind it."""
-        return output
+    def per_sample(self, y_true: Array, y_pred: Array) -> tuple[Array, Array]:
+        """Each sample's loss (batch,) and its gradient (batch, outputs), by numpy; both given as (batch, outputs)."""
+        raise NotImplementedError
 
-    @property
-    def terminal(self) -> Terminal:
-        return Terminal(self.kernel, self.sparse)
+    def terminal(self, features: int) -> Terminal:
+        """The kernel of predictions of so many features."""
+        return Own(self.per_sample)
 
+    def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
+        """The tensor that the kernel reads, the output or the logits behind it, and the kernel."""
+        return output, self.terminal(output.features)
 
-class _FromLogits(Loss):
-    """A cross-entropy: one stable kernel from the logits, whose gradient is prediction - target."""
+    def call(self, y_true: Any, y_pred: Any) -> Array:
+        """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…)."""
+        predicted = np.asarray(y_pred)
+        terminal = self.terminal(predicted.shape[-1] if predicted.ndim else 1)
+        return on_arrays(terminal, y_true, predicted)[0]
 
-    ending: ClassVar[str]
-
-    def __init__(self, from_logits: bool = False) -> None:
-        self.from_logits = from_logits
-
-    def resolve(self, output: Tensor) -> Tensor:
-        if self.from_logits:
-            return output
-        op = output.op
-        if isinstance(op, Softmax) and self.ending == "softmax":
-            return op.inputs[0]
-        if isinstance(op, Activation) and op.kind == self.ending:
-            return op.inputs[0]
-        raise ValueError(
-            f"{self.name} needs a model that ends in {self.ending}, or from_logits=True: this one ends in "
-            f"{op.name if op else 'its input'}"
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+        values = self.call(y_true, y_pred).astype(np.float64)
+        return float(
+            (values if sample_weight is None else values * np.asarray(sample_weight).reshape(values.shape)).mean()
         )
 
 
-class SparseCategoricalCrossentropy(_FromLogits):
+class _Elementwise(Loss):
+    """A loss of the kernel table's FDL_LOSSES: the mean over the outputs. `own` is the attribute that it depends on."""
+
+    kind: ClassVar[str]
+    own: ClassVar[str] = ""
+
+    def terminal(self, features: int) -> PerSample:
+        own = float(getattr(self, self.own)) if self.own else 0.0
+        return PerSample("element_loss", mean=True, number=_ext.LOSSES[self.kind], own=own)
+
+
+class MeanSquaredError(_Elementwise):
+    """(y - target)²."""
+
+    kind = "squared"
+
+
+class MeanAbsoluteError(_Elementwise):
+    """|y - target|."""
+
+    kind = "absolute"
+
+
+class MeanAbsolutePercentageError(_Elementwise):
+    """100 |y - target| / |target|."""
+
+    kind = "percentage"
+
+
+class MeanSquaredLogarithmicError(_Elementwise):
+    """(log(1 + y) - log(1 + target))², negative numbers taken as zero."""
+
+    kind = "squared_log"
+
+
+class Huber(_Elementwise):
+    """Half the square of the error up to delta, straight on from there (Huber 1964)."""
+
+    kind, own = "huber", "delta"
+
+    def __init__(self, delta: float = 1.0) -> None:
+        if not delta > 0:
+            raise ValueError(f"delta must be positive, not {delta}")
+        self.delta = float(delta)
+
+
+class LogCosh(_Elementwise):
+    """log cosh(y - target)."""
+
+    kind = "log_cosh"
+
+
+class Poisson(_Elementwise):
+    """y - target log y."""
+
+    kind = "poisson"
+
+
+class Hinge(_Elementwise):
+    """max(1 - target y, 0). Targets: -1 and 1; 0 is taken as -1."""
+
+    kind = "hinge"
+
+
+class SquaredHinge(Hinge):
+    """max(1 - target y, 0)², targets as Hinge's."""
+
+    kind = "squared_hinge"
+
+
+class CategoricalHinge(Loss):
+    """max(1 + the largest wrong output - the right one, 0). Targets: (batch, classes), one-hot."""
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("categorical_hinge")
+
+
+class KLDivergence(Loss):
+    """Sum of target log(target / y): how far y's distribution is from the target's (Kullback and Leibler 1951)."""
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("element_loss", number=_ext.LOSSES["divergence"])
+
+
+class CosineSimilarity(Loss):
+    """Minus the cosine of the angle between y and the target: -1 where they point the same way."""
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("cosine_similarity", scale=-1.0)
+
+
+class _CrossEntropy(Loss):
+    """A cross-entropy: from the logits one stable kernel, whose gradient is prediction - target.
+
+    Logits are found behind the activation `ending`; other outputs are probabilities, kept 1e-7 away from 0 and 1.
+    """
+
+    ending: ClassVar[str]
+    from_logits: bool
+
+    def logits(self, features: int) -> PerSample:
+        """The kernel that reads logits."""
+        raise NotImplementedError
+
+    def probabilities(self, features: int) -> PerSample:
+        """The kernel that reads probabilities."""
+        raise NotImplementedError
+
+    def terminal(self, features: int) -> PerSample:
+        return self.logits(features) if self.from_logits else self.probabilities(features)
+
+    def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
+        op = output.op
+        if self.from_logits:
+            return output, self.logits(output.features)
+        ends = "softmax" if isinstance(op, Softmax) else op.kind if isinstance(op, Activation) else None
+        if op and ends == self.ending:
+            return op.inputs[0], self.logits(output.features)
+        if op is None or isinstance(op, Dense | BatchNorm):
+            raise ValueError(
+                f"{self.name} needs a model that ends in {self.ending}, or from_logits=True: this one ends in "
+                f"{op.name if op else 'its input'}, which gives no probabilities"
+            )
+        return output, self.probabilities(output.features)
+
+
+def _smoothing(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"label_smoothing must lie in [0, 1], not {value}")
+    return float(value)
+
+
+class BinaryCrossentropy(_CrossEntropy):
+    """-target log p - (1 - target) log(1 - p), mean over the outputs. Targets: (batch, outputs) in [0, 1].
+
+    label_smoothing: that share of each target is taken as 1/2.
+    """
+
+    ending = "sigmoid"
+
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        self.from_logits, self.label_smoothing = bool(from_logits), _smoothing(label_smoothing)
+
+    def _kernel(self, kind: str) -> PerSample:
+        smoothing = 1 - self.label_smoothing, 0.5 * self.label_smoothing
+        return PerSample("element_loss", mean=True, number=_ext.LOSSES[kind], smoothing=smoothing)
+
+    def logits(self, features: int) -> PerSample:
+        return self._kernel("sigmoid")
+
+    def probabilities(self, features: int) -> PerSample:
+        return self._kernel("binary")
+
+
+class CategoricalCrossentropy(_CrossEntropy):
+    """-sum of target log p. Targets: (batch, classes), one-hot or probabilities.
+
+    label_smoothing: that share of each target is spread over all classes.
+    """
+
+    ending = "softmax"
+
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        self.from_logits, self.label_smoothing = bool(from_logits), _smoothing(label_smoothing)
+
+    def logits(self, features: int) -> PerSample:
+        smoothing = (
+            (1 - self.label_smoothing, self.label_smoothing / features) if self.label_smoothing else NO_SMOOTHING
+        )
+        return PerSample("softmax_cross_entropy", labels=self.sparse, smoothing=smoothing)
+
+    def probabilities(self, features: int) -> PerSample:
+        return replace(self.logits(features), kernel="probability_cross_entropy")
+
+
+class SparseCategoricalCrossentropy(CategoricalCrossentropy):
     """-log p[label]. Targets: integer labels (batch,) or (batch, 1)."""
 
-    kernel, sparse, ending = "softmax_cross_entropy_sparse", True, "softmax"
+    sparse = True
+
+    def __init__(self, from_logits: bool = False) -> None:
+        super().__init__(from_logits)
 
 
-class CategoricalCrossentropy(_FromLogits):
-    """-sum of target log p. Targets: (batch, classes), one-hot or probabilities."""
+class Function(Loss):
+    """A numpy function as a loss: fn(y_true, y_pred) → each sample's loss (batch,), its gradient (batch, outputs).
 
-    kernel, ending = "softmax_cross_entropy", "softmax"
+    Both arguments are (batch, outputs) of the model's dtype. It takes the GIL at each batch: slower than the others.
+    """
+
+    def __init__(self, fn: Callable[[Array, Array], Any], name: str | None = None) -> None:
+        self.fn, self._name = fn, str(name or getattr(fn, "__name__", type(fn).__name__))
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def terminal(self, features: int) -> Own:
+        return Own(self.fn)
 
 
-class BinaryCrossentropy(_FromLogits):
-    """-target log p - (1 - target) log(1 - p), mean over the outputs. Targets: (batch, outputs) in [0, 1]."""
+def _as_function(kind: Callable[..., Loss]) -> Callable[..., Array]:
+    """The class as Keras's function: (y_true, y_pred, the class's arguments) → each sample's loss."""
 
-    kernel, ending = "sigmoid_cross_entropy", "sigmoid"
+    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Array:
+        return kind(*arguments, **options).call(y_true, y_pred)
 
-
-class MeanSquaredError(Loss):
-    """(y - target)^2, mean over the outputs. Targets: (batch, outputs)."""
-
-    kernel = "mean_squared_error"
+    function.__doc__ = kind.__doc__
+    return function
 
 
-NAMES: dict[str, type[Loss]] = {
-    "sparse_categorical_crossentropy": SparseCategoricalCrossentropy,
-    "categorical_crossentropy": CategoricalCrossentropy,
-    "binary_crossentropy": BinaryCrossentropy,
-    "mean_squared_error": MeanSquaredError,
+mean_squared_error = _as_function(MeanSquaredError)
+mean_absolute_error = _as_function(MeanAbsoluteError)
+mean_absolute_percentage_error = _as_function(MeanAbsolutePercentageError)
+mean_squared_logarithmic_error = _as_function(MeanSquaredLogarithmicError)
+huber = _as_function(Huber)
+log_cosh = _as_function(LogCosh)
+poisson = _as_function(Poisson)
+hinge = _as_function(Hinge)
+squared_hinge = _as_function(SquaredHinge)
+categorical_hinge = _as_function(CategoricalHinge)
+kl_divergence = _as_function(KLDivergence)
+cosine_similarity = _as_function(CosineSimilarity)
+binary_crossentropy = _as_function(BinaryCrossentropy)
+categorical_crossentropy = _as_function(CategoricalCrossentropy)
+sparse_categorical_crossentropy = _as_function(SparseCategoricalCrossentropy)
+
+
+def entropy(p: Any, base: float | None = None) -> Array:
+    """-sum of p log p over the last axis, zero where p is: in nats, or with the base 2 in bits (Shannon 1948)."""
+    p = np.asarray(p, np.float64)
+    if not (p >= 0).all():
+        raise ValueError("entropy is of probabilities: none may be negative or NaN")
+    terms = np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0.0)
+    return np.asarray(-terms.sum(-1) / (np.log(base) if base else 1.0))
+
+
+CLASSES: dict[str, type[Loss]] = {
+    kind.__name__: kind
+    for kind in (
+        *(
+            MeanSquaredError,
+            MeanAbsoluteError,
+            MeanAbsolutePercentageError,
+            MeanSquaredLogarithmicError,
+            Huber,
+            LogCosh,
+        ),
+        *(BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, KLDivergence, Poisson),
+        *(Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity),
+    )
+}
+_SHORT: dict[str, type[Loss]] = {
+    "bce": BinaryCrossentropy,
+    "kld": KLDivergence,
+    "mae": MeanAbsoluteError,
     "mse": MeanSquaredError,
-    "MSE": MeanSquaredError,
+    "mape": MeanAbsolutePercentageError,
+    "msle": MeanSquaredLogarithmicError,
+}
+NAMES: dict[str, type[Loss]] = {
+    **CLASSES,
+    **{snake_case(name): kind for name, kind in CLASSES.items()},
+    **_SHORT,
+    **{name.upper(): kind for name, kind in _SHORT.items()},
 }
 
+serialize = _configured.serialize
 
-def get(loss: str | Loss | type[Loss]) -> Loss:
-    """A loss by Keras name, class or instance. ValueError if there is none."""
+
+def deserialize(config: Mapping[str, Any]) -> Loss:
+    """The loss that `serialize` described. ValueError if there is none of that name."""
+    return _configured.deserialize(config, CLASSES)
+
+
+def get(loss: Any) -> Loss:
+    """A loss by Keras name, class, instance, config, or a function of one's own (see Function). ValueError if none."""
     if isinstance(loss, Loss):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         return loss()
-    if loss in NAMES:
+    if isinstance(loss, str) and loss in NAMES:
         return NAMES[loss]()
+    if isinstance(loss, Mapping):
+        return deserialize(loss)
+    if callable(loss):
+        by_function = {id(value): NAMES[name] for name, value in globals().items() if name in NAMES}
+        return by_function[id(loss)]() if id(loss) in by_function else Function(loss)
     raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(sorted(NAMES))}, or a fastdl.losses object")

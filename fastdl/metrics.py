@@ -1,46 +1,465 @@
-"""Metrics: sums over samples that a program gathers beside the loss."""
+"""Metrics, with Keras's names: sums that a program gathers beside the loss, or `update_state` from numpy arrays."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
-from fastdl.graph import Tensor
-from fastdl.losses import Loss
-from fastdl.ops.terminal import Terminal
+import numpy as np
+
+from fastdl import losses
+from fastdl._configured import Configured
+from fastdl.graph import Array, Tensor
+from fastdl.losses import Loss, snake_case
+from fastdl.ops import Activation
+from fastdl.ops.terminal import Counts, Own, PerSample, on_arrays
+from fastdl.program import Terminal
+
+EPSILON = 1e-7  # Keras's, in quotients of counts
 
 
-@dataclass(frozen=True)
-class Metric:
-    """A named mean over samples."""
+class Metric(Configured):
+    """Base: a kernel that adds to totals, and the `value` of totals. sparse: whether targets are labels."""
 
-    name: str
-    terminal: Terminal
+    sparse: ClassVar[bool] = False
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or snake_case(type(self).__name__)
+        self._totals: Array | None = None
+
+    def terminal(self, features: int) -> Terminal:
+        """The kernel of predictions of so many features."""
+        raise NotImplementedError
+
+    def value(self, totals: Array) -> Any:
+        """The metric of what has been added up."""
+        raise NotImplementedError
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        """The kernel, and which it reads: the model's output or the loss's prediction, perhaps the logits behind it."""
+        return self.terminal(output.features), output
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add samples. y_pred: (samples, features), y_true alike or labels (samples,)."""
+        predicted = np.asarray(y_pred)
+        if predicted.ndim < 2:
+            predicted = predicted.reshape(-1, 1)
+        terminal = self.terminal(predicted.shape[-1])
+        totals = on_arrays(terminal, y_true, predicted, sample_weight, each=False)[1]
+        self._totals = totals if self._totals is None else self._totals + totals
+
+    def result(self) -> Any:
+        """The metric of all samples added since `reset_state`; zero before the first."""
+        return 0.0 if self._totals is None else self.value(self._totals)
+
+    def reset_state(self) -> None:
+        """Forget all samples."""
+        self._totals = None
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        self.update_state(y_true, y_pred, sample_weight)
+        return self.result()
 
 
-def get(name: str, loss: Loss, output: Tensor) -> Metric:
-    """A metric by Keras name; "accuracy" is chosen by the loss and the output's shape, as Keras does.
+class _Mean(Metric):
+    """A mean over samples."""
 
-    ValueError for an unknown name, or one that the loss's targets cannot serve.
+    def value(self, totals: Array) -> Any:
+        return float(totals[0] / totals[1]) if totals[1] else 0.0
+
+
+class MeanMetricWrapper(_Mean):
+    """A numpy function's mean over samples: fn(y_true, y_pred) → each sample's value (batch,)."""
+
+    def __init__(self, fn: Callable[[Array, Array], Any], name: str | None = None) -> None:
+        super().__init__(name or getattr(fn, "__name__", type(fn).__name__))
+        self.fn = fn
+
+    def terminal(self, features: int) -> Own:
+        return Own(self.fn)
+
+
+# -- errors -----------------------------------------------------------------------------------------------
+
+
+class _OfLoss(_Mean):
+    """A loss as a metric."""
+
+    loss: ClassVar[type[Loss]]
+
+    def terminal(self, features: int) -> Terminal:
+        return self.loss().terminal(features)
+
+
+class MeanSquaredError(_OfLoss):
+    """(y - target)²."""
+
+    loss = losses.MeanSquaredError
+
+
+class RootMeanSquaredError(MeanSquaredError):
+    """The root of the mean of (y - target)²."""
+
+    def value(self, totals: Array) -> Any:
+        return float(np.sqrt(super().value(totals)))
+
+
+class MeanAbsoluteError(_OfLoss):
+    """|y - target|."""
+
+    loss = losses.MeanAbsoluteError
+
+
+class MeanAbsolutePercentageError(_OfLoss):
+    """100 |y - target| / |target|."""
+
+    loss = losses.MeanAbsolutePercentageError
+
+
+class MeanSquaredLogarithmicError(_OfLoss):
+    """(log(1 + y) - log(1 + target))²."""
+
+    loss = losses.MeanSquaredLogarithmicError
+
+
+class LogCoshError(_OfLoss):
+    """log cosh(y - target)."""
+
+    loss = losses.LogCosh
+
+    def __init__(self, name: str | None = "logcosh") -> None:
+        super().__init__(name)
+
+
+class KLDivergence(_OfLoss):
+    """Sum of target log(target / y)."""
+
+    loss = losses.KLDivergence
+
+
+class Poisson(_OfLoss):
+    """y - target log y."""
+
+    loss = losses.Poisson
+
+
+class CategoricalHinge(_OfLoss):
+    """max(1 + the largest wrong output - the right one, 0)."""
+
+    loss = losses.CategoricalHinge
+
+
+class CosineSimilarity(_Mean):
+    """The cosine of the angle between y and the target."""
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("cosine_similarity")
+
+
+class R2Score(Metric):
+    """1 - the error's sum of squares / the targets' about their mean, for each output.
+
+    class_aggregation: the mean of the outputs, "uniform_average", weighted by the targets' variance,
+    "variance_weighted_average", or None for one number each.
     """
-    logits = loss.resolve(output) is not output
-    if name in ("accuracy", "acc"):
-        if loss.sparse:
-            return Metric(name, Terminal("accuracy_sparse", sparse=True))
-        if output.features == 1:
-            # sigmoid(logit) > 1/2 exactly where logit > 0
-            return Metric(name, Terminal("accuracy_binary", scalars=(0.0 if logits else 0.5,)))
-        return Metric(name, Terminal("accuracy"))
-    kernel = ERRORS.get(name)
-    if kernel is None:
-        raise ValueError(f"unknown metric {name!r}: choose one of accuracy, {', '.join(ERRORS)}")
-    if loss.sparse or logits:
-        raise ValueError(f"metric {name!r} compares outputs with targets of the same shape; {loss.name} has none")
-    return Metric(name, Terminal(kernel))
+
+    def __init__(self, class_aggregation: str | None = "uniform_average", name: str | None = None) -> None:
+        super().__init__(name)
+        if class_aggregation not in (None, "uniform_average", "variance_weighted_average"):
+            raise ValueError(
+                "class_aggregation must be uniform_average, variance_weighted_average or None, not "
+                f"{class_aggregation!r}"
+            )
+        self.class_aggregation = class_aggregation
+
+    def terminal(self, features: int) -> Counts:
+        return Counts("sum_moments", 4)
+
+    def value(self, totals: Array) -> Any:
+        first, second, error, count = totals.reshape(4, -1)
+        with np.errstate(all="ignore"):
+            variation = second - first * first / count
+            scores = 1 - error / variation
+        scores = np.where(np.isinf(scores), 0.0, scores)
+        if self.class_aggregation is None:
+            return scores
+        weights = variation if self.class_aggregation == "variance_weighted_average" else np.ones_like(scores)
+        return float((scores * weights).sum() / weights.sum())
 
 
-ERRORS = {
-    "mse": "mean_squared_error",
-    "mean_squared_error": "mean_squared_error",
-    "mae": "mean_absolute_error",
-    "mean_absolute_error": "mean_absolute_error",
+# -- accuracy ---------------------------------------------------------------------------------------------
+
+
+class _Ranked(_Mean):
+    """What depends on the order of the outputs alone, which is the logits' too."""
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        return self.terminal(prediction.features), prediction
+
+
+class CategoricalAccuracy(_Ranked):
+    """How often the largest output is the target's largest."""
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("accuracy", labels=self.sparse)
+
+
+class SparseCategoricalAccuracy(CategoricalAccuracy):
+    """How often the largest output is the label's."""
+
+    sparse = True
+
+
+class TopKCategoricalAccuracy(_Ranked):
+    """How often the target's largest is among the k largest outputs."""
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        super().__init__(name)
+        if k < 1:
+            raise ValueError(f"k must be positive, not {k}")
+        self.k = int(k)
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("accuracy_top", labels=self.sparse, number=self.k)
+
+
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """How often the label is among the k largest outputs."""
+
+    sparse = True
+
+
+class BinaryAccuracy(_Mean):
+    """How often the outputs lie on the targets' side of the threshold; targets are 0 and 1."""
+
+    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
+        super().__init__(name)
+        self.threshold = float(threshold)
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("accuracy_binary", mean=True, own=self.threshold)
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        behind = isinstance(output.op, Activation) and output.op.kind == "sigmoid" and output.op.inputs[0] is prediction
+        if not behind or not 0 < self.threshold < 1:
+            return self.terminal(output.features), output
+        logit = float(np.log(self.threshold / (1 - self.threshold)))  # sigmoid x > t where x > logit t
+        return replace(self.terminal(output.features), own=logit), prediction
+
+
+# -- counts of positives and negatives --------------------------------------------------------------------
+
+
+class _Thresholds(Metric):
+    """What depends on how many positives and negatives lie above thresholds. class_id: look at this output only."""
+
+    def __init__(self, thresholds: Sequence[float], class_id: int | None, name: str | None) -> None:
+        super().__init__(name)
+        if not len(thresholds) or not (np.diff(thresholds) >= 0).all():
+            raise ValueError(f"thresholds must be one or more numbers in ascending order, not {thresholds}")
+        self._limits, self.class_id = tuple(float(limit) for limit in thresholds), class_id
+
+    def terminal(self, features: int) -> Counts:
+        if self.class_id is not None and not 0 <= self.class_id < features:
+            raise ValueError(f"class_id is {self.class_id}: there are outputs 0 to {features - 1}")
+        count, only = len(self._limits), features if self.class_id is None else self.class_id
+        return Counts("count_above", 2 * (count + 1), (count, only), each_feature=False, thresholds=self._limits)
+
+    def above(self, totals: Array) -> tuple[Array, Array, float, float]:
+        """True and false positives at each threshold; all positives, all negatives."""
+        negative, positive = totals.reshape(2, -1)
+        true, false = (part[::-1].cumsum()[::-1][1:] for part in (positive, negative))
+        return true, false, positive.sum(), negative.sum()
+
+
+def _share(part: Array, whole: Array | float) -> Array:
+    """part / whole, zero where whole is."""
+    whole = np.broadcast_to(whole, np.shape(part))
+    return np.asarray(np.divide(part, whole, out=np.zeros(np.shape(part)), where=whole != 0))
+
+
+class Precision(_Thresholds):
+    """Of what lies above the threshold, the share that is positive. thresholds: 0.5, another, or several."""
+
+    def __init__(
+        self,
+        thresholds: float | Sequence[float] | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.thresholds = thresholds
+        super().__init__(np.atleast_1d(0.5 if thresholds is None else thresholds).tolist(), class_id, name)
+
+    def value(self, totals: Array) -> Any:
+        true, false, _, _ = self.above(totals)
+        return self._one(_share(true, true + false))
+
+    def _one(self, values: Array) -> Any:
+        return float(values[0]) if len(values) == 1 else values
+
+
+class Recall(Precision):
+    """Of the positives, the share that lies above the threshold."""
+
+    def value(self, totals: Array) -> Any:
+        true, _, positive, _ = self.above(totals)
+        return self._one(_share(true, positive))
+
+
+class AUC(_Thresholds):
+    """The area under the curve of recall over the false positives' share, "ROC", or of precision over recall, "PR".
+
+    The curve has a point at each of num_thresholds, or of `thresholds` in (0, 1). summation_method: between two points
+    "interpolation" (of PR by Davis and Goadrich 2006), "minoring" or "majoring". from_logits: sigmoid of the outputs.
+    """
+
+    def __init__(
+        self,
+        num_thresholds: int = 200,
+        curve: str = "ROC",
+        summation_method: str = "interpolation",
+        name: str | None = None,
+        thresholds: Sequence[float] | None = None,
+        from_logits: bool = False,
+    ) -> None:
+        if num_thresholds < 2:
+            raise ValueError(f"num_thresholds must be 2 or more, not {num_thresholds}")
+        if curve not in ("ROC", "PR") or summation_method not in ("interpolation", "minoring", "majoring"):
+            raise ValueError(f"AUC knows no curve {curve!r} with summation_method {summation_method!r}")
+        self.num_thresholds, self.curve, self.summation_method = int(num_thresholds), curve, summation_method
+        self.thresholds, self.from_logits = thresholds, bool(from_logits)
+        inner = np.sort(np.arange(1, num_thresholds - 1) / (num_thresholds - 1) if thresholds is None else thresholds)
+        if self.from_logits:
+            inner = np.log(inner / (1 - inner))
+        super().__init__([-np.inf, *inner, np.inf], None, name)  # outputs count as if clipped to [0, 1]
+
+    def value(self, totals: Array) -> Any:
+        true, false, positive, negative = self.above(totals)
+        recall = _share(true, positive)
+        if self.curve == "ROC":
+            x, y = _share(false, negative), recall
+        elif self.summation_method == "interpolation":
+            return self._precision_recall(true, false, positive)
+        else:
+            x, y = recall, _share(true, true + false)
+        heights = {"minoring": np.minimum(y[:-1], y[1:]), "majoring": np.maximum(y[:-1], y[1:])}
+        return float(((x[:-1] - x[1:]) * heights.get(self.summation_method, (y[:-1] + y[1:]) / 2)).sum())
+
+    @staticmethod
+    def _precision_recall(true: Array, false: Array, positive: float) -> float:
+        """Between two points true and false positives grow in proportion: precision is no straight line there."""
+        said = true + false
+        slope = _share(true[:-1] - true[1:], np.maximum(said[:-1] - said[1:], 0))
+        intercept = true[1:] - slope * said[1:]
+        both = (said[:-1] > 0) & (said[1:] > 0)
+        ratio = np.where(both, _share(said[:-1], np.maximum(said[1:], 0)), 1.0)
+        parts = slope * (true[:-1] - true[1:] + intercept * np.log(ratio))
+        return float(_share(parts, max(positive, 0)).sum())
+
+
+class FBetaScore(Metric):
+    """Precision and recall in one, recall weighing beta² times as much, for each class.
+
+    An output is positive above the threshold; without one, a sample's largest is. average: over classes, "macro", or
+    weighted by their positives, "weighted"; of all counts together, "micro"; or None for one number a class.
+    """
+
+    def __init__(
+        self,
+        average: str | None = None,
+        beta: float = 1.0,
+        threshold: float | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name)
+        if average not in (None, "micro", "macro", "weighted"):
+            raise ValueError(f"average must be micro, macro, weighted or None, not {average!r}")
+        if not beta > 0 or (threshold is not None and not 0 < threshold <= 1):
+            raise ValueError(f"beta must be positive and threshold in (0, 1] or None, not {beta} and {threshold}")
+        self.average, self.beta, self.threshold = average, float(beta), threshold
+
+    def terminal(self, features: int) -> Counts:
+        return Counts("count_classes", 3, (int(self.threshold is not None),), (self.threshold or 0.0,))
+
+    def value(self, totals: Array) -> Any:
+        counts = totals.reshape(3, -1)
+        if self.average == "micro":
+            counts = counts.sum(axis=1, keepdims=True)
+        true, false, missed = counts
+        precision, recall = true / (true + false + EPSILON), true / (true + missed + EPSILON)
+        weight = self.beta**2
+        scores = (1 + weight) * precision * recall / (weight * precision + recall + EPSILON)
+        if self.average is None:
+            return scores
+        if self.average == "weighted":
+            return float((scores * (true + missed)).sum() / ((true + missed).sum() + EPSILON))
+        return float(scores.mean())
+
+
+class F1Score(FBetaScore):
+    """The harmonic mean of precision and recall."""
+
+    def __init__(self, average: str | None = None, threshold: float | None = None, name: str | None = None) -> None:
+        super().__init__(average, 1.0, threshold, name)
+
+
+# -- by name ----------------------------------------------------------------------------------------------
+
+CLASSES: dict[str, type[Metric]] = {
+    kind.__name__: kind
+    for kind in (
+        *(MeanSquaredError, RootMeanSquaredError, MeanAbsoluteError, MeanAbsolutePercentageError),
+        *(
+            MeanSquaredLogarithmicError,
+            LogCoshError,
+            KLDivergence,
+            Poisson,
+            CategoricalHinge,
+            CosineSimilarity,
+            R2Score,
+        ),
+        *(BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy),
+        *(TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy),
+        *(Precision, Recall, AUC, F1Score, FBetaScore),
+    )
 }
+_SHORT: dict[str, type[Metric]] = {
+    "mse": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "mape": MeanAbsolutePercentageError,
+    "msle": MeanSquaredLogarithmicError,
+    "rmse": RootMeanSquaredError,
+}
+NAMES: dict[str, type[Metric]] = {
+    **CLASSES,
+    **{snake_case(name): kind for name, kind in CLASSES.items()},
+    **_SHORT,
+    **{name.upper(): kind for name, kind in _SHORT.items()},
+}
+
+
+def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
+    """A metric by Keras name, class, instance, or a function of one's own (see MeanMetricWrapper).
+
+    "accuracy" is chosen by the loss and the output's shape, as Keras does. ValueError for an unknown name, or one that
+    the loss's targets cannot serve.
+    """
+    if metric in ("accuracy", "acc"):
+        binary = BinaryAccuracy if output.features == 1 else CategoricalAccuracy
+        return (SparseCategoricalAccuracy if loss.sparse else binary)(name=metric)
+    if isinstance(metric, str) and metric in NAMES:
+        made = NAMES[metric]()
+        made.name = metric
+    elif isinstance(metric, type) and issubclass(metric, Metric):
+        made = metric()
+    elif isinstance(metric, Metric):
+        made = metric
+    elif callable(metric):
+        made = MeanMetricWrapper(metric)
+    else:
+        raise ValueError(f"unknown metric {metric!r}: choose one of accuracy, {', '.join(NAMES)}")
+    if made.sparse != loss.sparse:
+        wants = "integer labels" if made.sparse else "outputs with targets of the same shape"
+        raise ValueError(f"metric {made.name!r} compares {wants}; {loss.name} has none")
+    return made

@@ -3,31 +3,87 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import numpy as np
 
-from fastdl import _ext
+from fastdl import _configured, _ext
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
+from fastdl._configured import Configured
 from fastdl.graph import Array, Parameter
 from fastdl.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule
 
 
-class Optimizer:
+class Options(TypedDict, total=False):
+    """What every optimizer takes, by keyword.
+
+    weight_decay: each step first takes rate * weight_decay of the weights away (Loshchilov and Hutter 2019).
+    clipvalue, clipnorm, global_clipnorm: the most that an element of a gradient, its norm, or the norm of all
+    gradients may be; one of them. use_ema: keep a moving average of the weights, put it in their place each
+    ema_overwrite_frequency steps, and when fit ends. lr: an old name of learning_rate.
+    """
+
+    weight_decay: float | None
+    clipnorm: float | None
+    clipvalue: float | None
+    global_clipnorm: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
+    name: str | None
+    lr: Rate | None
+
+
+class Optimizer(Configured):
     """Base: the learning rate, the number of steps taken, and the slots kept for each parameter.
 
-    A subclass names its `rule`, one of the kernel table's, and says which scalars the rule takes.
+    A subclass names its `rule`, one of the kernel table's, and its slots, and says which scalars the rule takes.
     """
 
     rule: str
+    slot_names: Sequence[str] = ()
+    first_value: ClassVar[str] = ""  # the attribute that slots begin with, if not with zero
 
-    def __init__(self, learning_rate: Rate = 0.01, lr: Rate | None = None) -> None:
+    def __init__(
+        self,
+        learning_rate: Rate = 0.01,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        name: str | None = None,
+        lr: Rate | None = None,
+    ) -> None:
         self._learning_rate: Rate = 0.0
         self.learning_rate = learning_rate if lr is None else lr
+        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        self.clipnorm = _not_negative("clipnorm", clipnorm)
+        self.clipvalue = _not_negative("clipvalue", clipvalue)
+        self.global_clipnorm = _not_negative("global_clipnorm", global_clipnorm)
+        if sum(limit is not None for limit in (clipnorm, clipvalue, global_clipnorm)) > 1:
+            raise ValueError("clipnorm, clipvalue and global_clipnorm exclude each other: set one")
+        self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
+        if not 0 <= self.ema_momentum <= 1:
+            raise ValueError(f"ema_momentum must lie in [0, 1], not {ema_momentum}")
+        if ema_overwrite_frequency is not None and int(ema_overwrite_frequency) < 1:
+            raise ValueError(
+                f"ema_overwrite_frequency must be a positive number of steps, not {ema_overwrite_frequency}"
+            )
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.name = name or type(self).__name__.lower()
         self.iterations = 0
-        self._slots: dict[Parameter, list[Array]] = {}
+        self._slots: dict[Parameter, list[Parameter]] = {}
+        self._averages: dict[Parameter, Parameter] = {}
+        self._kept: tuple[set[Parameter], str] = set(), ""  # what does not decay, itself or by name
 
     @property
     def learning_rate(self) -> float:
@@ -50,16 +106,51 @@ class Optimizer:
             raise ValueError(f"learning_rate must be a finite number, zero or more, not {rate}")
         self._learning_rate = rate
 
-    @property
-    def name(self) -> str:
-        return type(self).__name__.lower()
+    def _slot(self, parameter: Parameter, name: str, value: float = 0.0) -> Parameter:
+        path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
+        return Parameter(path, parameter.shape, parameter.dtype, np.full(parameter.shape, value), trainable=False)
 
     def slots(self, parameter: Parameter) -> list[Array]:
         """What the rule keeps for the parameter, made when first asked for."""
         if parameter not in self._slots:
-            _, count = _ext.RULES[self.rule]
-            self._slots[parameter] = [parameter.like() for _ in range(count)]
-        return self._slots[parameter]
+            value = getattr(self, self.first_value) if self.first_value else 0.0
+            self._slots[parameter] = [self._slot(parameter, name, value) for name in self.slot_names]
+        return [slot.storage for slot in self._slots[parameter]]
+
+    def average(self, parameter: Parameter) -> Array:
+        """The moving average of the parameter, made when first asked for."""
+        if parameter not in self._averages:
+            self._averages[parameter] = self._slot(parameter, "average")
+        return self._averages[parameter].storage
+
+    @property
+    def variables(self) -> list[Parameter]:
+        """The slots and averages of all parameters, for saving; `path` tells whose they are. Set `iterations` too."""
+        return [slot for slots in self._slots.values() for slot in slots] + list(self._averages.values())
+
+    def exclude_from_weight_decay(
+        self, var_list: Sequence[Parameter] | None = None, var_names: Sequence[str] | None = None
+    ) -> None:
+        """Let parameters keep their weights: these, and those in whose name one of var_names is found (Keras).
+
+        ValueError once training has begun.
+        """
+        if self._slots:
+            raise ValueError("exclude_from_weight_decay must be called before training begins")
+        self._kept = set(var_list or ()), "|".join(var_names or ())
+
+    def decay(self, parameter: Parameter) -> float:
+        """The weight decay of a parameter."""
+        kept, names = self._kept
+        if not self.weight_decay or parameter in kept or (names and re.search(names, parameter.name)):
+            return 0.0
+        return self.weight_decay
+
+    def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
+        """Put the moving averages in the place of the parameters that have one (Keras)."""
+        for parameter in var_list:
+            if parameter in self._averages:
+                parameter.storage[...] = self._averages[parameter].storage
 
     def scalars(self) -> tuple[float, ...]:
         """The rule's scalars, at most four."""
@@ -67,8 +158,10 @@ class Optimizer:
 
     def rates(self, steps: int) -> Array:
         """What the kernel multiplies with in each of the next `steps` steps: (steps, MAX_RATES) float64."""
+        number = np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64)
         rates = np.zeros((steps, _ext.MAX_RATES))
-        rates[:, 0] = self.step_sizes(np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64))
+        rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(number), 0.0, 0.0, number)[:3], axis=1)
+        rates[:, -1] = self.learning_rates(number)
         return rates
 
     def learning_rates(self, number: Array) -> Any:
@@ -76,15 +169,39 @@ class Optimizer:
         rate = self._learning_rate
         return rate.rates(number.astype(np.int64) - 1) if isinstance(rate, LearningRateSchedule) else rate
 
-    def step_sizes(self, number: Array) -> Any:
-        """The step size at each step number, which counts from 1."""
-        return self.learning_rates(number)
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        """The rule's rates, one to three, at each step number, which counts from 1."""
+        return (self.learning_rates(number),)
 
     def fresh(self) -> Self:
         """A copy that has taken no step yet."""
         other = copy.copy(self)
-        other.iterations, other._slots = 0, {}
+        other.iterations, other._slots, other._averages = 0, {}, {}
         return other
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, a schedule as `schedules.serialize` gives it (Keras)."""
+        names = [*inspect.signature(type(self)).parameters, *Options.__annotations__]
+        config = {name: getattr(self, name) for name in names if name not in ("options", "lr", "learning_rate")}
+        rate = self._learning_rate
+        return {
+            "learning_rate": schedules.serialize(rate) if isinstance(rate, LearningRateSchedule) else rate,
+            **config,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """An optimizer with these arguments (Keras)."""
+        rate = config.get("learning_rate")
+        if isinstance(rate, Mapping):
+            return cls(**{**config, "learning_rate": schedules.deserialize(rate)})
+        return cls(**config)
+
+
+def _not_negative(name: str, value: float | None) -> float | None:
+    if value is not None and not (value >= 0 and np.isfinite(value)):
+        raise ValueError(f"{name} must be a finite number, zero or more, or None, not {value}")
+    return value
 
 
 def _fraction(name: str, value: float) -> float:
@@ -101,21 +218,85 @@ class SGD(Optimizer):
         learning_rate: Rate = 0.01,
         momentum: float = 0.0,
         nesterov: bool = False,
-        *,
-        lr: Rate | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(learning_rate, lr)
+        super().__init__(learning_rate, **options)
         self.momentum, self.nesterov = _fraction("momentum", momentum), bool(nesterov)
         self.rule = "sgd" if not self.momentum else "nesterov" if self.nesterov else "momentum"
+        self.slot_names = ("momentum",) if self.momentum else ()
 
     def scalars(self) -> tuple[float, ...]:
         return (self.momentum,)
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015) in Keras's form: epsilon is added to sqrt(v) before the bias correction."""
+class Adagrad(Optimizer):
+    """Adagrad (Duchi et al. 2011): the longer the way a weight has come, the shorter its steps."""
 
-    rule = "adam"
+    rule, slot_names, first_value = "adagrad", ("accumulator",), "initial_accumulator_value"
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self.initial_accumulator_value, self.epsilon = float(initial_accumulator_value), float(epsilon)
+
+    def scalars(self) -> tuple[float, ...]:
+        return (self.epsilon,)
+
+
+class RMSprop(Optimizer):
+    """RMSprop (Tieleman and Hinton 2012): w -= rate g / sqrt(v + epsilon), v the moving average of g².
+
+    momentum: of these steps. centered: v without the square of g's moving average, its variance (Graves 2013).
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self.rho, self.momentum = _fraction("rho", rho), _fraction("momentum", momentum)
+        self.epsilon, self.centered = float(epsilon), bool(centered)
+        self.rule = "rmsprop" + "_centered" * self.centered + "_momentum" * (self.momentum > 0)
+        names = {"velocity": True, "momentum": self.momentum > 0, "average_gradient": self.centered}
+        self.slot_names = tuple(name for name, kept in names.items() if kept)
+
+    def scalars(self) -> tuple[float, ...]:
+        return 1 - self.rho, self.epsilon, self.momentum
+
+
+class Adadelta(Optimizer):
+    """Adadelta (Zeiler 2012): steps as long as those before were, in the unit of the weights."""
+
+    rule, slot_names = "adadelta", ("accumulated_grad", "accumulated_delta_var")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        self.rho, self.epsilon = _fraction("rho", rho), float(epsilon)
+
+    def scalars(self) -> tuple[float, ...]:
+        return 1 - self.rho, self.epsilon
+
+
+class _Moments(Optimizer):
+    """Adam's family: moving averages of g and of g² or |g|."""
+
+    slot_names: Sequence[str] = ("momentum", "velocity")
 
     def __init__(
         self,
@@ -123,32 +304,131 @@ class Adam(Optimizer):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
-        *,
-        lr: Rate | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(learning_rate, lr)
-        self.beta_1, self.beta_2, self.epsilon = (
-            _fraction("beta_1", beta_1),
-            _fraction("beta_2", beta_2),
-            float(epsilon),
-        )
+        super().__init__(learning_rate, **options)
+        self.beta_1, self.beta_2 = _fraction("beta_1", beta_1), _fraction("beta_2", beta_2)
+        self.epsilon = float(epsilon)
 
     def scalars(self) -> tuple[float, ...]:
         return 1 - self.beta_1, 1 - self.beta_2, self.epsilon
 
-    def step_sizes(self, number: Array) -> Any:
-        return self.learning_rates(number) * np.sqrt(1 - self.beta_2**number) / (1 - self.beta_1**number)
+
+class Adam(_Moments):
+    """Adam (Kingma and Ba 2015) in Keras's form: epsilon is added to sqrt(v) before the bias correction.
+
+    amsgrad: with the largest v so far (Reddi et al. 2018).
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
+        self.amsgrad = bool(amsgrad)
+        self.rule = "amsgrad" if self.amsgrad else "adam"
+        if self.amsgrad:
+            self.slot_names = ("momentum", "velocity", "velocity_hat")
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        return (self.learning_rates(number) * np.sqrt(1 - self.beta_2**number) / (1 - self.beta_1**number),)
 
 
-NAMES: dict[str, type[Optimizer]] = {"sgd": SGD, "adam": Adam}
+class AdamW(Adam):
+    """Adam with weight decay (Loshchilov and Hutter 2019)."""
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: Any,
+    ) -> None:
+        if weight_decay is None:
+            raise ValueError("AdamW's weight_decay must be a number: Adam is the one without")
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, amsgrad, weight_decay=weight_decay, **options)
 
 
-def get(optimizer: str | Optimizer | type[Optimizer]) -> Optimizer:
-    """An optimizer by Keras name, class or instance. ValueError if there is none."""
+class Adamax(_Moments):
+    """Adamax (Kingma and Ba 2015): Adam with the largest of the decaying |g| in place of sqrt(v)."""
+
+    rule, slot_names = "adamax", ("momentum", "norm")
+
+    def scalars(self) -> tuple[float, ...]:
+        return 1 - self.beta_1, self.beta_2, self.epsilon
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        return (self.learning_rates(number) / (1 - self.beta_1**number),)
+
+
+class Nadam(_Moments):
+    """Nadam (Dozat 2016): Adam that looks ahead as Nesterov does, with a momentum that warms up."""
+
+    rule = "nadam"
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        def momentum(step: Array) -> Array:
+            return self.beta_1 * (1 - 0.5 * 0.96**step)
+
+        # the product of all momenta so far; after a thousand steps of warming up each is beta_1
+        warm = np.cumprod(1 - 0.5 * 0.96 ** np.arange(1, 1001))
+        product = self.beta_1**number * warm[np.minimum(number, 1000).astype(np.int64) - 1]
+        ahead, rate = momentum(number + 1), self.learning_rates(number)
+        along_m = rate * ahead / (1 - product * ahead)
+        along_g = rate * (1 - momentum(number)) / (1 - product)
+        return along_m, along_g, 1 / np.sqrt(1 - self.beta_2**number)
+
+
+class Lion(Optimizer):
+    """Lion (Chen et al. 2023): steps of one length, in the direction of the sign of an average of gradients."""
+
+    rule, slot_names = "lion", ("momentum",)
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        if not 0 < beta_1 <= 1:
+            raise ValueError(f"beta_1 must lie in (0, 1], not {beta_1}: with 0 all that is left is the gradient's sign")
+        self.beta_1, self.beta_2 = float(beta_1), _fraction("beta_2", beta_2)
+
+    def scalars(self) -> tuple[float, ...]:
+        return 1 - self.beta_1, 1 - self.beta_2
+
+
+CLASSES: dict[str, type[Optimizer]] = {
+    kind.__name__: kind for kind in (SGD, Adagrad, RMSprop, Adadelta, Adam, AdamW, Adamax, Nadam, Lion)
+}
+NAMES = {name.lower(): kind for name, kind in CLASSES.items()}
+
+serialize = _configured.serialize
+
+
+def deserialize(config: Mapping[str, Any]) -> Optimizer:
+    """The optimizer that `serialize` described, without its slots. ValueError if there is none of that name."""
+    return _configured.deserialize(config, CLASSES)
+
+
+def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Optimizer:
+    """An optimizer by Keras name, class, instance or config. ValueError if there is none."""
     if isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer()
+    if isinstance(optimizer, Mapping):
+        return deserialize(optimizer)
     if isinstance(optimizer, str) and optimizer.lower() in NAMES:
         return NAMES[optimizer.lower()]()
     raise ValueError(

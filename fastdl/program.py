@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastdl import _ext
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
 from fastdl.schedule import Access, Call, Ref, place, read, read_all, schedule, write
 
-X_FEED, Y_FEED, OUT_FEED = 0, 1, 2
+X_FEED, Y_FEED, OUT_FEED, W_FEED = 0, 1, 2, 3  # inputs, targets, outputs, weights of samples
 SHARED_PANELS = 32  # from a batch this large on, training may share panels …
 SHARED_WEIGHTS = 65536  # … if a copy of all gradients for each part is this small
 TRAINING_PARTS = 16
@@ -21,19 +22,33 @@ NEAR_WEIGHTS = 32768  # weights that stay in the first caches while each panel r
 
 
 class Terminal(Protocol):
-    """A loss or a metric: emits the kernels that read the model's prediction and the target."""
+    """A loss or a metric: emits the kernels that read the model's prediction and the target, and add to `totals`.
 
-    def emit(self, build: Builder, prediction: Tensor, part: Ref, gradient: Ref | None) -> None: ...
-    def row_bytes(self, prediction: Tensor) -> int: ...
+    gradient: where a loss leaves that of the batch's mean. weight, each: one number a sample, in and out.
+    """
+
+    def emit(
+        self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
+    ) -> None: ...
+    def width(self, features: int) -> int: ...
+    def target_bytes(self, x: Tensor) -> int: ...
 
 
 class UpdateRule(Protocol):
     """What the program asks of an optimizer."""
 
     rule: str  # one of the kernel table's
+    clipnorm: float | None
+    global_clipnorm: float | None
+    clipvalue: float | None
+    use_ema: bool
+    ema_momentum: float
+    ema_overwrite_frequency: int | None
 
     def slots(self, parameter: Parameter) -> Sequence[Array]: ...
+    def average(self, parameter: Parameter) -> Array: ...
     def scalars(self) -> Sequence[float]: ...
+    def decay(self, parameter: Parameter) -> float: ...
 
 
 def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
@@ -51,6 +66,11 @@ def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
     if panels == 1:
         return _ext.BY_FEATURE, 1
     return _ext.BY_PANEL, panels if weights <= NEAR_WEIGHTS else -(-panels // 4)
+
+
+def _rows(parameter: Parameter) -> int:
+    """Of a matrix; a vector is one row."""
+    return parameter.shape[0] if len(parameter.shape) == 2 else 1
 
 
 class Builder:
@@ -72,6 +92,9 @@ class Builder:
         self._gradients: dict[Tensor, Ref] = {}
         self._fixed: dict[int, Ref] = {}
         self._target: Ref | None = None
+        self._weight: Ref | None = None
+        self._waiting: list[tuple[Parameter, Ref]] = []  # for the norm of all gradients
+        self._squares: Ref | None = None  # of all gradients
         self._trained: set[Tensor] = set()
         for op in graph.ops:
             if any(p.trainable for p in op.parameters) or any(t in self._trained for t in op.inputs):
@@ -147,6 +170,23 @@ class Builder:
         """The number of a random op's stream: its place in the graph, beyond those that Dropout layers are given."""
         return (1 << 32) + self.graph.ops.index(op)
 
+    def weight(self) -> Ref:
+        """The batch's rows of the feed W_FEED, gathered once."""
+        if self._weight is None:
+            self._weight = self.panel_ref(1)
+            self.emit("gather", write(self._weight), sizes=(W_FEED, 1), features=1, axis=_ext.BY_PANEL)
+        return self._weight
+
+    def constant(self, values: Sequence[float]) -> Array:
+        """The values as doubles that a kernel can read."""
+        array = aligned((len(values),), np.dtype(np.float64))
+        array[:] = values
+        return array
+
+    def call(self, function: Callable[..., None], *accesses: Access | None) -> None:
+        """Append a Python function of the accesses' arrays, None where there is none."""
+        self.calls.append(Call("", accesses, (), (), _ext.ONCE, 1, False, function=function))
+
     def only_consumer(self, tensor: Tensor) -> Op | None:
         """The one op that reads the tensor, or None when there are several, or it is an output."""
         consumers = self.graph.consumers.get(tensor, [])
@@ -176,27 +216,91 @@ class Builder:
         return [*slots, *[None] * (_ext.MAX_SLOTS - len(slots))]
 
     @property
-    def rule(self) -> tuple[int, tuple[float, ...]]:
-        """The optimizer's rule by number, and its scalars."""
+    def steps_at_once(self) -> bool:
+        """Whether a gradient may be used while it is computed: nobody needs all of it first."""
+        return bool(self.optimizer and not self.optimizer.clipnorm and not self.optimizer.global_clipnorm)
+
+    def rule(self, *parameters: Parameter) -> tuple[tuple[int, int], tuple[float, ...]]:
+        """The optimizer's rule by number and whether it comes with more than the rule; and their scalars."""
         assert self.optimizer is not None
-        scalars = tuple(self.optimizer.scalars())
-        return _ext.RULES[self.optimizer.rule][0], (*scalars, *[0.0] * (4 - len(scalars)))
+        scalars, decays = tuple(self.optimizer.scalars()), [self.optimizer.decay(p) for p in parameters]
+        limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
+        tame = limit < math.inf or any(decays)
+        return (_ext.RULES[self.optimizer.rule][0], int(tame)), (*scalars, *[0.0] * (4 - len(scalars)), limit, *decays)
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter."""
-        rows = parameter.shape[0] if len(parameter.shape) == 2 else 1
-        rule, scalars = self.rule
+        assert self.optimizer is not None
+        squares = None
+        if self.optimizer.clipnorm or self.optimizer.global_clipnorm:
+            squares = self._sum_squares(parameter, gradient)
+        if self.optimizer.global_clipnorm:
+            self._waiting.append((parameter, gradient))
+        else:
+            self._step(parameter, gradient, squares)
+
+    def finish(self) -> None:
+        """Append what had to wait for all gradients."""
+        for parameter, gradient in self._waiting:
+            self._step(parameter, gradient, self._squares)
+
+    def _step(self, parameter: Parameter, gradient: Ref, squares: Ref | None) -> None:
+        numbers, scalars = self.rule(parameter)
         self.emit(
             "optimizer_step",
             write(self.parameter(parameter)),
             read(gradient),
             *(write(slot) if slot else None for slot in self.slots(parameter)),
-            sizes=(rows, rule),
+            read_all(squares) if squares else None,
+            sizes=(_rows(parameter), *numbers),
             scalars=scalars,
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
+        self.average(parameter)
+
+    def _sum_squares(self, parameter: Parameter, gradient: Ref) -> Ref:
+        """The gradient's sum of squares; with global_clipnorm that of all so far."""
+        assert self.optimizer is not None
+        units = padded(parameter.shape[-1]) // _ext.UNIT
+        first = self._squares is None or not self.optimizer.global_clipnorm
+        if first:
+            self._squares = Ref(8, panels=False)
+        total, part = self._squares, Ref(units * 8, panels=False)
+        assert total is not None
+        self.emit(
+            "sum_squares",
+            *(read(gradient), write(part)),
+            sizes=(_rows(parameter), parameter.shape[-1]),
+            features=parameter.shape[-1],
+            axis=_ext.BY_FEATURE,
+            defer=True,
+        )
+        self.emit(
+            "add_squares",
+            *(read(part), write(total)),
+            sizes=(units, int(first)),
+            features=1,
+            axis=_ext.ONCE,
+            defer=True,
+        )
+        return total
+
+    def average(self, parameter: Parameter) -> None:
+        """Append the moving average of a parameter just stepped, if the optimizer keeps one."""
+        assert self.optimizer is not None
+        if self.optimizer.use_ema:
+            size = parameter.storage.size
+            self.emit(
+                "average_weights",
+                *(write(self.parameter(parameter)), write(self.array(self.optimizer.average(parameter)))),
+                sizes=(size,),
+                scalars=(self.optimizer.ema_momentum, self.optimizer.ema_overwrite_frequency or 0),
+                features=size,
+                axis=_ext.BY_FEATURE,
+                defer=True,
+            )
 
     def fuse_relu(self, op: Op) -> Tensor | None:
         """The output of the ReLU that alone reads the op's output: the op's kernel can compute it as well."""
@@ -220,8 +324,10 @@ class Builder:
 class Program:
     """A compiled graph for one batch size.
 
-    training: run backward and the optimizer too. loss, metrics: terminals; `totals` gathers their sums over
-    samples, one each. output: write the graph's output rows to the feed OUT_FEED.
+    training: run backward and the optimizer too. loss: a terminal, which reads `prediction`; metrics: others, and the
+    tensor that each reads; `totals` gathers their sums. weighted: the feed W_FEED weighs samples in the loss, and in
+    the metrics whose places are in `weighted_metrics`, None for all. output: write the graph's output rows to the feed
+    OUT_FEED; each: the first terminal's values.
     """
 
     def __init__(
@@ -232,72 +338,73 @@ class Program:
         training: bool = False,
         prediction: Tensor | None = None,
         loss: Terminal | None = None,
-        metrics: Sequence[Terminal] = (),
+        metrics: Sequence[tuple[Terminal, Tensor]] = (),
         optimizer: UpdateRule | None = None,
         output: bool = False,
+        weighted: bool = False,
+        weighted_metrics: Collection[int] | None = None,
+        each: bool = False,
     ) -> None:
         prediction = prediction or graph.outputs[0]
-        graph = Graph(graph.inputs, [graph.outputs[0] if output else prediction])
+        learned = Graph(graph.inputs, [graph.outputs[0] if output else prediction])
+        graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(tensor for _, tensor in metrics)])))
         build = Builder(graph, batch, training, optimizer)
         self.batch, self.dtype = batch, build.dtype
         source = graph.inputs[0]
         build.emit("gather", write(build.value(source)), sizes=(X_FEED, source.features), features=source.features)
         for op in graph.ops:
             op.forward(build)
-        terminals: list[Terminal] = [*([loss] if loss else []), *metrics]
-        self._totals = aligned((len(terminals), 8), np.dtype(np.float64))
-        self._emit_terminals(build, prediction, terminals, training and loss is not None)
+        terminals = [*([(loss, prediction)] if loss else []), *metrics]
+        self._totals = [aligned((t.width(x.features),), np.dtype(np.float64)) for t, x in terminals]
+        values = build.panel_ref(1) if each else None
+        for i, (terminal, tensor) in enumerate(terminals):
+            metric = i - (loss is not None)
+            counts = weighted and (metric < 0 or weighted_metrics is None or metric in weighted_metrics)
+            terminal.emit(
+                build,
+                tensor,
+                self._totals[i],
+                build.gradient(tensor) if training and loss and i == 0 else None,
+                build.weight() if counts else None,
+                values if i == 0 else None,
+            )
         if training and loss is not None:
-            for op in reversed(graph.ops):
+            for op in reversed(learned.ops):
                 if build.needs_gradient(op.output):
                     op.backward(build)
+            build.finish()
         if output:
-            result = graph.outputs[0]
-            build.emit(
-                "scatter",
-                read(build.value(result)),
-                sizes=(OUT_FEED, result.features),
-                features=result.features,
-            )
+            self._scatter(build, build.value(graph.outputs[0]), graph.outputs[0].features)
+        if values:
+            self._scatter(build, values, 1)
         calls = schedule(build.calls)
         self.arena = place(calls)
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
-        self._emit(calls, source, graph.outputs[0], terminals, output)
+        self._emit(calls)
+        item = self.dtype.itemsize
+        self._program.declare_feed(X_FEED, source.features * item, False)
+        for terminal, tensor in terminals[:1]:
+            self._program.declare_feed(Y_FEED, terminal.target_bytes(tensor), False)
+        if weighted and terminals:
+            self._program.declare_feed(W_FEED, item, False)
+        if output or each:
+            self._program.declare_feed(OUT_FEED, (graph.outputs[0].features if output else 1) * item, True)
         self.flops = graph.flops * batch * (3 if training else 1)
 
     @staticmethod
-    def _sum(build: Builder, part: Ref, total: Array) -> None:
-        build.emit(
-            "sum_parts",
-            read(part),
-            write(build.array(total)),
-            sizes=(),
-            features=1,
-            axis=_ext.ONCE,
-            defer=True,
-        )
+    def _scatter(build: Builder, ref: Ref, features: int) -> None:
+        build.emit("scatter", read(ref), sizes=(OUT_FEED, features), features=features)
 
-    def _emit_terminals(self, build: Builder, prediction: Tensor, terminals: list[Terminal], train: bool) -> None:
-        for i, terminal in enumerate(terminals):
-            part = build.part_ref()
-            terminal.emit(build, prediction, part, build.gradient(prediction) if train and i == 0 else None)
-            self._sum(build, part, self._totals[i])
-
-    def _emit(self, calls: list[Call], source: Tensor, result: Tensor, terminals: list[Terminal], output: bool) -> None:
-        item = self.dtype.itemsize
-        self._program.declare_feed(X_FEED, source.features * item, False)
-        for terminal in terminals[:1]:
-            self._program.declare_feed(Y_FEED, terminal.row_bytes(result), False)
-        if output:
-            self._program.declare_feed(OUT_FEED, result.features * item, True)
+    def _emit(self, calls: list[Call]) -> None:
         phase = 0
         for call in calls:
             arrays = [access.ref.array if access else None for access in call.accesses]
-            self._program.emit(
-                call.kernel, arrays, call.sizes, call.scalars, call.axis, call.features, call.phase != phase
-            )
-            phase = call.phase
+            barrier, phase = call.phase != phase, call.phase
+            if call.function:
+                self._program.emit_call(partial(call.function, *arrays), barrier)
+            else:
+                self._program.emit(call.kernel, arrays, call.sizes, call.scalars, call.axis, call.features, barrier)
 
     def run(
         self,
@@ -315,10 +422,11 @@ class Program:
         self._program.run(feeds, start, steps, index, rates, step, seed, threads)
 
     @property
-    def totals(self) -> Array:
-        """The sums since `reset`, (terminals,): loss first, then the metrics."""
-        return self._totals[:, 0].copy()
+    def totals(self) -> list[Array]:
+        """The sums since `reset`, of each terminal: loss first, then the metrics."""
+        return [totals.copy() for totals in self._totals]
 
     def reset(self) -> None:
         """Begin a pass over the data: forget the sums."""
-        self._totals[:] = 0
+        for totals in self._totals:
+            totals[:] = 0

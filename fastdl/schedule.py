@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,6 +79,7 @@ class Call:
     features: int
     defer: bool
     phase: int = 0
+    function: Callable[..., None] | None = None  # in place of a kernel; called with the arrays of `accesses`
 
     def share_of(self, access: Access) -> object:
         """What decides which thread touches which part of the buffer; None when a thread may touch any part."""

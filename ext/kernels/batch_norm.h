@@ -123,20 +123,14 @@ static void batch_norm_infer(const fdl_args *a, fdl_range range, const fdl_step 
         }
 }
 
-/* offset = b - moving mean, scale = gamma / sqrt(moving variance + epsilon), shift = beta; the mean is taken off before
- * the scale, as batch_norm_infer does, because one shift for both cancels when the mean is large. */
-static void batch_norm_fold(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *b = a->p[0], *gamma = a->p[1], *beta = a->p[2], *mean = a->p[3], *variance = a->p[4];
-    T epsilon = (T)a->s[0];
+/* scale = gamma / sqrt(moving variance + epsilon) */
+static void batch_norm_scale(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *gamma = a->p[0], *variance = a->p[1];
+    T *scale = a->p[2], epsilon = (T)a->s[0];
     (void)step, (void)scratch;
     for (size_t f = range.f0; f < range.f1; f += VL) {
-        V offset = -load(mean + f), scale = 1 / square_root(load(variance + f) + epsilon), shift = {0};
-        if (b) offset += load(b + f);
-        if (gamma) scale *= load(gamma + f);
-        if (beta) shift = load(beta + f);
-        store((T *)a->p[5] + f, offset);
-        store((T *)a->p[6] + f, scale);
-        store((T *)a->p[7] + f, shift);
+        V root = square_root(load(variance + f) + epsilon);
+        store(scale + f, gamma ? load(gamma + f) / root : 1 / root);
     }
 }
 

@@ -1,22 +1,23 @@
 /* Dense layers on panels: the three products, without packing. Weights lie in strips (see kernels.h). */
 
-/* What follows a dense layer's sums, by feature: act((sum + b) scale + shift); b and scale may be NULL. */
+/* What follows a dense layer's sums, by feature: act((sum + b - mean) scale + shift); all may be NULL, mean comes with scale. */
 typedef struct {
-    const T *b, *scale, *shift;
+    const T *b, *mean, *scale, *shift;
     int relu;
 } forward_end;
 
 INLINE forward_end end_at(const forward_end *end, size_t f) {
     forward_end at = *end;
     if (at.b) at.b += f;
-    if (at.scale) at.scale += f, at.shift += f;
+    if (at.scale) at.mean += f, at.scale += f;
+    if (at.shift) at.shift += f;
     return at;
 }
 
-INLINE V finish_vector(forward_end end, size_t f, V v) {
-    if (end.b) v += end.b[f];
-    if (end.scale) v = v * end.scale[f] + end.shift[f];
-    return end.relu ? keep(~(v < 0), v) : v;
+INLINE V finish_vector(const forward_end *end, size_t f, V v) {
+    if (end->b) v += end->b[f];
+    if (end->scale) v = (v - end->mean[f]) * end->scale[f] + (end->shift ? end->shift[f] : 0);
+    return end->relu ? keep(~(v < 0), v) : v;
 }
 
 /* What a dense layer's outputs are summed over: inputs [from, to), apart up to `middle` and from there, in blocks. */
@@ -44,7 +45,7 @@ INLINE void forward_tile(int rows, int wide, const forward_sum *sum, forward_end
     if (sum->whole)
 #pragma GCC unroll 12
         for (int r = 0; r < rows; r++)
-            for (int j = 0; j < wide; j++) acc[r][j] = finish_vector(end_with, (size_t)r, acc[r][j]);
+            for (int j = 0; j < wide; j++) acc[r][j] = finish_vector(&end_with, (size_t)r, acc[r][j]);
     tile_store(rows, wide, acc, y, FDL_PANEL);
 }
 
@@ -80,11 +81,15 @@ static void forward_row(size_t k, size_t block, const T *w, const forward_end *e
         }
         T values[FDL_ROW_STRIPS * FDL_STRIP];
         for (size_t j = 0; j < strips * EACH; j++) {
-            V v = total[j]; /* what lies beyond the last feature is zeros, up to a unit; and nothing beyond that is kept */
+            V v = total[j];
             size_t g = f + j * VL;
-            if (g < f1) {
+            if (g < f1) { /* vectors are padded up to a unit, and nothing beyond that is kept */
                 if (end_with->b) v += load(end_with->b + g);
-                if (end_with->scale) v = v * load(end_with->scale + g) + load(end_with->shift + g);
+                if (end_with->scale) {
+                    V shift = {0};
+                    if (end_with->shift) shift = load(end_with->shift + g);
+                    v = (v - load(end_with->mean + g)) * load(end_with->scale + g) + shift;
+                }
             }
             storeu(values + j * VL, end_with->relu ? keep(~(v < 0), v) : v);
         }
@@ -97,7 +102,7 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
     T *y = a->p[3];
     size_t k = a->n[0], n = a->n[1];
     forward_sum sum = {0, a->n[4], k, a->n[3], 1};
-    forward_end end_with = {a->p[2], a->p[5], a->p[6], a->n[2] == FDL_RELU};
+    forward_end end_with = {a->p[2], a->p[5], a->p[6], a->p[7], a->n[2] == FDL_RELU};
     if (a->p[4] && range.part != FDL_BOTH) {
         sum.whole = 0;
         if (range.part == 0) sum.to = sum.middle;
@@ -129,13 +134,13 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
 static void dense_finish(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     T *y = a->p[0];
     const T *second = a->p[1];
-    forward_end end_with = {a->p[2], NULL, NULL, a->n[1] == FDL_RELU};
+    forward_end end_with = {a->p[2], NULL, NULL, NULL, a->n[1] == FDL_RELU};
     size_t n = a->n[0];
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
             size_t at = (p * n + f) * FDL_PANEL, end = at + vectors_for(samples_in(step->batch, p)) * VL;
-            for (size_t i = at; i < end; i += VL) store(y + i, finish_vector(end_with, f, load(second + i) + load(y + i)));
+            for (size_t i = at; i < end; i += VL) store(y + i, finish_vector(&end_with, f, load(second + i) + load(y + i)));
         }
 }
 
@@ -357,8 +362,8 @@ INLINE void tile_and_step(int rule, int wide, rule_settings set, rule_place befo
 }
 
 /* The tallest tiles of rows [i, k1) of a strip; returns the first row left. `to`: row 0 of the strip; gradient: one tile. */
-INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, void *const *p, size_t at, size_t i, size_t k1,
-                              size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
+INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_taming *tame, void *const *p, size_t at,
+                              size_t i, size_t k1, size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
     rule_place before = {NULL, {NULL}};
     for (; i + FDL_TILE_ROWS <= k1; i += FDL_TILE_ROWS) {
         V acc[FDL_TILE_MAX][2];
@@ -373,38 +378,55 @@ INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, void *const
                              strip + done * 2 * VL, acc);
         tile_store(FDL_TILE_ROWS, wide, acc, gradient, wide * VL);
         before = place_at(p, at + i * FDL_STRIP);
+        if (tame) tame_rows(tame, before.w, gradient, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
     }
     if (before.w) step_rows(rule, set, before, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
     return i;
 }
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
- * never written, and weights and slots are read in the order they lie in. */
-static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+ * never written, and weights and slots are read in the order they lie in. `tame` is a constant in each use. */
+INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     void *const *w = a->p + 2, *const *b = w + 1 + FDL_MAX_SLOTS;
     size_t k = a->n[0], n = a->n[1], batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
     const rule_settings set = settings_of(step->rates, a->s);
+    const rule_taming tame_w = taming_of(step->rates, a->s, a->s[5]), tame_b = taming_of(step->rates, a->s, a->s[6]);
     rule_stepper stepper = rule_steppers[a->n[2]];
 #define STEP(rows, i)                                                                                           \
     V acc[FDL_TILE_MAX][2];                                                                                     \
+    rule_place place = place_at(w, at + (i) * FDL_STRIP);                                                       \
     tile_clear(rows, wide, acc);                                                                                \
     weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, batch, strip, acc);                                 \
     tile_store(rows, wide, acc, gradient, wide * VL);                                                           \
-    stepper(&set, place_at(w, at + (i) * FDL_STRIP), gradient, wide * VL, rows, wide * VL)
+    if (tame) tame_rows(&tame_w, place.w, gradient, gradient, wide * VL, rows, wide * VL);                      \
+    stepper(&set, place, gradient, wide * VL, rows, wide * VL)
 #define STRIP(width, first)                                                                                     \
     const int wide = width;                                                                                     \
     size_t f = first, at = column(k, f), i = range.f0;                                                          \
     transpose_strip(dy, n, f, 0, batch, strip);                                                                 \
     if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_adam)                                  \
-        i = step_tall_tiles(FDL_RULE_adam, wide, set, w, at, i, range.f1, k, x, batch, strip, gradient);        \
+        i = step_tall_tiles(FDL_RULE_adam, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x, batch,   \
+                            strip, gradient);                                                                   \
     FDL_FOR_TILES(STEP, i, range.f1);                                                                           \
     if (b[0] && range.f0 == 0) {                                                                                \
         sum_strip(wide, strip, batch, NULL, gradient);                                                          \
+        if (tame) tame_rows(&tame_b, (T *)b[0] + f, gradient, gradient, 0, 1, wide * VL);                       \
         stepper(&set, place_at(b, f), gradient, 0, 1, wide * VL);                                               \
     }
     FDL_FOR_STRIPS(STRIP, 0, n);
 #undef STRIP
 #undef STEP
+}
+
+/* Apart, so that what nobody asked for costs the plain step nothing. */
+static __attribute__((noinline)) void tame_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step,
+                                                       void *scratch) {
+    weight_step(1, a, range, step, scratch);
+}
+
+static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    if (a->n[3]) tame_weight_step(a, range, step, scratch);
+    else weight_step(0, a, range, step, scratch);
 }

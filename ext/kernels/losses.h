@@ -75,113 +75,289 @@ static void softmax_backward(const fdl_args *a, fdl_range range, const fdl_step 
     })
 }
 
-/* loss = log sum exp x - sum target x, dx = (softmax x - target) / B.  Targets sum to one, or weigh the sample;
- * without a target the labels stand for one-hot rows. */
-INLINE void cross_entropy(const T *x, T *dx, double *part, const T *target, size_t labels_feed, size_t n,
-                          fdl_range range, const fdl_step *step) {
-    T each = 1 / (T)step->batch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
-        V top = largest(x + at, n), sum = {0}, weight = {0}, picked = {0};
-        VI labels = {0};
-        if (!target) {
-            labels = labels_of(step, labels_feed, p * FDL_PANEL + lane);
-            weight = splat(1);
+/* A terminal of one value a sample: what its kernel is called with, and where the values go. */
+typedef struct {
+    const T *x, *target, *weight;
+    T *dx, *each;
+    double *part;
+    size_t n, labels;
+    fdl_range range;
+    const fdl_step *step;
+    const double *s;
+} terminal;
+
+INLINE terminal terminal_of(const fdl_args *a, fdl_range range, const fdl_step *step) {
+    terminal t = {.x = a->p[0], .dx = a->p[1], .part = a->p[2], .target = a->p[3], .weight = a->p[4], .each = a->p[5],
+                  .n = a->n[0], .labels = a->n[1], .range = range, .step = step, .s = a->s};
+    for (size_t p = range.p0; p < range.p1; p++) t.part[p] = 0;
+    return t;
+}
+
+/* Takes the values of VL samples; returns what their gradients are to be multiplied with: weight / B, and zero beyond the
+ * batch. */
+INLINE V take_samples(const terminal *t, size_t p, size_t lane, size_t samples, V value) {
+    V weight = splat(1);
+    if (t->each) store(t->each + p * FDL_PANEL + lane, value);
+    if (t->weight) {
+        weight = load(t->weight + p * FDL_PANEL + lane);
+        value *= weight;
+    }
+    t->part[p] += sum_samples(value, lane, samples);
+    return keep(lanes_below(lane, samples), weight * (1 / (T)t->step->batch));
+}
+
+/* Runs BODY for each vector of samples: `x`, `target`, `dx` point to its first feature, features lie FDL_PANEL apart. */
+#define FDL_FOR_SAMPLES(t, ...)                                                                     \
+    for (size_t p = (t)->range.p0; p < (t)->range.p1; p++) {                                        \
+        size_t samples = samples_in((t)->step->batch, p);                                           \
+        for (size_t lane = 0; lane < samples; lane += VL) {                                         \
+            size_t at = p * (t)->n * FDL_PANEL + lane;                                              \
+            const T *x = (t)->x + at, *target = (t)->target ? (t)->target + at : NULL;              \
+            T *dx = (t)->dx ? (t)->dx + at : NULL;                                                  \
+            (void)target, (void)dx;                                                                 \
+            __VA_ARGS__                                                                             \
+        }                                                                                           \
+    }
+
+/* Losses element by element: the value from a prediction and its target, and the slope, by which it grows with the
+ * prediction. `by` is the loss's own number. FDL_EPSILON is Keras's, which keeps logarithms and quotients finite. */
+#define FDL_EPSILON (T)1e-7
+
+INLINE V magnitude(V x) { return choose(x < 0, -x, x); }
+INLINE V sign(V x) { return keep(x > 0, splat(1)) - keep(x < 0, splat(1)); }
+
+/* log(1 + u) for u >= 0: log(w) - ((w - 1) - u) / w puts back what w = 1 + u rounded away (Goldberg 1991). */
+INLINE V log1p_of(V u) {
+    V w = 1 + u;
+    return vlog(w) - ((w - 1) - u) / w;
+}
+
+/* (x - t)^2 */
+INLINE V loss_squared(V x, V t, T by, V *slope) {
+    V d = x - t;
+    (void)by;
+    *slope = 2 * d;
+    return d * d;
+}
+
+/* |x - t| */
+INLINE V loss_absolute(V x, V t, T by, V *slope) {
+    (void)by;
+    *slope = sign(x - t);
+    return magnitude(x - t);
+}
+
+/* 100 |x - t| / |t| */
+INLINE V loss_percentage(V x, V t, T by, V *slope) {
+    V share = 100 / larger(magnitude(t), splat(FDL_EPSILON));
+    (void)by;
+    *slope = sign(x - t) * share;
+    return magnitude(x - t) * share;
+}
+
+/* (log(1 + x) - log(1 + t))^2 */
+INLINE V loss_squared_log(V x, V t, T by, V *slope) {
+    V u = larger(x, splat(FDL_EPSILON)) + 1, d = vlog(u) - vlog(larger(t, splat(FDL_EPSILON)) + 1);
+    (void)by;
+    *slope = keep(~(x < FDL_EPSILON), 2 * d / u);
+    return d * d;
+}
+
+/* d^2 / 2 up to |d| = by, straight on from there: by |d| - by^2 / 2 (Huber 1964) */
+INLINE V loss_huber(V x, V t, T by, V *slope) {
+    V d = x - t, far = magnitude(d);
+    *slope = clamp(d, -by, by);
+    return choose(far > by, by * far - by * by / 2, d * d / 2);
+}
+
+/* log cosh d = |d| + log(1 + exp(-2 |d|)) - log 2 */
+INLINE V loss_log_cosh(V x, V t, T by, V *slope) {
+    V d = x - t, far = magnitude(d);
+    (void)by;
+    *slope = vtanh(d);
+    return far + log1p_of(vexp(-2 * far)) - (T)0.69314718055994530942;
+}
+
+/* x - t log x */
+INLINE V loss_poisson(V x, V t, T by, V *slope) {
+    (void)by;
+    *slope = 1 - t / (x + FDL_EPSILON);
+    return x - t * vlog(x + FDL_EPSILON);
+}
+
+/* max(1 - t x, 0), t in {-1, 1}, or 0 for -1 */
+INLINE V loss_hinge(V x, V t, T by, V *slope) {
+    t = choose(t == 0, splat(-1), t);
+    V d = 1 - t * x;
+    (void)by;
+    *slope = keep(d > 0, -t);
+    return keep(~(d < 0), d);
+}
+
+INLINE V loss_squared_hinge(V x, V t, T by, V *slope) {
+    t = choose(t == 0, splat(-1), t);
+    V d = larger(1 - t * x, (V){0});
+    (void)by;
+    *slope = -2 * t * d;
+    return d * d;
+}
+
+/* -t log x - (1 - t) log(1 - x) */
+INLINE V loss_binary(V x, V t, T by, V *slope) {
+    const T low = FDL_EPSILON, high = (T)(1 - 1e-7);
+    V q = clamp(x, low, high);
+    (void)by;
+    *slope = keep(~((x < low) | (x > high)), (q - t) / (q * (1 - q)));
+    return -t * vlog(q) - (1 - t) * vlog(1 - q);
+}
+
+/* The same of sigmoid x: max(x, 0) - x t + log(1 + exp(-|x|)) */
+INLINE V loss_sigmoid(V x, V t, T by, V *slope) {
+    (void)by;
+    *slope = vsigmoid(x) - t;
+    return keep(~(x < 0), x) - x * t + log1p_of(vexp(-magnitude(x)));
+}
+
+/* t log(t / x) (Kullback and Leibler 1951) */
+INLINE V loss_divergence(V x, V t, T by, V *slope) {
+    V p = clamp(t, FDL_EPSILON, 1), q = clamp(x, FDL_EPSILON, 1);
+    (void)by;
+    *slope = keep(~((x < FDL_EPSILON) | (x > 1)), -p / q);
+    return p * vlog(p / q);
+}
+
+/* `kind` is a constant in each use. */
+INLINE V loss_by_number(int kind, V x, V t, T by, V *slope) {
+    switch (kind) {
+#define FDL_CASE(name) case FDL_LOSS_##name: return loss_##name(x, t, by, slope);
+        FDL_LOSSES(FDL_CASE)
+#undef FDL_CASE
+    }
+    return (V){0};
+}
+
+INLINE void element_samples(int kind, const terminal *t) {
+    const T share = (T)t->s[0], by = (T)t->s[1], kept = (T)t->s[2], added = (T)t->s[3];
+    FDL_FOR_SAMPLES(t, {
+        V sum = {0}, slope = {0}, scale;
+        for (size_t f = 0; f < t->n; f++) {
+            V v = load(x + f * FDL_PANEL), goal = load(target + f * FDL_PANEL) * kept + added;
+            sum += loss_by_number(kind, v, goal, by, &slope);
+            if (dx) store(dx + f * FDL_PANEL, slope);
         }
-        for (size_t f = 0; f < n; f++) {
-            V v = load(x + at + f * FDL_PANEL) - top, e = vexp(v);
-            sum += e;
-            if (dx) store(dx + at + f * FDL_PANEL, e);
-            if (target) {
-                V t = load(target + at + f * FDL_PANEL);
-                weight += t;
-                picked += t * v;
-            } else {
-                picked += keep(labels == (I)f, v);
-            }
-        }
-        part[p] += sum_samples(weight * vlog(sum) - picked, lane, samples);
-        if (!dx) continue;
-        const VI in_batch = lanes_below(lane, samples);
-        V scale = keep(in_batch, weight * each / sum);
-        V amount = splat(each);
-        for (size_t f = 0; f < n; f++) {
-            V g = load(dx + at + f * FDL_PANEL) * scale;
-            if (target) g -= keep(in_batch, load(target + at + f * FDL_PANEL) * each);
-            else g -= keep(labels == (I)f, amount);
-            store(dx + at + f * FDL_PANEL, g);
-        }
+        scale = take_samples(t, p, lane, samples, sum * share) * share;
+        for (size_t f = 0; dx && f < t->n; f++) store(dx + f * FDL_PANEL, load(dx + f * FDL_PANEL) * scale);
     })
 }
 
-static void softmax_cross_entropy_sparse(const fdl_args *a, fdl_range range, const fdl_step *step,
-                                            void *scratch) {
+#define FDL_RUNNER(name) static void element_##name(const terminal *t) { element_samples(FDL_LOSS_##name, t); }
+FDL_LOSSES(FDL_RUNNER)
+#undef FDL_RUNNER
+
+static void element_loss(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+#define FDL_ENTRY(name) element_##name,
+    static void (*const runners[])(const terminal *) = {FDL_LOSSES(FDL_ENTRY)};
+#undef FDL_ENTRY
+    terminal t = terminal_of(a, range, step);
     (void)scratch;
-    cross_entropy(a->p[0], a->p[1], a->p[2], NULL, a->n[1], a->n[0], range, step);
+    runners[a->n[2]](&t);
 }
 
+/* The target of a feature: of the labels, or the target's, smoothed. */
+INLINE V goal_of(const terminal *t, const T *target, VI labels, size_t f) {
+    if (!target) return keep(labels == (I)f, splat(1));
+    return load(target + f * FDL_PANEL) * (T)t->s[2] + (T)t->s[3];
+}
+
+INLINE VI labels_at(const terminal *t, size_t p, size_t lane) {
+    return t->target ? (VI){0} : labels_of(t->step, t->labels, p * FDL_PANEL + lane);
+}
+
+/* loss = log sum exp x - sum target x, dx = (softmax x - target) / B. */
 static void softmax_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
     (void)scratch;
-    cross_entropy(a->p[0], a->p[1], a->p[2], a->p[3], 0, a->n[0], range, step);
-}
-
-/* loss = max(x, 0) - x t + log(1 + exp(-|x|)), dx = (sigmoid x - t) / (B F) */
-static void sigmoid_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *target = a->p[3];
-    T *dx = a->p[1], each = 1 / (T)(step->batch * a->n[0]);
-    double *part = a->p[2];
-    size_t n = a->n[0];
-    (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
-        V loss = {0};
-        const VI in_batch = lanes_below(lane, samples);
-        for (size_t f = 0; f < n; f++) {
-            V v = load(x + at + f * FDL_PANEL), t = load(target + at + f * FDL_PANEL);
-            V magnitude = choose(v < 0, -v, v);
-            V u = vexp(-magnitude), w = 1 + u;
-            /* log1p(u) = log(w) - ((w - 1) - u) / w: puts back what 1 + u rounded away (Goldberg 1991) */
-            V log1p = vlog(w) - ((w - 1) - u) / w;
-            loss += keep(~(v < 0), v) - v * t + log1p;
-            if (dx) store(dx + at + f * FDL_PANEL, keep(in_batch, (vsigmoid(v) - t) * each));
+    FDL_FOR_SAMPLES(&t, {
+        V top = largest(x, t.n), sum = {0}, all = {0}, picked = {0};
+        VI labels = labels_at(&t, p, lane);
+        for (size_t f = 0; f < t.n; f++) {
+            V v = load(x + f * FDL_PANEL) - top, e = vexp(v), goal = goal_of(&t, target, labels, f);
+            sum += e;
+            if (dx) store(dx + f * FDL_PANEL, e);
+            all += goal;
+            /* where nothing is wanted, x may be -inf */
+            picked += keep(goal != 0, goal * v);
         }
-        part[p] += sum_samples(loss, lane, samples) / (double)n;
+        if (!target) all = splat(1); /* also where no class has the label, beyond the batch */
+        V each = take_samples(&t, p, lane, samples, all * vlog(sum) - picked), scale = each * all / sum;
+        for (size_t f = 0; dx && f < t.n; f++)
+            store(dx + f * FDL_PANEL, load(dx + f * FDL_PANEL) * scale - each * goal_of(&t, target, labels, f));
     })
 }
 
-/* loss = (x - t)^2, dx = 2 (x - t) / (B F) */
-static void mean_squared_error(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *target = a->p[3];
-    T *dx = a->p[1], each = 2 / (T)(step->batch * a->n[0]);
-    double *part = a->p[2];
-    size_t n = a->n[0];
+/* loss = -sum target log q, q = x / sum x within (epsilon, 1 - epsilon); dx = (dq - sum q dq) / sum x, dq = -target / q. */
+static void probability_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    const T low = FDL_EPSILON, high = (T)(1 - 1e-7);
     (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
-        V loss = {0};
-        const VI in_batch = lanes_below(lane, samples);
-        for (size_t f = 0; f < n; f++) {
-            V d = load(x + at + f * FDL_PANEL) - load(target + at + f * FDL_PANEL);
-            loss += d * d;
-            if (dx) store(dx + at + f * FDL_PANEL, keep(in_batch, d * each));
+    FDL_FOR_SAMPLES(&t, {
+        V sum = {0}, loss = {0}, dot = {0};
+        VI labels = labels_at(&t, p, lane);
+        for (size_t f = 0; f < t.n; f++) sum += load(x + f * FDL_PANEL);
+        for (size_t f = 0; f < t.n; f++) {
+            V q = load(x + f * FDL_PANEL) / sum, inside = clamp(q, low, high), goal = goal_of(&t, target, labels, f);
+            V slope = keep(~((q < low) | (q > high)), -goal / inside);
+            loss -= goal * vlog(inside);
+            dot += q * slope;
+            if (dx) store(dx + f * FDL_PANEL, slope);
         }
-        part[p] += sum_samples(loss, lane, samples) / (double)n;
+        V scale = take_samples(&t, p, lane, samples, loss) / sum;
+        for (size_t f = 0; dx && f < t.n; f++)
+            store(dx + f * FDL_PANEL, (load(dx + f * FDL_PANEL) - dot) * scale);
     })
 }
 
-static void mean_absolute_error(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *target = a->p[2];
-    double *part = a->p[1];
-    size_t n = a->n[0];
+/* s_0 times the cosine of the angle between x and target. */
+static void cosine_similarity(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    const T by = (T)t.s[0], least = FDL_EPSILON * FDL_EPSILON;
     (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
-        V loss = {0};
-        for (size_t f = 0; f < n; f++) {
-            V d = load(x + at + f * FDL_PANEL) - load(target + at + f * FDL_PANEL);
-            loss += choose(d < 0, -d, d);
+    FDL_FOR_SAMPLES(&t, {
+        V xx = {0}, tt = {0}, xt = {0};
+        for (size_t f = 0; f < t.n; f++) {
+            V v = load(x + f * FDL_PANEL), goal = load(target + f * FDL_PANEL);
+            xx += v * v;
+            tt += goal * goal;
+            xt += v * goal;
         }
-        part[p] += sum_samples(loss, lane, samples) / (double)n;
+        V inv_x = 1 / square_root(larger(xx, splat(least))), inv_t = 1 / square_root(larger(tt, splat(least)));
+        V cosine = xt * inv_x * inv_t, scale = take_samples(&t, p, lane, samples, by * cosine) * by * inv_x;
+        V along = keep(xx > least, cosine * inv_x); /* a vector so short is not scaled to one */
+        for (size_t f = 0; dx && f < t.n; f++)
+            store(dx + f * FDL_PANEL, (load(target + f * FDL_PANEL) * inv_t - load(x + f * FDL_PANEL) * along) * scale);
+    })
+}
+
+/* max(1 + the largest of (1 - target) x - sum target x, 0) */
+static void categorical_hinge(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    (void)scratch;
+    FDL_FOR_SAMPLES(&t, {
+        V wrong = splat(-(T)__builtin_inf()), right = {0};
+        VI at_wrong = {0};
+        for (size_t f = 0; f < t.n; f++) {
+            V v = load(x + f * FDL_PANEL), goal = load(target + f * FDL_PANEL), other = (1 - goal) * v;
+            VI above = other > wrong;
+            right += goal * v;
+            wrong = larger(wrong, other);
+            at_wrong = (above & ((I)f - (VI){0})) | (~above & at_wrong);
+        }
+        V loss = wrong - right + 1, scale = take_samples(&t, p, lane, samples, keep(~(loss < 0), loss));
+        scale = keep(loss > 0, scale);
+        for (size_t f = 0; dx && f < t.n; f++) {
+            V goal = load(target + f * FDL_PANEL);
+            store(dx + f * FDL_PANEL, (keep(at_wrong == (I)f, 1 - goal) - goal) * scale);
+        }
     })
 }
 
@@ -198,50 +374,120 @@ INLINE VI argmax(const T *x, size_t n) {
     return at;
 }
 
-static void accuracy_sparse(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    double *part = a->p[1];
-    size_t n = a->n[0];
-    (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
-        VI hit = argmax(x + at, n) == labels_of(step, a->n[1], p * FDL_PANEL + lane);
-        part[p] += sum_samples(keep(hit, splat(1)), lane, samples);
-    })
-}
-
+/* Whether the largest prediction is the class. */
 static void accuracy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *target = a->p[2];
-    double *part = a->p[1];
-    size_t n = a->n[0];
+    const terminal t = terminal_of(a, range, step);
     (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
-        VI hit = argmax(x + at, n) == argmax(target + at, n);
-        part[p] += sum_samples(keep(hit, splat(1)), lane, samples);
+    FDL_FOR_SAMPLES(&t, {
+        VI wanted = target ? argmax(target, t.n) : labels_at(&t, p, lane);
+        take_samples(&t, p, lane, samples, keep(argmax(x, t.n) == wanted, splat(1)));
     })
 }
 
+/* The share of features that lie on the target's side of the threshold. */
 static void accuracy_binary(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *target = a->p[2];
-    double *part = a->p[1];
-    size_t n = a->n[0];
-    T threshold = (T)a->s[0];
+    const terminal t = terminal_of(a, range, step);
+    const T share = (T)t.s[0], threshold = (T)t.s[1];
     (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++) part[p] = 0;
-    FDL_FOR_LANES(n, {
+    FDL_FOR_SAMPLES(&t, {
         V hits = {0};
-        for (size_t f = 0; f < n; f++) {
-            V said = keep(load(x + at + f * FDL_PANEL) > threshold, splat(1));
-            hits += keep(said == load(target + at + f * FDL_PANEL), splat(1));
+        for (size_t f = 0; f < t.n; f++) {
+            V said = keep(load(x + f * FDL_PANEL) > threshold, splat(1));
+            hits += keep(said == load(target + f * FDL_PANEL), splat(1));
         }
-        part[p] += sum_samples(hits, lane, samples) / (double)n;
+        take_samples(&t, p, lane, samples, hits * share);
     })
 }
 
+/* Whether fewer than k predictions are larger than that of the class. */
+static void accuracy_top(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    const T k = (T)a->n[2];
+    (void)scratch;
+    FDL_FOR_SAMPLES(&t, {
+        VI wanted = target ? argmax(target, t.n) : labels_at(&t, p, lane);
+        V value = {0}, above = {0};
+        for (size_t f = 0; f < t.n; f++) value = choose(wanted == (I)f, load(x + f * FDL_PANEL), value);
+        for (size_t f = 0; f < t.n; f++) above += keep(load(x + f * FDL_PANEL) > value, splat(1));
+        take_samples(&t, p, lane, samples, keep((above < k) & (value == value), splat(1)));
+    })
+}
+
+/* total += sum of part, in order; total_1 += what was counted: samples, or their weights. */
 static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const double *part = a->p[0];
     double *total = a->p[1];
+    const T *weight = a->p[2];
     (void)range, (void)scratch;
-    for (size_t p = 0; p * FDL_PANEL < step->batch; p++) *total += part[p];
+    for (size_t p = 0; p * FDL_PANEL < step->batch; p++) {
+        total[0] += part[p];
+        for (size_t s = 0; weight && s < samples_in(step->batch, p); s++) total[1] += (double)weight[p * FDL_PANEL + s];
+    }
+    if (!weight) total[1] += (double)step->batch;
+}
+
+/* Runs BODY for each sample and feature, one by one and in order, with its prediction `x`, target `t`, weight `w`. */
+#define FDL_FOR_EACH(...)                                                                              \
+    do {                                                                                               \
+        const T *all_x = a->p[0], *all_t = a->p[1], *weight = a->p[2];                                 \
+        size_t n = a->n[0];                                                                            \
+        (void)range, (void)scratch;                                                                    \
+        for (size_t p = 0; p * FDL_PANEL < step->batch; p++)                                           \
+            for (size_t s = 0, samples = samples_in(step->batch, p); s < samples; s++) {               \
+                double w = weight ? (double)weight[p * FDL_PANEL + s] : 1;                             \
+                for (size_t f = 0; f < n; f++) {                                                       \
+                    T x = all_x[(p * n + f) * FDL_PANEL + s], t = all_t[(p * n + f) * FDL_PANEL + s];  \
+                    __VA_ARGS__                                                                        \
+                }                                                                                      \
+            }                                                                                          \
+    } while (0)
+
+/* total[i] += w for each negative that lies above exactly i thresholds, total[k + 1 + i] for each positive. */
+static void count_above(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const double *threshold = a->p[4];
+    double *total = a->p[3];
+    size_t k = a->n[1], only = a->n[2];
+    FDL_FOR_EACH({
+        size_t low = 0, high = k;
+        if (only < n && f != only) continue;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if (x > (T)threshold[middle]) low = middle + 1;
+            else high = middle;
+        }
+        total[low + (t != 0 ? k + 1 : 0)] += w;
+    });
+}
+
+/* total (3, F): positives that were said to be, others that were, positives that were not. Said is what lies above the
+ * threshold, or, without one, a sample's largest unless it is zero. */
+static void count_classes(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    double *total = a->p[3], top = 0;
+    int by_threshold = a->n[1] != 0;
+    T threshold = (T)a->s[0];
+    FDL_FOR_EACH({
+        if (f == 0 && !by_threshold) {
+            top = -__builtin_inf();
+            for (size_t g = 0; g < n; g++) {
+                double v = (double)all_x[(p * n + g) * FDL_PANEL + s];
+                if (v > top) top = v;
+            }
+        }
+        double said = by_threshold ? x > threshold : (double)x >= top && (x > (T)1e-9 || x < (T)-1e-9);
+        total[f] += w * said * (double)t;
+        total[n + f] += w * said * (1 - (double)t);
+        total[2 * n + f] += w * (1 - said) * (double)t;
+    });
+}
+
+/* total (4, F): sums of t, t^2, (x - t)^2 and of weights. */
+static void sum_moments(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    double *total = a->p[3];
+    FDL_FOR_EACH({
+        double d = (double)x - (double)t;
+        total[f] += w * (double)t;
+        total[n + f] += w * (double)t * (double)t;
+        total[2 * n + f] += w * d * d;
+        total[3 * n + f] += w;
+    });
 }

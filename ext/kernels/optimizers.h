@@ -41,6 +41,85 @@ INLINE V rule_adam(rule_settings set, V w, V g, V *slot) {
     return w - slot[0] * set.rate[0] / (square_root(slot[1]) + set.s[2]);
 }
 
+/* Adagrad (Duchi et al. 2011): sum += g^2, w -= rate g / sqrt(sum + epsilon).  s: epsilon */
+INLINE V rule_adagrad(rule_settings set, V w, V g, V *slot) {
+    slot[0] += g * g;
+    return w - set.rate[0] * g / square_root(slot[0] + set.s[0]);
+}
+
+/* RMSprop (Tieleman and Hinton 2012): v += (g^2 - v)(1 - rho), w -= rate g / sqrt(v + epsilon).
+ * s: 1 - rho, epsilon, momentum */
+INLINE V rmsprop_step(rule_settings set, V g, V *v) {
+    *v += (g * g - *v) * set.s[0];
+    return set.rate[0] * g / square_root(*v + set.s[1]);
+}
+
+INLINE V rule_rmsprop(rule_settings set, V w, V g, V *slot) { return w - rmsprop_step(set, g, slot); }
+
+/* velocity = momentum velocity + step;  w -= velocity */
+INLINE V rule_rmsprop_momentum(rule_settings set, V w, V g, V *slot) {
+    slot[1] = set.s[2] * slot[1] + rmsprop_step(set, g, slot);
+    return w - slot[1];
+}
+
+/* Centered (Graves 2013): mean += (g - mean)(1 - rho), and v - mean^2 for v. It is a variance; rounding may take it below
+ * zero, where no root is. */
+INLINE V rmsprop_centered_step(rule_settings set, V g, V *v, V *mean) {
+    *v += (g * g - *v) * set.s[0];
+    *mean += (g - *mean) * set.s[0];
+    return set.rate[0] * g / square_root(larger(*v - *mean * *mean, (V){0}) + set.s[1]);
+}
+
+INLINE V rule_rmsprop_centered(rule_settings set, V w, V g, V *slot) {
+    return w - rmsprop_centered_step(set, g, slot, slot + 1);
+}
+
+INLINE V rule_rmsprop_centered_momentum(rule_settings set, V w, V g, V *slot) {
+    slot[1] = set.s[2] * slot[1] + rmsprop_centered_step(set, g, slot, slot + 2);
+    return w - slot[1];
+}
+
+/* Adadelta (Zeiler 2012): v += (g^2 - v)(1 - rho), d = g sqrt(u + epsilon) / sqrt(v + epsilon), u += (d^2 - u)(1 - rho),
+ * w -= rate d.  s: 1 - rho, epsilon */
+INLINE V rule_adadelta(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g * g - slot[0]) * set.s[0];
+    V step = square_root(slot[1] + set.s[1]) * g / square_root(slot[0] + set.s[1]);
+    slot[1] += (step * step - slot[1]) * set.s[0];
+    return w - set.rate[0] * step;
+}
+
+/* AMSGrad (Reddi et al. 2018): Adam with the largest v so far */
+INLINE V rule_amsgrad(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g - slot[0]) * set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    slot[2] = larger(slot[2], slot[1]);
+    return w - slot[0] * set.rate[0] / (square_root(slot[2]) + set.s[2]);
+}
+
+/* Adamax (Kingma and Ba 2015): m += (g - m)(1 - beta_1), u = max(beta_2 u, |g|), w -= rate m / (u + epsilon).
+ * s: 1 - beta_1, beta_2, epsilon.  rate: learning rate / (1 - beta_1^t) */
+INLINE V rule_adamax(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g - slot[0]) * set.s[0];
+    slot[1] = larger(choose(g < 0, -g, g), set.s[1] * slot[1]);
+    return w - slot[0] * set.rate[0] / (slot[1] + set.s[2]);
+}
+
+/* Nadam (Dozat 2016): Adam's m and v, w -= (rate_0 m + rate_1 g) / (rate_2 sqrt v + epsilon).
+ * s: 1 - beta_1, 1 - beta_2, epsilon.  The rates correct the bias, with momenta that warm up. */
+INLINE V rule_nadam(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g - slot[0]) * set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    return w - (set.rate[0] * slot[0] + set.rate[1] * g) / (square_root(slot[1]) * set.rate[2] + set.s[2]);
+}
+
+/* Lion (Chen et al. 2023): w -= rate sign(m + (g - m)(1 - beta_1)), m += (g - m)(1 - beta_2).  s: 1 - beta_1, 1 - beta_2.
+ * The sign of a NaN is one: it must reach the weights. */
+INLINE V rule_lion(rule_settings set, V w, V g, V *slot) {
+    V d = slot[0] + (g - slot[0]) * set.s[0], one = splat(1);
+    slot[0] += (g - slot[0]) * set.s[1];
+    return w - set.rate[0] * choose(d == d, keep(d > 0, one) - keep(d < 0, one), d);
+}
+
 /* Where a rule works: weights and slots, from the first element of a part. Slots beyond the rule's are not looked at. */
 typedef struct {
     T *w, *slot[FDL_MAX_SLOTS];
@@ -87,16 +166,92 @@ FDL_RULES(FDL_STEPPER)
 static const rule_stepper rule_steppers[] = {FDL_RULES(FDL_ENTRY)};
 #undef FDL_ENTRY
 
+/* What comes before any rule, in Keras's order: g = scale g, no further than `limit` from zero; w -= decay w. */
+typedef struct {
+    T scale, limit, decay;
+} rule_taming;
+
+INLINE rule_taming taming_of(const double *rates, const double *scalars, double decay) {
+    return (rule_taming){1, (T)scalars[4], (T)(decay * rates[FDL_MAX_RATES - 1])};
+}
+
+/* The same where the norm may be no larger than the limit. A norm that is no number makes the weights none. */
+INLINE void tame_norm(rule_taming *tame, double squares, double limit) {
+    double norm = __builtin_sqrt(squares);
+    tame->scale = norm <= limit ? 1 : (T)(limit / norm);
+    tame->limit = (T)__builtin_inf();
+}
+
+/* As step_rows, to be called before it; the tamed gradient goes to `to`, which may be g. */
+static void tame_rows(const rule_taming *tame, T *w, const T *g, T *to, size_t ldg, size_t rows, size_t columns) {
+    const rule_taming by = *tame;
+    for (size_t row = 0; row < rows; row++)
+        for (size_t i = 0; i < columns; i += VL) {
+            V *weights = (V *)(w + row * FDL_STRIP + i);
+            store(to + row * ldg + i, clamp(by.scale * load(g + row * ldg + i), -by.limit, by.limit));
+            *weights -= *weights * by.decay;
+        }
+}
+
 /* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
 static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const rule_settings set = settings_of(step->rates, a->s);
+    rule_taming tame = taming_of(step->rates, a->s, a->s[5]);
+    const double *squares = a->p[5];
+    const T *dw = a->p[1];
     void *const to[] = {a->p[0], a->p[2], a->p[3], a->p[4]};
-    size_t k = a->n[0], end = (range.f1 + VL - 1) / VL * VL;
-    (void)scratch;
+    const size_t k = a->n[0], end = (range.f1 + VL - 1) / VL * VL;
+    const size_t most = a->n[2] ? FDL_SCRATCH / sizeof(T) / FDL_STRIP : k; /* rows at once */
+    if (squares) tame_norm(&tame, *squares, a->s[4]);
     for (size_t f = range.f0, next; f < end; f = next) {
         next = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
         if (next > end) next = end;
-        size_t at = column(k, f);
-        rule_steppers[a->n[1]](&set, place_at(to, at), (const T *)a->p[1] + at, FDL_STRIP, k, next - f);
+        for (size_t row = 0; row < k; row += most) {
+            size_t rows = k - row < most ? k - row : most, at = column(k, f) + row * FDL_STRIP;
+            const T *g = dw + at;
+            if (a->n[2]) {
+                tame_rows(&tame, (T *)to[0] + at, g, scratch, FDL_STRIP, rows, next - f);
+                g = scratch;
+            }
+            rule_steppers[a->n[1]](&set, place_at(to, at), g, FDL_STRIP, rows, next - f);
+        }
+    }
+}
+
+/* part = the sum of squares of each unit of columns; in double, in an order of its own. */
+static void sum_squares(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *dw = a->p[0];
+    double *part = a->p[1];
+    size_t k = a->n[0], n = a->n[1];
+    (void)step, (void)scratch;
+    for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
+        const T *g = dw + column(k, f);
+        double sum[FDL_UNIT] = {0};
+        for (size_t row = 0; row < k; row++)
+            for (size_t i = 0; i < FDL_UNIT; i++) sum[i] += (double)g[row * FDL_STRIP + i] * (double)g[row * FDL_STRIP + i];
+        part[f / FDL_UNIT] = 0;
+        for (size_t i = 0; i < FDL_UNIT && f + i < n; i++) part[f / FDL_UNIT] += sum[i]; /* the padding holds junk */
+    }
+}
+
+static void add_squares(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const double *part = a->p[0];
+    double *total = a->p[1];
+    (void)range, (void)step, (void)scratch;
+    if (a->n[1]) *total = 0;
+    for (size_t i = 0; i < a->n[0]; i++) *total += part[i];
+}
+
+/* average = momentum average + (1 - momentum) w, which begins as w; and back into w where it is due. */
+static void average_weights(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    T *w = a->p[0], *average = a->p[1];
+    const T momentum = step->step ? (T)a->s[0] : 0;
+    const uint64_t frequency = (uint64_t)a->s[1];
+    const int overwrite = frequency && (step->step + 1) % frequency == 0;
+    (void)scratch;
+    for (size_t i = range.f0; i < range.f1; i += VL) {
+        V mean = momentum * load(average + i) + (1 - momentum) * load(w + i);
+        store(average + i, mean);
+        if (overwrite) store(w + i, mean);
     }
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,14 @@ def as_labels(name: str, value: Any, classes: int) -> Array:
     return np.ascontiguousarray(array, np.int32)[:, None]
 
 
-def same_length(x: Array, y: Array) -> None:
+def same_length(x: Array, y: Array, name: str = "y") -> None:
     """DataError unless x and y have as many rows."""
     if len(x) != len(y):
-        raise DataError(f"x has {len(x)} rows, y has {len(y)}")
+        raise DataError(f"x has {len(x)} rows, {name} has {len(y)}")
+
+
+def class_weights(targets: Array, weights: Mapping[int, float]) -> Array:
+    """The weight of each row's class, 1 for those not named: (rows,). Targets: labels, or one number a class."""
+    classes = targets.argmax(1) if targets.shape[1] > 1 else np.round(targets[:, 0]).astype(np.int64)
+    found, places = np.unique(classes, return_inverse=True)
+    return np.array([float(weights.get(int(label), 1.0)) for label in found])[places]

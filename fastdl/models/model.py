@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from fastdl.models import data
 from fastdl.models.engine import Engine, Slice, run
 from fastdl.models.progress import Progress, describe
 from fastdl.optimizers import Optimizer
-from fastdl.program import OUT_FEED, X_FEED, Y_FEED, Program
+from fastdl.program import OUT_FEED, W_FEED, X_FEED, Y_FEED, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fastdl.callbacks.history import History
     from fastdl.fusion import FusionReport
 
+Feeds = dict[int, Array]
 PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
 
 
@@ -45,7 +46,7 @@ class Model:
         self.loss: Loss | None = None
         self.history: History | None = None
         self.stop_training = False  # a callback sets it
-        self._metric_names: list[str] = []
+        self._metric_names: tuple[list[Any], list[Any]] = [], []
         self._metrics: list[Metric] = []
         self._engine = Engine()
         self._seed: int | None = None
@@ -107,16 +108,19 @@ class Model:
 
     def compile(
         self,
-        optimizer: str | Optimizer | type[Optimizer] = "sgd",
-        loss: str | Loss | type[Loss] | None = None,
-        metrics: Sequence[str] | str | None = None,
+        optimizer: str | Optimizer | type[Optimizer] = "rmsprop",
+        loss: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
     ) -> None:
-        """Choose optimizer, loss and metrics (Keras names or objects). ValueError for unknown ones."""
+        """Choose optimizer, loss and metrics: Keras names, objects, or numpy functions of your own (see losses.Function
+        and metrics.MeanMetricWrapper). weighted_metrics heed the samples' weights. ValueError for unknown ones.
+        """
         if loss is None:
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         chosen = optimizers.get(optimizer), losses.get(loss)
-        names = [metrics] if isinstance(metrics, str) else list(metrics or [])
-        self.optimizer, self.loss, self._metric_names = *chosen, names
+        self.optimizer, self.loss = chosen
+        self._metric_names = _listed(metrics), _listed(weighted_metrics)
         self._engine.clear()
         self._metrics = []
 
@@ -138,37 +142,60 @@ class Model:
         data.same_length(x, rows)
         return rows
 
+    def _feeds(self, x: Array, y: Any, sample_weight: Any, check: bool = True, class_weight: Any = None) -> Feeds:
+        """x, which is checked, with targets, and weights if there are any."""
+        feeds = {X_FEED: x, Y_FEED: self._targets(y, x, check)}
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("class_weight and sample_weight exclude each other: multiply them into sample_weight")
+            sample_weight = data.class_weights(feeds[Y_FEED], class_weight)
+        if sample_weight is not None:
+            feeds[W_FEED] = data.as_rows("sample_weight", sample_weight, (None, 1), self.dtype, check)
+            data.same_length(x, feeds[W_FEED], "sample_weight")
+        return feeds
+
     def _compiled(self) -> tuple[Optimizer, Loss]:
         if self.optimizer is None or self.loss is None:
             raise RuntimeError(f"{self.name} is not compiled: call compile(optimizer=…, loss=…) first")
         if not self._metrics:
             output = self.trace().outputs[0]
-            self._metrics = [metrics.get(name, self.loss, output) for name in self._metric_names]
+            self._metrics = [metrics.get(name, self.loss, output) for names in self._metric_names for name in names]
         return self.optimizer, self.loss
 
     # -- programs -----------------------------------------------------------------------------------------
 
-    def _make(self, training: bool) -> Callable[[int], Program]:
+    def _make(self, training: bool, weighted: bool = False) -> Callable[[int], Program]:
         def make(batch: int) -> Program:
             optimizer, loss = self._compiled()
             graph = self.trace()
+            output = graph.outputs[0]
+            prediction, terminal = loss.attach(output)
+            plain = len(self._metric_names[0])
             return Program(
                 graph,
                 batch,
                 training=training,
-                prediction=loss.resolve(graph.outputs[0]),
-                loss=loss.terminal,
-                metrics=[metric.terminal for metric in self._metrics],
+                prediction=prediction,
+                loss=terminal,
+                metrics=[metric.attach(output, prediction) for metric in self._metrics],
                 optimizer=optimizer if training else None,
+                weighted=weighted,
+                weighted_metrics=range(plain, len(self._metrics)),
             )
 
         return make
 
-    def _logs(self, programs: Iterable[Program], rows: int) -> dict[str, float]:
-        """Means over a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
-        totals = sum((program.totals for program in programs), np.zeros(1 + len(self._metrics)))
-        names = ["loss", *(metric.name for metric in self._metrics)]
-        return {name: float(total) / rows for name, total in zip(names, totals, strict=True)}
+    def _slices(self, purpose: str, feeds: Feeds, batch: int, most: int | None = None) -> Iterator[Slice]:
+        """A pass over the feeds; with weights by programs of its own."""
+        weighted = W_FEED in feeds
+        make = self._make(training=purpose == "train", weighted=weighted)
+        return self._engine.slices(purpose + " weighted" * weighted, len(feeds[X_FEED]), batch, make, most)
+
+    def _logs(self, programs: Iterable[Program]) -> dict[str, Any]:
+        """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
+        (total, rows), *sums = (sum(totals) for totals in zip(*(program.totals for program in programs), strict=True))
+        values = {metric.name: metric.value(each) for metric, each in zip(self._metrics, sums, strict=True)}
+        return {"loss": float(total / rows), **values}
 
     def _train(self, piece: Slice, feeds: dict[int, Array], index: Array | None) -> None:
         """Run one slice of training."""
@@ -205,36 +232,40 @@ class Model:
         verbose: int | str = "auto",
         callbacks: Callbacks = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
         initial_epoch: int = 0,
         check_input: bool = True,
     ) -> History:
         """Train. x: (rows, *input shape), y: labels or targets; last batch may be smaller. Keras: Model.fit.
 
-        validation_split takes the last share of the rows, before shuffling. check_input=False skips the search
-        for NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched.
+        validation_split takes the last share of the rows, before shuffling; validation_data may hold weights too.
+        sample_weight: (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for
+        NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched.
         """
         batch = _batch_size(batch_size)
         _positive("epochs", epochs)
         rows = self._ready(x, check_input)
-        self._compiled()
-        targets = self._targets(y, rows, check_input)
+        optimizer, _ = self._compiled()
+        feeds = self._feeds(rows, y, sample_weight, check_input, class_weight)
+        held: Feeds | None = None
         if validation_data is not None:
             held_x = data.as_rows(
                 "validation x", validation_data[0], self.trace().inputs[0].shape, self.dtype, check_input
             )
-            held: tuple[Array, Array] | None = held_x, self._targets(validation_data[1], held_x, check_input)
+            held_weight = validation_data[2] if len(validation_data) > 2 else None
+            held = self._feeds(held_x, validation_data[1], held_weight, check_input)
         elif validation_split:
             if not 0 < validation_split < 1:
                 raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
             kept = int(len(rows) * (1 - validation_split))
             if not 0 < kept < len(rows):
                 raise DataError(f"validation_split={validation_split} of {len(rows)} rows leaves one side empty")
-            held = rows[kept:], targets[kept:]
-            rows, targets = rows[:kept], targets[:kept]
-        else:
-            held = None
+            held = {feed: array[kept:] for feed, array in feeds.items()}
+            feeds = {feed: array[:kept] for feed, array in feeds.items()}
+            rows = feeds[X_FEED]
         verbosity = 1 if verbose == "auto" else int(verbose)
         steps, heard = -(-len(rows) // batch), CallbackList(callbacks)
         history = heard.history()
@@ -245,30 +276,31 @@ class Model:
             for epoch in range(initial_epoch, epochs):
                 with Progress(epoch, epochs, steps, len(rows), verbosity) as progress:
                     heard.tell("on_epoch_begin", epoch, {})
-                    logs = self._epoch(rows, targets, batch, shuffle, progress, heard)
+                    logs = self._epoch(feeds, batch, shuffle, progress, heard)
                     if held is not None:
-                        tested = self._test(*held, batch, heard)
+                        tested = self._test(held, batch, heard)
                         logs |= {f"val_{name}": value for name, value in tested.items()}
                     heard.tell("on_epoch_end", epoch, logs)
                     progress.finish(logs)
                 if self.stop_training:
                     break
+            optimizer.finalize_variable_values(self.trainable_weights)
             heard.tell("on_train_end", logs)
         return history
 
     def _epoch(
-        self, x: Array, y: Array, batch: int, shuffle: bool, progress: Progress, heard: CallbackList
+        self, feeds: Feeds, batch: int, shuffle: bool, progress: Progress, heard: CallbackList
     ) -> dict[str, float]:
-        feeds = {X_FEED: x, Y_FEED: y}
+        rows = len(feeds[X_FEED])
         # a single batch holds the same rows in any order
-        index = _random.generator().permutation(len(x)) if shuffle and len(x) > batch else None
+        index = _random.generator().permutation(rows) if shuffle and rows > batch else None
         programs, steps, done, logs = set[Program](), 0, 0, dict[str, float]()
-        for piece in self._engine.slices("train", len(x), batch, self._make(training=True), heard.most("train")):
+        for piece in self._slices("train", feeds, batch, heard.most("train")):
             programs.add(piece.program)
             heard.batch_begins("train", steps)
             self._train(piece, feeds, index)
             steps, done = steps + piece.steps, done + piece.steps * piece.program.batch
-            logs = self._logs(programs, done)
+            logs = self._logs(programs)
             heard.batch_ends("train", steps - 1, logs)
             heard.tell("on_train_slice_end", steps - 1, dict(logs))
             progress.update(steps, done, logs)
@@ -276,33 +308,36 @@ class Model:
                 break
         return logs
 
-    def train_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """One step on one batch: its loss, or [loss, metrics …], before the step. Keras: Model.train_on_batch."""
         rows = self._ready(x)
         self._compiled()
-        targets = self._targets(y, rows)
+        feeds = self._feeds(rows, y, sample_weight, class_weight=class_weight)
         with self._exclusive():
-            for piece in self._engine.slices("train", len(rows), len(rows), self._make(training=True)):
-                self._train(piece, {X_FEED: rows, Y_FEED: targets}, None)
-        return _results(self._logs([piece.program], len(rows)), return_dict)
+            for piece in self._slices("train", feeds, len(rows)):
+                self._train(piece, feeds, None)
+        return _results(self._logs([piece.program]), return_dict)
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
-    def _test(self, x: Array, y: Array, batch: int, heard: CallbackList) -> dict[str, float]:
+    def _test(self, feeds: Feeds, batch: int, heard: CallbackList) -> dict[str, float]:
         """A pass in inference; in batches of `batch` rows if somebody wants to hear of each."""
-        most, make = heard.most("test"), self._make(training=False)
-        programs, done = set[Program](), 0
+        most, programs = heard.most("test"), set[Program]()
         with self._lock:
             heard.tell("on_test_begin", {})
             with self._tests():
-                for i, piece in enumerate(
-                    self._engine.slices("test", len(x), batch if most else PREDICT_BATCH, make, most)
-                ):
+                for i, piece in enumerate(self._slices("test", feeds, batch if most else PREDICT_BATCH, most)):
                     programs.add(piece.program)
                     heard.batch_begins("test", i)
-                    run(piece, {X_FEED: x, Y_FEED: y})
-                    done += piece.steps * piece.program.batch
-                    logs = self._logs(programs, done)
+                    run(piece, feeds)
+                    logs = self._logs(programs)
                     heard.batch_ends("test", i, logs)
             heard.tell("on_test_end", logs)
             return logs
@@ -324,6 +359,7 @@ class Model:
         y: Any,
         batch_size: int | None = None,
         verbose: int | str = 0,
+        sample_weight: Any = None,
         callbacks: Callbacks = None,
         return_dict: bool = False,
     ) -> Any:
@@ -334,16 +370,16 @@ class Model:
         batch, heard = _batch_size(batch_size), CallbackList(callbacks)
         rows = self._ready(x)
         self._compiled()
-        targets = self._targets(y, rows)
+        feeds = self._feeds(rows, y, sample_weight)
         heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=-(-len(rows) // batch))
-        logs = self._test(rows, targets, batch, heard)
+        logs = self._test(feeds, batch, heard)
         if verbose not in (0, "auto"):
             print(describe(logs))
         return _results(logs, return_dict)
 
-    def test_on_batch(self, x: Any, y: Any, return_dict: bool = False) -> Any:
+    def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """As evaluate. Keras: Model.test_on_batch."""
-        return self.evaluate(x, y, return_dict=return_dict)
+        return self.evaluate(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
     def predict(
         self, x: Any, batch_size: int | None = None, verbose: int | str = 0, callbacks: Callbacks = None
@@ -412,6 +448,15 @@ class Model:
 
         samples = None if verify is None else self._ready(verify).reshape(len(verify), *np.shape(verify)[1:])
         return export(self, self.trace(), Path(path), fuse=fuse, samples=samples, class_names=class_names)
+
+
+def _listed(metrics: Any) -> list[Any]:
+    """One, several, or none."""
+    return (
+        list(metrics)
+        if isinstance(metrics, Sequence) and not isinstance(metrics, str)
+        else [metrics] * (metrics is not None)
+    )
 
 
 def _positive(name: str, value: Any) -> int:

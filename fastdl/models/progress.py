@@ -7,12 +7,16 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 
-def describe(logs: dict[str, float]) -> str:
-    """`loss: 0.4321 - accuracy: 0.8512 - learning_rate: 1.0000e-04`"""
-    return " - ".join(
-        f"{name}: {value:.4e}" if 0 < abs(value) < 1e-3 else f"{name}: {value:.4f}" for name, value in logs.items()
-    )
+
+def describe(logs: dict[str, Any]) -> str:
+    """`loss: 0.4321 - accuracy: 0.8512 - learning_rate: 1.0000e-04 - f1_score: 0.9000 0.8000`"""
+
+    def number(value: float) -> str:
+        return f"{value:.4e}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
+
+    return " - ".join(f"{name}: {' '.join(map(number, np.ravel(value)))}" for name, value in logs.items())
 
 
 class Progress:

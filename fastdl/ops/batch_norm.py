@@ -13,7 +13,7 @@ from fastdl.schedule import read, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
-    from fastdl.schedule import Access, Ref
+    from fastdl.schedule import Access
 
 
 class BatchNorm(Op):
@@ -54,22 +54,21 @@ class BatchNorm(Op):
             read(build.parameter(self.beta)) if self.beta else None,
         )
 
-    def fold(self, build: Builder, bias: Parameter | None) -> list[Ref]:
-        """Offset, scale and shift with which the dense layer before computes this one too, in inference."""
+    def fold(self, build: Builder) -> list[Access | None]:
+        """Mean, scale and shift with which the dense layer before computes this one too, in inference."""
         features = self.output.features
-        folded = [build.vector_ref(features) for _ in range(3)]
+        scale = build.vector_ref(features)
+        gamma, beta = self._affine(build)
         build.emit(
-            "batch_norm_fold",
-            *(read(build.parameter(p)) if p else None for p in (bias, self.gamma, self.beta)),
-            *(read(build.parameter(p)) for p in (self.moving_mean, self.moving_variance)),
-            *map(write, folded),
+            "batch_norm_scale",
+            *(gamma, read(build.parameter(self.moving_variance)), write(scale)),
             sizes=(features,),
             scalars=(self.epsilon,),
             features=features,
             axis=_ext.BY_FEATURE,
             first=True,
         )
-        return folded
+        return [read(build.parameter(self.moving_mean)), read(scale), beta]
 
     def forward(self, build: Builder) -> None:
         if self in build.fused:

@@ -13,6 +13,7 @@ from fastdl.schedule import read, read_all, read_inputs, read_rows, write, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
+    from fastdl.schedule import Access
 
 
 # Dot products are summed in blocks this long. Training pays 2 % for rounding half of that of one long sum;
@@ -41,11 +42,11 @@ class Dense(Op):
         rows, columns = self.kernel.shape
         bias = read(build.parameter(self.bias)) if self.bias else None
         last: Op = self
-        scale = shift = None
+        after: list[Access | None] = [None] * 3
         norm = build.only_consumer(self.output)
         if isinstance(norm, BatchNorm) and not build.training:
             build.fused.add(norm)
-            last, (bias, scale, shift) = norm, map(read, norm.fold(build, self.bias))
+            last, after = norm, norm.fold(build)
         rectified = build.fuse_relu(last)
         kind = _ext.RELU if rectified else _ext.LINEAR
         value, output = build.value(x), build.value(rectified or last.output)
@@ -54,7 +55,7 @@ class Dense(Op):
         if not halved:
             build.emit(
                 "dense_forward",
-                *(read_all(value), read(build.parameter(self.kernel)), bias, write(output), None, scale, shift),
+                *(read_all(value), read(build.parameter(self.kernel)), bias, write(output), None, *after),
                 sizes=(rows, columns, kind, block, rows),
                 features=columns,
             )
@@ -64,7 +65,7 @@ class Dense(Op):
         build.emit(
             "dense_forward",
             *(read_inputs(value, rows), read_all(build.parameter(self.kernel)), bias),
-            *(write_half(output), write_half(second), None, None),
+            *(write_half(output), write_half(second), None, None, None),
             sizes=(rows, columns, kind, block, padded(rows) // _ext.UNIT // 2 * _ext.UNIT),
             features=columns,
             axis=_ext.BY_HALF,
@@ -94,7 +95,7 @@ class Dense(Op):
             )
         if not self.kernel.trainable:
             return
-        if build.optimizer and build.batch <= _ext.CHUNK:
+        if build.steps_at_once and build.batch <= _ext.CHUNK:
             self._step_at_once(build)
             return
         shared = build.axis == _ext.BY_PANEL
@@ -116,7 +117,7 @@ class Dense(Op):
     def _step_at_once(self, build: Builder) -> None:
         """Gradient and optimizer in one kernel, by rows of W as the input's gradient: both run without a meeting."""
         rows, columns = self.kernel.shape
-        rule, scalars = build.rule
+        numbers, scalars = build.rule(self.kernel, self.bias or self.kernel)
         weights = [build.parameter(self.kernel), *build.slots(self.kernel)]
         biases = [build.parameter(self.bias), *build.slots(self.bias)] if self.bias else [None] * len(weights)
         build.emit(
@@ -125,12 +126,14 @@ class Dense(Op):
             read_all(build.gradient(self.output)),
             *(write_rows(ref) if ref else None for ref in weights),
             *(write_all(ref) if ref else None for ref in biases),
-            sizes=(rows, columns, rule),
+            sizes=(rows, columns, *numbers),
             scalars=scalars,
             features=rows,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
+        for parameter in self.parameters:
+            build.average(parameter)
 
     def onnx(self, graph: OnnxGraph) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]

@@ -1,48 +1,205 @@
-"""Where a program ends: losses and metrics, which read the prediction and the target and leave a sum."""
+"""Where a program ends: losses and metrics, which read the prediction and the target and leave sums."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fastdl import _ext
-from fastdl.graph import Tensor
-from fastdl.program import Y_FEED
-from fastdl.schedule import Access, Ref, read, write
+from fastdl.errors import DataError, ShapeError
+from fastdl.graph import Array, Graph, Tensor
+from fastdl.program import OUT_FEED, W_FEED, X_FEED, Y_FEED, Program
+from fastdl.program import Terminal as Terminal  # what a program asks of one
+from fastdl.schedule import Ref, read, write
 
 if TYPE_CHECKING:
     from fastdl.program import Builder
 
+NO_SMOOTHING = (1.0, 0.0)
+
 
 @dataclass(frozen=True)
-class Terminal:
-    """A loss or metric kernel. sparse: the target is one int32 label a sample, else one number a feature."""
+class PerSample:
+    """A kernel of one value a sample. totals: (sum, times weights; what was counted).
+
+    labels: the target is one int32 label a sample, else one number a feature. mean: over the features, else their sum.
+    """
 
     kernel: str
-    sparse: bool = False
+    labels: bool = False
+    mean: bool = False
+    number: int = 0
+    own: float = 0.0
+    smoothing: tuple[float, float] = NO_SMOOTHING
+    scale: float = 1.0
+
+    def width(self, features: int) -> int:
+        return 2
+
+    def emit(
+        self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
+    ) -> None:
+        features, part = x.features, build.part_ref()
+        target = None if self.labels else build.target(features)
+        build.emit(
+            self.kernel,
+            read(build.value(x)),
+            write(gradient) if gradient else None,
+            write(part),
+            *(read(ref) if ref else None for ref in (target, weight)),
+            write(each) if each else None,
+            sizes=(features, Y_FEED, self.number),
+            scalars=(self.scale / features if self.mean else self.scale, self.own, *self.smoothing),
+            features=features,
+            axis=_ext.BY_PANEL,
+        )
+        _sum_parts(build, part, totals, weight)
+
+    def target_bytes(self, x: Tensor) -> int:
+        return 4 if self.labels else x.features * x.dtype.itemsize
+
+
+def _sum_parts(build: Builder, part: Ref, totals: Array, weight: Ref | None) -> None:
+    build.emit(
+        "sum_parts",
+        *(read(part), write(build.array(totals)), read(weight) if weight else None),
+        sizes=(),
+        features=1,
+        axis=_ext.ONCE,
+        defer=True,
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """A kernel that counts, or sums feature by feature, sample after sample, into `rows` rows of totals.
+
+    each_feature: a row has one total a feature, else `rows` is all of them. thresholds: for count_above.
+    """
+
+    kernel: str
+    rows: int
+    sizes: tuple[int, ...] = ()
     scalars: tuple[float, ...] = ()
+    each_feature: bool = True
+    thresholds: tuple[float, ...] | None = None
 
-    def emit(self, build: Builder, prediction: Tensor, part: Ref, gradient: Ref | None) -> None:
-        """Each panel's sum goes to `part`; the gradient of the batch's mean to `gradient`, for a loss."""
-        features = prediction.features
-        target = None if self.sparse else build.target(features)
-        accesses: list[Access | None] = [read(build.value(prediction))]
-        if self.kernel in LOSSES:
-            accesses.append(write(gradient) if gradient else None)
-        accesses.append(write(part))
-        if target:
-            accesses.append(read(target))
-        sizes = (features, Y_FEED) if self.sparse else (features,)
-        build.emit(self.kernel, *accesses, sizes=sizes, scalars=self.scalars, features=features, axis=_ext.BY_PANEL)
+    def width(self, features: int) -> int:
+        return self.rows * features if self.each_feature else self.rows
 
-    def row_bytes(self, prediction: Tensor) -> int:
-        """Bytes of one row of the target."""
-        return 4 if self.sparse else prediction.features * prediction.dtype.itemsize
+    def emit(
+        self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
+    ) -> None:
+        accesses = [read(build.value(x)), read(build.target(x.features)), read(weight) if weight else None]
+        accesses.append(write(build.array(totals)))
+        if self.thresholds is not None:
+            accesses.append(read(build.array(build.constant(self.thresholds))))
+        build.emit(
+            self.kernel,
+            *accesses,
+            sizes=(x.features, *self.sizes),
+            scalars=self.scalars,
+            features=1,
+            axis=_ext.ONCE,
+        )
+
+    def target_bytes(self, x: Tensor) -> int:
+        return x.features * x.dtype.itemsize
 
 
-LOSSES = {
-    "softmax_cross_entropy_sparse",
-    "softmax_cross_entropy",
-    "sigmoid_cross_entropy",
-    "mean_squared_error",
-}
+# (targets, predictions) of a batch → values (batch,), and for a loss their gradients (batch, outputs) too
+SampleFunction = Callable[[Array, Array], Any]
+
+
+@dataclass(frozen=True)
+class Own:
+    """A numpy function in place of a kernel: it takes the GIL, and its errors end the pass."""
+
+    function: SampleFunction
+
+    def width(self, features: int) -> int:
+        return 2
+
+    def emit(
+        self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
+    ) -> None:
+        build.call(
+            self._run(build.batch, build.dtype, x.features),
+            *(read(build.value(x)), read(build.target(x.features)), write(build.array(totals))),
+            *(write(gradient) if gradient else None, read(weight) if weight else None, write(each) if each else None),
+        )
+
+    def _run(self, batch: int, dtype: np.dtype[Any], features: int) -> Callable[..., None]:
+        panels = -(-batch // _ext.PANEL)
+
+        def rows(panel: Array) -> Array:
+            each = panel.view(dtype).reshape(panels, -1, _ext.PANEL).transpose(0, 2, 1)
+            return each.reshape(panels * _ext.PANEL, -1)[:batch]
+
+        def put(panel: Array, values: Array) -> None:
+            full = np.zeros((panels * _ext.PANEL, values.shape[1]))
+            full[:batch] = values
+            panel.view(dtype).reshape(panels, -1, _ext.PANEL)[...] = full.reshape(panels, _ext.PANEL, -1).transpose(
+                0, 2, 1
+            )
+
+        def run(x: Array, y: Array, totals: Array, dx: Array | None, weight: Array | None, each: Array | None) -> None:
+            values, slope = self._checked(self.function(rows(y), rows(x)), batch, features, dx is not None)
+            weights = np.ones(batch) if weight is None else rows(weight)[:, 0].astype(np.float64)
+            totals[:2] += (values * weights).sum(), weights.sum()
+            if dx is not None:
+                put(dx, slope * weights[:, None] / batch)
+            if each is not None:
+                put(each, values[:, None])
+
+        return run
+
+    def _checked(self, result: Any, batch: int, features: int, wants_slope: bool) -> tuple[Array, Array]:
+        """ShapeError for what is not values (batch,), with gradients (batch, outputs) if they are wanted."""
+        name = getattr(self.function, "__name__", type(self.function).__name__)
+        values, slope = result if isinstance(result, tuple) else (result, None)
+        if wants_slope and slope is None:
+            raise ShapeError(f"{name} must return (values, gradients) to be trained with, not {type(result).__name__}")
+        values = np.asarray(values, np.float64)
+        slope = np.zeros((batch, features)) if slope is None else np.asarray(slope, np.float64)
+        if values.shape != (batch,) or slope.shape != (batch, features):
+            raise ShapeError(
+                f"{name} must return values of shape ({batch},) and gradients of shape ({batch}, {features}), not "
+                f"{values.shape} and {slope.shape}"
+            )
+        return values, slope
+
+    def target_bytes(self, x: Tensor) -> int:
+        return x.features * x.dtype.itemsize
+
+
+def on_arrays(
+    terminal: Terminal, y_true: Any, y_pred: Any, sample_weight: Any = None, each: bool = True
+) -> tuple[Array, Array]:
+    """The terminal's values, (samples,), and its totals. y_pred: (…, features), y_true alike or labels (…).
+
+    Computes in float64 if y_pred is float64, else in float32. DataError, ShapeError.
+    """
+    predicted = np.asarray(y_pred)
+    dtype = np.dtype(np.float64 if predicted.dtype == np.float64 else np.float32)
+    x = np.ascontiguousarray(np.atleast_1d(predicted), dtype)
+    lead, x = x.shape[:-1], x.reshape(-1, x.shape[-1])
+    if not x.size:
+        raise DataError(f"y_pred is empty: it has shape {predicted.shape}")
+    source = Tensor((None, x.shape[1]), dtype, name="y_pred")
+    labels, target = isinstance(terminal, PerSample) and terminal.labels, np.asarray(y_true)
+    if target.size != (len(x) if labels else x.size):
+        raise ShapeError(f"y_true has shape {target.shape}, which does not fit y_pred's {predicted.shape}")
+    y = np.ascontiguousarray(target.reshape(len(x), -1), np.int32 if labels else dtype)
+    feeds = {X_FEED: x, Y_FEED: y}
+    if sample_weight is not None:
+        feeds[W_FEED] = np.ascontiguousarray(np.broadcast_to(np.asarray(sample_weight, dtype).ravel(), len(x)))[:, None]
+    graph = Graph([source], [source])
+    if each:
+        feeds[OUT_FEED] = np.empty((len(x), 1), dtype)
+    program = Program(graph, len(x), metrics=[(terminal, source)], weighted=sample_weight is not None, each=each)
+    program.run(feeds)
+    return (feeds[OUT_FEED].reshape(lead) if each else np.empty(0)), program.totals[0]
