@@ -14,7 +14,7 @@ from fastdl.program import Program
 SLICE_SECONDS = 0.05  # between two slices Python looks up: progress, Ctrl-C, callbacks
 FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes
 THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
-PROBE_EVERY = 6  # at least so many slices between two looks at the thread count that was slower last time
+PROBE_EVERY = 3  # at least so many slices between two looks at the thread count that was slower last time
 PROBE_SHARE = 8  # how much shorter such a look is than a slice
 PROBE_LOSS = 0.02  # and how much of all time these looks may lose
 KEPT_PROGRAMS = 16
@@ -41,6 +41,7 @@ class Pace:
     def __init__(self, flops: int) -> None:
         self.flops = max(flops, 1)
         self.seconds: dict[int, float] = {}  # a step's time, by threads, lately
+        self._last: dict[int, float] = {}  # the last slice's, by threads
         self._warm: set[int] = set()
         self._slices = 0  # since the last probe
         self._spent = 0.0  # seconds since then
@@ -70,9 +71,9 @@ class Pace:
             self._warm.add(threads)
             return
         each = seconds / steps
-        before = self.seconds.get(threads, each)
-        # others on the machine only ever make a step slower, so a faster one is believed at once
-        self.seconds[threads] = min(each, 0.5 * (before + each))
+        # others on the machine only ever make a step slower: one slow slice is theirs, two may be the program's
+        self.seconds[threads] = min(each, self._last.get(threads, each))
+        self._last[threads] = each
 
 
 class Engine:
