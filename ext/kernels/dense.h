@@ -409,6 +409,9 @@ INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_
     if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_adam)                                  \
         i = step_tall_tiles(FDL_RULE_adam, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x, batch,   \
                             strip, gradient);                                                                   \
+    else if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_rmsprop)                          \
+        i = step_tall_tiles(FDL_RULE_rmsprop, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x,       \
+                            batch, strip, gradient);                                                            \
     FDL_FOR_TILES(STEP, i, range.f1);                                                                           \
     if (b[0] && range.f0 == 0) {                                                                                \
         sum_strip(wide, strip, batch, NULL, gradient);                                                          \
