@@ -413,7 +413,7 @@ static void accuracy_top(const fdl_args *a, fdl_range range, const fdl_step *ste
     })
 }
 
-/* total += sum of part, in order; total_1 += what was counted: samples, or their weights. */
+/* total += (sum of part, in order; samples, or their weights; samples) */
 static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const double *part = a->p[0];
     double *total = a->p[1];
@@ -424,6 +424,7 @@ static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, 
         for (size_t s = 0; weight && s < samples_in(step->batch, p); s++) total[1] += (double)weight[p * FDL_PANEL + s];
     }
     if (!weight) total[1] += (double)step->batch;
+    total[2] += (double)step->batch;
 }
 
 /* Runs BODY for each sample and feature, one by one and in order, with its prediction `x`, target `t`, weight `w`. */
