@@ -200,8 +200,8 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   accuracy          first largest entry of both.  Labels or targets.
  *   accuracy_top      whether the class is among the `number` largest.  Labels or targets.
  *   accuracy_binary   sum over the features, times s_0.  s_1: threshold.
- *   sum_parts         p: part (P), total (2), both double, weight (P, 32) or NULL.  total_0 += sum of part, total_1 += B,
- *                     or the sum of weights.
+ *   sum_parts         p: part (P), total (3), both double, weight (P, 32) or NULL.  total_0 += sum of part, total_1 += B,
+ *                     or the sum of weights, total_2 += B.
  * Metrics that count. p: x, target (P, F, 32), weight (P, 32) or NULL, total (double), which they add to.
  *   count_above       total (2, k + 1), thresholds (k), ascending double.  n: F, k, only this feature if below F.
  *   count_classes     total (3, F).  n: F, whether there is a threshold.  s: threshold.

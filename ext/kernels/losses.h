@@ -123,14 +123,7 @@ INLINE V take_samples(const terminal *t, size_t p, size_t lane, size_t samples, 
  * prediction. `by` is the loss's own number. FDL_EPSILON is Keras's, which keeps logarithms and quotients finite. */
 #define FDL_EPSILON (T)1e-7
 
-INLINE V magnitude(V x) { return choose(x < 0, -x, x); }
 INLINE V sign(V x) { return keep(x > 0, splat(1)) - keep(x < 0, splat(1)); }
-
-/* log(1 + u) for u >= 0: log(w) - ((w - 1) - u) / w puts back what w = 1 + u rounded away (Goldberg 1991). */
-INLINE V log1p_of(V u) {
-    V w = 1 + u;
-    return vlog(w) - ((w - 1) - u) / w;
-}
 
 /* (x - t)^2 */
 INLINE V loss_squared(V x, V t, T by, V *slope) {
@@ -144,15 +137,15 @@ INLINE V loss_squared(V x, V t, T by, V *slope) {
 INLINE V loss_absolute(V x, V t, T by, V *slope) {
     (void)by;
     *slope = sign(x - t);
-    return magnitude(x - t);
+    return magnitude_of(x - t);
 }
 
 /* 100 |x - t| / |t| */
 INLINE V loss_percentage(V x, V t, T by, V *slope) {
-    V share = 100 / larger(magnitude(t), splat(FDL_EPSILON));
+    V share = 100 / larger(magnitude_of(t), splat(FDL_EPSILON));
     (void)by;
     *slope = sign(x - t) * share;
-    return magnitude(x - t) * share;
+    return magnitude_of(x - t) * share;
 }
 
 /* (log(1 + x) - log(1 + t))^2 */
@@ -165,17 +158,17 @@ INLINE V loss_squared_log(V x, V t, T by, V *slope) {
 
 /* d^2 / 2 up to |d| = by, straight on from there: by |d| - by^2 / 2 (Huber 1964) */
 INLINE V loss_huber(V x, V t, T by, V *slope) {
-    V d = x - t, far = magnitude(d);
+    V d = x - t, far = magnitude_of(d);
     *slope = clamp(d, -by, by);
     return choose(far > by, by * far - by * by / 2, d * d / 2);
 }
 
 /* log cosh d = |d| + log(1 + exp(-2 |d|)) - log 2 */
 INLINE V loss_log_cosh(V x, V t, T by, V *slope) {
-    V d = x - t, far = magnitude(d);
+    V d = x - t, far = magnitude_of(d);
     (void)by;
     *slope = vtanh(d);
-    return far + log1p_of(vexp(-2 * far)) - (T)0.69314718055994530942;
+    return far + vlog1p(vexp(-2 * far)) - (T)0.69314718055994530942;
 }
 
 /* x - t log x */
@@ -215,7 +208,7 @@ INLINE V loss_binary(V x, V t, T by, V *slope) {
 INLINE V loss_sigmoid(V x, V t, T by, V *slope) {
     (void)by;
     *slope = vsigmoid(x) - t;
-    return keep(~(x < 0), x) - x * t + log1p_of(vexp(-magnitude(x)));
+    return keep(~(x < 0), x) - x * t + vlog1p(vexp(-magnitude_of(x)));
 }
 
 /* t log(t / x) (Kullback and Leibler 1951) */
@@ -413,7 +406,7 @@ static void accuracy_top(const fdl_args *a, fdl_range range, const fdl_step *ste
     })
 }
 
-/* total += sum of part, in order; total_1 += what was counted: samples, or their weights. */
+/* total += (sum of part, in order; samples, or their weights; samples) */
 static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const double *part = a->p[0];
     double *total = a->p[1];
@@ -424,6 +417,7 @@ static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, 
         for (size_t s = 0; weight && s < samples_in(step->batch, p); s++) total[1] += (double)weight[p * FDL_PANEL + s];
     }
     if (!weight) total[1] += (double)step->batch;
+    total[2] += (double)step->batch;
 }
 
 /* Runs BODY for each sample and feature, one by one and in order, with its prediction `x`, target `t`, weight `w`. */

@@ -193,7 +193,9 @@ class Model:
 
     def _logs(self, programs: Iterable[Program]) -> dict[str, Any]:
         """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
-        (total, rows), *sums = (sum(totals) for totals in zip(*(program.totals for program in programs), strict=True))
+        (total, _, rows), *sums = (
+            sum(totals) for totals in zip(*(program.totals for program in programs), strict=True)
+        )
         values = {metric.name: metric.value(each) for metric, each in zip(self._metrics, sums, strict=True)}
         return {"loss": float(total / rows), **values}
 

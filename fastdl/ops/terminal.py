@@ -23,7 +23,7 @@ NO_SMOOTHING = (1.0, 0.0)
 
 @dataclass(frozen=True)
 class PerSample:
-    """A kernel of one value a sample. totals: (sum, times weights; what was counted).
+    """A kernel of one value a sample. totals: (sum, times weights; weights; samples).
 
     labels: the target is one int32 label a sample, else one number a feature. mean: over the features, else their sum.
     """
@@ -37,7 +37,7 @@ class PerSample:
     scale: float = 1.0
 
     def width(self, features: int) -> int:
-        return 2
+        return 3
 
     def emit(
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
@@ -121,7 +121,7 @@ class Own:
     function: SampleFunction
 
     def width(self, features: int) -> int:
-        return 2
+        return 3
 
     def emit(
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
@@ -149,7 +149,7 @@ class Own:
         def run(x: Array, y: Array, totals: Array, dx: Array | None, weight: Array | None, each: Array | None) -> None:
             values, slope = self._checked(self.function(rows(y), rows(x)), batch, features, dx is not None)
             weights = np.ones(batch) if weight is None else rows(weight)[:, 0].astype(np.float64)
-            totals[:2] += (values * weights).sum(), weights.sum()
+            totals[:3] += (values * weights).sum(), weights.sum(), batch
             if dx is not None:
                 put(dx, slope * weights[:, None] / batch)
             if each is not None:

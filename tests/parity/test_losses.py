@@ -1,0 +1,314 @@
+"""Losses and metrics beside Keras's: values on arrays, gradients in training, weights, names and arguments."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdl
+from fastdl import losses, metrics
+
+from .runs import floatx, keras_precision
+from .table import Array, Dtype
+
+pytestmark = [
+    pytest.mark.peer,
+    pytest.mark.usefixtures("one_torch_thread"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras with numpy 2
+    pytest.mark.filterwarnings("ignore::UserWarning:keras"),
+]
+each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
+RTOL = {"float32": 1e-5, "float64": 1e-10}
+ROWS, CLASSES, FEATURES = 150, 6, 8
+
+# name: (class, arguments, activation of the last layer, targets)
+LOSSES: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "mse": ("MeanSquaredError", {}, "linear", "real"),
+    "mae": ("MeanAbsoluteError", {}, "linear", "real"),
+    "mape": ("MeanAbsolutePercentageError", {}, "linear", "positive"),
+    "msle": ("MeanSquaredLogarithmicError", {}, "relu", "positive"),
+    "huber": ("Huber", {}, "linear", "real"),
+    "huber-delta": ("Huber", {"delta": 0.3}, "linear", "real"),
+    "log-cosh": ("LogCosh", {}, "linear", "real"),
+    "poisson": ("Poisson", {}, "sigmoid", "positive"),
+    "hinge": ("Hinge", {}, "tanh", "signs"),
+    "hinge-bits": ("Hinge", {}, "tanh", "bits"),
+    "squared-hinge": ("SquaredHinge", {}, "tanh", "bits"),
+    "categorical-hinge": ("CategoricalHinge", {}, "linear", "one-hot"),
+    "kl": ("KLDivergence", {}, "softmax", "shares"),
+    "cosine": ("CosineSimilarity", {}, "linear", "real"),
+    "binary": ("BinaryCrossentropy", {}, "sigmoid", "bits"),
+    "binary-smooth": ("BinaryCrossentropy", {"label_smoothing": 0.2}, "sigmoid", "bits"),
+    "binary-logits": ("BinaryCrossentropy", {"from_logits": True}, "linear", "bits"),
+    "binary-softmax": ("BinaryCrossentropy", {}, "softmax", "one-hot"),
+    "categorical": ("CategoricalCrossentropy", {}, "softmax", "one-hot"),
+    "categorical-smooth": ("CategoricalCrossentropy", {"label_smoothing": 0.1}, "softmax", "one-hot"),
+    "categorical-logits": ("CategoricalCrossentropy", {"from_logits": True}, "linear", "shares"),
+    "categorical-sigmoid": ("CategoricalCrossentropy", {}, "sigmoid", "one-hot"),
+    "sparse": ("SparseCategoricalCrossentropy", {}, "softmax", "labels"),
+    "sparse-logits": ("SparseCategoricalCrossentropy", {"from_logits": True}, "linear", "labels"),
+    "sparse-sigmoid": ("SparseCategoricalCrossentropy", {}, "sigmoid", "labels"),
+}
+each_loss = pytest.mark.parametrize("name", LOSSES)
+
+# name: (class, arguments, predictions, targets)
+METRICS: dict[str, tuple[str, dict[str, Any], str, str]] = {
+    "mse": ("MeanSquaredError", {}, "real", "real"),
+    "rmse": ("RootMeanSquaredError", {}, "real", "real"),
+    "mae": ("MeanAbsoluteError", {}, "real", "real"),
+    "mape": ("MeanAbsolutePercentageError", {}, "real", "positive"),
+    "msle": ("MeanSquaredLogarithmicError", {}, "positive", "positive"),
+    "log-cosh": ("LogCoshError", {}, "real", "real"),
+    "kl": ("KLDivergence", {}, "shares", "shares"),
+    "poisson": ("Poisson", {}, "positive", "positive"),
+    "categorical-hinge": ("CategoricalHinge", {}, "real", "one-hot"),
+    "cosine": ("CosineSimilarity", {}, "real", "real"),
+    "r2": ("R2Score", {}, "near", "real"),
+    "r2-each": ("R2Score", {"class_aggregation": None}, "near", "real"),
+    "r2-weighted": ("R2Score", {"class_aggregation": "variance_weighted_average"}, "near", "real"),
+    "binary": ("BinaryAccuracy", {}, "unit", "bits"),
+    "binary-third": ("BinaryAccuracy", {"threshold": 0.3}, "unit", "bits"),
+    "categorical": ("CategoricalAccuracy", {}, "shares", "one-hot"),
+    "sparse": ("SparseCategoricalAccuracy", {}, "shares", "labels"),
+    "top": ("TopKCategoricalAccuracy", {"k": 3}, "shares", "one-hot"),
+    "top-default": ("TopKCategoricalAccuracy", {}, "shares", "one-hot"),
+    "sparse-top": ("SparseTopKCategoricalAccuracy", {"k": 2}, "shares", "labels"),
+    "precision": ("Precision", {}, "unit", "bits"),
+    "precision-several": ("Precision", {"thresholds": [0.2, 0.5, 0.9]}, "unit", "bits"),
+    "precision-class": ("Precision", {"class_id": 2}, "unit", "bits"),
+    "recall": ("Recall", {}, "unit", "bits"),
+    "recall-high": ("Recall", {"thresholds": 0.8}, "unit", "bits"),
+    "auc": ("AUC", {}, "unit", "bits"),
+    "auc-few": ("AUC", {"num_thresholds": 11}, "unit", "bits"),
+    "auc-minoring": ("AUC", {"summation_method": "minoring"}, "unit", "bits"),
+    "auc-pr": ("AUC", {"curve": "PR"}, "unit", "bits"),
+    "auc-pr-majoring": ("AUC", {"curve": "PR", "summation_method": "majoring"}, "unit", "bits"),
+    "auc-thresholds": ("AUC", {"thresholds": [0.1, 0.6, 0.7]}, "unit", "bits"),
+    "auc-logits": ("AUC", {"from_logits": True}, "real", "bits"),
+    "f1": ("F1Score", {}, "shares", "one-hot"),
+    "f1-macro": ("F1Score", {"average": "macro", "threshold": 0.4}, "unit", "bits"),
+    "f1-micro": ("F1Score", {"average": "micro"}, "shares", "one-hot"),
+    "fbeta": ("FBetaScore", {"beta": 2.0, "average": "weighted", "threshold": 0.5}, "unit", "bits"),
+}
+each_metric = pytest.mark.parametrize("name", METRICS)
+
+
+def drawn(kind: str, dtype: Dtype, seed: int) -> Array:
+    """Numbers of a kind, the same for the same seed: so that "near" lies near "real"."""
+    z = np.random.default_rng(seed).normal(size=(ROWS, CLASSES))
+    noise = np.random.default_rng(seed + 1).normal(size=z.shape)
+    score = z + noise
+    e = np.exp(score)
+    made: dict[str, Array] = {
+        "real": score,
+        "near": score + 0.3 * z,
+        "positive": np.exp(score / 2),
+        "unit": 1 / (1 + np.exp(-score)),
+        "shares": e / e.sum(1, keepdims=True),
+        "signs": np.where(score > 0, 1.0, -1.0),
+        "bits": (score > 0.3) * 1.0,
+        "one-hot": np.eye(CLASSES)[score.argmax(1)],
+        "labels": score.argmax(1),
+    }
+    return made[kind].astype(np.int64 if kind == "labels" else dtype)
+
+
+def weights(dtype: Dtype) -> Array:
+    return np.random.default_rng(9).integers(0, 4, ROWS).astype(dtype)
+
+
+def predictions(activation: str, dtype: Dtype) -> Array:
+    kinds = {"linear": "real", "relu": "positive", "tanh": "real", "sigmoid": "unit", "softmax": "shares"}
+    return drawn(kinds[activation], dtype, 1)
+
+
+@each_dtype
+@each_loss
+def test_losses_on_arrays(name: str, dtype: Dtype) -> None:
+    keras = pytest.importorskip("keras")
+    kind, arguments, activation, targets = LOSSES[name]
+    y_true, y_pred = drawn(targets, dtype, 5), predictions(activation, dtype)
+    with keras_precision(keras, dtype):
+        theirs = getattr(keras.losses, kind)(**arguments)
+        for options in ({}, {"sample_weight": weights(dtype)}):
+            expected = float(theirs(y_true, y_pred, **options))
+            assert getattr(losses, kind)(**arguments)(y_true, y_pred, **options) == pytest.approx(
+                expected, rel=RTOL[dtype]
+            )
+        function = losses.snake_case(kind)
+        each = np.asarray(getattr(keras.losses, function)(y_true, y_pred, **arguments))
+    ours = getattr(losses, function)(y_true, y_pred, **arguments)
+    assert ours.shape == each.shape
+    np.testing.assert_allclose(ours, each, rtol=RTOL[dtype], atol=RTOL[dtype] * np.abs(each).max())
+
+
+def model_of(api: Any, activation: str) -> Any:
+    return api.Sequential([api.Input((FEATURES,)), api.layers.Dense(9, "tanh"), api.layers.Dense(CLASSES, activation)])
+
+
+def steps(api: Any, name: str, dtype: Dtype, weighting: str) -> tuple[Array, list[Array]]:
+    """The losses and weights of three steps whose gradients are seen well."""
+    kind, arguments, activation, targets = LOSSES[name]
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(ROWS, FEATURES)).astype(dtype), drawn(targets, dtype, 5)
+    model = model_of(api, activation)
+    model.set_weights([rng.normal(0, 0.4, array.shape).astype(dtype) for array in model.get_weights()])
+    model.compile(api.optimizers.SGD(0.05), getattr(api.losses, kind)(**arguments))
+    options: dict[str, Any] = {
+        "sample": {"sample_weight": weights(dtype)},
+        "class": {"class_weight": {0: 2.0, 1: 0.25}},
+    }
+    got = []
+    for _ in range(3):
+        if hasattr(model, "reset_metrics"):
+            model.reset_metrics()
+        got.append(model.train_on_batch(x, y, **options.get(weighting, {})))
+    got.append(model.evaluate(x, y, verbose=0, **options.get(weighting if weighting == "sample" else "", {})))
+    return np.array(got, np.float64).ravel(), [np.array(array) for array in model.get_weights()]
+
+
+WEIGHTED = [(name, how) for name in LOSSES for how in ("none", "sample")]
+WEIGHTED += [(name, "class") for name, row in LOSSES.items() if row[3] in ("one-hot", "labels")]
+
+
+@each_dtype
+@pytest.mark.parametrize(("name", "weighting"), WEIGHTED)
+def test_training_steps(name: str, dtype: Dtype, weighting: str) -> None:
+    keras = pytest.importorskip("keras")
+    with keras_precision(keras, dtype):
+        expected, after = steps(keras, name, dtype, weighting)
+    with floatx(fastdl, dtype):
+        got, ours = steps(fastdl, name, dtype, weighting)
+    np.testing.assert_allclose(got, expected, rtol=RTOL[dtype], atol=RTOL[dtype])
+    for a, b in zip(ours, after, strict=True):
+        assert np.abs(a - b).max() <= 3 * RTOL[dtype] * np.abs(b).max()
+
+
+def test_training_moves_the_weights() -> None:
+    """No loss of the table has a gradient of nothing, which would agree with anything."""
+    for name in LOSSES:
+        losses_of, _ = steps(fastdl, name, "float64", "none")
+        assert abs(losses_of[-1] - losses_of[0]) > 1e-4 * abs(losses_of[0]), name
+
+
+@each_dtype
+@each_metric
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_on_arrays(name: str, dtype: Dtype, weighted: bool) -> None:
+    """In two unequal updates; and nothing is left after a reset."""
+    keras = pytest.importorskip("keras")
+    kind, arguments, predicted, targets = METRICS[name]
+    y_true, y_pred = drawn(targets, dtype, 5), drawn(predicted, dtype, 5 if predicted == "near" else 6)
+    results = []
+    with keras_precision(keras, dtype):
+        for api in (fastdl, keras):
+            metric = getattr(api.metrics, kind)(**arguments)
+            metric.update_state(y_true, y_pred)
+            metric.reset_state()
+            for part in (slice(0, 40), slice(40, None)):
+                weight = (weights(dtype)[part] + 1,) if weighted else ()
+                # Keras broadcasts weights over the last axis: for counts it wants one of each element
+                if weight and api is keras and kind in ("Precision", "Recall", "AUC"):
+                    weight = (np.repeat(weight[0][:, None], 1 if "class_id" in arguments else CLASSES, 1),)
+                metric.update_state(y_true[part], y_pred[part], *weight)
+            results.append(np.asarray(metric.result()))
+    # counts of Keras's are float32's, whatever the dtype
+    np.testing.assert_allclose(results[0], results[1], rtol=2e-5 if dtype == "float32" else 1e-6)
+
+
+@each_metric
+def test_metrics_in_fit_and_evaluate_are_those_on_arrays(name: str) -> None:
+    """Whichever tensor they read, over batches of unequal size; weighted_metrics heed the weights."""
+    kind, arguments, predicted, targets = METRICS[name]
+    if predicted == "near":
+        predicted = "real"
+    activation = {"real": "linear", "positive": "relu", "unit": "sigmoid", "shares": "softmax"}[predicted]
+    loss = {"labels": "sparse_categorical_crossentropy", "one-hot": "categorical_crossentropy", "bits": "bce"}.get(
+        targets, "mse"
+    )
+    if activation in ("linear", "relu"):
+        loss = "mse"
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(ROWS, FEATURES)), drawn(targets, "float64", 5)
+    model, weight = model_of(fastdl, activation), weights("float64") + 1
+    plain, other = (getattr(metrics, kind)(**arguments, name=n) for n in ("plain", "weighted"))
+    model.compile("sgd", loss, metrics=[plain], weighted_metrics=[other])
+    got = model.evaluate(x, y, sample_weight=weight, return_dict=True)
+    y_pred = model.predict(x)
+    np.testing.assert_allclose(got["plain"], plain(y, y_pred), rtol=1e-6)
+    np.testing.assert_allclose(got["weighted"], other(y, y_pred, weight), rtol=1e-6)
+    logs = model.fit(x, y, batch_size=64, epochs=1, shuffle=False, verbose=2, sample_weight=weight)
+    frozen = model.fit(x, y, epochs=1, verbose=0, validation_data=(x, y, weight)).history
+    assert np.isfinite(logs.history["plain"][0]).all()
+    np.testing.assert_allclose(
+        frozen["val_weighted"][0], other.__class__(**arguments)(y, model.predict(x), weight), rtol=1e-6
+    )
+
+
+def test_names_of_keras_are_here() -> None:
+    keras = pytest.importorskip("keras")
+    left_out = {"BinaryFocalCrossentropy", "CategoricalFocalCrossentropy", "CTC", "Circle", "Dice", "Tversky"}
+    left_out |= {"CategoricalGeneralizedCrossEntropy"}
+    for name, kind in inspect.getmembers(keras.losses, inspect.isclass):
+        if issubclass(kind, keras.losses.Loss) and name != "Loss" and name not in left_out:
+            assert name in losses.CLASSES, name
+    for kind_name in losses.CLASSES:
+        assert losses.get(kind_name).name == losses.get(losses.snake_case(kind_name)).name
+        assert callable(getattr(losses, losses.snake_case(kind_name)))
+
+
+@pytest.mark.parametrize("kind", [*losses.CLASSES, *metrics.CLASSES])
+def test_defaults_are_keras(kind: str) -> None:
+    keras = pytest.importorskip("keras")
+    for ours, theirs in ((losses, keras.losses), (metrics, keras.metrics)):
+        if hasattr(ours, kind) and hasattr(theirs, kind):
+            named = inspect.signature(getattr(theirs, kind)).parameters
+            for argument, parameter in inspect.signature(getattr(ours, kind)).parameters.items():
+                assert argument in named, argument
+                if argument != "name":
+                    assert parameter.default == named[argument].default, argument
+
+
+@pytest.mark.parametrize("name", ["accuracy", "acc"])
+@pytest.mark.parametrize("targets", ["labels", "one-hot", "bits"])
+def test_accuracy_is_chosen_as_keras_does(name: str, targets: str) -> None:
+    keras = pytest.importorskip("keras")
+    loss = {"labels": "sparse_categorical_crossentropy", "one-hot": "categorical_crossentropy", "bits": "mse"}[targets]
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(ROWS, FEATURES)).astype("float32"), drawn(targets, "float32", 5)
+    start, results = None, []
+    for api in (fastdl, keras):
+        model = model_of(api, "softmax")
+        start = start or [rng.normal(0, 0.5, array.shape) for array in model.get_weights()]
+        model.set_weights(start)
+        model.compile("sgd", loss, metrics=[name, "mse"] if targets != "labels" else [name])
+        results.append(model.evaluate(x, y, verbose=0, return_dict=True))
+    assert set(results[0]) == set(results[1])
+    for key, value in results[0].items():
+        assert value == pytest.approx(results[1][key], rel=1e-5), key
+
+
+# PyTorch's, where it has the loss by the same formula
+TORCH: dict[str, Any] = {
+    "mse": lambda f, x, t: f.mse_loss(x, t),
+    "mae": lambda f, x, t: f.l1_loss(x, t),
+    "huber-delta": lambda f, x, t: f.huber_loss(x, t, delta=0.3),
+    "binary": lambda f, x, t: f.binary_cross_entropy(x, t),
+    "binary-logits": lambda f, x, t: f.binary_cross_entropy_with_logits(x, t),
+    "categorical-logits": lambda f, x, t: f.cross_entropy(x, t),
+    "sparse-logits": lambda f, x, t: f.cross_entropy(x, t),
+    "kl": lambda f, x, t: f.kl_div(x.log(), t, reduction="batchmean"),
+    "poisson": lambda f, x, t: f.poisson_nll_loss(x, t, log_input=False, eps=1e-7),
+    "cosine": lambda f, x, t: -f.cosine_similarity(x, t).mean(),
+}
+
+
+@each_dtype
+@pytest.mark.parametrize("name", TORCH)
+def test_losses_as_torch(name: str, dtype: Dtype) -> None:
+    torch = pytest.importorskip("torch")
+    kind, arguments, activation, targets = LOSSES[name]
+    y_true, y_pred = drawn(targets, dtype, 5), predictions(activation, dtype)
+    expected = TORCH[name](torch.nn.functional, torch.from_numpy(y_pred), torch.from_numpy(y_true)).item()
+    assert getattr(losses, kind)(**arguments)(y_true, y_pred) == pytest.approx(expected, rel=RTOL[dtype])
