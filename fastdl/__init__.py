@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     )
     from fastdl.finder import find_learning_rate
     from fastdl.layers import Input
-    from fastdl.models import Model, Sequential
+    from fastdl.models import Model, Sequential, load_model
     from fastdl.runner import Runner
 
 _MODULES = (
@@ -70,6 +70,7 @@ _NAMES = {
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.finder",
+    "load_model": "fastdl.models",
 }
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "initializers",
     "kernels",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "models",

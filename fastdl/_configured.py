@@ -33,6 +33,11 @@ def serialize(value: Configured) -> dict[str, Any]:
     return {"class_name": type(value).__name__, "config": value.get_config()}
 
 
+def is_one_of(value: object, classes: Mapping[str, type[Configured]]) -> bool:
+    """Whether `deserialize` would make the value's own class again, not just one of its name or its base."""
+    return classes.get(type(value).__name__) is type(value)
+
+
 def deserialize(config: Mapping[str, Any], classes: Mapping[str, type[T]]) -> T:
     """The object that `serialize` described. ValueError for a class that is not one of `classes`: none is imported."""
     name = str(config.get("class_name"))

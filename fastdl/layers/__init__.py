@@ -11,7 +11,7 @@ from fastdl.layers.core import (
     LayerNormalization,
     Rescaling,
 )
-from fastdl.layers.layer import Layer
+from fastdl.layers.layer import CLASSES, Layer, deserialize, serialize
 from fastdl.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
 
 __all__ = [
@@ -34,4 +34,15 @@ __all__ = [
     "ReLU",
     "Rescaling",
     "Softmax",
+    "deserialize",
+    "serialize",
 ]
+
+CLASSES |= {
+    kind.__name__: kind
+    for kind in (
+        *(Input, Dense, BatchNormalization, LayerNormalization, Flatten, Identity, Rescaling, Dropout),
+        *(Activation, ReLU, LeakyReLU, PReLU, RReLU, ELU, Softmax),
+        *(AlphaDropout, GaussianDropout, GaussianNoise),
+    )
+}

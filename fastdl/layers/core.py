@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastdl import activations, initializers, ops
+from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor
 from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
 
 
-class Input:
+class Input(Configured):
     """The shape of one sample, without the batch; the first entry of a Sequential."""
 
     def __init__(self, shape: Sequence[int], *, name: str | None = None) -> None:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Self
 
 import numpy as np
 
+from fastdl import _configured, activations, initializers
+from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
 InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
+
+CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
+values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
 
 _names: Counter[str] = Counter()
 
@@ -26,7 +33,7 @@ def unique_name(kind: str) -> str:
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
 
 
-class Layer:
+class Layer(Configured):
     """Base layer. A subclass makes its parameters in `build` and composes ops in `call`."""
 
     def __init__(
@@ -73,7 +80,8 @@ class Layer:
         trainable: bool = True,
     ) -> Parameter:
         """Make a parameter of this layer."""
-        parameter = Parameter(f"{self.name}/{name}", shape, dtype, initializer(shape, dtype), trainable)
+        values = (values_from.get() or initializer)(shape, dtype)
+        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable)
         self._parameters.append(parameter)
         if not trainable:
             self._kept.add(parameter)
@@ -132,8 +140,55 @@ class Layer:
         """Numbers that all parameters hold."""
         return sum(parameter.size for parameter in self._parameters)
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as `from_config` takes them (Keras).
+
+        ValueError for a function of one's own, NotImplementedError for an argument that is not kept.
+        """
+        shape = self.input_shape_argument
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        config |= {} if shape is None else {"input_shape": list(shape)}
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
+                continue  # the base's, which are above, or an older name of another
+            if not hasattr(self, name):
+                raise NotImplementedError(f"{type(self).__name__} keeps no attribute {name!r}: override get_config")
+            config[name] = self._plain(name, getattr(self, name))
+        return config
+
+    def _plain(self, name: str, value: Any) -> Any:
+        """An argument as JSON can hold it."""
+        if isinstance(value, Layer):
+            return serialize(value)
+        if _configured.is_one_of(value, initializers.NAMES):
+            return initializers.serialize(value)
+        if not callable(value):
+            return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        known = getattr(value, "__name__", "")
+        if activations.NAMES.get(known) is value:
+            return known
+        raise ValueError(f"{self.name}: its {name} is your own, {value!r}: only fastdl's can be told in words")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A layer with these arguments, and weights of its own (Keras)."""
+        inner = config.get("activation")
+        return cls(**{**config, "activation": deserialize(inner)} if isinstance(inner, Mapping) else config)
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """The layer's class and arguments, as `deserialize` takes them (Keras). ValueError for a layer of one's own."""
+    if not _configured.is_one_of(layer, CLASSES):
+        raise ValueError(f"{layer.name} is a {type(layer).__name__}, a layer of your own: only fastdl's can be saved")
+    return _configured.serialize(layer)
+
+
+def deserialize(config: Mapping[str, Any]) -> Configured:
+    """The layer, or Input, that `serialize` described. ValueError if fastdl has none of that name."""
+    return _configured.deserialize(config, CLASSES)
 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:

@@ -294,8 +294,11 @@ class Model:
         self, feeds: Feeds, batch: int, shuffle: bool, progress: Progress, heard: CallbackList
     ) -> dict[str, float]:
         rows = len(feeds[X_FEED])
+        optimizer, _ = self._compiled()
+        # of the seed and the step alone, so that a training that goes on tomorrow shuffles as it would have today
+        order = np.random.default_rng((self._seed or 0, optimizer.iterations))
         # a single batch holds the same rows in any order
-        index = _random.generator().permutation(rows) if shuffle and rows > batch else None
+        index = order.permutation(rows) if shuffle and rows > batch else None
         programs, steps, done, logs = set[Program](), 0, 0, dict[str, float]()
         for piece in self._slices("train", feeds, batch, heard.most("train")):
             programs.add(piece.program)
@@ -430,6 +433,35 @@ class Model:
         heard.tell("on_predict_end", {})
 
     predict_on_batch = predict
+
+    # -- files --------------------------------------------------------------------------------------------
+
+    def save(self, filepath: str | Path, overwrite: bool = True, include_optimizer: bool = True) -> None:
+        """Write the model, how it was compiled and where training stands: see load_model. Keras: Model.save.
+
+        A safetensors file. ValueError for layers, losses or metrics of one's own; OSError leaves the old file.
+        """
+        from fastdl.models import saving
+
+        saving.save(self, filepath, overwrite, include_optimizer)
+
+    def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
+        """Write the weights alone; layers may be of one's own. Keras: Model.save_weights."""
+        from fastdl.models import saving
+
+        saving.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: str | Path) -> None:
+        """Copy in what `save_weights` or `save` wrote, all or none. ModelFileError. Keras: Model.load_weights."""
+        from fastdl.models import saving
+
+        saving.load_weights(self, filepath)
+
+    def to_json(self) -> str:
+        """The layers and their settings, for models.model_from_json. Keras: Model.to_json."""
+        from fastdl.models import saving
+
+        return saving.to_json(self)
 
     # -- export -------------------------------------------------------------------------------------------
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
+from fastdl import _configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Graph, Tensor
 from fastdl.layers.core import Dropout, Input
-from fastdl.layers.layer import Layer
+from fastdl.layers.layer import Layer, deserialize, serialize
 from fastdl.models.model import Model
 
 
@@ -25,6 +26,17 @@ class Sequential(Model):
             self._append(layer)
         if self._sample and self.layers:
             self.trace()
+
+    def get_config(self) -> dict[str, Any]:
+        """Name, dtype and layers, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
+        source = [_configured.serialize(Input(self._sample))] if self._sample else []
+        return {"name": self.name, "dtype": self.dtype.name, "layers": [*source, *map(serialize, self.layers)]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A model with these layers, and weights of its own (Keras)."""
+        layers: list[Any] = [deserialize(layer) for layer in config["layers"]]
+        return cls(layers, config.get("name"), config.get("dtype"))
 
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""

@@ -1,0 +1,197 @@
+"""Models as files and as JSON: settings, weights, and where training stands. A file names fastdl's classes only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastdl import _configured, losses, metrics, optimizers, schedules
+from fastdl._configured import Configured
+from fastdl.errors import ModelFileError
+from fastdl.graph import Array
+from fastdl.layers.core import Input
+from fastdl.layers.layer import Layer, values_from
+from fastdl.metrics import Metric
+from fastdl.models import state, tensor_file
+from fastdl.models.model import Model
+from fastdl.models.sequential import Sequential
+from fastdl.models.tensor_file import Content
+
+CLASSES: dict[str, type[Sequential]] = {"Sequential": Sequential}
+MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
+
+
+def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, include_optimizer: bool) -> None:
+    """See Model.save."""
+    _check_target(filepath, overwrite)
+    with model._lock:
+        notes: dict[str, Any] = {"model": serialize(model)}
+        if include_optimizer and model.optimizer:
+            notes["compile"] = compile_config(model)
+        tensors, training = state.gather(model, include_optimizer)
+    if tensors and not model.built:  # type: ignore[attr-defined]
+        raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
+    tensor_file.write(filepath, tensors, {**notes, **training})
+
+
+def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool) -> None:
+    """See Model.save_weights."""
+    _check_target(filepath, overwrite)
+    with model._lock:
+        tensors, notes = state.gather(model, optimizer=False)
+    tensor_file.write(filepath, tensors, notes)
+
+
+def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
+    if not overwrite and Path(filepath).exists():
+        raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
+
+
+def load_weights(model: Model, filepath: str | os.PathLike[str]) -> None:
+    """See Model.load_weights."""
+    content = tensor_file.read(filepath)
+    model.trace()
+    with model._lock:
+        for parameter, value in state.take_weights(state.weights(model), content):
+            parameter.assign(value)
+
+
+def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequential:
+    """The model that `save` wrote, to the bit; training goes on as if it had never stopped. Keras: load_model.
+
+    compile=False leaves optimizer, loss and metrics out. ModelFileError for a file that is damaged, or not fastdl's.
+    """
+    content = tensor_file.read(filepath)
+    try:
+        return _load(content, compile)
+    except (ModelFileError, MemoryError):
+        raise
+    except Exception as error:  # settings that no layer, loss or optimizer takes
+        raise ModelFileError(f"{content.name}: its settings cannot be used: {error}") from error
+
+
+def _load(content: Content, compile: bool) -> Sequential:
+    notes = content.notes
+    keys = notes.get("weights")
+    if not isinstance(keys, list) or "model" not in notes:
+        raise ModelFileError(f"{content.name}: it holds weights only: make the model, then call its load_weights")
+    waiting, tensors = iter(keys), dict(content.tensors)
+
+    def value(shape: tuple[int, ...], dtype: Any) -> Array:
+        """The next weight instead of an initializer's: nothing is allocated that the file does not hold."""
+        return content.take(next(waiting, None), shape, dtype)
+
+    token = values_from.set(value)
+    try:
+        model = deserialize(notes["model"])
+    finally:
+        values_from.reset(token)
+    if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
+        raise ModelFileError(f"{content.name}: a name in it is not a text")
+    content.tensors = tensors
+    if compile and notes.get("compile") is not None:
+        _compile(model, notes["compile"])
+        state.restore(model, content)
+        if content.tensors:
+            raise ModelFileError(f"{content.name}: nothing needs its array {next(iter(content.tensors))!r}")
+    else:
+        state.restore(model, Content(content.name, tensors, {**notes, "optimizer": None}))
+    return model
+
+
+# -- settings ---------------------------------------------------------------------------------------------
+
+
+def serialize(model: Model) -> dict[str, Any]:
+    """The model's class and layers, as `deserialize` takes them. ValueError for a class of one's own."""
+    if not isinstance(model, Sequential) or CLASSES.get(type(model).__name__) is not type(model):
+        raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: only Sequential can be saved")
+    return {"class_name": type(model).__name__, "config": model.get_config()}
+
+
+def deserialize(config: Mapping[str, Any]) -> Sequential:
+    """The model that `serialize` described. ValueError if fastdl has none of that class."""
+    name = config.get("class_name")
+    if name not in CLASSES:
+        raise ValueError(f"unknown model class {name!r}: choose one of {', '.join(CLASSES)}")
+    return CLASSES[name].from_config(config["config"])
+
+
+def model_from_json(json_string: str) -> Sequential:
+    """The model that `to_json` described, with weights of its own. Keras: models.model_from_json."""
+    return deserialize(json.loads(json_string))
+
+
+def to_json(model: Model) -> str:
+    """See Model.to_json."""
+    return json.dumps(serialize(model), default=tensor_file.plain)
+
+
+def compile_config(model: Model) -> dict[str, Any]:
+    """What `compile` was given. ValueError for functions and classes of one's own."""
+    optimizer, loss = model.optimizer, model.loss
+    assert optimizer is not None
+    rate = optimizer._learning_rate
+    if isinstance(rate, schedules.LearningRateSchedule):
+        _known(rate, schedules.CLASSES)
+    plain, weighted = ([_metric(metric) for metric in names] for names in model._metric_names)
+    kept = [name for name, p in state.weights(model).items() if optimizer.weight_decay and not optimizer.decay(p)]
+    return {
+        "optimizer": optimizers.serialize(_known(optimizer, optimizers.CLASSES)),
+        "loss": losses.serialize(_known(loss, losses.CLASSES)),
+        "metrics": plain,
+        "weighted_metrics": weighted,
+        "keeps_weights": kept,
+    }
+
+
+def _compile(model: Sequential, config: Mapping[str, Any]) -> None:
+    optimizer = optimizers.deserialize(config["optimizer"])
+    if kept := config["keeps_weights"]:
+        named = dict(zip(state.weights(model), model.weights, strict=True))
+        optimizer.exclude_from_weight_decay([named[name] for name in kept])
+    chosen = [[_made(metric) for metric in config[key]] for key in ("metrics", "weighted_metrics")]
+    model.compile(optimizer, losses.deserialize(config["loss"]), *chosen)
+
+
+def _known(value: Any, classes: Mapping[str, type[Configured]]) -> Any:
+    if _configured.is_one_of(value, classes):
+        return value
+    raise ValueError(
+        f"{getattr(value, 'name', value)} is your own: a file can name fastdl's classes only. Save with "
+        "include_optimizer=False, and compile after loading"
+    )
+
+
+def _metric(metric: Any) -> Any:
+    """A metric's name, or its class and arguments."""
+    if isinstance(metric, str):
+        return metric
+    made = metric() if isinstance(metric, type) and issubclass(metric, Metric) else metric
+    return _configured.serialize(_known(made, metrics.CLASSES))
+
+
+def _made(metric: Any) -> Any:
+    if isinstance(metric, str):
+        return metric
+    if any(isinstance(n, int | float) and n > MOST for n in metric["config"].values()):
+        raise ValueError(f"metric {metric['class_name']} asks for more than {MOST}")
+    return _configured.deserialize(metric, metrics.CLASSES)
+
+
+# -- copies -----------------------------------------------------------------------------------------------
+
+
+def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Sequential:
+    """The same layers with new weights, not compiled. Keras: models.clone_model.
+
+    clone_function: makes each new layer of the old one.
+    """
+    if not isinstance(model, Sequential):
+        raise ValueError(f"{model.name} is a {type(model).__name__}: only a Sequential can be cloned")
+    copy = clone_function or (lambda layer: type(layer).from_config(layer.get_config()))
+    source = [Input(model._sample)] if model._sample else []
+    return Sequential([*source, *map(copy, model.layers)], model.name, model.dtype)

@@ -1,0 +1,130 @@
+"""What training has made of a model: weights, what the optimizer keeps, and where its random streams stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fastdl.errors import ModelFileError
+from fastdl.graph import Array, Parameter
+from fastdl.models.tensor_file import Content
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+
+Tensors = dict[str, Array]
+
+
+def _free(name: str, taken: Mapping[str, Any]) -> str:
+    """The name, or with the first number that makes it a new one: layers may have the same name."""
+    number, free = 0, name
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
+
+
+def weights(model: Model) -> dict[str, Parameter]:
+    """All weights by name, layer/weight, in the model's order. ValueError if two layers share one."""
+    found: dict[str, Parameter] = {}
+    for layer in model.layers:
+        for parameter in layer.weights:
+            if parameter in found.values():
+                raise ValueError(f"{parameter.path} belongs to two layers: a file cannot say so")
+            found[_free(f"{layer.name}/{parameter.name}", found)] = parameter
+    return found
+
+
+def gather(model: Model, optimizer: bool = True) -> tuple[Tensors, dict[str, Any]]:
+    """Copies of all arrays, and the notes that `restore` needs. ValueError for weights that two layers share."""
+    named = weights(model)
+    tensors = {name: parameter.numpy() for name, parameter in named.items()}
+    notes: dict[str, Any] = {"weights": list(named), "seed": model._seed}
+    if not optimizer or model.optimizer is None:
+        return tensors, notes
+
+    def keep(slot: Parameter) -> str:
+        key = _free(f"optimizer/{slot.name}", tensors)
+        tensors[key] = slot.numpy()
+        return key
+
+    slots, averages = model.optimizer._slots, model.optimizer._averages
+    notes["optimizer"] = {
+        "class_name": type(model.optimizer).__name__,
+        "iterations": model.optimizer.iterations,
+        "learning_rate": model.optimizer.get_config()["learning_rate"],
+        "slots": {name: [keep(slot) for slot in slots[p]] for name, p in named.items() if p in slots},
+        "averages": {name: keep(averages[p]) for name, p in named.items() if p in averages},
+    }
+    return tensors, notes
+
+
+def restore(model: Model, content: Content) -> None:
+    """Go back to what was gathered, all or nothing. The model is built and compiled as it was then.
+
+    ModelFileError if the file does not fit.
+    """
+    named, notes = weights(model), content.notes
+    pairs = take_weights(named, content)
+    seed, kept = notes.get("seed"), notes.get("optimizer")
+    if seed is not None and not _count(seed):
+        raise ModelFileError(f"{content.name}: the seed is {seed!r}")
+    if kept is not None:
+        pairs += _take_optimizer(model, named, kept, content)
+    for parameter, value in pairs:
+        parameter.assign(value)
+    model._seed = seed
+    if kept is not None and model.optimizer is not None:
+        model.optimizer.iterations = kept["iterations"]
+        if _is_rate(kept["learning_rate"]) and _is_rate(model.optimizer._learning_rate):  # neither is a schedule
+            model.optimizer.learning_rate = kept["learning_rate"]
+
+
+def take_weights(named: Mapping[str, Parameter], content: Content) -> list[tuple[Parameter, Array]]:
+    """The file's weights, in its order, for these. ModelFileError if they do not fit."""
+    keys = content.notes.get("weights")
+    if not isinstance(keys, list) or len(keys) != len(named):
+        count = len(keys) if isinstance(keys, list) else "no"
+        raise ModelFileError(f"{content.name}: it holds {count} weight arrays, the model has {len(named)}")
+    return [(p, content.take(key, p.shape, p.dtype)) for key, p in zip(keys, named.values(), strict=True)]
+
+
+def _take_optimizer(
+    model: Model, named: Mapping[str, Parameter], kept: Any, content: Content
+) -> list[tuple[Parameter, Array]]:
+    """The file's slots and averages. ModelFileError unless the model's optimizer is such a one."""
+    optimizer = model.optimizer
+    if optimizer is None or not isinstance(kept, dict) or kept.get("class_name") != type(optimizer).__name__:
+        ours = type(optimizer).__name__ if optimizer else "no optimizer"
+        raise ModelFileError(f"{content.name}: its optimizer is not the model's, which has {ours}")
+    slots, averages, rate = kept.get("slots"), kept.get("averages"), kept.get("learning_rate")
+    right = _count(kept.get("iterations")) and (isinstance(rate, dict) or _is_rate(rate))
+    if not right or not isinstance(slots, dict) or not isinstance(averages, dict):
+        raise ModelFileError(f"{content.name}: what it says of the optimizer is not as fastdl writes it")
+    pairs: list[tuple[Parameter, Array]] = []
+    by_key = dict(zip(content.notes["weights"], named.values(), strict=True))
+    for key, names in slots.items():
+        if key not in by_key or not isinstance(names, list) or len(names) != len(optimizer.slot_names):
+            raise ModelFileError(
+                f"{content.name}: the optimizer's slots of {key!r} are not those of {type(optimizer).__name__}"
+            )
+        parameter = by_key[key]
+        arrays = [content.take(name, parameter.shape, parameter.dtype) for name in names]
+        optimizer.slots(parameter)
+        pairs += zip(optimizer._slots[parameter], arrays, strict=True)
+    for key, name in averages.items():
+        if key not in by_key:
+            raise ModelFileError(f"{content.name}: there is no weight {key!r} to average")
+        parameter = by_key[key]
+        array = content.take(name, parameter.shape, parameter.dtype)
+        optimizer.average(parameter)
+        pairs.append((optimizer._averages[parameter], array))
+    return pairs
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, float | int) and 0 <= value < float("inf")

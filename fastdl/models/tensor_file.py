@@ -1,0 +1,190 @@
+"""Files of named arrays in the safetensors format, sealed by a checksum, and read without trust.
+
+Eight bytes with the header's length, the header as JSON, the arrays one after another. The header's `__metadata__`
+begins with the SHA-256 of the whole file, taken with zeros in its own place, and holds fastdl's notes as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeGuard
+
+import numpy as np
+
+from fastdl.errors import ModelFileError
+from fastdl.files import write_atomically
+from fastdl.graph import Array
+
+HEADER_LIMIT = 2 << 20  # bytes: a net of a thousand layers; more would take long to read
+DIGITS = 19  # of whole numbers: as many as 64 bits hold
+DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+BEGIN = b'{"__metadata__":{"checksum":"sha256:'
+BLANK = b"0" * 64
+VERSION = "1"
+
+
+@dataclass
+class Content:
+    """What a file holds: `tensors` by name, in the file's order, and `notes`. `name` is the file's, for messages."""
+
+    name: str
+    tensors: dict[str, Array]
+    notes: dict[str, Any]
+
+    def take(self, key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+        """A tensor, which is then gone. ModelFileError if there is none of that name, shape and dtype."""
+        array = self.tensors.pop(key, None) if isinstance(key, str) else None
+        if array is None:
+            raise ModelFileError(f"{self.name}: there is no array {key!r}, or it is named twice")
+        if array.shape != shape or array.dtype != np.dtype(dtype):
+            raise ModelFileError(
+                f"{self.name}: {key!r} has shape {array.shape} and dtype {array.dtype}, the model needs {shape} and "
+                f"{np.dtype(dtype)}"
+            )
+        return array
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
+    """Write the file whole or not at all. OSError: the old one stays. ValueError for notes that are too long."""
+    text = json.dumps(notes, default=plain, separators=(",", ":"))
+    about = {"checksum": f"sha256:{BLANK.decode()}", "format": "fastdl", "version": VERSION, "notes": text}
+    table: dict[str, Any] = {"__metadata__": about}
+    arrays: list[Array] = []
+    end = 0
+    for name, tensor in tensors.items():
+        kind = next(kind for kind, dtype in DTYPES.items() if dtype == tensor.dtype)
+        arrays.append(np.ascontiguousarray(tensor, DTYPES[kind]))
+        begin, end = end, end + tensor.nbytes
+        table[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # so that the arrays are aligned, as other writers do it
+    if len(header) > HEADER_LIMIT:
+        raise ValueError(
+            f"{path}: {len(header):,} bytes of settings, the most that a file may hold is {HEADER_LIMIT:,}"
+        )
+    parts: list[bytes | memoryview] = [
+        len(header).to_bytes(8, "little") + header,
+        *(array.data.cast("B") for array in arrays),
+    ]
+    at = 8 + len(BEGIN)
+    start = bytes(parts[0][:at]) + _checksum(parts) + bytes(parts[0][at + len(BLANK) :])
+    write_atomically(path, start, *parts[1:])
+
+
+def read(path: str | os.PathLike[str]) -> Content:
+    """The file, with nothing allocated that is longer than it. ModelFileError unless each of its bits is as written."""
+    name = str(Path(path))
+    try:
+        # a pipe must not keep us waiting
+        with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+            return _read(file, name)
+    except FileNotFoundError:
+        raise ModelFileError(f"{name}: no such file") from None
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{name}: cannot be read ({error})") from None
+
+
+def _read(file: BinaryIO, name: str) -> Content:
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelFileError(f"{name}: not a plain file")
+    start = file.read(8)
+    length, room = int.from_bytes(start, "little"), status.st_size - 8
+    if length > min(room, HEADER_LIMIT):
+        raise ModelFileError(f"{name}: truncated, or not a model file of fastdl's (a header of {length:,} bytes)")
+    header = file.read(length)
+    if not header.startswith(BEGIN):
+        raise ModelFileError(f"{name}: not a model file of fastdl's")
+    about, places = _layout(parse(header, name), room - length, name)
+    data = np.empty(room - length, np.uint8)
+    if file.readinto(data) != len(data):  # type: ignore[attr-defined]
+        raise ModelFileError(f"{name}: it shrank while it was read")
+    at = len(BEGIN)
+    blank = start + header[:at] + BLANK + header[at + len(BLANK) :]
+    if header[at : at + len(BLANK)] != _checksum([blank, data.data]):
+        raise ModelFileError(f"{name}: damaged: its checksum is not that of its content")
+    tensors = {key: data[begin:end].view(dtype).reshape(shape) for key, (dtype, shape, begin, end) in places.items()}
+    return Content(name, tensors, _object(parse(about["notes"].encode(), name), "the notes", name))
+
+
+def _checksum(parts: Sequence[bytes | memoryview]) -> bytes:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest().encode()
+
+
+Places = dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]]  # dtype, shape, begin, end
+
+
+def _layout(value: Any, room: int, name: str) -> tuple[dict[str, str], Places]:
+    """The header's `__metadata__` and arrays: one after another, from the first byte to the last of `room`."""
+    table = _object(value, "the header", name)
+    about = _object(table.pop("__metadata__", None), "__metadata__", name)
+    if not all(isinstance(text, str) for text in about.values()) or not isinstance(about.get("notes"), str):
+        raise ModelFileError(f"{name}: __metadata__ holds something else than texts, or no notes")
+    if about.get("format") != "fastdl" or about.get("version") != VERSION:
+        raise ModelFileError(f"{name}: of version {about.get('version')!r}, this fastdl reads {VERSION}")
+    places: Places = {}
+    at = 0
+    for key, entry in table.items():
+        entry = _object(entry, repr(key), name)
+        shape, offsets = entry.get("shape"), entry.get("data_offsets")
+        dtype = DTYPES.get(str(entry.get("dtype")))
+        if len(entry) != 3 or dtype is None or not _sizes(shape, 1) or not _sizes(offsets, 0) or len(offsets) != 2:
+            raise ModelFileError(f"{name}: {key!r} is not an array as fastdl writes them")
+        begin, end = offsets
+        if begin != at or end != at + math.prod(shape) * dtype.itemsize or end > room:
+            raise ModelFileError(f"{name}: {key!r} does not lie where it must, or not in the file")
+        at = end
+        places[key] = dtype, tuple(shape), begin, end
+    if at != room:
+        raise ModelFileError(f"{name}: {room:,} bytes follow the header, its arrays take {at:,}: truncated?")
+    return about, places
+
+
+def _sizes(value: Any, least: int) -> TypeGuard[list[int]]:
+    """Whether it is a list of one or two whole numbers, none below `least`."""
+    return isinstance(value, list) and 1 <= len(value) <= 2 and all(type(n) is int and n >= least for n in value)
+
+
+def _object(value: Any, what: str, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ModelFileError(f"{name}: {what} must be an object, not a {type(value).__name__}")
+    return value
+
+
+def parse(text: bytes, name: str) -> Any:
+    """JSON. ModelFileError if it is none, says a thing twice, or nests or counts beyond reason."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key stands twice in it")
+        return found
+
+    def whole(digits: str) -> int:
+        if len(digits) > DIGITS:
+            raise ValueError(f"a number of {len(digits)} digits")
+        return int(digits)
+
+    try:
+        return json.loads(text.decode(), object_pairs_hook=unique, parse_int=whole)
+    except RecursionError:
+        raise ModelFileError(f"{name}: its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise ModelFileError(f"{name}: damaged: {error}") from None
+
+
+def plain(value: Any) -> Any:
+    """numpy's numbers and arrays as Python's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"a model file cannot hold {value!r}")
