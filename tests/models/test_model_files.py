@@ -317,6 +317,33 @@ def test_lies_are_refused(name: str, parts: tuple[str, bytes], tmp_path: Path) -
     refused(path)
 
 
+# a file that is right but for how its JSON is spelled: what is replaced, and by what
+SPELLINGS: dict[str, tuple[str, str]] = {
+    "an array twice": ('"d/bias":', '"d/bias":{"dtype":"F32","shape":[9],"data_offsets":[0,36]},"d/bias":'),
+    "a size twice": ('"shape":[2,2]', '"shape":[9,9],"shape":[2,2]'),
+    "a note twice": (r"\"seed\":", r"\"seed\":1,\"seed\":"),
+    "a space": ('"shape":[2,2]', '"shape": [2,2]'),
+    "a space in the notes": (r"\"seed\":", r"\"seed\": "),
+    "a letter by its number": ('"d/bias":', r'"\u0064/bias":'),
+    "minus zero": ('"data_offsets":[0,', '"data_offsets":[-0,'),
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_json_has_one_spelling(name: str, parts: tuple[str, bytes], tmp_path: Path) -> None:
+    header, notes = json.loads(parts[0])
+    path = tmp_path / "m"
+    content = put_together(header, notes, parts[1])
+    path.write_bytes(content)
+    load_model(path)
+    text = content[8 : len(content) - len(parts[1])].decode()
+    old, new = SPELLINGS[name]
+    assert old in text
+    path.write_bytes(sealed(text.replace(old, new, 1).encode(), parts[1]))
+    with pytest.raises(ModelFileError, match="its JSON is not as fastdl writes it"):
+        load_model(path)
+
+
 @pytest.mark.parametrize("name", RAW)
 def test_files_of_another_kind_are_refused(name: str, tmp_path: Path) -> None:
     path = tmp_path / "m"
