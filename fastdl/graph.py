@@ -94,6 +94,15 @@ class Parameter:
             return self.storage[: self.shape[0]].copy()
         return from_strips(self.storage, self.shape[1])
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy.deepcopy: the values, for a copy of the storage would lie anywhere in memory."""
+        return {**vars(self), "storage": self.numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.storage = self.like()
+        self.assign(state["storage"])
+
     @property
     def value(self) -> Array:
         """As `numpy`."""

@@ -1,5 +1,6 @@
 """Callbacks, with Keras's names: what fit, evaluate and predict call while they run."""
 
+from fastdl.callbacks.backup_and_restore import BackupAndRestore
 from fastdl.callbacks.callback import Callback
 from fastdl.callbacks.callback_list import CallbackList
 from fastdl.callbacks.csv_logger import CSVLogger
@@ -12,6 +13,7 @@ from fastdl.callbacks.tensorboard import TensorBoard
 from fastdl.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

@@ -46,9 +46,11 @@ class Model:
         self.loss: Loss | None = None
         self.history: History | None = None
         self.stop_training = False  # a callback sets it
+        self.initial_epoch = 0  # of the fit that runs; a callback that goes on with another sets it when it begins
         self._metric_names: tuple[list[Any], list[Any]] = [], []
         self._metrics: list[Metric] = []
         self._engine = Engine()
+        self._graph: Graph | None = None
         self._seed: int | None = None
         self._lock = threading.RLock()
         self._training = self._testing = False
@@ -274,8 +276,9 @@ class Model:
         with self._exclusive():
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             heard.begin(self, verbose=verbosity, epochs=epochs, steps=steps)
+            self.initial_epoch = initial_epoch
             heard.tell("on_train_begin", {})
-            for epoch in range(initial_epoch, epochs):
+            for epoch in range(self.initial_epoch, epochs):
                 with Progress(epoch, epochs, steps, len(rows), verbosity) as progress:
                     heard.tell("on_epoch_begin", epoch, {})
                     logs = self._epoch(feeds, batch, shuffle, progress, heard)
@@ -462,6 +465,16 @@ class Model:
         from fastdl.models import saving
 
         return saving.to_json(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is made again when it is needed: for pickle and copy.deepcopy."""
+        made_again = "_engine", "_lock", "_metrics", "_training", "_testing", "_graph"
+        return {name: value for name, value in vars(self).items() if name not in made_again}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._engine, self._lock, self._metrics, self._graph = Engine(), threading.RLock(), [], None
+        self._training = self._testing = False
 
     # -- export -------------------------------------------------------------------------------------------
 

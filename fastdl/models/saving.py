@@ -82,7 +82,9 @@ def _load(content: Content, compile: bool) -> Sequential:
 
     def value(shape: tuple[int, ...], dtype: Any) -> Array:
         """The next weight instead of an initializer's: nothing is allocated that the file does not hold."""
-        return content.take(next(waiting, None), shape, dtype)
+        if (key := next(waiting, None)) is None:
+            raise ModelFileError(f"{content.name}: its layers need more than the {len(keys)} weight arrays it holds")
+        return content.take(key, shape, dtype)
 
     token = values_from.set(value)
     try:

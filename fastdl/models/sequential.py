@@ -21,7 +21,6 @@ class Sequential(Model):
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self._sample: tuple[int, ...] | None = None
-        self._graph: Graph | None = None
         for layer in layers or []:
             self._append(layer)
         if self._sample and self.layers:

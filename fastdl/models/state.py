@@ -27,10 +27,12 @@ def _free(name: str, taken: Mapping[str, Any]) -> str:
 def weights(model: Model) -> dict[str, Parameter]:
     """All weights by name, layer/weight, in the model's order. ValueError if two layers share one."""
     found: dict[str, Parameter] = {}
+    seen = set[Parameter]()
     for layer in model.layers:
         for parameter in layer.weights:
-            if parameter in found.values():
+            if parameter in seen:
                 raise ValueError(f"{parameter.path} belongs to two layers: a file cannot say so")
+            seen.add(parameter)
             found[_free(f"{layer.name}/{parameter.name}", found)] = parameter
     return found
 

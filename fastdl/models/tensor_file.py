@@ -22,8 +22,6 @@ from fastdl.errors import ModelFileError
 from fastdl.files import write_atomically
 from fastdl.graph import Array
 
-HEADER_LIMIT = 2 << 20  # bytes: a net of a thousand layers; more would take long to read
-DIGITS = 19  # of whole numbers: as many as 64 bits hold
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 BEGIN = b'{"__metadata__":{"checksum":"sha256:'
 BLANK = b"0" * 64
@@ -53,7 +51,7 @@ class Content:
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
     """Write the file whole or not at all. OSError: the old one stays. ValueError for notes that are too long."""
-    text = json.dumps(notes, default=plain, separators=(",", ":"))
+    text = _json(notes).decode()
     about = {"checksum": f"sha256:{BLANK.decode()}", "format": "fastdl", "version": VERSION, "notes": text}
     table: dict[str, Any] = {"__metadata__": about}
     arrays: list[Array] = []
@@ -63,11 +61,11 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Map
         arrays.append(np.ascontiguousarray(tensor, DTYPES[kind]))
         begin, end = end, end + tensor.nbytes
         table[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    header = json.dumps(table, separators=(",", ":")).encode()
+    header = _json(table)
     header += b" " * (-len(header) % 8)  # so that the arrays are aligned, as other writers do it
-    if len(header) > HEADER_LIMIT:
+    if len(header) > _most(len(header) + end):
         raise ValueError(
-            f"{path}: {len(header):,} bytes of settings, the most that a file may hold is {HEADER_LIMIT:,}"
+            f"{path}: {len(header):,} bytes of settings for {end:,} of weights are more than a file may hold"
         )
     parts: list[bytes | memoryview] = [
         len(header).to_bytes(8, "little") + header,
@@ -97,12 +95,12 @@ def _read(file: BinaryIO, name: str) -> Content:
         raise ModelFileError(f"{name}: not a plain file")
     start = file.read(8)
     length, room = int.from_bytes(start, "little"), status.st_size - 8
-    if length > min(room, HEADER_LIMIT):
+    if length > min(room, _most(room)):
         raise ModelFileError(f"{name}: truncated, or not a model file of fastdl's (a header of {length:,} bytes)")
     header = file.read(length)
     if not header.startswith(BEGIN):
         raise ModelFileError(f"{name}: not a model file of fastdl's")
-    about, places = _layout(parse(header, name), room - length, name)
+    about, places = _layout(parse(header.rstrip(b" "), name), room - length, name)
     data = np.empty(room - length, np.uint8)
     if file.readinto(data) != len(data):  # type: ignore[attr-defined]
         raise ModelFileError(f"{name}: it shrank while it was read")
@@ -112,6 +110,11 @@ def _read(file: BinaryIO, name: str) -> Content:
         raise ModelFileError(f"{name}: damaged: its checksum is not that of its content")
     tensors = {key: data[begin:end].view(dtype).reshape(shape) for key, (dtype, shape, begin, end) in places.items()}
     return Content(name, tensors, _object(parse(about["notes"].encode(), name), "the notes", name))
+
+
+def _most(size: int) -> int:
+    """The bytes that a header may have: a megabyte, in large files a quarter. More would take long to refuse."""
+    return min(max(1 << 20, size // 4), 64 << 20)
 
 
 def _checksum(parts: Sequence[bytes | memoryview]) -> bytes:
@@ -162,25 +165,20 @@ def _object(value: Any, what: str, name: str) -> dict[str, Any]:
 
 
 def parse(text: bytes, name: str) -> Any:
-    """JSON. ModelFileError if it is none, says a thing twice, or nests or counts beyond reason."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a key stands twice in it")
-        return found
-
-    def whole(digits: str) -> int:
-        if len(digits) > DIGITS:
-            raise ValueError(f"a number of {len(digits)} digits")
-        return int(digits)
-
+    """JSON as `_json` writes it, so that nothing is said twice or in another way. ModelFileError for any other."""
     try:
-        return json.loads(text.decode(), object_pairs_hook=unique, parse_int=whole)
+        value = json.loads(text)
+        if _json(value) == text:
+            return value
     except RecursionError:
         raise ModelFileError(f"{name}: its JSON is nested too deeply") from None
     except ValueError as error:
         raise ModelFileError(f"{name}: damaged: {error}") from None
+    raise ModelFileError(f"{name}: its JSON is not as fastdl writes it: a key stands twice, or a number is odd")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, default=plain, separators=(",", ":")).encode()
 
 
 def plain(value: Any) -> Any:

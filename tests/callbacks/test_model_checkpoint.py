@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fastdl.callbacks import ModelCheckpoint
+from fastdl.models import load_model
 
 from .small import Stub, data, run, small
 
@@ -51,6 +53,22 @@ def test_every_few_batches_across_epochs(tmp_path: Path, monkeypatch: pytest.Mon
     model.fit(*data(50), batch_size=10, epochs=3, callbacks=checkpoint, verbose=0)
     assert [path.rsplit("-", 1)[0] for path in saved] == ["new/1-4", "new/2-3", "new/3-2"]
     assert (tmp_path / "new").is_dir()
+
+
+def test_what_it_saves_can_be_loaded_and_trained_on(tmp_path: Path) -> None:
+    model = small()
+    checkpoints = [
+        ModelCheckpoint(tmp_path / "whole-{epoch}.keras"),
+        ModelCheckpoint(tmp_path / "{epoch}.weights.h5", save_weights_only=True),
+    ]
+    model.fit(*data(50), epochs=3, callbacks=checkpoints, verbose=0)
+    early = load_model(tmp_path / "whole-1.keras")
+    assert not np.array_equal(early.get_weights()[0], model.get_weights()[0])
+    early.fit(*data(50), initial_epoch=1, epochs=3, verbose=0)
+    late = small()
+    late.load_weights(tmp_path / "3.weights.h5")
+    for found in (early, late):
+        assert all(np.array_equal(a, b) for a, b in zip(found.get_weights(), model.get_weights(), strict=True))
 
 
 def test_monitors_that_are_missing(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import safetensors.numpy
 
 import fastdl
 from fastdl import initializers, layers, losses, metrics, optimizers, schedules
+from fastdl.callbacks import LambdaCallback
 from fastdl.errors import ModelFileError
 from fastdl.models import load_model, model_from_json
 
@@ -194,6 +195,19 @@ def test_a_learning_rate_set_by_hand_and_what_keeps_its_weights(tmp_path: Path) 
     assert loaded.optimizer.learning_rate == 0.003
     assert [loaded.optimizer.decay(p) for p in loaded.weights] == [0.5, 0, 0.5, 0]
     assert goes_on_as(model, loaded)
+
+
+def test_each_epoch_and_each_model_is_shuffled_in_its_own_order() -> None:
+    orders: list[Any] = []
+    for _ in range(2):
+        first: list[float] = []
+        note = LambdaCallback(on_train_batch_end=lambda batch, logs, kept=first: kept.append(logs["loss"]))
+        same_weights = initializers.RandomNormal(seed=1)
+        model = fastdl.Sequential([fastdl.Input((6,)), layers.Dense(3, "softmax", kernel_initializer=same_weights)])
+        model.compile(optimizers.SGD(0.0), "sparse_categorical_crossentropy")
+        model.fit(X, Y, 10, 3, 0, [note])
+        orders += [tuple(first[at : at + 7]) for at in (0, 7, 14)]
+    assert len(set(orders)) == 6
 
 
 def test_loading_draws_nothing(tmp_path: Path) -> None:
