@@ -288,11 +288,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
 def refused(path: Path) -> None:
     """Loading raises ModelFileError with one line, in less than 100 ms and 32 MB."""
     times = []
-    for _ in range(5):  # the machine may be busy
-        began = time.perf_counter()
+    for _ in range(5):  # processor time: the machine may be busy
+        began = time.process_time()
         with pytest.raises(ModelFileError) as caught:
             load_model(path)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
         if times[-1] < 0.1:
             break
     assert min(times) < 0.1
