@@ -113,8 +113,8 @@ def _read(file: BinaryIO, name: str) -> Content:
 
 
 def _most(size: int) -> int:
-    """The bytes that a header may have: a megabyte, in large files a quarter. More would take long to refuse."""
-    return min(max(1 << 20, size // 4), 64 << 20)
+    """The bytes that a header may have: half a megabyte, in large files a quarter. More would take long to refuse."""
+    return min(max(1 << 19, size // 4), 64 << 20)
 
 
 def _checksum(parts: Sequence[bytes | memoryview]) -> bytes:
