@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.errors import FusionError, ShapeError
+from fastdl.errors import FusionError
 from fastdl.formula import Form, Formula
-from fastdl.graph import Tensor
+from fastdl.graph import Tensor, features_of
 from fastdl.ops import Activation, LogSoftmax, Softmax
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017
@@ -166,8 +166,7 @@ def log_softmax(x: Tensor) -> Tensor:
 
 
 def _matrix(name: str, x: Tensor) -> Tensor:
-    if len(x.shape) != 2:
-        raise ShapeError(f"{name} takes (batch, features), not {x.shape}: put a Flatten() before it")
+    features_of(name, x.shape)
     return x
 
 

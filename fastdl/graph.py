@@ -34,6 +34,13 @@ class Tensor:
         return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
 
 
+def features_of(owner: str, shape: Shape) -> int:
+    """The features of (batch, features). ShapeError for other ranks."""
+    if len(shape) != 2 or shape[1] is None:
+        raise ShapeError(f"{owner} takes (batch, features), not {shape}: put a Flatten() before it")
+    return shape[1]
+
+
 def padded(features: int) -> int:
     """`features` rounded up to a whole unit of work."""
     return -(-features // _ext.UNIT) * _ext.UNIT
@@ -132,7 +139,8 @@ class Op:
     output: Tensor
 
     def __init_subclass__(cls) -> None:
-        Op.registry[cls.__name__] = cls
+        if not cls.__name__.startswith("_"):  # else a base of several
+            Op.registry[cls.__name__] = cls
 
     def __init__(
         self, inputs: Sequence[Tensor], shape: Shape, parameters: Sequence[Parameter] = (), name: str = ""

@@ -163,10 +163,9 @@ INLINE void gradient_block(const fdl_args *a, size_t f, size_t m, const fdl_step
 /* dbeta = sum dy, dgamma = sum dy xhat, dx = gamma inv (dy - dbeta / B - xhat dgamma / B) */
 static void batch_norm_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     (void)scratch;
-    for (size_t f = range.f0; f < range.f1; f += VL) {
-        if (f + VL <= range.f1) gradient_block(a, f, VL, step);
-        else gradient_block(a, f, range.f1 - f, step);
-    }
+#define BLOCK(f, m) gradient_block(a, f, m, step)
+    FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);
+#undef BLOCK
 }
 
 /* dx = dy gamma / sqrt(moving variance + epsilon): a frozen layer only scales. y as in batch_norm_backward. */

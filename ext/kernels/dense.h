@@ -361,7 +361,8 @@ INLINE void tile_and_step(int rule, int wide, rule_settings set, rule_place befo
     }
 }
 
-/* The tallest tiles of rows [i, k1) of a strip; returns the first row left. `to`: row 0 of the strip; gradient: one tile. */
+/* The tallest tiles of rows [i, k1) of a strip; returns the first row left. p: weights and slots, whose strip begins at
+ * `at`; gradient: room for one tile. */
 INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_taming *tame, void *const *p, size_t at,
                               size_t i, size_t k1, size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
     rule_place before = {NULL, {NULL}};

@@ -75,8 +75,7 @@ INLINE void layer_norm_block(const fdl_args *a, size_t f, size_t m, const fdl_st
 /* dgamma = sum dy xhat, dbeta = sum dy, over the samples */
 static void layer_norm_weight_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     (void)scratch;
-    for (size_t f = range.f0; f < range.f1; f += VL) {
-        if (f + VL <= range.f1) layer_norm_block(a, f, VL, step);
-        else layer_norm_block(a, f, range.f1 - f, step);
-    }
+#define BLOCK(f, m) layer_norm_block(a, f, m, step)
+    FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);
+#undef BLOCK
 }

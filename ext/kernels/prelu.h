@@ -28,16 +28,14 @@ INLINE void prelu_block(const fdl_args *a, size_t f, size_t m, const fdl_step *s
         store(dalpha + f, sum_rows(sum));
     }
     if (!dx) return;
-#define FDL_STORE store(dx + i, choose(load(x + i) > 0, load(dy + i), load(dy + i) * alpha[f + j]));
-    FDL_FOR_BLOCK(n, f, m, { FDL_STORE }, { (void)in_batch; FDL_STORE })
-#undef FDL_STORE
+    FDL_FOR_FEATURES(n, f, m, V slope = splat(alpha[f + j]);,
+                     { store(dx + i, choose(load(x + i) > 0, load(dy + i), load(dy + i) * slope)); })
 }
 
 /* dx = dy, below 0 alpha dy; dalpha = the sum of x dy over the samples below 0 */
 static void prelu_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     (void)scratch;
-    for (size_t f = range.f0; f < range.f1; f += VL) {
-        if (f + VL <= range.f1) prelu_block(a, f, VL, step);
-        else prelu_block(a, f, range.f1 - f, step);
-    }
+#define BLOCK(f, m) prelu_block(a, f, m, step)
+    FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);
+#undef BLOCK
 }

@@ -8,8 +8,7 @@ import numpy as np
 
 from fastdl import activations, initializers, ops
 from fastdl.activations import not_negative
-from fastdl.errors import ShapeError
-from fastdl.graph import Shape, Tensor
+from fastdl.graph import Shape, Tensor, features_of
 from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
 
 
@@ -61,9 +60,7 @@ class PReLU(Layer):
         self.alpha_initializer = initializers.get(alpha_initializer)
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        if len(shape) != 2 or shape[1] is None:
-            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
-        self.alpha = self.add_weight("alpha", (shape[1],), dtype, self.alpha_initializer)
+        self.alpha = self.add_weight("alpha", (features_of(self.name, shape),), dtype, self.alpha_initializer)
 
     def call(self, x: Tensor) -> Tensor:
         return ops.PReLU(x, self.alpha, self.name).output

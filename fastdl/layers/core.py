@@ -10,7 +10,8 @@ import numpy as np
 from fastdl import activations, initializers, ops
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
-from fastdl.graph import Shape, Tensor
+from fastdl.graph import Shape, Tensor, features_of
+from fastdl.initializers import Function
 from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
 
 
@@ -45,9 +46,9 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer)
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        if len(shape) != 2 or shape[1] is None:
-            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
-        self.kernel = self.add_weight("kernel", (shape[1], self.units), dtype, self.kernel_initializer)
+        self.kernel = self.add_weight(
+            "kernel", (features_of(self.name, shape), self.units), dtype, self.kernel_initializer
+        )
         self.bias = self.add_weight("bias", (self.units,), dtype, self.bias_initializer) if self.use_bias else None
         self.adopt(self.activation, (None, self.units), dtype)
 
@@ -55,7 +56,23 @@ class Dense(Layer):
         return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
 
 
-class BatchNormalization(Layer):
+class _Normalization(Layer):
+    """Base: gamma and beta, a number a feature each, where scale and center ask for them."""
+
+    scale: bool
+    center: bool
+    gamma_initializer: Function
+    beta_initializer: Function
+
+    def _affine(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[int]:
+        """Make them; their shape."""
+        size = (features_of(self.name, shape),)
+        self.gamma = self.add_weight("gamma", size, dtype, self.gamma_initializer) if self.scale else None
+        self.beta = self.add_weight("beta", size, dtype, self.beta_initializer) if self.center else None
+        return size
+
+
+class BatchNormalization(_Normalization):
     """(x - mean) / sqrt(variance + epsilon) gamma + beta, x: (batch, features). Keras: layers.BatchNormalization.
 
     In training the batch's mean and biased variance, which also feed the moving averages; those otherwise.
@@ -93,11 +110,7 @@ class BatchNormalization(Layer):
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        if len(shape) != 2 or shape[1] is None:
-            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
-        size = (shape[1],)
-        self.gamma = self.add_weight("gamma", size, dtype, self.gamma_initializer) if self.scale else None
-        self.beta = self.add_weight("beta", size, dtype, self.beta_initializer) if self.center else None
+        size = self._affine(shape, dtype)
         self.moving_mean = self.add_weight("moving_mean", size, dtype, self.moving_mean_initializer, trainable=False)
         self.moving_variance = self.add_weight(
             "moving_variance", size, dtype, self.moving_variance_initializer, trainable=False
@@ -117,7 +130,7 @@ class BatchNormalization(Layer):
         ).output
 
 
-class LayerNormalization(Layer):
+class LayerNormalization(_Normalization):
     """(x - mean) / sqrt(variance + epsilon) gamma + beta over each sample's features, x: (batch, features).
 
     The variance is the biased one. Keras: layers.LayerNormalization.
@@ -143,11 +156,7 @@ class LayerNormalization(Layer):
         self.gamma_initializer = initializers.get(gamma_initializer)
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        if len(shape) != 2 or shape[1] is None:
-            raise ShapeError(f"{self.name} takes (batch, features), not {shape}: put a Flatten() before it")
-        size = (shape[1],)
-        self.gamma = self.add_weight("gamma", size, dtype, self.gamma_initializer) if self.scale else None
-        self.beta = self.add_weight("beta", size, dtype, self.beta_initializer) if self.center else None
+        self._affine(shape, dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return ops.LayerNorm(x, self.gamma, self.beta, self.epsilon, self.name).output

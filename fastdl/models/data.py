@@ -40,7 +40,7 @@ def check_finite(name: str, array: Array) -> None:
         with np.errstate(all="ignore"):
             if np.isfinite(array.sum()):  # one NaN or infinity anywhere makes the sum one
                 return
-    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
         raise DataError(
             f"{name} has NaN or Inf in row {bad[0]} ({bad.size} of {len(array)} rows): clean it, or pass "

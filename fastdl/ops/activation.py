@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from fastdl import _ext
 from fastdl.formula import Form
@@ -13,6 +13,7 @@ from fastdl.schedule import read, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
+    from fastdl.schedule import Access
 
 
 class Activation(Op):
@@ -54,55 +55,43 @@ class Activation(Op):
         graph.write(self.form, self)
 
 
-class Softmax(Op):
+class _OverFeatures(Op):
+    """Of a sample's features, which lie in one panel: y of x, and dx of y and dy. x: (batch, features)."""
+
+    kernel: ClassVar[str]
+    operator: ClassVar[str]  # ONNX's
+
+    def __init__(self, x: Tensor, name: str = "") -> None:
+        super().__init__([x], x.shape, name=name)
+
+    @property
+    def flops(self) -> int:
+        return 5 * self.output.features
+
+    def _emit(self, build: Builder, kernel: str, *accesses: Access) -> None:
+        features = self.output.features
+        build.emit(kernel, *accesses, sizes=(features,), features=features, axis=_ext.BY_PANEL)
+
+    def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        self._emit(build, f"{self.kernel}_forward", read(build.value(x)), write(build.value(self.output)))
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        y, dy = read(build.value(self.output)), read(build.gradient(self.output))
+        self._emit(build, f"{self.kernel}_backward", y, dy, write(build.gradient(x)))
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        graph.node(self.operator, [graph.name(self.inputs[0])], self, axis=-1)
+
+
+class Softmax(_OverFeatures):
     """y = exp(x) / sum of exp(x) over the features, (batch, features)."""
 
-    def __init__(self, x: Tensor, name: str = "") -> None:
-        super().__init__([x], x.shape, name=name)
-
-    @property
-    def flops(self) -> int:
-        return 5 * self.output.features
-
-    def forward(self, build: Builder) -> None:
-        _forward(self, build, "softmax_forward")
-
-    def backward(self, build: Builder) -> None:
-        _backward(self, build, "softmax_backward")
-
-    def onnx(self, graph: OnnxGraph) -> None:
-        graph.node("Softmax", [graph.name(self.inputs[0])], self, axis=-1)
+    kernel, operator = "softmax", "Softmax"
 
 
-class LogSoftmax(Op):
+class LogSoftmax(_OverFeatures):
     """y = x - log of the sum of exp(x) over the features, (batch, features)."""
 
-    def __init__(self, x: Tensor, name: str = "") -> None:
-        super().__init__([x], x.shape, name=name)
-
-    @property
-    def flops(self) -> int:
-        return 5 * self.output.features
-
-    def forward(self, build: Builder) -> None:
-        _forward(self, build, "log_softmax_forward")
-
-    def backward(self, build: Builder) -> None:
-        _backward(self, build, "log_softmax_backward")
-
-    def onnx(self, graph: OnnxGraph) -> None:
-        graph.node("LogSoftmax", [graph.name(self.inputs[0])], self, axis=-1)
-
-
-def _forward(op: Op, build: Builder, kernel: str) -> None:
-    """y of x, sample by sample: a sample's features lie in one panel."""
-    (x,) = op.inputs
-    accesses = read(build.value(x)), write(build.value(op.output))
-    build.emit(kernel, *accesses, sizes=(x.features,), features=x.features, axis=_ext.BY_PANEL)
-
-
-def _backward(op: Op, build: Builder, kernel: str) -> None:
-    """dx of y and dy."""
-    (x,) = op.inputs
-    accesses = read(build.value(op.output)), read(build.gradient(op.output)), write(build.gradient(x))
-    build.emit(kernel, *accesses, sizes=(x.features,), features=x.features, axis=_ext.BY_PANEL)
+    kernel, operator = "log_softmax", "LogSoftmax"
