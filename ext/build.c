@@ -27,6 +27,7 @@
 #include "kernels/noise.h"
 #include "kernels/batch_norm.h"
 #include "kernels/prelu.h"
+#include "kernels/merge.h"
 #include "kernels/losses.h"
 #include "kernels/log_softmax.h"
 #include "kernels/layer_norm.h"

@@ -25,7 +25,7 @@
 #define FDL_MAX_POINTERS 12
 #define FDL_MAX_SIZES 8
 #define FDL_MAX_SCALARS 8
-#define FDL_MAX_FEEDS 4
+#define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
 
 /* What a kernel is called with; the slots are named at each kernel below. */
@@ -168,6 +168,13 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   noise_backward    p: x (dy, if it reads none), dy, dx (P, F, 32).  n: F, noise, stream.  s: its scalars.
  *   prelu_forward     p: x, alpha (F), y.       n: F.
  *   prelu_backward    p: x, dy, alpha, dx or NULL, dalpha or NULL.  n: F.  By features.
+ * Where branches meet
+ *   add               p: a, b (or NULL), y (P, F, 32).  n: F.  s: alpha, beta.  y = alpha a + beta b.
+ *   multiply          p: a, b, y.               n: F.
+ *   copy_features     p: x (P, F, 32), y (P, G, 32).  n: F, first of x, G, first of y.  Features are those copied.
+ *   add_bias          p: x, b (F), y.           n: F.
+ *   bias_grad         p: dy, db (F).            n: F.  By features.
+ *   add_weights       p: part, total.           total += part.  Features are elements.
  * Batch normalization over the samples of each feature
  *   batch_norm_train  p: x, y (P, F, 32), gamma, beta (or NULL), moving mean, moving variance, mean, inv (F).
  *                     n: F, FDL_LINEAR | FDL_RELU.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
@@ -234,6 +241,12 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
     X(noise_backward, 3, 3, 4)              \
     X(prelu_forward, 3, 1, 0)               \
     X(prelu_backward, 5, 1, 0)              \
+    X(add, 3, 1, 2)                         \
+    X(multiply, 3, 1, 0)                    \
+    X(copy_features, 2, 4, 0)               \
+    X(add_bias, 3, 1, 0)                    \
+    X(bias_grad, 2, 1, 0)                   \
+    X(add_weights, 2, 0, 0)                 \
     X(batch_norm_train, 8, 2, 2)            \
     X(batch_norm_infer, 6, 2, 1)            \
     X(batch_norm_scale, 3, 1, 1)            \

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from fastdl.finder import find_learning_rate
     from fastdl.layers import Input
+    from fastdl.mc import mc_predict
     from fastdl.models import Model, Sequential, load_model
     from fastdl.runner import Runner
 
@@ -71,6 +72,7 @@ _NAMES = {
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.finder",
     "load_model": "fastdl.models",
+    "mc_predict": "fastdl.mc",
 }
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "layers",
     "load_model",
     "losses",
+    "mc_predict",
     "metrics",
     "models",
     "onnx",

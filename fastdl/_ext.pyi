@@ -8,6 +8,7 @@ UNIT: int
 STRIP: int
 CHUNK: int
 MAX_RATES: int
+MAX_FEEDS: int
 BY_FEATURE: int
 BY_PANEL: int
 ONCE: int

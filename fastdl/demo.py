@@ -59,7 +59,7 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     net = "-".join(map(str, (x[0].size, *task.hidden, 10)))
     print(f"1. Train {net} with batch norm on {task.name}, {len(x):,} rows")
     model.summary()
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     began = time.perf_counter()
     history = model.fit(x, y, batch_size=task.batch, epochs=epochs or task.epochs, validation_data=(xt, yt))
     seconds = time.perf_counter() - began

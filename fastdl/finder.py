@@ -14,8 +14,8 @@ import numpy as np
 from fastdl import _random
 from fastdl.graph import Array
 from fastdl.models.engine import Engine
-from fastdl.models.model import Model
-from fastdl.program import X_FEED, Y_FEED
+from fastdl.models.model import Feeds, Model
+from fastdl.program import X_FEED
 from fastdl.schedules import ExponentialDecay
 
 SMOOTHING = 0.9
@@ -72,13 +72,11 @@ def find_learning_rate(
         raise ValueError(f"min and max must be rates with 0 < min < max, not {min} and {max}")
     if steps < 2 or batch_size < 1:
         raise ValueError(f"steps must be 2 or more and batch_size positive, not {steps} and {batch_size}")
-    rows = model._ready(x)
-    model._compiled()
-    targets = model._targets(y, rows)
+    feeds = model._feeds(model._ready(x), y, None)
     schedule = ExponentialDecay(min, steps - 1, max / min)
     losses, smoothed, mean = list[float](), list[float](), 0.0
     with _on_trial(model, schedule):
-        for loss in _losses(model, rows, targets, steps, batch_size):
+        for loss in _losses(model, feeds, steps, batch_size):
             losses.append(loss)
             mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
             smoothed.append(mean / (1 - SMOOTHING ** len(losses)))
@@ -90,14 +88,15 @@ def find_learning_rate(
     return LearningRateSearch(rates, *found, _suggestion(rates, *found))
 
 
-def _losses(model: Model, x: Array, y: Array, steps: int, batch_size: int) -> Iterator[float]:
+def _losses(model: Model, feeds: Feeds, steps: int, batch_size: int) -> Iterator[float]:
     """The loss of each step."""
-    size = np.minimum(batch_size, len(x)).item()
-    passes = -(-steps * size // len(x))
-    index = np.concatenate([_random.generator().permutation(len(x)) for _ in range(passes)])
+    rows = len(feeds[X_FEED])
+    size = np.minimum(batch_size, rows).item()
+    passes = -(-steps * size // rows)
+    index = np.concatenate([_random.generator().permutation(rows) for _ in range(passes)])
     for piece in model._engine.slices("train", steps * size, size, model._make(training=True), most=1):
         piece.program.reset()
-        model._train(piece, {X_FEED: x, Y_FEED: y}, index)
+        model._train(piece, feeds, index)
         yield model._logs([piece.program])["loss"]
 
 

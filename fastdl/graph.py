@@ -20,7 +20,12 @@ Array = np.ndarray[Any, Any]
 
 
 class Tensor:
-    """A symbolic array: `shape` (None for the batch), `dtype`, and the op that computes it (None for an input)."""
+    """A symbolic array: `shape` (None for the batch), `dtype`, and the op that computes it (None for an input).
+
+    made_by: the call of a layer that gave it, for models to be made of calls.
+    """
+
+    made_by: Any = None
 
     def __init__(self, shape: Shape, dtype: np.dtype[Any], op: Op | None = None, name: str = "") -> None:
         self.shape, self.dtype, self.op, self.name = shape, dtype, op, name
@@ -134,6 +139,8 @@ class Op:
     """
 
     registry: ClassVar[dict[str, type[Op]]] = {}
+    randomness: ClassVar[int | None] = None  # of an op that draws random numbers: which kind of streams it has
+    active: bool | None = None  # whether it draws always or never; None: in training
     inputs: tuple[Tensor, ...]
     parameters: tuple[Parameter, ...] = ()
     output: Tensor
@@ -173,6 +180,8 @@ class Graph:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.ops: tuple[Op, ...] = tuple(self._ordered())
         self.consumers: dict[Tensor, list[Op]] = {}
+        self.draws = any(op.randomness is not None for op in self.ops)  # random numbers, in training or always
+        self.always_draws = any(op.active is True for op in self.ops)
         for op in self.ops:
             for tensor in op.inputs:
                 self.consumers.setdefault(tensor, []).append(op)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -13,7 +15,10 @@ from fastdl import _ext
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
 from fastdl.schedule import Access, Call, Ref, place, read, read_all, schedule, write
 
-X_FEED, Y_FEED, OUT_FEED, W_FEED = 0, 1, 2, 3  # inputs, targets, outputs, weights of samples
+# Feeds: the first input, and the first output's targets, rows, weights of samples; those of the next are FEEDS further.
+X_FEED, Y_FEED, OUT_FEED, W_FEED = 0, 1, 2, 3
+FEEDS = 4
+MOST_OUTPUTS = _ext.MAX_FEEDS // FEEDS  # and inputs
 SHARED_PANELS = 32  # from a batch this large on, training may share panels …
 SHARED_WEIGHTS = 65536  # … if a copy of all gradients for each part is this small
 TRAINING_PARTS = 16
@@ -32,6 +37,17 @@ class Terminal(Protocol):
     ) -> None: ...
     def width(self, features: int) -> int: ...
     def target_bytes(self, x: Tensor) -> int: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A terminal, and what it reads: a tensor, and the targets and weights of the model's output of that number."""
+
+    terminal: Terminal
+    tensor: Tensor
+    output: int = 0
+    weighted: bool = False  # by the samples' weights
+    share: float = 1.0  # of a loss in the sum of all
 
 
 class UpdateRule(Protocol):
@@ -76,8 +92,21 @@ def _rows(parameter: Parameter) -> int:
 class Builder:
     """What ops see while a program is built: buffers by tensor, and `emit`."""
 
-    def __init__(self, graph: Graph, batch: int, training: bool, optimizer: UpdateRule | None) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        batch: int,
+        training: bool,
+        optimizer: UpdateRule | None,
+        noisy: bool | None = None,
+        trained: Collection[Parameter] | None = None,
+        learned: Graph | None = None,
+        recalibrates: bool = False,
+    ) -> None:
         self.graph, self.batch, self.training, self.optimizer = graph, batch, training, optimizer
+        self.noisy = training if noisy is None else noisy  # whether what is random in training is
+        self.recalibrates = recalibrates  # batch norm's moving averages become the batch's statistics
+        self.output = 0  # whose targets and weights the terminals ask for
         self.dtype = graph.inputs[0].dtype
         self.panels = -(-batch // _ext.PANEL)
         self.axis, self.parts = _division(graph, self.panels, training)
@@ -89,15 +118,20 @@ class Builder:
         self.done_backward: set[Op] = set()  # ops whose backward another op does in its own kernel
         self._sources: dict[Tensor, Tensor] = {}
         self._values: dict[Tensor, Ref] = {}
-        self._gradients: dict[Tensor, Ref] = {}
+        self._gradients: dict[Tensor, list[Ref]] = {}
         self._fixed: dict[int, Ref] = {}
-        self._target: Ref | None = None
-        self._weight: Ref | None = None
+        self._targets: dict[int, Ref] = {}
+        self._weights: dict[int, Ref] = {}
+        self._partial: dict[Parameter, Ref] = {}  # gradients of parameters that several ops read, so far
+        self._left = Counter(p for op in (learned or graph).ops for p in op.parameters)
+        self._shared = {parameter for parameter, readers in self._left.items() if readers > 1}
         self._waiting: list[tuple[Parameter, Ref]] = []  # for the norm of all gradients
         self._squares: Ref | None = None  # of all gradients
+        parameters = [p for op in graph.ops for p in op.parameters]
+        self._stepped = {p for p in parameters if (p.trainable if trained is None else p in trained)}
         self._trained: set[Tensor] = set()
         for op in graph.ops:
-            if any(p.trainable for p in op.parameters) or any(t in self._trained for t in op.inputs):
+            if any(map(self.trains, op.parameters)) or any(t in self._trained for t in op.inputs):
                 self._trained.add(op.output)
 
     def panel_ref(self, features: int) -> Ref:
@@ -119,14 +153,41 @@ class Builder:
         return self._values[tensor]
 
     def gradient(self, tensor: Tensor) -> Ref:
-        tensor = self._sources.get(tensor, tensor)
-        if tensor not in self._gradients:
-            self._gradients[tensor] = self.panel_ref(tensor.features)
-        return self._gradients[tensor]
+        """The gradient of the loss by the tensor: the sum of what all its readers gave."""
+        parts = self._gradients[self._sources.get(tensor, tensor)]
+        while len(parts) > 1:
+            parts[:2] = [self._add(tensor.features, parts[0], parts[1])]
+        return parts[0]
+
+    def give(self, tensor: Tensor, ref: Ref | None = None) -> Ref:
+        """One reader's gradient by the tensor: a buffer to write it to, or one that holds it and nobody changes."""
+        ref = ref or self.panel_ref(tensor.features)
+        self._gradients.setdefault(self._sources.get(tensor, tensor), []).append(ref)
+        return ref
+
+    def give_share(self, tensor: Tensor, gradient: Ref, share: float) -> None:
+        """A loss's gradient by the tensor, times its share in the sum of all losses."""
+        self.give(tensor, gradient if share == 1 else self._add(tensor.features, gradient, None, share))
+
+    def _add(self, features: int, first: Ref, second: Ref | None, alpha: float = 1.0) -> Ref:
+        """alpha first + second."""
+        total = self.panel_ref(features)
+        self.emit(
+            "add",
+            *(read(first), read(second) if second else None, write(total)),
+            sizes=(features,),
+            scalars=(alpha, 1.0),
+            features=features,
+        )
+        return total
 
     def same(self, output: Tensor, source: Tensor) -> None:
         """The output is the source under another name: no kernel, one buffer for values, one for gradients."""
         self._sources[output] = self._sources.get(source, source)
+
+    def trains(self, parameter: Parameter) -> bool:
+        """Whether the optimizer steps it."""
+        return parameter in self._stepped
 
     def needs_gradient(self, tensor: Tensor) -> bool:
         """Whether something that is trained lies upstream of the tensor."""
@@ -142,6 +203,29 @@ class Builder:
     def parameter_gradient(self, parameter: Parameter) -> Ref:
         """A buffer laid out as the parameter."""
         return Ref(parameter.storage.nbytes, panels=False)
+
+    def weight_gradient(self, kernel: Parameter, x: Access, dy: Access) -> Ref:
+        """The gradient of a matrix (in, out) from x (batch, in) and dy (batch, out)."""
+        return self.dense_gradients(kernel, None, x, dy)[0]
+
+    def dense_gradients(self, kernel: Parameter, bias: Parameter | None, x: Access, dy: Access) -> list[Ref]:
+        """The gradients of a matrix, and of the bias if there is one."""
+        rows, columns = kernel.shape
+        parameters = [kernel] if bias is None else [kernel, bias]
+        shared = self.axis == _ext.BY_PANEL
+        gradients = [self.parameter_gradient(parameter) for parameter in parameters]
+        written = [self.partial_gradients(parameter) for parameter in parameters] if shared else gradients
+        self.emit(
+            "dense_weight_grad",
+            *(x, dy, *map(write, written), *([] if bias else [None])),
+            sizes=(rows, columns, kernel.storage.size, bias.storage.size if bias else 0),
+            features=columns,
+            defer=True,
+        )
+        if shared:
+            for parameter, partials, gradient in zip(parameters, written, gradients, strict=True):
+                self.sum_partials(parameter, partials, gradient)
+        return gradients
 
     def partial_gradients(self, parameter: Parameter) -> Ref:
         """A buffer laid out as the parameter for each part of the panels."""
@@ -159,23 +243,32 @@ class Builder:
             defer=True,
         )
 
-    def target(self, features: int) -> Ref:
-        """The batch's rows of the feed Y_FEED, gathered once."""
-        if self._target is None:
-            self._target = self.panel_ref(features)
-            self.emit("gather", write(self._target), sizes=(Y_FEED, features), features=features, axis=_ext.BY_PANEL)
-        return self._target
+    def feed(self, first: int) -> int:
+        """The number of the output's feed, whose first one is given."""
+        return first + FEEDS * self.output
 
-    def stream(self, op: Op) -> int:
-        """The number of a random op's stream: its place in the graph, beyond those that Dropout layers are given."""
-        return (1 << 32) + self.graph.ops.index(op)
+    def _gathered(self, feed: int, features: int) -> Ref:
+        ref = self.panel_ref(features)
+        self.emit("gather", write(ref), sizes=(feed, features), features=features, axis=_ext.BY_PANEL)
+        return ref
+
+    def target(self, features: int) -> Ref:
+        """The batch's rows of the output's targets, gathered once."""
+        if self.output not in self._targets:
+            self._targets[self.output] = self._gathered(self.feed(Y_FEED), features)
+        return self._targets[self.output]
 
     def weight(self) -> Ref:
-        """The batch's rows of the feed W_FEED, gathered once."""
-        if self._weight is None:
-            self._weight = self.panel_ref(1)
-            self.emit("gather", write(self._weight), sizes=(W_FEED, 1), features=1, axis=_ext.BY_PANEL)
-        return self._weight
+        """The batch's weights of the output's samples, gathered once."""
+        if self.output not in self._weights:
+            self._weights[self.output] = self._gathered(self.feed(W_FEED), 1)
+        return self._weights[self.output]
+
+    def stream(self, op: Op) -> int:
+        """The number of a random op's stream: its place among those of its kind, and kinds are far apart."""
+        assert op.randomness is not None
+        alike = [other for other in self.graph.ops if other.randomness == op.randomness]
+        return (op.randomness << 32) + alike.index(op)
 
     def constant(self, values: Sequence[float]) -> Array:
         """The values as doubles that a kernel can read."""
@@ -215,10 +308,10 @@ class Builder:
         slots = [self.array(slot) for slot in self.optimizer.slots(parameter)]
         return [*slots, *[None] * (_ext.MAX_SLOTS - len(slots))]
 
-    @property
-    def steps_at_once(self) -> bool:
-        """Whether a gradient may be used while it is computed: nobody needs all of it first."""
-        return bool(self.optimizer and not self.optimizer.clipnorm and not self.optimizer.global_clipnorm)
+    def steps_at_once(self, parameters: Sequence[Parameter]) -> bool:
+        """Whether their gradients may be used while they are computed: nobody needs all of them first."""
+        clips = not self.optimizer or self.optimizer.clipnorm or self.optimizer.global_clipnorm
+        return not clips and not self._shared.intersection(parameters)
 
     def rule(self, *parameters: Parameter) -> tuple[tuple[int, int], tuple[float, ...]]:
         """The optimizer's rule by number and whether it comes with more than the rule; and their scalars."""
@@ -229,8 +322,17 @@ class Builder:
         return (_ext.RULES[self.optimizer.rule][0], int(tame)), (*scalars, *[0.0] * (4 - len(scalars)), limit, *decays)
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
-        """Append the optimizer's step on a parameter."""
+        """Append the optimizer's step on a parameter, once all who read it have given their gradients."""
         assert self.optimizer is not None
+        self._left[parameter] -= 1
+        if (partial := self._partial.pop(parameter, None)) is not None:
+            size = parameter.storage.size
+            accesses = read(gradient), write(partial)
+            self.emit("add_weights", *accesses, sizes=(), features=size, axis=_ext.BY_FEATURE, defer=True)
+            gradient = partial
+        if self._left[parameter]:
+            self._partial[parameter] = gradient
+            return
         squares = None
         if self.optimizer.clipnorm or self.optimizer.global_clipnorm:
             squares = self._sum_squares(parameter, gradient)
@@ -324,10 +426,10 @@ class Builder:
 class Program:
     """A compiled graph for one batch size.
 
-    training: run backward and the optimizer too. loss: a terminal, which reads `prediction`; metrics: others, and the
-    tensor that each reads; `totals` gathers their sums. weighted: the feed W_FEED weighs samples in the loss, and in
-    the metrics whose places are in `weighted_metrics`, None for all. output: write the graph's output rows to the feed
-    OUT_FEED; each: the first terminal's values.
+    training: batch norm takes the batch's statistics, and losses train `trained`: all that is trainable, if None.
+    noisy: dropout and other noise act; as training, if None. `totals` gathers the sums of losses, then metrics.
+    recalibrates: batch norm keeps the batch's statistics in place of its moving averages.
+    output: write the graph's outputs to the feeds OUT_FEED; each: the first reading's values.
     """
 
     def __init__(
@@ -336,65 +438,67 @@ class Program:
         batch: int,
         *,
         training: bool = False,
-        prediction: Tensor | None = None,
-        loss: Terminal | None = None,
-        metrics: Sequence[tuple[Terminal, Tensor]] = (),
+        noisy: bool | None = None,
+        losses: Sequence[Reading] = (),
+        metrics: Sequence[Reading] = (),
         optimizer: UpdateRule | None = None,
+        trained: Collection[Parameter] | None = None,
+        recalibrates: bool = False,
         output: bool = False,
-        weighted: bool = False,
-        weighted_metrics: Collection[int] | None = None,
         each: bool = False,
     ) -> None:
-        prediction = prediction or graph.outputs[0]
-        learned = Graph(graph.inputs, [graph.outputs[0] if output else prediction])
-        graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(tensor for _, tensor in metrics)])))
-        build = Builder(graph, batch, training, optimizer)
+        outputs = graph.outputs if output else ()
+        learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))
+        graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(metric.tensor for metric in metrics)])))
+        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates)
         self.batch, self.dtype = batch, build.dtype
-        source = graph.inputs[0]
-        build.emit("gather", write(build.value(source)), sizes=(X_FEED, source.features), features=source.features)
+        for i, source in enumerate(graph.inputs):
+            sizes = X_FEED + FEEDS * i, source.features
+            build.emit("gather", write(build.value(source)), sizes=sizes, features=source.features)
         for op in graph.ops:
             op.forward(build)
-        terminals = [*([(loss, prediction)] if loss else []), *metrics]
-        self._totals = [aligned((t.width(x.features),), np.dtype(np.float64)) for t, x in terminals]
+        readings = [*losses, *metrics]
+        self._totals = [aligned((r.terminal.width(r.tensor.features),), np.dtype(np.float64)) for r in readings]
         values = build.panel_ref(1) if each else None
-        for i, (terminal, tensor) in enumerate(terminals):
-            metric = i - (loss is not None)
-            counts = weighted and (metric < 0 or weighted_metrics is None or metric in weighted_metrics)
-            terminal.emit(
-                build,
-                tensor,
-                self._totals[i],
-                build.gradient(tensor) if training and loss and i == 0 else None,
-                build.weight() if counts else None,
-                values if i == 0 else None,
-            )
-        if training and loss is not None:
+        learns = training and optimizer is not None
+        for i, (reading, totals) in enumerate(zip(readings, self._totals, strict=True)):
+            build.output = reading.output
+            gradient = build.panel_ref(reading.tensor.features) if learns and i < len(losses) else None
+            weight = build.weight() if reading.weighted else None
+            reading.terminal.emit(build, reading.tensor, totals, gradient, weight, None if i else values)
+            if gradient:
+                build.give_share(reading.tensor, gradient, reading.share)
+        if learns:
             for op in reversed(learned.ops):
                 if build.needs_gradient(op.output):
                     op.backward(build)
             build.finish()
-        if output:
-            self._scatter(build, build.value(graph.outputs[0]), graph.outputs[0].features)
+        for i, tensor in enumerate(outputs):
+            self._scatter(build, build.value(tensor), OUT_FEED + FEEDS * i, tensor.features)
         if values:
-            self._scatter(build, values, 1)
+            self._scatter(build, values, OUT_FEED, 1)
         calls = schedule(build.calls)
         self.arena = place(calls)
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls)
         item = self.dtype.itemsize
-        self._program.declare_feed(X_FEED, source.features * item, False)
-        for terminal, tensor in terminals[:1]:
-            self._program.declare_feed(Y_FEED, terminal.target_bytes(tensor), False)
-        if weighted and terminals:
-            self._program.declare_feed(W_FEED, item, False)
-        if output or each:
-            self._program.declare_feed(OUT_FEED, (graph.outputs[0].features if output else 1) * item, True)
+        for i, source in enumerate(graph.inputs):
+            self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
+        for reading in readings:
+            at = FEEDS * reading.output
+            self._program.declare_feed(Y_FEED + at, reading.terminal.target_bytes(reading.tensor), False)
+            if reading.weighted:
+                self._program.declare_feed(W_FEED + at, item, False)
+        for i, tensor in enumerate(outputs):
+            self._program.declare_feed(OUT_FEED + FEEDS * i, tensor.features * item, True)
+        if values:
+            self._program.declare_feed(OUT_FEED, item, True)
         self.flops = graph.flops * batch * (3 if training else 1)
 
     @staticmethod
-    def _scatter(build: Builder, ref: Ref, features: int) -> None:
-        build.emit("scatter", read(ref), sizes=(OUT_FEED, features), features=features)
+    def _scatter(build: Builder, ref: Ref, feed: int, features: int) -> None:
+        build.emit("scatter", read(ref), sizes=(feed, features), features=features)
 
     def _emit(self, calls: list[Call]) -> None:
         phase = 0

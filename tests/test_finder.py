@@ -33,7 +33,7 @@ def net(optimizer: Any = "sgd", activation: str = "relu") -> fastdl.Sequential:
             layers.Dense(10, activation="softmax"),
         ]
     )
-    model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

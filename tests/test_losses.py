@@ -197,7 +197,7 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "class id": (lambda m: metrics.Recall(class_id=3)(Y, Y), ValueError, "outputs 0 to 2"),
     "r2": (lambda m: metrics.R2Score("mean"), ValueError, "class_aggregation"),
     "labels for shares": (
-        lambda m: (m.compile("sgd", "mse", ["sparse_categorical_accuracy"]), m.fit(X, Y)),
+        lambda m: (m.compile("sgd", "mse", metrics=["sparse_categorical_accuracy"]), m.fit(X, Y)),
         ValueError,
         "compares integer labels",
     ),
@@ -224,7 +224,7 @@ def test_metrics_do_not_depend_on_threads(batch: int, monkeypatch: pytest.Monkey
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)
         model = net(dtype="float32")
-        model.compile("adam", "categorical_crossentropy", ALL)
+        model.compile("adam", "categorical_crossentropy", metrics=ALL)
         weight = np.linspace(0, 1, len(x))
         logs = model.fit(x, y, batch_size=batch, epochs=1, verbose=0, sample_weight=weight).history
         results.append([np.asarray(value) for value in (*logs.values(), *model.evaluate(x, y), *model.get_weights())])
@@ -237,7 +237,7 @@ def test_extra_metrics_change_no_weight() -> None:
     x, y = data()
     plain, measured = net(), net()
     plain.compile("sgd", "categorical_crossentropy")
-    measured.compile("sgd", "categorical_crossentropy", ALL)
+    measured.compile("sgd", "categorical_crossentropy", metrics=ALL)
     for model in (plain, measured):
         fastdl.utils.set_random_seed(2)
         model.fit(x, y, epochs=2, verbose=0)
@@ -246,7 +246,7 @@ def test_extra_metrics_change_no_weight() -> None:
 
 def test_a_number_for_each_class_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     model = net()
-    model.compile("sgd", "categorical_crossentropy", ["f1_score"])
+    model.compile("sgd", "categorical_crossentropy", metrics=["f1_score"])
     history = model.fit(*data(), verbose=2).history
     assert np.shape(history["f1_score"]) == (1, 3)
     assert "f1_score: 0." in capsys.readouterr().out

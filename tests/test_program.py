@@ -40,7 +40,7 @@ def net(dtype: str = "float32") -> fastdl.Sequential:
         ],
         dtype=dtype,
     )
-    model.compile("adam", "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

@@ -12,14 +12,21 @@ from fastdl.layers.core import (
     Rescaling,
 )
 from fastdl.layers.layer import CLASSES, Layer, deserialize, serialize
+from fastdl.layers.merging import Add, Average, Concatenate, Multiply, Subtract, add, concatenate
 from fastdl.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
+from fastdl.layers.own import NumpyLayer
+from fastdl.layers.tied import DenseTranspose
 
 __all__ = [
     "ELU",
     "Activation",
+    "Add",
     "AlphaDropout",
+    "Average",
     "BatchNormalization",
+    "Concatenate",
     "Dense",
+    "DenseTranspose",
     "Dropout",
     "Flatten",
     "GaussianDropout",
@@ -29,11 +36,16 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Multiply",
+    "NumpyLayer",
     "PReLU",
     "RReLU",
     "ReLU",
     "Rescaling",
     "Softmax",
+    "Subtract",
+    "add",
+    "concatenate",
     "deserialize",
     "serialize",
 ]
@@ -44,5 +56,6 @@ CLASSES |= {
         *(Input, Dense, BatchNormalization, LayerNormalization, Flatten, Identity, Rescaling, Dropout),
         *(Activation, ReLU, LeakyReLU, PReLU, RReLU, ELU, Softmax),
         *(AlphaDropout, GaussianDropout, GaussianNoise),
+        *(Add, Subtract, Average, Multiply, Concatenate, DenseTranspose),
     )
 }

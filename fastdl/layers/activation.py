@@ -75,8 +75,8 @@ class RReLU(Layer):
             raise ValueError(f"lower must not lie above upper, not {lower} and {upper}")
         self.lower, self.upper = float(lower), float(upper)
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.RReLU(x, self.lower, self.upper, self.name).output
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return ops.RReLU(inputs, self.lower, self.upper, self.name, training).output
 
 
 class ELU(Layer):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import activations, initializers, ops
+from fastdl import activations, config, initializers, ops
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor, features_of
@@ -15,14 +15,25 @@ from fastdl.initializers import Function
 from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
 
 
-class Input(Configured):
-    """The shape of one sample, without the batch; the first entry of a Sequential."""
+class Input(Tensor, Configured):
+    """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    def __init__(self, shape: Sequence[int], *, name: str | None = None) -> None:
-        self.shape = tuple(int(size) for size in shape)
-        self.name = name or "input"
-        if not self.shape or any(size < 1 for size in self.shape):
+    shape: of one sample. dtype: float32 or float64, config.floatx() if None. Keras: Input. ShapeError.
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
+        sizes = tuple(int(size) for size in shape)
+        if not sizes or any(size < 1 for size in sizes):
             raise ShapeError(f"Input shape must be one or more positive sizes, not {tuple(shape)}")
+        super().__init__((None, *sizes), np.dtype(dtype or config.floatx()), name=name or "input")
+
+    @property
+    def sample(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return tuple(size or 0 for size in self.shape[1:])
+
+    def get_config(self) -> dict[str, Any]:
+        return {"shape": list(self.sample), "name": self.name}
 
 
 class Dense(Layer):
@@ -196,7 +207,6 @@ class Dropout(Layer):
         if not 0 <= rate <= 1:
             raise ValueError(f"rate must lie in [0, 1], not {rate}")
         self.rate = float(rate)
-        self.stream = 0  # which of the model's random streams is this layer's: the model numbers them
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.Dropout(x, self.rate, self.stream, self.name).output
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return ops.Dropout(inputs, self.rate, self.name, training).output

@@ -5,23 +5,27 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from fastdl import _configured, activations, initializers
+from fastdl import _configured, _random, activations, config, initializers, ops
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
-from fastdl.graph import Array, Parameter, Shape, Tensor
+from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
+from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
 InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
+_together: ContextVar[dict[str, Layer] | None] = ContextVar("together", default=None)
 
 _names: Counter[str] = Counter()
 
@@ -33,8 +37,34 @@ def unique_name(kind: str) -> str:
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
 
 
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One use of a layer: what it read, and what it gave."""
+
+    layer: Layer
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    training: bool | None
+
+    def again(self, inputs: Sequence[Tensor], training: bool | None = None) -> list[Tensor]:
+        """The outputs of the same use of the layer with other inputs."""
+        x: Any = list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]
+        return listed(self.layer(x, training=training if self.training is None else self.training))
+
+
+def listed(value: Any) -> list[Any]:
+    """A list of one, or of several."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 class Layer(Configured):
-    """Base layer. A subclass makes its parameters in `build` and composes ops in `call`."""
+    """Base layer. A subclass makes its parameters in `build` and composes ops in `call`.
+
+    `call` takes a Tensor, or a list of them if `takes_several`; and `training`, if it heeds it: True or False to act as
+    in training or inference always, None to act as the model does.
+    """
+
+    takes_several: bool = False
 
     def __init__(
         self,
@@ -48,28 +78,81 @@ class Layer(Configured):
         self._trainable = bool(trainable)
         self._parameters: list[Parameter] = []
         self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
-        self.output_shape: Shape | None = None
+        self._adopted: list[Layer] = []
+        self._called: Call | None = None  # the last use
         self.built = False
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
         """Make the parameters for inputs of this shape; called once."""
 
-    def call(self, x: Tensor) -> Tensor:
+    # what subclasses take is theirs to say: x or inputs, with or without training
+    def call(self, *args: Any, **kwargs: Any) -> Any:
         """The layer as ops."""
         raise NotImplementedError
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"{self.name} takes a symbolic tensor; to compute on arrays use model.predict")
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """The symbolic output of a symbolic input; or, of an array, the array that the layer makes of it."""
+        inputs = tuple(listed(x))
+        if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
+            return self._on_arrays(x, training)
+        if len(inputs) > 1 and not self.takes_several:
+            raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
+        self._prepare(inputs)
+        heeds = training is not None and "training" in inspect.signature(self.call).parameters
+        result = self.call(
+            list(inputs) if self.takes_several else inputs[0], **({"training": training} if heeds else {})
+        )
+        # a layer that does nothing gives a tensor of its own too, for it stands in models
+        outputs = tuple(
+            ops.Reshape(tensor, tuple(size or 0 for size in tensor.shape[1:]), self.name).output
+            if tensor in inputs
+            else tensor
+            for tensor in listed(result)
+        )
+        self._called = Call(self, inputs, outputs, training)
+        for tensor in outputs:
+            tensor.made_by = self._called
+        return list(outputs) if isinstance(result, list | tuple) else outputs[0]
+
+    def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
+        """Build for these inputs. ValueError if it was built for others."""
         if not self.built:
-            self.build(x.shape, x.dtype)
+            self.build([x.shape for x in inputs] if self.takes_several else inputs[0].shape, inputs[0].dtype)  # type: ignore[arg-type]
             self.built = True
-            self.trainable = self._trainable
-        elif self._parameters and self._parameters[0].dtype != x.dtype:
-            raise ValueError(f"{self.name} was built for {self._parameters[0].dtype}, the input is {x.dtype}")
-        output = self.call(x)
-        self.output_shape = output.shape
-        return output
+            self._mark()
+        elif self._parameters and self._parameters[0].dtype != inputs[0].dtype:
+            raise ValueError(f"{self.name} was built for {self._parameters[0].dtype}, the input is {inputs[0].dtype}")
+
+    def _on_arrays(self, x: Any, training: bool | None) -> Any:
+        """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
+        dtype = self._parameters[0].dtype if self._parameters else np.dtype(config.floatx())
+        arrays = [np.ascontiguousarray(array, dtype) for array in (listed(x) if self.takes_several else [x])]
+        sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
+        if any(array.ndim < 2 for array in arrays):
+            raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")
+        outputs = self(sources if self.takes_several else sources[0])
+        results = compute(Graph(sources, listed(outputs)), arrays, bool(training), bool(training))
+        return results if isinstance(outputs, list) else results[0]
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output of the layer's last use, or a list of them (Keras). ValueError before it is used."""
+        return _one(self._use().outputs)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input of the layer's last use, or a list of them (Keras). ValueError before it is used."""
+        return _one(self._use().inputs)
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, *outputs of a sample), or a list of such, of the last use; None before it."""
+        return _one([tensor.shape for tensor in self._called.outputs]) if self._called else None
+
+    def _use(self) -> Call:
+        if self._called is None:
+            raise ValueError(f"{self.name} has not been used in a model yet")
+        return self._called
 
     def add_weight(
         self,
@@ -94,6 +177,7 @@ class Layer(Configured):
         if not inner.built:
             inner.build(shape, dtype)
             inner.built = True
+        self._adopted.append(inner)
         self._parameters += inner._parameters
         self._kept |= inner._kept if inner.trainable else set(inner._parameters)
 
@@ -105,13 +189,25 @@ class Layer(Configured):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        self._mark()
+        for layer in self._inner_layers():
+            layer.trainable = value
+
+    def _mark(self) -> None:
         for parameter in self._parameters:
             parameter.trainable = self._trainable and parameter not in self._kept
+
+    def _inner_layers(self) -> list[Layer]:
+        """Layers that a layer of one's own is made of: its attributes, and those in lists, but not private ones."""
+        values = [listed(value) for name, value in vars(self).items() if not name.startswith("_")]
+        layers = [value for each in values for value in each if isinstance(value, Layer)]
+        return [layer for layer in layers if layer not in self._adopted]
 
     @property
     def weights(self) -> list[Parameter]:
         """All parameters, in Keras's order."""
-        return list(self._parameters)
+        inner = (parameter for layer in self._inner_layers() for parameter in layer.weights)
+        return list(dict.fromkeys([*self._parameters, *inner]))
 
     @property
     def variables(self) -> list[Parameter]:
@@ -119,26 +215,26 @@ class Layer(Configured):
 
     @property
     def trainable_weights(self) -> list[Parameter]:
-        return [parameter for parameter in self._parameters if parameter.trainable]
+        return [parameter for parameter in self.weights if parameter.trainable]
 
     @property
     def non_trainable_weights(self) -> list[Parameter]:
-        return [parameter for parameter in self._parameters if not parameter.trainable]
+        return [parameter for parameter in self.weights if not parameter.trainable]
 
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
 
     def get_weights(self) -> list[Array]:
         """Copies of all parameters' values."""
-        return [parameter.numpy() for parameter in self._parameters]
+        return [parameter.numpy() for parameter in self.weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Copy values into all parameters. ShapeError if they do not fit; then nothing is changed."""
-        assign_all(self.name, self._parameters, weights)
+        assign_all(self.name, self.weights, weights)
 
     def count_params(self) -> int:
         """Numbers that all parameters hold."""
-        return sum(parameter.size for parameter in self._parameters)
+        return sum(parameter.size for parameter in self.weights)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as `from_config` takes them (Keras).
@@ -175,6 +271,10 @@ class Layer(Configured):
         inner = config.get("activation")
         return cls(**{**config, "activation": deserialize(inner)} if isinstance(inner, Mapping) else config)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the last use, which belongs to a model: for pickle and copy.deepcopy."""
+        return {**vars(self), "_called": None}
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
 
@@ -188,7 +288,50 @@ def serialize(layer: Layer) -> dict[str, Any]:
 
 def deserialize(config: Mapping[str, Any]) -> Configured:
     """The layer, or Input, that `serialize` described. ValueError if fastdl has none of that name."""
-    return _configured.deserialize(config, CLASSES)
+    layer: Configured = made(_configured.deserialize(config, CLASSES))
+    return layer
+
+
+def made(layer: Any) -> Any:
+    """The layer, which others that are made together with it may now ask for by name."""
+    if (known := _together.get()) is not None and isinstance(layer, Layer):
+        known[layer.name] = layer
+    return layer
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Layers made within belong to one model: one may name another."""
+    token = None if _together.get() is not None else _together.set({})
+    try:
+        yield
+    finally:
+        if token:
+            _together.reset(token)
+
+
+def made_before(name: str) -> Layer:
+    """The layer of that name of the model that is being made. ValueError if there is none before."""
+    known = _together.get() or {}
+    if name not in known:
+        raise ValueError(f"there is no layer {name!r} before the one that shares its weights")
+    return known[name]
+
+
+def _one(values: Sequence[Any]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) -> list[Array]:
+    """The graph's outputs for whole arrays (batch, ...) of its dtype. training: by the batch's statistics."""
+    rows = [array.reshape(len(array), -1) for array in arrays]
+    feeds = {X_FEED + FEEDS * i: each for i, each in enumerate(rows)}
+    results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
+    feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}
+    seed = int(_random.generator().integers(2**63)) if graph.draws else 0
+    Program(graph, len(rows[0]), training=training, noisy=noisy, output=True).run(feeds, seed=seed)
+    shapes = [(-1, *(size or 0 for size in tensor.shape[1:])) for tensor in graph.outputs]
+    return [result.reshape(shape) for result, shape in zip(results, shapes, strict=True)]
 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:

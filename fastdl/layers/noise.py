@@ -18,8 +18,8 @@ class GaussianNoise(Layer):
         super().__init__(**options)
         self.stddev = not_negative("stddev", stddev)
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.Noise(x, "gaussian_noise", (self.stddev,), self.name).output
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return ops.Noise(inputs, "gaussian_noise", (self.stddev,), self.name, training).output
 
 
 class GaussianDropout(Layer):
@@ -29,8 +29,10 @@ class GaussianDropout(Layer):
         super().__init__(**options)
         self.rate = _rate(rate)
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.Noise(x, "gaussian_dropout", (math.sqrt(self.rate / (1 - self.rate)),), self.name).output
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+        return ops.Noise(
+            inputs, "gaussian_dropout", (math.sqrt(self.rate / (1 - self.rate)),), self.name, training
+        ).output
 
 
 class AlphaDropout(Layer):
@@ -43,11 +45,11 @@ class AlphaDropout(Layer):
         super().__init__(**options)
         self.rate = _rate(rate)
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         limit = -SELU_ALPHA * SELU_SCALE
         a = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * limit**2))
         b = -a * limit * self.rate
-        return ops.Noise(x, "alpha_dropout", (self.rate, a, b, a * limit + b), self.name).output
+        return ops.Noise(inputs, "alpha_dropout", (self.rate, a, b, a * limit + b), self.name, training).output
 
 
 def _rate(rate: float) -> float:

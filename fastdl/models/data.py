@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -87,10 +87,28 @@ def as_labels(name: str, value: Any, classes: int) -> Array:
     return np.ascontiguousarray(array, np.int32)[:, None]
 
 
-def same_length(x: Array, y: Array, name: str = "y") -> None:
-    """DataError unless x and y have as many rows."""
-    if len(x) != len(y):
-        raise DataError(f"x has {len(x)} rows, {name} has {len(y)}")
+def same_length(x: Array | int, y: Array, name: str = "y") -> None:
+    """DataError unless x and y have as many rows. x: rows, or how many there are."""
+    rows = x if isinstance(x, int) else len(x)
+    if rows != len(y):
+        raise DataError(f"x has {rows} rows, {name} has {len(y)}")
+
+
+def by_name(what: str, value: Any, names: Sequence[str], several: bool) -> list[tuple[str, Any]]:
+    """What belongs to each name: a mapping's entries, a list's if there are several, or else the one value.
+
+    DataError for names that are missing or unknown, and for a list of another length.
+    """
+    if isinstance(value, Mapping):
+        if wrong := set(value) ^ set(names):
+            raise DataError(f"{what} must have the entries {', '.join(names)}: {sorted(map(str, wrong))[0]!r} is wrong")
+        return [(f"{what}[{name!r}]", value[name]) for name in names]
+    if not several:
+        return [(what, value)]
+    if not isinstance(value, list | tuple) or len(value) != len(names):
+        count = len(value) if isinstance(value, list | tuple) else "one"
+        raise DataError(f"{what} must be a list of {len(names)} arrays ({', '.join(names)}), not of {count}")
+    return [(f"{what}[{name!r}]", each) for name, each in zip(names, value, strict=True)]
 
 
 def class_weights(targets: Array, weights: Mapping[int, float]) -> Array:

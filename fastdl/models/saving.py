@@ -13,14 +13,17 @@ from fastdl._configured import Configured
 from fastdl.errors import ModelFileError
 from fastdl.graph import Array
 from fastdl.layers.core import Input
-from fastdl.layers.layer import Layer, values_from
+from fastdl.layers.layer import CLASSES, Layer, made, together, values_from
 from fastdl.metrics import Metric
 from fastdl.models import state, tensor_file
+from fastdl.models.functional import Functional
 from fastdl.models.model import Model
+from fastdl.models.objective import mapped
 from fastdl.models.sequential import Sequential
 from fastdl.models.tensor_file import Content
 
-CLASSES: dict[str, type[Sequential]] = {"Sequential": Sequential}
+MODELS: dict[str, type[Model]] = {"Sequential": Sequential, "Functional": Functional}
+CLASSES |= MODELS  # models stand in models as layers do
 MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
 
 
@@ -32,7 +35,7 @@ def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, includ
         if include_optimizer and model.optimizer:
             notes["compile"] = compile_config(model)
         tensors, training = state.gather(model, include_optimizer)
-    if tensors and not model.built:  # type: ignore[attr-defined]
+    if tensors and not model.built:
         raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
     tensor_file.write(filepath, tensors, {**notes, **training})
 
@@ -59,7 +62,7 @@ def load_weights(model: Model, filepath: str | os.PathLike[str]) -> None:
             parameter.assign(value)
 
 
-def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequential:
+def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Any:
     """The model that `save` wrote, to the bit; training goes on as if it had never stopped. Keras: load_model.
 
     compile=False leaves optimizer, loss and metrics out. ModelFileError for a file that is damaged, or not fastdl's.
@@ -73,7 +76,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Sequen
         raise ModelFileError(f"{content.name}: its settings cannot be used: {error}") from error
 
 
-def _load(content: Content, compile: bool) -> Sequential:
+def _load(content: Content, compile: bool) -> Model:
     notes = content.notes
     keys = notes.get("weights")
     if not isinstance(keys, list) or "model" not in notes:
@@ -109,20 +112,20 @@ def _load(content: Content, compile: bool) -> Sequential:
 
 def serialize(model: Model) -> dict[str, Any]:
     """The model's class and layers, as `deserialize` takes them. ValueError for a class of one's own."""
-    if not isinstance(model, Sequential) or CLASSES.get(type(model).__name__) is not type(model):
-        raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: only Sequential can be saved")
-    return {"class_name": type(model).__name__, "config": model.get_config()}
+    if not _configured.is_one_of(model, MODELS):
+        raise ValueError(
+            f"{model.name} is a {type(model).__name__}, a model of your own: a file can only name Sequential and Model("
+            "inputs, outputs); use save_weights"
+        )
+    return _configured.serialize(model)
 
 
-def deserialize(config: Mapping[str, Any]) -> Sequential:
+def deserialize(config: Mapping[str, Any]) -> Model:
     """The model that `serialize` described. ValueError if fastdl has none of that class."""
-    name = config.get("class_name")
-    if name not in CLASSES:
-        raise ValueError(f"unknown model class {name!r}: choose one of {', '.join(CLASSES)}")
-    return CLASSES[name].from_config(config["config"])
+    return _configured.deserialize(config, MODELS)
 
 
-def model_from_json(json_string: str) -> Sequential:
+def model_from_json(json_string: str) -> Any:
     """The model that `to_json` described, with weights of its own. Keras: models.model_from_json."""
     return deserialize(json.loads(json_string))
 
@@ -134,29 +137,43 @@ def to_json(model: Model) -> str:
 
 def compile_config(model: Model) -> dict[str, Any]:
     """What `compile` was given. ValueError for functions and classes of one's own."""
-    optimizer, loss = model.optimizer, model.loss
+    optimizer, given = model.optimizer, model._given
     assert optimizer is not None
+    assert given is not None
     rate = optimizer._learning_rate
     if isinstance(rate, schedules.LearningRateSchedule):
         _known(rate, schedules.CLASSES)
-    plain, weighted = ([_metric(metric) for metric in names] for names in model._metric_names)
     kept = [name for name, p in state.weights(model).items() if optimizer.weight_decay and not optimizer.decay(p)]
     return {
         "optimizer": optimizers.serialize(_known(optimizer, optimizers.CLASSES)),
-        "loss": losses.serialize(_known(loss, losses.CLASSES)),
-        "metrics": plain,
-        "weighted_metrics": weighted,
+        "loss": mapped(lambda loss: losses.serialize(_known(loss, losses.CLASSES)), given.loss),
+        "loss_weights": given.loss_weights,
+        "metrics": mapped(_metric, given.metrics),
+        "weighted_metrics": mapped(_metric, given.weighted_metrics),
         "keeps_weights": kept,
     }
 
 
-def _compile(model: Sequential, config: Mapping[str, Any]) -> None:
+def _compile(model: Model, config: Mapping[str, Any]) -> None:
     optimizer = optimizers.deserialize(config["optimizer"])
     if kept := config["keeps_weights"]:
         named = dict(zip(state.weights(model), model.weights, strict=True))
         optimizer.exclude_from_weight_decay([named[name] for name in kept])
-    chosen = [[_made(metric) for metric in config[key]] for key in ("metrics", "weighted_metrics")]
-    model.compile(optimizer, losses.deserialize(config["loss"]), *chosen)
+    model.compile(
+        optimizer,
+        _told(losses.deserialize, config["loss"]),
+        config.get("loss_weights"),
+        *(_told(_made, config[key]) for key in ("metrics", "weighted_metrics")),
+    )
+
+
+def _told(make: Callable[[Any], Any], config: Any) -> Any:
+    """What was told for one, for a list, or by name; a class and its arguments are a mapping too."""
+    if isinstance(config, Mapping) and "class_name" not in config:
+        return {name: _told(make, each) for name, each in config.items()}
+    if isinstance(config, list):
+        return [_told(make, each) for each in config]
+    return None if config is None else make(config)
 
 
 def _known(value: Any, classes: Mapping[str, type[Configured]]) -> Any:
@@ -187,13 +204,20 @@ def _made(metric: Any) -> Any:
 # -- copies -----------------------------------------------------------------------------------------------
 
 
-def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Sequential:
+def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Any:
     """The same layers with new weights, not compiled. Keras: models.clone_model.
 
     clone_function: makes each new layer of the old one.
     """
+    copy = clone_function or _copy
+    if isinstance(model, Functional):
+        return model.with_layers(lambda layer: made(copy(layer)))
     if not isinstance(model, Sequential):
-        raise ValueError(f"{model.name} is a {type(model).__name__}: only a Sequential can be cloned")
-    copy = clone_function or (lambda layer: type(layer).from_config(layer.get_config()))
-    source = [Input(model._sample)] if model._sample else []
-    return Sequential([*source, *map(copy, model.layers)], model.name, model.dtype)
+        raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: make a new one by its class")
+    with together():
+        layers = [made(copy(layer)) for layer in model.layers]
+    return Sequential([*map(Input, model._samples or []), *layers], model.name, model.dtype)
+
+
+def _copy(layer: Layer) -> Layer:
+    return clone_model(layer) if isinstance(layer, Model) else type(layer).from_config(layer.get_config())

@@ -16,6 +16,7 @@ from fastdl.errors import FusionError
 from fastdl.formula import Form, Formula, Value
 from fastdl.fusion.report import FusionReport
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor
+from fastdl.layers.layer import listed
 
 if TYPE_CHECKING:
     from fastdl.models import Model
@@ -29,12 +30,12 @@ OPSET, IR_VERSION = (
 class OnnxGraph:
     """What ops see while a graph is written: names of tensors, constants, and `node`."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, output_names: Sequence[str]) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
         self._names: dict[Tensor, str] = {tensor: tensor.name for tensor in graph.inputs}
         self._inner: set[str] = set()  # values within a formula, which are no op's output
-        self._outputs = graph.outputs
+        self._outputs = dict(zip(graph.outputs, output_names, strict=True))
 
     def name(self, tensor: Tensor) -> str:
         return self._names[tensor]
@@ -47,12 +48,12 @@ class OnnxGraph:
             self._names[output] = self._names[source]
 
     def _claim(self, tensor: Tensor) -> str:
-        name = "output" if tensor in self._outputs else self._free(tensor.name or "value")
+        name = self._outputs[tensor] if tensor in self._outputs else self._free(tensor.name or "value")
         self._names[tensor] = name
         return name
 
     def _free(self, base: str) -> str:
-        taken = {*self.constants, *self._names.values(), *self._inner, "output"}
+        taken = {*self.constants, *self._names.values(), *self._inner, *self._outputs.values()}
         name, number = base, 1
         while name in taken:
             name, number = f"{base}_{number}", number + 1
@@ -69,10 +70,26 @@ class OnnxGraph:
         """An int64 initializer for Reshape."""
         return self.constant(np.array(shape, np.int64), "shape")
 
+    def refuse_noise(self, op: Op) -> None:
+        """FusionError for an op that is random in inference too: there is nothing that a file could be proven to be."""
+        if op.active:
+            raise FusionError(f"{op.name} draws random numbers in inference too: a file of it cannot be proven")
+
     def node(self, operator: str, inputs: Sequence[str], op: Op, **attributes: Any) -> None:
         """Add the node that computes op's output."""
         output = self._claim(op.output)
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
+
+    def inner(self, operator: str, inputs: Sequence[str], op: Op, **attributes: Any) -> str:
+        """Add a node on the way to op's output; returns its own output."""
+        name = self._free(f"{op.name}.{operator.lower()}")
+        self._inner.add(name)
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def number(self, value: float, op: Op) -> str:
+        """A scalar constant of op's dtype."""
+        return self.constant(np.asarray(value, op.output.dtype), f"{op.name}.constant")
 
     def write(self, form: Form, op: Op) -> None:
         """Add the nodes that compute op's output as `form` says of its input."""
@@ -94,9 +111,11 @@ class OnnxGraph:
         name_of(form(source), last=True)
 
 
-def to_onnx(graph: Graph, name: str, metadata: dict[str, str] | None = None) -> Any:
+def to_onnx(
+    graph: Graph, name: str, metadata: dict[str, str] | None = None, output_names: Sequence[str] = ("output",)
+) -> Any:
     """The graph in inference as a checked onnx.ModelProto, batch dimension "batch"."""
-    writer = OnnxGraph(graph)
+    writer = OnnxGraph(graph, output_names)
     for op in graph.ops:
         op.onnx(writer)
     element = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}[graph.inputs[0].dtype.name]
@@ -129,7 +148,7 @@ def export(
     path: Path,
     *,
     fuse: bool,
-    samples: Array | None,
+    samples: Any,
     class_names: Sequence[str] | None,
 ) -> FusionReport:
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
@@ -139,34 +158,48 @@ def export(
 
     metadata = {}
     if class_names is not None:
+        if len(graph.outputs) > 1:
+            raise ValueError("class names are for models of one output")
         if len(class_names) != graph.outputs[0].features:
             raise ValueError(f"{len(class_names)} class names for {graph.outputs[0].features} outputs")
         metadata[CLASS_NAMES_KEY] = json.dumps([str(name) for name in class_names])
-    plain = to_onnx(graph, model.name, metadata)
+    names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
+    plain = to_onnx(graph, model.name, metadata, names)
     written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
     report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
     write_atomically(path, written.SerializeToString())
     return report
 
 
-def compare_with_predict(model: Model, plain: Any, written: Any, samples: Array | None) -> float:
+def _apart(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    return [f"{name}_output" if name in taken else name for name in names]
+
+
+def compare_with_predict(model: Model, plain: Any, written: Any, samples: Any) -> float:
     """Largest difference between onnxruntime on the file and `model.predict`, on random inputs and the samples.
 
     FusionError when it is more than both roundings explain: 8 times what float64 says of the two, or 1e-6.
     """
     from fastdl.fusion.feeds import Feeder
+    from fastdl.fusion.session import open_session
     from fastdl.fusion.truth import Truth
-    from fastdl.runner import Runner
 
-    feeder, truth, runner, worst = Feeder(plain), Truth(plain), Runner(written), 0.0
+    feeder, truth, session, worst = Feeder(plain), Truth(plain), open_session(written.SerializeToString()), 0.0
     floor = 1e-6 if model.dtype == np.float32 else 1e-14
     for feed in [*feeder.random(), *(feeder.samples(samples) if samples is not None else ())]:
-        (x,) = feed.values()
-        exact, served, predicted = truth(feed)[0], runner.predict(x), model.predict(x)
-        scale = float(np.abs(exact).max(initial=0))
-        bar = 8 * float(np.abs(served - exact).max(initial=0)) + floor * max(scale, 1.0)
-        off = float(np.abs(predicted - exact).max(initial=0))
-        if not off <= bar:
-            raise FusionError(f"predict is off the exported graph by {off:.2e}, more than {bar:.2e}: please report it")
-        worst = max(worst, float(np.abs(served - predicted).max(initial=0)))
+        arrays = list(feed.values())
+        for exact, served, predicted in zip(
+            truth(feed),
+            session.run(None, feed),
+            listed(model.predict(arrays if len(arrays) > 1 else arrays[0])),
+            strict=True,
+        ):
+            scale = float(np.abs(exact).max(initial=0))
+            bar = 8 * float(np.abs(served - exact).max(initial=0)) + floor * max(scale, 1.0)
+            off = float(np.abs(predicted - exact).max(initial=0))
+            if not off <= bar:
+                raise FusionError(
+                    f"predict is off the exported graph by {off:.2e}, more than {bar:.2e}: please report it"
+                )
+            worst = max(worst, float(np.abs(served - predicted).max(initial=0)))
     return worst

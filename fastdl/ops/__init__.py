@@ -5,20 +5,28 @@ from fastdl.ops.batch_norm import BatchNorm
 from fastdl.ops.dense import Dense
 from fastdl.ops.dropout import Dropout
 from fastdl.ops.layer_norm import LayerNorm
+from fastdl.ops.merge import Add, Concatenate, Multiply
 from fastdl.ops.noise import Noise, RReLU
+from fastdl.ops.own import Own
 from fastdl.ops.prelu import PReLU
 from fastdl.ops.reshape import Reshape
+from fastdl.ops.tied_dense import TiedDense
 
 __all__ = [
     "Activation",
+    "Add",
     "BatchNorm",
+    "Concatenate",
     "Dense",
     "Dropout",
     "LayerNorm",
     "LogSoftmax",
+    "Multiply",
     "Noise",
+    "Own",
     "PReLU",
     "RReLU",
     "Reshape",
     "Softmax",
+    "TiedDense",
 ]

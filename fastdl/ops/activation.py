@@ -45,7 +45,7 @@ class Activation(Op):
             "activation_backward",
             read(build.value(x if self._needs_input else self.output)),
             read(build.gradient(self.output)),
-            write(build.gradient(x)),
+            write(build.give(x)),
             sizes=(x.features, self._number),
             scalars=self._scalars,
             features=x.features,
@@ -79,7 +79,7 @@ class _OverFeatures(Op):
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
         y, dy = read(build.value(self.output)), read(build.gradient(self.output))
-        self._emit(build, f"{self.kernel}_backward", y, dy, write(build.gradient(x)))
+        self._emit(build, f"{self.kernel}_backward", y, dy, write(build.give(x)))
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.node(self.operator, [graph.name(self.inputs[0])], self, axis=-1)

@@ -92,11 +92,12 @@ class BatchNorm(Op):
             )
             return
         saved = build.saved[self] = build.vector_ref(features), build.vector_ref(features)
+        moving = [None, None] if build.optimizer is None and not build.recalibrates else [write(mean), write(variance)]
         build.emit(
             "batch_norm_train",
-            *(value, output, gamma, beta, write(mean), write(variance), *map(write, saved)),
+            *(value, output, gamma, beta, *moving, *map(write, saved)),
             sizes=sizes,
-            scalars=(self.momentum, self.epsilon),
+            scalars=(0.0 if build.recalibrates else self.momentum, self.epsilon),
             features=features,
             axis=_ext.BY_FEATURE,
         )
@@ -108,7 +109,7 @@ class BatchNorm(Op):
         rectified = build.fuse_relu(self)
         gradient = read(build.gradient(rectified or self.output))
         mask = read(build.value(rectified)) if rectified else None
-        onward = write(build.gradient(x)) if build.needs_gradient(x) else None
+        onward = write(build.give(x)) if build.needs_gradient(x) else None
         if self.frozen:
             if onward:
                 build.emit(
@@ -119,7 +120,7 @@ class BatchNorm(Op):
                     features=features,
                 )
             return
-        trained = [p for p in (self.gamma, self.beta) if p and p.trainable]
+        trained = [p for p in (self.gamma, self.beta) if p and build.trains(p)]
         gradients = {p: build.vector_ref(features) for p in trained}
         build.emit(
             "batch_norm_backward",

@@ -88,30 +88,18 @@ class Dense(Op):
                 "dense_input_grad",
                 read_all(gradient),
                 read_rows(build.parameter(self.kernel)),
-                write(build.gradient(relu.inputs[0] if relu else x)),
+                write(build.give(relu.inputs[0] if relu else x)),
                 read(build.value(x)) if relu else None,
                 sizes=(rows, columns),
                 features=rows,
             )
-        if not self.kernel.trainable:
+        if not build.trains(self.kernel):
             return
-        if build.steps_at_once and build.batch <= _ext.CHUNK:
+        if build.steps_at_once(self.parameters) and build.batch <= _ext.CHUNK:
             self._step_at_once(build)
             return
-        shared = build.axis == _ext.BY_PANEL
-        gradients = [build.parameter_gradient(parameter) for parameter in self.parameters]
-        written = [build.partial_gradients(p) for p in self.parameters] if shared else gradients
-        build.emit(
-            "dense_weight_grad",
-            *(read_all(build.value(x)), read(gradient), *map(write, written), *([] if self.bias else [None])),
-            sizes=(rows, columns, self.kernel.storage.size, self.bias.storage.size if self.bias else 0),
-            features=columns,
-            axis=build.axis,
-            defer=True,
-        )
-        for parameter, ref, partials in zip(self.parameters, gradients, written, strict=True):
-            if shared:
-                build.sum_partials(parameter, partials, ref)
+        gradients = build.dense_gradients(self.kernel, self.bias, read_all(build.value(x)), read(gradient))
+        for parameter, ref in zip(self.parameters, gradients, strict=True):
             build.train(parameter, ref)
 
     def _step_at_once(self, build: Builder) -> None:

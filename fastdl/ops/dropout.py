@@ -13,14 +13,16 @@ if TYPE_CHECKING:
 
 
 class Dropout(Op):
-    """y = x / (1 - rate) with probability 1 - rate, else 0. `stream` tells this layer's random numbers from others'."""
+    """y = x / (1 - rate) with probability 1 - rate, else 0. active: always or never, not just in training."""
 
-    def __init__(self, x: Tensor, rate: float, stream: int, name: str = "") -> None:
-        self.rate, self.stream = rate, stream
+    randomness = 0
+
+    def __init__(self, x: Tensor, rate: float, name: str = "", active: bool | None = None) -> None:
+        self.rate, self.active = rate, active
         super().__init__([x], x.shape, name=name)
 
     def _idle(self, build: Builder) -> bool:
-        return not build.training or self.rate == 0
+        return self.rate == 0 or not (build.noisy if self.active is None else self.active)
 
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
@@ -33,7 +35,7 @@ class Dropout(Op):
             read(build.value(x)),
             write(build.value(self.output)),
             write(mask),
-            sizes=(x.features, self.stream),
+            sizes=(x.features, build.stream(self)),
             scalars=(self.rate,),
             features=x.features,
         )
@@ -45,10 +47,11 @@ class Dropout(Op):
                 "dropout_backward",
                 read(build.gradient(self.output)),
                 read(build.saved[self][0]),
-                write(build.gradient(x)),
+                write(build.give(x)),
                 sizes=(x.features,),
                 features=x.features,
             )
 
     def onnx(self, graph: OnnxGraph) -> None:
+        graph.refuse_noise(self)
         graph.node("Dropout", [graph.name(self.inputs[0])], self)

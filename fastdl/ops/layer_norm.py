@@ -46,7 +46,7 @@ class LayerNorm(Op):
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
         value, gradient, saved = build.value(x), build.gradient(self.output), build.saved[self]
-        trained = [p for p in (self.gamma, self.beta) if p and p.trainable]
+        trained = [p for p in (self.gamma, self.beta) if p and build.trains(p)]
         gradients = {p: build.vector_ref(x.features) for p in trained}
         if trained:
             build.emit(
@@ -60,7 +60,7 @@ class LayerNorm(Op):
         if build.needs_gradient(x):
             build.emit(
                 "layer_norm_backward",
-                *(read(value), read(gradient), write(build.gradient(x))),
+                *(read(value), read(gradient), write(build.give(x))),
                 read(build.parameter(self.gamma)) if self.gamma else None,
                 *map(read, saved),
                 sizes=(x.features,),

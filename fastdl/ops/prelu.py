@@ -34,11 +34,11 @@ class PReLU(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        slopes = build.vector_ref(x.features) if self.alpha.trainable else None
+        slopes = build.vector_ref(x.features) if build.trains(self.alpha) else None
         build.emit(
             "prelu_backward",
             *(read(build.value(x)), read(build.gradient(self.output)), read(build.parameter(self.alpha))),
-            write(build.gradient(x)) if build.needs_gradient(x) else None,
+            write(build.give(x)) if build.needs_gradient(x) else None,
             write(slopes) if slopes else None,
             sizes=(x.features,),
             features=x.features,

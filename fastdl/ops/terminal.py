@@ -11,7 +11,8 @@ import numpy as np
 from fastdl import _ext
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Graph, Tensor
-from fastdl.program import OUT_FEED, W_FEED, X_FEED, Y_FEED, Program
+from fastdl.ops.panels import from_panels, into_panels
+from fastdl.program import OUT_FEED, W_FEED, X_FEED, Y_FEED, Program, Reading
 from fastdl.program import Terminal as Terminal  # what a program asks of one
 from fastdl.schedule import Ref, read, write
 
@@ -51,7 +52,7 @@ class PerSample:
             write(part),
             *(read(ref) if ref else None for ref in (target, weight)),
             write(each) if each else None,
-            sizes=(features, Y_FEED, self.number),
+            sizes=(features, build.feed(Y_FEED), self.number),
             scalars=(self.scale / features if self.mean else self.scale, self.own, *self.smoothing),
             features=features,
             axis=_ext.BY_PANEL,
@@ -133,18 +134,11 @@ class Own:
         )
 
     def _run(self, batch: int, dtype: np.dtype[Any], features: int) -> Callable[..., None]:
-        panels = -(-batch // _ext.PANEL)
+        def rows(panels: Array) -> Array:
+            return from_panels(panels, batch, dtype)
 
-        def rows(panel: Array) -> Array:
-            each = panel.view(dtype).reshape(panels, -1, _ext.PANEL).transpose(0, 2, 1)
-            return each.reshape(panels * _ext.PANEL, -1)[:batch]
-
-        def put(panel: Array, values: Array) -> None:
-            full = np.zeros((panels * _ext.PANEL, values.shape[1]))
-            full[:batch] = values
-            panel.view(dtype).reshape(panels, -1, _ext.PANEL)[...] = full.reshape(panels, _ext.PANEL, -1).transpose(
-                0, 2, 1
-            )
+        def put(panels: Array, values: Array) -> None:
+            into_panels(panels, values, dtype)
 
         def run(x: Array, y: Array, totals: Array, dx: Array | None, weight: Array | None, each: Array | None) -> None:
             values, slope = self._checked(self.function(rows(y), rows(x)), batch, features, dx is not None)
@@ -200,6 +194,7 @@ def on_arrays(
     graph = Graph([source], [source])
     if each:
         feeds[OUT_FEED] = np.empty((len(x), 1), dtype)
-    program = Program(graph, len(x), metrics=[(terminal, source)], weighted=sample_weight is not None, each=each)
+    reading = Reading(terminal, source, weighted=sample_weight is not None)
+    program = Program(graph, len(x), metrics=[reading], each=each)
     program.run(feeds)
     return (feeds[OUT_FEED].reshape(lead) if each else np.empty(0)), program.totals[0]

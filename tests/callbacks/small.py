@@ -25,7 +25,7 @@ def small(learning_rate: Any = 0.05) -> fastdl.Sequential:
     """A regression, always from the same weights."""
     fastdl.utils.set_random_seed(1)
     model = fastdl.Sequential([fastdl.Input((4,)), layers.Dense(5, activation="tanh"), layers.Dense(1)])
-    model.compile(SGD(learning_rate), "mse", ["mae"])
+    model.compile(SGD(learning_rate), "mse", metrics=["mae"])
     return model
 
 

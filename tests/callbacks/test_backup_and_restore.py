@@ -30,7 +30,7 @@ def net(seed: int, optimizer: str = "adam") -> fastdl.Sequential:
     fastdl.utils.set_random_seed(seed)
     stack = layers.Dense(6, "tanh"), layers.BatchNormalization(), layers.Dropout(0.3), layers.GaussianNoise(0.1)
     model = fastdl.Sequential([fastdl.Input((4,)), *stack, layers.Dense(1)])
-    model.compile(OPTIMIZERS[optimizer](), "mse", ["mae"])
+    model.compile(OPTIMIZERS[optimizer](), "mse", metrics=["mae"])
     return model
 
 

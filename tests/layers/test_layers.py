@@ -142,9 +142,8 @@ def test_two_layers_have_noise_of_their_own(name: str) -> None:
     model = through(layers.Dropout(0.1), NOISY[name](), NOISY[name]())
     graph = model.trace()
     build = Builder(graph, 5, True, None)
-    streams = {build.stream(op) for op in graph.ops}
+    streams = {build.stream(op) for op in graph.ops if op.randomness is not None}
     assert len(streams) == 3
-    assert min(streams) > len(model.layers)
 
 
 def test_layer_normalization_with_one_feature_is_beta() -> None:

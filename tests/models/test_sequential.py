@@ -122,7 +122,7 @@ def test_losses_train_and_evaluate(name: str) -> None:
     x, labels = blobs()
     targets = np.eye(3)[labels] if name != "binary" else (labels == 1).astype(float)
     model = keras.Sequential([keras.Input((8,)), layers.Dense(1 if name == "binary" else 3, activation=activation)])
-    model.compile(keras.optimizers.Adam(0.01), loss, metrics)
+    model.compile(keras.optimizers.Adam(0.01), loss, metrics=metrics)
     history = model.fit(x, targets, epochs=15, verbose=0).history
     assert history["loss"][-1] < 0.6 * history["loss"][0]
     got, metric = model.evaluate(x, targets)
@@ -134,10 +134,10 @@ def test_from_logits_equals_softmax() -> None:
     x, y = blobs(100)
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((8,)), layers.Dense(3)])
-    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     other = keras.Sequential([keras.Input((8,)), layers.Dense(3), layers.Softmax()])
     other.set_weights(model.get_weights())
-    other.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"])
+    other.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     for _ in range(5):
         assert model.train_on_batch(x, y) == other.train_on_batch(x, y)
     model.compile("sgd", "sparse_categorical_crossentropy")
@@ -347,7 +347,7 @@ def test_nan_in_nan_out() -> None:
 
 def compiled_with(metrics: list[str], loss: str = "mse") -> keras.Sequential:
     model = classifier()
-    model.compile("sgd", loss, metrics)
+    model.compile("sgd", loss, metrics=metrics)
     return model
 
 
@@ -393,7 +393,13 @@ WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         "compares outputs with targets",
     ),
-    "array into a layer": (lambda: layers.Dense(3)(X), TypeError, "symbolic"),
+    "vector into a layer": (lambda: layers.Dense(3)(np.zeros(4)), ShapeError, "takes arrays of"),
+    "metrics third": (
+        lambda: classifier().compile("sgd", "mse", ["mae"]),
+        ValueError,
+        "metrics are given as metrics=",
+    ),
+    "compile's argument": (lambda: classifier().compile("sgd", "mse", metric="mae"), TypeError, "no argument 'metric'"),
     "threads": (lambda: fastdl.set_num_threads(0), ValueError, "1 to 256"),
     "seed": (lambda: keras.utils.set_random_seed(-1), ValueError, "seed must be"),
     "dtype": (lambda: keras.Sequential(dtype="float16"), ValueError, "float32 or float64"),

@@ -9,12 +9,51 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import activations, layers, ops
+from fastdl import activations, initializers, layers, ops
 from fastdl.errors import ShapeError
 from fastdl.graph import Graph, Op, Tensor
 
 Array = np.ndarray[Any, Any]
 Layers = Callable[[], list[Any]]
+
+
+class Branches(layers.Layer):
+    """Two dense layers side by side, and what makes one of them and of what they read."""
+
+    def __init__(self, meet: Callable[[Tensor, Tensor, Tensor], Any]) -> None:
+        super().__init__()
+        self.meet, self.one, self.other = meet, layers.Dense(11, "tanh"), layers.Dense(11, use_bias=False)
+
+    def call(self, x: Tensor) -> Any:
+        return self.meet(x, self.one(x), self.other(x))
+
+
+class Cubed(layers.NumpyLayer):
+    """w x³ + v, in numpy."""
+
+    def build(self, shape: Any, dtype: Any) -> None:
+        self.w = self.add_weight("w", (shape[1],), dtype, initializers.Constant(0.3))
+        self.v = self.add_weight("v", (1, shape[1]), dtype, initializers.Constant(0.1))
+
+    def forward(self, x: Array, *weights: Array) -> Array:
+        w, v = weights
+        return np.asarray(w * x**3 + v)
+
+    def backward(self, x: Array, y: Array, dy: Array, *weights: Array) -> Any:
+        return 3 * weights[0] * x**2 * dy, (x**3 * dy).sum(0), dy.sum(0, keepdims=True)
+
+
+def tied(bias: bool) -> list[Any]:
+    dense = layers.Dense(7, "tanh")
+    return [dense, layers.DenseTranspose(dense, "tanh", bias), layers.Dense(5)]
+
+
+def twice() -> list[Any]:
+    """One dense layer and one batch norm, each read from two places."""
+    dense, norm = layers.Dense(11), layers.BatchNormalization()
+    inner = fastdl.Sequential([dense, norm, layers.Dense(11, "tanh")])
+    return [layers.Dense(11, "tanh"), inner, fastdl.Sequential([norm, dense]), layers.Dense(5)]
+
 
 # name: (layers between the input and the loss, the ops that they must bring in)
 NETS: dict[str, tuple[Layers, set[str]]] = {
@@ -66,6 +105,43 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
         lambda: [layers.Rescaling(0.5, 0.1), layers.Dense(7), layers.Rescaling(2), layers.Identity(), layers.Dense(5)],
         {"Activation", "Reshape"},
     ),
+    "add": (
+        lambda: [Branches(lambda x, a, b: layers.Add()([a, b, x])), layers.Dense(5)],
+        {"Add"},
+    ),
+    "add one alone": (
+        lambda: [Branches(lambda x, a, b: ops.Add([a], [0.5]).output), layers.Dense(5)],
+        {"Add"},
+    ),
+    "subtract, average": (
+        lambda: [Branches(lambda x, a, b: layers.Average()([layers.Subtract()([a, b]), b, a])), layers.Dense(5)],
+        {"Add"},
+    ),
+    "multiply": (
+        lambda: [Branches(lambda x, a, b: layers.Multiply()([a, b, a])), layers.Dense(5)],
+        {"Multiply"},
+    ),
+    "concatenate": (
+        lambda: [Branches(lambda x, a, b: layers.Concatenate()([x, a, b, a])), layers.Dense(5)],
+        {"Concatenate"},
+    ),
+    "read by many, rectified": (
+        lambda: [
+            layers.Dense(11),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            Branches(lambda x, a, b: layers.Add()([a, b])),
+            layers.ReLU(),
+            Branches(lambda x, a, b: layers.Add()([a, layers.ReLU()(b)])),
+            layers.Dense(5),
+        ],
+        {"Add"},
+    ),
+    "tied": (lambda: tied(True), {"TiedDense"}),
+    "tied, no bias": (lambda: tied(False), {"TiedDense"}),
+    "twice": (twice, {"Dense"}),
+    "own": (lambda: [layers.Dense(7), Cubed(), layers.Dense(5)], {"Own"}),
+    "own first": (lambda: [Cubed(), layers.Dense(5)], {"Own"}),
     "deep": (
         lambda: (
             [

@@ -1,0 +1,144 @@
+"""Functional: a model of the calls of layers between tensors, with branches, several inputs and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from fastdl.graph import Tensor
+from fastdl.layers.core import Input
+from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together
+from fastdl.models.model import Model, _unique
+
+
+class Functional(Model):
+    """The layers between inputs, made by Input, and outputs: what Model(inputs, outputs) makes. Keras: Functional.
+
+    inputs, outputs: a tensor or a list; inputs may be a mapping of names. ValueError if an output needs other inputs.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+        named = inputs if isinstance(inputs, Mapping) else None
+        sources = list(named.values()) if named is not None else listed(inputs)
+        results = listed(outputs)
+        for tensor in (*sources, *results):
+            if not isinstance(tensor, Tensor):
+                raise TypeError(f"a Model is made of tensors, as Input and layers give them, not of {tensor!r}")
+        super().__init__(name=name, dtype=sources[0].dtype if sources else None)
+        self._inputs, self._outputs = tuple(sources), tuple(results)
+        self._names = list(named) if named is not None else _unique([tensor.name for tensor in sources])
+        if len(set(sources)) != len(sources) or not sources:
+            raise ValueError(f"{self.name} needs one or more inputs, each once")
+        if len(set(results)) != len(results) or any(tensor.made_by is None for tensor in results):
+            raise ValueError(f"{self.name} needs one or more outputs, each made by a layer, and each once")
+        self._calls = list(calls_between(self.name, self._inputs, self._outputs))
+        self.layers = list(dict.fromkeys(call.layer for call in self._calls))
+        self._samples = [tuple(size or 0 for size in tensor.shape[1:]) for tensor in sources]
+        self.takes_several = len(sources) > 1
+        self.trace()
+
+    @property
+    def input_names(self) -> list[str]:
+        """The names of the inputs, as a mapping of arrays may give them."""
+        return self._names
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The symbolic inputs (Keras)."""
+        return list(self._inputs)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The symbolic outputs (Keras)."""
+        return list(self._outputs)
+
+    def _found(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """The layers are those between the tensors that it was made of."""
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        tensors = list(inputs.values()) if isinstance(inputs, Mapping) else listed(inputs)
+        if len(tensors) != len(self._inputs):
+            raise ValueError(f"{self.name} takes {len(self._inputs)} tensors, not {len(tensors)}")
+        made = dict(zip(self._inputs, tensors, strict=True))
+        for call in self._calls:
+            made |= zip(call.outputs, call.again([made[tensor] for tensor in call.inputs], training), strict=True)
+        results = [made[tensor] for tensor in self._outputs]
+        return results if len(results) > 1 else results[0]
+
+    # -- files and copies ---------------------------------------------------------------------------------
+
+    def _plan(self) -> dict[str, Any]:
+        """All but the layers: the inputs, and the layers' calls, with tensors by number, inputs first."""
+        numbers = {tensor: i for i, tensor in enumerate(self._inputs)}
+        calls = []
+        for call in self._calls:
+            calls.append([self.layers.index(call.layer), [numbers[tensor] for tensor in call.inputs], call.training])
+            for tensor in call.outputs:
+                numbers[tensor] = len(numbers)
+        return {
+            "name": self.name,
+            "dtype": self.dtype.name,
+            "inputs": [
+                {"name": name, "shape": list(sample)}
+                for name, sample in zip(self.input_names, self._samples or [], strict=True)
+            ],
+            "calls": calls,
+            "outputs": [numbers[tensor] for tensor in self._outputs],
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """Inputs, layers and their calls, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
+        return {**self._plan(), "layers": [serialize(layer) for layer in self.layers]}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A model with these layers, and weights of its own (Keras)."""
+        with together():
+            return cls._of(config, [deserialize(layer) for layer in config["layers"]])
+
+    @classmethod
+    def _of(cls, plan: Mapping[str, Any], layers: Sequence[Any]) -> Self:
+        dtype = np.dtype(plan["dtype"])
+        inputs = {each["name"]: Input(each["shape"], dtype=dtype, name=each["name"]) for each in plan["inputs"]}
+        tensors: list[Tensor] = list(inputs.values())
+        for layer, numbers, training in plan["calls"]:
+            tensors += Call(layers[layer], (), (), training).again([tensors[number] for number in numbers])
+        return cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The plan in place of tensors."""
+        state = super().__getstate__()
+        for name in ("_inputs", "_outputs", "_calls"):
+            del state[name]
+        return {**state, "_plan_of_calls": self._plan()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        again = self._of(vars(self).pop("_plan_of_calls"), self.layers)
+        self._inputs, self._outputs, self._calls = again._inputs, again._outputs, again._calls
+
+    def with_layers(self, copy: Callable[[Layer], Layer]) -> Self:
+        """The same calls of copies of the layers."""
+        with together():
+            return self._of(self._plan(), [copy(layer) for layer in self.layers])
+
+
+def calls_between(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Iterator[Call]:
+    """The calls that lead from inputs to outputs, each after those it needs; without recursion."""
+    given, done = set(inputs), set[Call]()
+    stack = [(tensor, False) for tensor in reversed(outputs)]
+    while stack:
+        tensor, ready = stack.pop()
+        call = tensor.made_by
+        if tensor in given or call in done:
+            continue
+        if call is None:
+            raise ValueError(f"{name}: {tensor.name!r} of shape {tensor.shape} is needed, but is not among the inputs")
+        if ready:
+            done.add(call)
+            yield call
+        else:
+            stack.append((tensor, True))
+            stack.extend((source, False) for source in reversed(call.inputs))

@@ -1,0 +1,143 @@
+"""What a model is trained and judged by: a loss for each output, its share in their sum, and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastdl import losses, metrics
+from fastdl.graph import Array, Graph
+from fastdl.losses import Loss
+from fastdl.metrics import Metric
+from fastdl.program import Reading
+
+
+@dataclass(frozen=True)
+class Given:
+    """What `compile` was given: each for all outputs at once, a list with one for each, or a mapping by their names."""
+
+    loss: Any
+    loss_weights: Any = None
+    metrics: Any = None
+    weighted_metrics: Any = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric of one output."""
+
+    metric: Metric
+    output: int
+    weighted: bool
+    name: str  # in logs
+
+
+class Objective:
+    """What was given, for a graph whose outputs have these names. ValueError if it does not fit them."""
+
+    def __init__(self, given: Given, graph: Graph, names: Sequence[str]) -> None:
+        self.names = names
+        self.losses: list[Loss | None] = by_output("loss", given.loss, names)
+        if not any(self.losses):
+            raise ValueError("compile needs a loss for one output at least")
+        shares = by_output("loss_weights", given.loss_weights, names)
+        self.shares = [1.0 if share is None else share for share in shares]
+        self.measured = [
+            measured
+            for what, of, weighted in (
+                ("metrics", given.metrics, False),
+                ("weighted_metrics", given.weighted_metrics, True),
+            )
+            for i, each in enumerate(by_output(what, of, names, several=True))
+            for measured in self._measures(i, each, weighted, graph)
+        ]
+
+    def _measures(self, output: int, chosen: Any, weighted: bool, graph: Graph) -> list[Measured]:
+        found = []
+        for metric in listed(chosen):
+            loss = self.losses[output]
+            if loss is None:
+                raise ValueError(
+                    f"output {self.names[output]!r} has metrics, but no loss that says what its targets are"
+                )
+            made = metrics.get(metric, loss, graph.outputs[output])
+            name = f"{self.names[output]}_{made.name}" if len(self.names) > 1 else made.name
+            found.append(Measured(made, output, weighted, name))
+        return found
+
+    @property
+    def metrics(self) -> list[Metric]:
+        return [measured.metric for measured in self.measured]
+
+    @property
+    def outputs(self) -> list[int]:
+        """Those that have targets."""
+        return [i for i, loss in enumerate(self.losses) if loss is not None]
+
+    def readings(self, graph: Graph, weighted: bool) -> tuple[list[Reading], list[Reading]]:
+        """What a program reads for losses and for metrics. weighted: samples have weights."""
+        attached = {i: loss.attach(graph.outputs[i]) for i, loss in enumerate(self.losses) if loss is not None}
+        wanted = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
+        others = []
+        for each in self.measured:
+            terminal, tensor = each.metric.attach(graph.outputs[each.output], attached[each.output][0])
+            others.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
+        return wanted, others
+
+    def logs(self, totals: Sequence[Array]) -> dict[str, Any]:
+        """Loss, the outputs' own losses if there are several, and metrics, of the sums that programs gathered."""
+        outputs = self.outputs
+        values = [float(total / rows) for total, _, rows in totals[: len(outputs)]]
+        loss = values[0] * self.shares[outputs[0]]
+        for i, value in zip(outputs[1:], values[1:], strict=True):
+            loss += value * self.shares[i]
+        logs: dict[str, Any] = {"loss": loss}
+        if len(self.names) > 1:
+            logs |= {f"{self.names[i]}_loss": value for i, value in zip(outputs, values, strict=True)}
+        for each, total in zip(self.measured, totals[len(outputs) :], strict=True):
+            logs[each.name] = each.metric.value(total)
+        return logs
+
+
+def checked_share(given: Any) -> float:
+    """One entry of loss_weights as a float. ValueError if it is no finite number."""
+    if isinstance(given, bool) or not isinstance(given, int | float | np.number) or not np.isfinite(given):
+        raise ValueError(f"loss_weights must be finite numbers, not {given!r}; metrics are given as metrics=[…]")
+    return float(given)
+
+
+def listed(chosen: Any) -> list[Any]:
+    """One, several, or none."""
+    if chosen is None:
+        return []
+    return list(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
+
+
+def by_output(what: str, chosen: Any, names: Sequence[str], several: bool = False) -> list[Any]:
+    """What was given, output by output. several: a list belongs to the output, if there is but one."""
+    if isinstance(chosen, Mapping):
+        if unknown := set(chosen) - set(names):
+            raise ValueError(f"{what} names {sorted(unknown)[0]!r}: the outputs are {', '.join(names)}")
+        return [chosen.get(name) for name in names]
+    if isinstance(chosen, list | tuple) and not (several and len(names) == 1):
+        if len(chosen) != len(names):
+            raise ValueError(f"{what} has {len(chosen)} entries, the model {len(names)} outputs: {', '.join(names)}")
+        return list(chosen)
+    return [chosen] * len(names)
+
+
+def mapped(function: Callable[[Any], Any], chosen: Any) -> Any:
+    """The function of each entry of what may be one, a list, or a mapping; None stays."""
+    if isinstance(chosen, Mapping):
+        return {name: mapped(function, each) for name, each in chosen.items()}
+    if isinstance(chosen, list | tuple):
+        return [mapped(function, each) for each in chosen]
+    return None if chosen is None else function(chosen)
+
+
+def checked_losses(chosen: Any) -> Any:
+    """The same with losses for their names. ValueError for unknown ones."""
+    return mapped(losses.get, chosen)

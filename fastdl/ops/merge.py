@@ -1,0 +1,121 @@
+"""Where branches meet: sums, products, and features side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastdl.errors import ShapeError
+from fastdl.graph import Op, Tensor
+from fastdl.schedule import Access, read, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+    from fastdl.schedule import Ref
+
+
+class Add(Op):
+    """The sum of each tensor times its weight, all of one shape. ShapeError if they are not."""
+
+    def __init__(self, inputs: Sequence[Tensor], weights: Sequence[float], name: str = "") -> None:
+        _alike(inputs, name)
+        self.weights = tuple(map(float, weights))
+        super().__init__(inputs, inputs[0].shape, name=name)
+
+    @property
+    def flops(self) -> int:
+        return (2 * len(self.inputs) - 1) * self.output.features
+
+    def _sum(self, build: Builder, first: Access, second: Access | None, to: Ref, weights: tuple[float, float]) -> None:
+        features = self.output.features
+        build.emit("add", first, second, write(to), sizes=(features,), scalars=weights, features=features)
+
+    def forward(self, build: Builder) -> None:
+        total, alpha = read(build.value(self.inputs[0])), self.weights[0]
+        for i, (x, weight) in enumerate(zip(self.inputs[1:], self.weights[1:], strict=True), 2):
+            to = build.value(self.output) if i == len(self.inputs) else build.panel_ref(self.output.features)
+            self._sum(build, total, read(build.value(x)), to, (alpha, weight))
+            total, alpha = read(to), 1.0
+        if len(self.inputs) == 1:
+            self._sum(build, total, None, build.value(self.output), (alpha, 0.0))
+
+    def backward(self, build: Builder) -> None:
+        gradient = build.gradient(self.output)
+        for x, weight in zip(self.inputs, self.weights, strict=True):
+            if build.needs_gradient(x):
+                build.give_share(x, gradient, weight)
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        names = [graph.name(x) for x in self.inputs]
+        terms = [
+            name if weight == 1 else graph.inner("Mul", [name, graph.number(weight, self)], self)
+            for name, weight in zip(names, self.weights, strict=True)
+        ]
+        for term in terms[1:-1]:
+            terms[0] = graph.inner("Add", [terms[0], term], self)
+        graph.node("Add", [terms[0], terms[-1]], self) if len(terms) > 1 else graph.node("Identity", terms, self)
+
+
+class Multiply(Op):
+    """a times b, element by element, of one shape. ShapeError if they are not."""
+
+    def __init__(self, a: Tensor, b: Tensor, name: str = "") -> None:
+        _alike((a, b), name)
+        super().__init__((a, b), a.shape, name=name)
+
+    def forward(self, build: Builder) -> None:
+        a, b = (read(build.value(x)) for x in self.inputs)
+        self._product(build, a, b, build.value(self.output))
+
+    def _product(self, build: Builder, a: Access, b: Access, to: Ref) -> None:
+        features = self.output.features
+        build.emit("multiply", a, b, write(to), sizes=(features,), features=features)
+
+    def backward(self, build: Builder) -> None:
+        gradient = read(build.gradient(self.output))
+        for x, other in zip(self.inputs, reversed(self.inputs), strict=True):
+            if build.needs_gradient(x):
+                self._product(build, gradient, read(build.value(other)), build.give(x))
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        graph.node("Mul", [graph.name(x) for x in self.inputs], self)
+
+
+class Concatenate(Op):
+    """The features of several tensors side by side, each (batch, features). ShapeError for other ranks."""
+
+    def __init__(self, inputs: Sequence[Tensor], name: str = "") -> None:
+        if any(len(x.shape) != 2 for x in inputs):
+            shapes = ", ".join(str(x.shape) for x in inputs)
+            raise ShapeError(f"{name} takes tensors of (batch, features), not {shapes}: put a Flatten() before it")
+        super().__init__(inputs, (None, sum(x.features for x in inputs)), name=name)
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+    def forward(self, build: Builder) -> None:
+        to, first = build.value(self.output), 0
+        for x in self.inputs:
+            self._copy(build, read(build.value(x)), write(to), (x.features, 0, self.output.features, first), x)
+            first += x.features
+
+    def _copy(self, build: Builder, source: Access, to: Access, sizes: tuple[int, int, int, int], x: Tensor) -> None:
+        build.emit("copy_features", source, to, sizes=sizes, features=x.features)
+
+    def backward(self, build: Builder) -> None:
+        gradient, first = build.gradient(self.output), 0
+        for x in self.inputs:
+            if build.needs_gradient(x):
+                sizes = self.output.features, first, x.features, 0
+                self._copy(build, read(gradient), write(build.give(x)), sizes, x)
+            first += x.features
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        graph.node("Concat", [graph.name(x) for x in self.inputs], self, axis=1)
+
+
+def _alike(inputs: Sequence[Tensor], name: str) -> None:
+    if len({x.shape for x in inputs}) > 1:
+        raise ShapeError(f"{name} takes tensors of one shape, not {', '.join(str(x.shape) for x in inputs)}")

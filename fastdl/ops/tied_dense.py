@@ -1,0 +1,68 @@
+"""y = x Wᵀ + b, with the W of a dense layer: the way back in an autoencoder whose weights are tied."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdl import _ext
+from fastdl.errors import ShapeError
+from fastdl.graph import Op, Parameter, Tensor
+from fastdl.ops.dense import TRAINING_BLOCK
+from fastdl.schedule import read, read_all, read_rows, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class TiedDense(Op):
+    """x: (batch, out); kernel: (in, out), as Dense has it; bias: (in,) or None → (batch, in)."""
+
+    def __init__(self, x: Tensor, kernel: Parameter, bias: Parameter | None = None, name: str = "") -> None:
+        if len(x.shape) != 2 or x.shape[1] != kernel.shape[1]:
+            raise ShapeError(f"{name}: a tied kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+        self.kernel, self.bias = kernel, bias
+        super().__init__([x], (None, kernel.shape[0]), [kernel] if bias is None else [kernel, bias], name)
+
+    @property
+    def flops(self) -> int:
+        rows, columns = self.kernel.shape
+        return 2 * rows * columns + (rows if self.bias else 0)
+
+    def forward(self, build: Builder) -> None:
+        rows, columns = self.kernel.shape
+        product = build.panel_ref(rows) if self.bias else build.value(self.output)
+        # what the input's gradient is to Dense, the output is here
+        build.emit(
+            "dense_input_grad",
+            *(read_all(build.value(self.inputs[0])), read_rows(build.parameter(self.kernel)), write(product), None),
+            sizes=(rows, columns),
+            features=rows,
+        )
+        if self.bias:
+            accesses = read(product), read(build.parameter(self.bias)), write(build.value(self.output))
+            build.emit("add_bias", *accesses, sizes=(rows,), features=rows)
+
+    def backward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        rows, columns = self.kernel.shape
+        gradient = build.gradient(self.output)
+        if build.needs_gradient(x):
+            build.emit(
+                "dense_forward",
+                *(read_all(gradient), read(build.parameter(self.kernel)), None, write(build.give(x)), *[None] * 4),
+                sizes=(rows, columns, _ext.LINEAR, TRAINING_BLOCK, rows),
+                features=columns,
+            )
+        if self.bias and build.trains(self.bias):
+            slope = build.vector_ref(rows)
+            accesses = read(gradient), write(slope)
+            build.emit("bias_grad", *accesses, sizes=(rows,), features=rows, axis=_ext.BY_FEATURE)
+            build.train(self.bias, slope)
+        if build.trains(self.kernel):
+            build.train(self.kernel, build.weight_gradient(self.kernel, read_all(gradient), read(build.value(x))))
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        transposed = graph.constant(self.kernel.numpy().T, f"{self.name}/kernel")
+        bias = [graph.constant(self.bias)] if self.bias else []
+        graph.node("Gemm", [graph.name(self.inputs[0]), transposed, *bias], self)
