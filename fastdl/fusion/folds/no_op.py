@@ -3,6 +3,8 @@
 That they go first is how every other fold looks through them.
 """
 
+from math import prod
+
 from ..index import GraphIndex, Node, Refused
 
 
@@ -50,3 +52,23 @@ def _reshape_keeps(index: GraphIndex, node: Node) -> bool:
         elif want not in (0, have):
             return False
     return free <= 1 and 0 not in shape
+
+
+def keeps_rows(index: GraphIndex, node: Node) -> bool:
+    """Whether a Flatten or Reshape leaves the first axis, and each row's values in their row-major order."""
+    shape = index.shape(node.inputs[0])
+    if shape is None or len(shape) < 2 or not all(isinstance(dim, int) and dim > 0 for dim in shape[1:]):
+        return False
+    if node.op == "Flatten":
+        return node.attribute("axis", 1) in (1, 1 - len(shape))
+    target = index.stored(node.inputs[1]) if node.op == "Reshape" else None
+    if target is None or target.ndim != 1 or target.size < 2 or node.attribute("allowzero", 0):
+        return False
+    # A 0 stands for the input's own dim, which there must be one of.
+    dims = [shape[i] if want == 0 and i < len(shape) else want for i, want in enumerate(target.tolist())]
+    first, rest = target[0], dims[1:]
+    if 0 in rest or (first != 0 and first != shape[0] and first != -1):
+        return False
+    if -1 in rest:  # it follows from the others, and the first is stated
+        return first != -1 and rest.count(-1) == 1 and all(isinstance(dim, int) for dim in rest)
+    return prod(dim for dim in rest if isinstance(dim, int)) == prod(shape[1:])  # type: ignore[arg-type]
