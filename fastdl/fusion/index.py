@@ -31,15 +31,21 @@ class Refused(Exception):
 
 
 class Node:
-    """One node of the graph; compared by identity. `op` carries the domain when it is not ONNX's own."""
+    """One node of the graph; compared by identity. `op` is the operator where folds may rely on its definition.
 
-    def __init__(self, proto: NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> None:
+    Else it is a name that no fold knows: that of another domain with the domain, or one that says that the node
+    does not have the inputs, outputs and attributes that its operator asks for.
+    """
+
+    def __init__(self, proto: NodeProto, functions: frozenset[tuple[str, str]] = frozenset(), opset: int = 0) -> None:
         self.proto = proto
-        self.inputs = list(proto.input)
-        self.outputs = list(proto.output)
+        self.inputs: list[str] = list(proto.input)
+        self.outputs: list[str] = list(proto.output)
         self.removed = False
         own = proto.domain in ("", "ai.onnx") and (proto.domain, proto.op_type) not in functions
-        self.op: str = proto.op_type if own else f"{proto.domain}:{proto.op_type}"
+        self.op: str = f"{proto.op_type}" if own else f"{proto.domain}:{proto.op_type}"
+        if own and not _well_formed(proto, opset):
+            self.op = f"malformed {self.op}"
 
     @property
     def label(self) -> str:
@@ -61,6 +67,26 @@ class Node:
         self.proto.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
 
 
+def _well_formed(proto: NodeProto, opset: int) -> bool:
+    """Whether a node has as many inputs and outputs as ONNX defines, the needed ones named, and attributes to type.
+
+    An operator that this onnx does not know at this opset is taken as it is.
+    """
+    try:
+        schema = onnx.defs.get_schema(proto.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return True
+    except TypeError:  # a name that is no text
+        return False
+    counts = (len(proto.input), schema.min_input, schema.max_input), (len(proto.output), schema.min_output, 2**31)
+    if not all(least <= count <= most for count, least, most in counts):
+        return False
+    if not all((*proto.input[: schema.min_input], *proto.output[: max(1, schema.min_output)])):
+        return False
+    known: Mapping[str, Any] = schema.attributes
+    return all(known[a.name].type.value == a.type for a in proto.attribute if a.name in known)
+
+
 def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
     """The graphs that a node (If, Loop, Scan) carries in its attributes."""
     for attribute in node.attribute:
@@ -78,7 +104,7 @@ class GraphIndex:
         graph = self._model.graph
         functions = frozenset((f.domain, f.name) for f in model.functions)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        self.nodes = [Node(proto, functions) for proto in graph.node]
+        self.nodes = [Node(proto, functions, self.opset) for proto in graph.node]
         self.graph_inputs = frozenset(i.name for i in graph.input)
         self.graph_outputs = frozenset(o.name for o in graph.output)
         self._initializers = {t.name: t for t in graph.initializer}
@@ -234,6 +260,12 @@ class GraphIndex:
         """Turn a node into another operator with other inputs, and the same outputs and name."""
         self._unlink(node)
         node.become(op, attributes)
+        node.inputs = list(inputs)
+        self._link(node)
+
+    def set_inputs(self, node: Node, inputs: Sequence[str]) -> None:
+        """Let a node read other values, by the same operator and attributes."""
+        self._unlink(node)
         node.inputs = list(inputs)
         self._link(node)
 

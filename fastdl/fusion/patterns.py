@@ -166,9 +166,14 @@ class Affine:
         return cls(node, node.inputs[0], scale, offset, np.zeros(()))
 
     @property
+    def parts(self) -> tuple[Array, Array, Array]:
+        """scale, center, shift."""
+        return self.scale, self.center, self.shift
+
+    @property
     def uniform(self) -> bool:
         """Whether one scale and one shift hold for all values, wherever they stand."""
-        return self.scale.size == self.center.size == self.shift.size == 1
+        return all(part.size == 1 for part in self.parts)
 
     def spread(self, shape: Sequence[Dim] | None, size: int | None = None) -> tuple[Array, Array, Array]:
         """Scale, center and shift of each of the `size` values that a row of `shape` holds, in row-major order.
@@ -176,9 +181,8 @@ class Affine:
         shape: that of `value`, the batch first; None where its rank is not known. size: None where it is to follow
         from the shape, and then uniform constants stay of size 1. Refuses constants that would change the shape.
         """
-        parts = (self.scale, self.center, self.shift)
         if shape is None:
-            if not all(part.size == 1 and part.ndim <= 1 for part in parts):
+            if not all(part.size == 1 and part.ndim <= 1 for part in self.parts):
                 raise Refused(f"the rank of {self.value!r}, which it works on, is not known")
             shape = (None, size)
         if len(shape) < 2:
@@ -190,7 +194,7 @@ class Affine:
             raise Refused(f"the shape of {self.value!r}, which it works on, is not known")
         elif size not in (None, prod(dims)):  # type: ignore[arg-type]
             raise Refused(f"it works on rows of {prod(dims)}, not {size}")  # type: ignore[arg-type]
-        scale, center, shift = (self._spread(part, len(shape), dims) for part in parts)  # type: ignore[arg-type]
+        scale, center, shift = (self._spread(part, len(shape), dims) for part in self.parts)  # type: ignore[arg-type]
         return scale, center, shift
 
     def _spread(self, part: Array, rank: int, dims: tuple[int, ...]) -> Array:

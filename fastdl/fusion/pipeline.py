@@ -10,7 +10,19 @@ from onnx import ModelProto
 
 from ..errors import FusionError
 from .feeds import Samples
-from .folds import affine_dense, constant, dense_affine, dense_dense, gemm, no_op
+from .folds import (
+    affine_dense,
+    branches,
+    constant,
+    conv_affine,
+    dense_affine,
+    dense_dense,
+    gemm,
+    no_op,
+    tails,
+    units,
+    unused,
+)
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model
@@ -22,13 +34,18 @@ OLDEST_OPSET = 7  # before it, broadcasting and BN's modes were stated otherwise
 
 # A BN or other affine map goes back into the layer before it, or else forward into those after it.
 FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
+    ("unused", unused.fold),
     ("no-op", no_op.fold),
     ("constant", constant.fold),
     ("dense → batch norm", dense_affine.fold_batch_norm),
     ("dense → affine", dense_affine.fold),
+    ("branches → affine", branches.fold),
+    ("convolution → affine", conv_affine.fold),
     ("batch norm → dense", affine_dense.fold_batch_norm),
     ("affine → dense", affine_dense.fold),
     ("dense → dense", dense_dense.fold),
+    ("units that cannot matter", units.fold),
+    ("tail of labels", tails.fold),
     ("dense normal form", gemm.fold),
 )
 # Folds after which float32 may lose digits that it had before; only measuring tells whether it does.
