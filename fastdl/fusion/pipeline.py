@@ -23,6 +23,7 @@ from .folds import (
     units,
     unused,
 )
+from .heads import Head, choose_head
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model
@@ -55,6 +56,7 @@ LOSSY = frozenset(("batch norm → dense", "affine → dense", "dense → dense"
 def fuse(
     source: ModelSource,
     *,
+    output: Head | None = None,
     samples: Samples | None = None,
     tolerance: float | None = None,
     verify: bool = True,
@@ -63,17 +65,19 @@ def fuse(
     """A smaller model that computes the same, and the report of it. The source is not changed.
 
     source: path, bytes or ModelProto. samples: array, or mapping of input name to array, to prove on as well.
+    output: "probabilities", "logits" or "labels", to be given under the names of the outputs (see choose_head).
     tolerance: largest relative error to accept, not max(4 × the unfused graph's own, 1e-6 for float32).
     Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
-    proven), DataError (samples that do not fit).
+    proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
     plain = read_model(source)
+    wanted = plain if output is None else choose_head(plain, output)
     proof = None
     if verify:
-        proof, fused, folds, refusals = _prove_or_retreat(plain, samples, tolerance)
+        proof, fused, folds, refusals = _prove_or_retreat(wanted, samples, tolerance)
     else:
-        fused, folds, refusals = fold_all(plain)
+        fused, folds, refusals = fold_all(wanted)
     report = FusionReport.of(plain, fused)
     report.folds, report.refusals = folds, refusals
     if not folds:
@@ -99,7 +103,7 @@ def _prove_or_retreat(
     The proof is None where nothing was folded. Raises FusionError when no such choice is proven.
     """
     kept: dict[tuple[str, str], str] = {}
-    order = {Node(proto).label: position for position, proto in enumerate(plain.graph.node)}
+    order = {node.label: position for position, node in enumerate(GraphIndex(plain).nodes)}
     while True:
         fused, folds, refusals = fold_all(plain, kept)
         if not folds:
