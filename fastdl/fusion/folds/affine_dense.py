@@ -16,7 +16,7 @@ import numpy as np
 
 from ..index import Array, GraphIndex, Node, Refused
 from ..patterns import DENSE, Affine, Dense
-from .no_op import keeps_rows
+from .no_op import keeps_rows, permutation
 
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 WAYS = 256  # at most so many ways from an affine node to dense layers are followed
@@ -100,7 +100,7 @@ def _moved(index: GraphIndex, node: Node, scale: Array, shift: Array) -> tuple[A
     if shape is None:
         raise Refused(f"the rank of {node.inputs[0]!r}, which {node.label!r} moves, is not known")
     if node.op == "Transpose" and len(shape) > 2:
-        axes = list(node.attribute("perm", range(len(shape))[::-1]))
+        axes = permutation(node, len(shape))
         dims = [dim for dim in shape[1:] if isinstance(dim, int)]
         if axes[0] == 0 and prod(dims) == scale.size:
             order = np.arange(scale.size).reshape(dims).transpose([axis - 1 for axis in axes[1:]]).reshape(-1)
@@ -138,19 +138,18 @@ def _require_no_larger_whole(index: GraphIndex, affine: Affine) -> None:
             return
         varying = [name for name in maker.inputs if not index.is_constant(name)]
         if len(varying) == 2:
-            if maker.op == "Mul" and any(_above(index, name, "Add") in ("Erf", "Tanh") for name in varying):
+            factors = [_operators_above(index, name) for name in varying]
+            if maker.op == "Mul" and any(f[0] == "Add" and {"Erf", "Tanh"} & set(f) for f in factors):
                 raise Refused("it is the end of a Gelu that onnxruntime runs as one")
-            if maker.op == "Div" and _above(index, varying[0], "Sub") and _above(index, varying[1], "Sqrt"):
+            if maker.op == "Div" and [f[0] for f in factors] == ["Sub", "Sqrt"] and "ReduceMean" in factors[0]:
                 raise Refused("it is the end of a layer norm that onnxruntime runs as one")
             return
         value = varying[0] if varying else ""
 
 
-def _above(index: GraphIndex, value: str, op: str) -> str:
-    """Where `op` makes `value`, the operator that makes what it reads first; else nothing."""
+def _operators_above(index: GraphIndex, value: str) -> list[str]:
+    """The operator that makes `value`, then those that make what it reads."""
     maker = index.producer(value)
-    if maker is None or maker.op != op:
-        return ""
-    reads = next((name for name in maker.inputs if not index.is_constant(name)), "")
-    source = index.producer(reads)
-    return source.op if source is not None else ""
+    if maker is None:
+        return [""]
+    return [maker.op, *(source.op for name in maker.inputs if (source := index.producer(name)) is not None)]

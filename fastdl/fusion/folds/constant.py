@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..index import FLOATS, GraphIndex, Node, Refused
+from .no_op import permutation
 
 Values = npt.NDArray[Any]
 
@@ -89,7 +90,7 @@ def _move(index: GraphIndex, node: Node, arrays: list[Values]) -> Values:
     """The result of an operator that moves values; ValueError where shapes do not fit."""
     first = arrays[0]
     if node.op == "Transpose":
-        return first.transpose(node.attribute("perm", None))
+        return first.transpose(permutation(node, first.ndim))
     if node.op == "Flatten":
         axis = node.attribute("axis", 1)
         return first.reshape(prod(first.shape[:axis]), prod(first.shape[axis:]))

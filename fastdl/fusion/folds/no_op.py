@@ -76,16 +76,20 @@ def _transpose(index: GraphIndex, node: Node) -> str | None:
     shape = index.shape(node.inputs[0])
     if shape is None:
         return None
-    source, order = node.inputs[0], _axes(node, len(shape))
+    source, order = node.inputs[0], permutation(node, len(shape))
     first = index.producer(source)
     if first is not None and first.op == "Transpose" and sorted(order) != order:
-        earlier = _axes(first, len(shape))
+        earlier = permutation(first, len(shape))
         source, order = first.inputs[0], [earlier[axis] for axis in order]
     return source if order == list(range(len(shape))) else None
 
 
-def _axes(node: Node, rank: int) -> list[int]:
-    return [int(axis) for axis in node.attribute("perm", range(rank)[::-1])]
+def permutation(node: Node, rank: int) -> list[int]:
+    """The axes of a Transpose of that rank, in their new order; refuses what is no permutation of them."""
+    axes = [int(axis) for axis in node.attribute("perm", range(rank)[::-1])]
+    if sorted(axes) != list(range(rank)):
+        raise Refused(f"perm {axes} of {node.label!r} is no order of {rank} axes")
+    return axes
 
 
 def _squeeze(index: GraphIndex, node: Node) -> str | None:
