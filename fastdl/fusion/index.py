@@ -19,6 +19,11 @@ Array = npt.NDArray[np.float64]
 Dim = int | str | None
 
 FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+# Attributes by which a Constant node states its value, other than as a tensor
+CONSTANT_ATTRIBUTES = {
+    **dict.fromkeys(("value_float", "value_floats"), np.float32),
+    **dict.fromkeys(("value_int", "value_ints"), np.int64),
+}
 
 
 class Refused(Exception):
@@ -26,15 +31,21 @@ class Refused(Exception):
 
 
 class Node:
-    """One node of the graph; compared by identity. `op` carries the domain when it is not ONNX's own."""
+    """One node of the graph; compared by identity. `op` is the operator where folds may rely on its definition.
 
-    def __init__(self, proto: NodeProto, functions: frozenset[tuple[str, str]] = frozenset()) -> None:
+    Else it is a name that no fold knows: that of another domain with the domain, or one that says that the node
+    does not have the inputs, outputs and attributes that its operator asks for.
+    """
+
+    def __init__(self, proto: NodeProto, functions: frozenset[tuple[str, str]] = frozenset(), opset: int = 0) -> None:
         self.proto = proto
-        self.inputs = list(proto.input)
-        self.outputs = list(proto.output)
+        self.inputs: list[str] = list(proto.input)
+        self.outputs: list[str] = list(proto.output)
         self.removed = False
         own = proto.domain in ("", "ai.onnx") and (proto.domain, proto.op_type) not in functions
-        self.op: str = proto.op_type if own else f"{proto.domain}:{proto.op_type}"
+        self.op: str = f"{proto.op_type}" if own else f"{proto.domain}:{proto.op_type}"
+        if own and not _well_formed(proto, opset):
+            self.op = f"malformed {self.op}"
 
     @property
     def label(self) -> str:
@@ -56,6 +67,26 @@ class Node:
         self.proto.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
 
 
+def _well_formed(proto: NodeProto, opset: int) -> bool:
+    """Whether a node has as many inputs and outputs as ONNX defines, the needed ones named, and attributes to type.
+
+    An operator that this onnx does not know at this opset is taken as it is.
+    """
+    try:
+        schema = onnx.defs.get_schema(proto.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return True
+    except TypeError:  # a name that is no text
+        return False
+    counts = (len(proto.input), schema.min_input, schema.max_input), (len(proto.output), schema.min_output, 2**31)
+    if not all(least <= count <= most for count, least, most in counts):
+        return False
+    if not all((*proto.input[: schema.min_input], *proto.output[: max(1, schema.min_output)])):
+        return False
+    known: Mapping[str, Any] = schema.attributes
+    return all(known[a.name].type.value == a.type for a in proto.attribute if a.name in known)
+
+
 def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
     """The graphs that a node (If, Loop, Scan) carries in its attributes."""
     for attribute in node.attribute:
@@ -73,7 +104,7 @@ class GraphIndex:
         graph = self._model.graph
         functions = frozenset((f.domain, f.name) for f in model.functions)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        self.nodes = [Node(proto, functions) for proto in graph.node]
+        self.nodes = [Node(proto, functions, self.opset) for proto in graph.node]
         self.graph_inputs = frozenset(i.name for i in graph.input)
         self.graph_outputs = frozenset(o.name for o in graph.output)
         self._initializers = {t.name: t for t in graph.initializer}
@@ -85,7 +116,8 @@ class GraphIndex:
         self._exact: dict[str, Array] = {}
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._added: dict[str, None] = {}  # names of new initializers, in order
-        self._shapes = _infer_shapes(model)
+        self._shapes, self._types = _infer(model)
+        self._resized: set[str] = set()
         self._producers: dict[str, Node] = {}
         self._uses: dict[str, list[tuple[Node, int]]] = {}
         for node in self.nodes:
@@ -125,6 +157,21 @@ class GraphIndex:
         """The shape as ONNX infers it (not as the file claims it), or None where the rank is unknown."""
         return self._shapes.get(value)
 
+    def type(self, value: str) -> np.dtype[Any] | None:
+        """The element type as ONNX infers it; None where it is not known, or no type that numpy has."""
+        return self._types.get(value)
+
+    def is_constant(self, value: str) -> bool:
+        """Whether `value` is an initializer that no caller may override, or a Constant."""
+        if value in self._overridable:
+            return False
+        node = self.producer(value)
+        return value in self._initializers or value in self._added or (node is not None and node.op == "Constant")
+
+    def overridable(self, value: str) -> bool:
+        """Whether `value` is an initializer in whose place a caller may pass another."""
+        return value in self._overridable
+
     def stored(self, value: str) -> npt.NDArray[Any] | None:
         """The constant behind `value` (initializer or Constant node) as stored; None if there is none."""
         if value in self._overridable:
@@ -134,6 +181,9 @@ class GraphIndex:
         tensor = self._initializers.get(value)
         node = self.producer(value)
         if tensor is None and node is not None and node.op == "Constant":
+            for name, dtype in CONSTANT_ATTRIBUTES.items():
+                if (values := node.attribute(name, None)) is not None:
+                    return np.array(values, dtype)
             tensor = node.attribute("value", None)
         if not isinstance(tensor, TensorProto):
             return None
@@ -184,13 +234,38 @@ class GraphIndex:
         exact = np.array(values, dtype=np.float64)
         exact.setflags(write=False)
         self._exact[name], self._dtypes[name], self._added[name] = exact, np.dtype(dtype), None
-        self._shapes[name] = exact.shape
+        self._shapes[name], self._types[name] = exact.shape, np.dtype(dtype)
         return name
+
+    def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
+        """Add a new initializer of any type (an integer shape, say), stored as it is."""
+        name = self.fresh(hint)
+        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self._shapes[name], self._types[name] = values.shape, values.dtype
+        return name
+
+    def replace(self, node: Node, constant: str) -> None:
+        """Remove a node whose only output is the constant; refuses where the output's name must be kept."""
+        value = node.outputs[0]
+        self.require_hidden(value)
+        self.remove(node)
+        self._redirect(value, constant)
+
+    def resize(self, value: str, shape: tuple[Dim, ...]) -> None:
+        """Note that `value` has another shape from now on."""
+        self._shapes[value] = shape
+        self._resized.add(value)
 
     def rewrite(self, node: Node, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         """Turn a node into another operator with other inputs, and the same outputs and name."""
         self._unlink(node)
         node.become(op, attributes)
+        node.inputs = list(inputs)
+        self._link(node)
+
+    def set_inputs(self, node: Node, inputs: Sequence[str]) -> None:
+        """Let a node read other values, by the same operator and attributes."""
+        self._unlink(node)
         node.inputs = list(inputs)
         self._link(node)
 
@@ -207,9 +282,9 @@ class GraphIndex:
         into.outputs[0] = node.outputs[0]
         self._link(into)
 
-    def bypass(self, node: Node) -> None:
-        """Remove a node whose first output equals its first input; refuses where names must be kept."""
-        source, value = node.inputs[0], node.outputs[0]
+    def bypass(self, node: Node, source: str | None = None) -> None:
+        """Remove a node whose first output equals its (first) input; refuses where names must be kept."""
+        source, value = source or node.inputs[0], node.outputs[0]
         if value in self.captured:
             raise Refused(f"{value!r} is read inside a subgraph")
         if value not in self.graph_outputs:
@@ -246,16 +321,17 @@ class GraphIndex:
         model = ModelProto()
         model.CopyFrom(self._model)
         graph = model.graph
-        gone = {t.name for t in graph.initializer} - self._initializers.keys()
+        before = {t.name for t in graph.initializer}
+        gone = before - self._initializers.keys()
         _keep(graph.initializer, lambda t: t.name not in gone)
+        new = [tensor for name, tensor in self._initializers.items() if name not in before]
         for name in self._added:
             rounded = self._exact[name].astype(self._dtypes[name])
-            graph.initializer.append(numpy_helper.from_array(rounded, name))
+            new.append(numpy_helper.from_array(rounded, name))
+        graph.initializer.extend(new)
         if model.ir_version < 4:
             _keep(graph.input, lambda i: i.name not in gone)
-            graph.input.extend(
-                helper.make_tensor_value_info(n, elem_type(self._dtypes[n]), self._exact[n].shape) for n in self._added
-            )
+            graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in new)
         del graph.node[:]
         for node in self.nodes:
             proto = graph.node.add()
@@ -264,6 +340,7 @@ class GraphIndex:
             proto.output[:] = node.outputs
         alive = {name for node in self.nodes for name in node.outputs}
         alive |= {t.name for t in graph.initializer} | self.captured
+        alive -= self._resized
         _keep(graph.value_info, lambda v: v.name in alive)
         return model
 
@@ -287,11 +364,6 @@ class GraphIndex:
         for node, slot in self._uses.pop(old, []):
             node.inputs[slot] = new
             self._uses.setdefault(new, []).append((node, slot))
-
-
-def elem_type(dtype: np.dtype[Any]) -> int:
-    """ONNX's number for a numpy dtype."""
-    return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
 def _keep(field: Any, wanted: Any) -> None:
@@ -319,8 +391,8 @@ def _all_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def _infer_shapes(model: ModelProto) -> dict[str, tuple[Dim, ...]]:
-    """Shapes that follow from the inputs alone: a file's own claims about inner values are not trusted."""
+def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]:
+    """Shapes and types that follow from the inputs alone: a file's own claims about inner values are not trusted."""
     bare = ModelProto()
     bare.CopyFrom(model)
     del bare.graph.value_info[:]
@@ -332,11 +404,22 @@ def _infer_shapes(model: ModelProto) -> dict[str, tuple[Dim, ...]]:
     except Exception:  # a graph that onnx cannot infer is still passed through, with fewer folds
         graph = bare.graph
     shapes: dict[str, tuple[Dim, ...]] = {t.name: tuple(t.dims) for t in graph.initializer}
+    types = {t.name: _dtype(t.data_type) for t in graph.initializer}
     for info in (*graph.input, *graph.value_info, *graph.output):
         kind = info.type.tensor_type
-        if info.type.HasField("tensor_type") and kind.HasField("shape"):
+        if not info.type.HasField("tensor_type"):
+            continue
+        types[info.name] = _dtype(kind.elem_type)
+        if kind.HasField("shape"):
             shapes[info.name] = tuple(_dim(d) for d in kind.shape.dim)
-    return shapes
+    return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
+
+
+def _dtype(number: int) -> np.dtype[Any] | None:
+    try:
+        return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:

@@ -27,9 +27,10 @@ def measure(before: ModelProto, after: ModelProto) -> dict[str, dict[str, float]
     found = {}
     for batch in (feeder.fixed_batch,) if feeder.fixed_batch else BATCHES:
         feed = feeder.draw(np.random.default_rng(0), batch)
-        names = [output.name for output in sessions[0].get_outputs()]
-        outputs = dict(zip(names, sessions[0].run(None, feed), strict=True))
-        runs = [Binding(session, feed, outputs) for session in sessions]
+        runs = []
+        for session in sessions:
+            names = [output.name for output in session.get_outputs()]
+            runs.append(Binding(session, feed, dict(zip(names, session.run(None, feed), strict=True))))
         arrays = list(feed.values())
         start = perf_counter()
         for run in runs:  # the first call warms up, the second tells how many make a slice

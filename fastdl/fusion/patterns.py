@@ -1,13 +1,15 @@
-"""What folds read and write: a dense layer and a batch normalisation, in float64 and one normal form."""
+"""What folds read and write: dense layers and affine maps (batch norm among them), in float64 and one normal form."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from .index import Array, GraphIndex, Node, Refused
+from .index import FLOATS, Array, Dim, GraphIndex, Node, Refused
 
 DENSE = ("Gemm", "MatMul")
 
@@ -47,20 +49,14 @@ class Dense:
         bias = np.zeros(weight.shape[1])
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = beta * row_vector(index, node.inputs[2], weight.shape[1], rank=2)
-        return cls(node, alpha * weight, bias, dtype)
+        return cls(node, weight if alpha == 1 else alpha * weight, bias, dtype)
 
     def constants(self, index: GraphIndex, weight: Array, bias: Array, was: str = "") -> tuple[str, str]:
         """Names of new initializers for the changed parameters; may refuse, and changes no node.
 
         They are called after the old ones; `was` names a constant that becomes a bias.
         """
-        old_weight, old_bias = (*self.node.inputs, "")[1:3]
-        hints = (old_weight, old_bias or was or f"{old_weight}_bias")
-        names = [
-            index.add_constant(f"{hint.removesuffix('_fused')}_fused", values, self.dtype)
-            for hint, values in zip(hints, (weight, bias), strict=True)
-        ]
-        return names[0], names[1]
+        return new_parameters(index, self.node, weight, bias, self.dtype, was)
 
     def write(self, index: GraphIndex, names: tuple[str, str]) -> None:
         """Turn the node into the normal form, Gemm(x, weight, bias) without attributes."""
@@ -76,22 +72,73 @@ def row_vector(index: GraphIndex, name: str, size: int, rank: int) -> Array:
     return np.array(np.broadcast_to(values.reshape(-1), (size,)))
 
 
+def new_parameters(
+    index: GraphIndex, node: Node, weight: Array, bias: Array, dtype: np.dtype[Any], was: str = ""
+) -> tuple[str, str]:
+    """Names of new initializers, called after the weight and bias that `node` reads; see Dense.constants."""
+    old_weight, old_bias = (*node.inputs, "")[1:3]
+    hints = (old_weight, old_bias or was or f"{old_weight}_bias")
+    names = [
+        index.add_constant(f"{hint.removesuffix('_fused')}_fused", values, dtype)
+        for hint, values in zip(hints, (weight, bias), strict=True)
+    ]
+    return names[0], names[1]
+
+
 @dataclass(frozen=True)
-class BatchNorm:
-    """y = (x − mean)·scale + beta per channel of axis 1, with scale = γ/√(σ² + ε). All (channels,)."""
+class Affine:
+    """y = (value − center)·scale + shift, by constants that broadcast against `value`.
 
+    A batch norm's are vectors of its channels (axis 1); all others align with the last axes, as numpy's do.
+    """
+
+    node: Node
+    value: str
     scale: Array
-    mean: Array
-    beta: Array
-
-    @property
-    def shift(self) -> Array:
-        """t of y = scale·x + t."""
-        return self.beta - self.mean * self.scale
+    center: Array
+    shift: Array
+    constant: str = ""  # name of the one constant, where there is one
 
     @classmethod
-    def read(cls, index: GraphIndex, node: Node) -> BatchNorm:
-        """The parameters of an inference-mode BatchNormalization (opset 7 on); refuses any other."""
+    def read(cls, index: GraphIndex, node: Node) -> Affine | None:
+        """Of a BatchNormalization, Add, Sub, Mul, Div by a constant, Neg, Scaler; None for other nodes.
+
+        Refuses one whose constant may be overridden, is not finite or divides by zero, and all training modes.
+        """
+        if node.op == "BatchNormalization":
+            return cls._batch_norm(index, node)
+        if node.op == "ai.onnx.ml:Scaler":
+            return cls._scaler(index, node)
+        zero, one = np.zeros(()), np.ones(())
+        if node.op == "Neg" and len(node.inputs) == 1:
+            return cls(node, node.inputs[0], -one, zero, zero)
+        if node.op not in ("Add", "Sub", "Mul", "Div") or len(node.inputs) != 2:
+            return None
+        slot = next((slot for slot in (1, 0) if index.is_constant(node.inputs[slot])), None)
+        if slot is None:
+            # An initializer that is also an input: say why, as for any other parameter.
+            slot = next((slot for slot in (1, 0) if index.overridable(node.inputs[slot])), None)
+            if slot is None:
+                return None
+        name, value = node.inputs[slot], node.inputs[1 - slot]
+        if index.is_constant(value) or (node.op == "Div" and slot == 0) or index.type(name) not in FLOATS:
+            return None
+        c = index.constant(name)
+        if node.op == "Add":
+            return cls(node, value, one, zero, c, name)
+        if node.op == "Sub":
+            return cls(node, value, one, c, zero, name) if slot == 1 else cls(node, value, -one, zero, c, name)
+        if node.op == "Mul":
+            return cls(node, value, c, zero, zero, name)
+        with np.errstate(divide="ignore", over="ignore"):
+            scale = 1 / c
+        if not np.isfinite(scale).all():
+            raise Refused(f"it divides by {name!r}, which is zero somewhere")
+        return cls(node, value, scale, zero, zero, name)
+
+    @classmethod
+    def _batch_norm(cls, index: GraphIndex, node: Node) -> Affine:
+        """Of a BatchNormalization in inference (opset 7 on): scale = γ/√(σ² + ε), center = μ, shift = β."""
         if node.attribute("training_mode", 0):
             raise Refused("it is in training mode")
         if any(node.outputs[1:]):
@@ -106,4 +153,62 @@ class BatchNorm:
         epsilon = float(node.attribute("epsilon", np.float32(1e-5)))
         if not np.isfinite(epsilon) or (variance < 0).any() or (variance + epsilon <= 0).any():
             raise Refused("its variance is negative, or zero without epsilon")
-        return cls(gamma / np.sqrt(variance + epsilon), mean, beta)
+        return cls(node, node.inputs[0], gamma / np.sqrt(variance + epsilon), mean, beta)
+
+    @classmethod
+    def _scaler(cls, index: GraphIndex, node: Node) -> Affine:
+        """Of ai.onnx.ml's Scaler: (x − offset)·scale, in float32 whatever it reads."""
+        if index.type(node.inputs[0]) != np.float32:
+            raise Refused(f"its input is {index.type(node.inputs[0])}, which it turns into float32")
+        offset, scale = (np.array(node.attribute(k, [d]), np.float64) for k, d in (("offset", 0.0), ("scale", 1.0)))
+        if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
+            raise Refused("its offset or scale is not finite everywhere")
+        return cls(node, node.inputs[0], scale, offset, np.zeros(()))
+
+    @property
+    def parts(self) -> tuple[Array, Array, Array]:
+        """scale, center, shift."""
+        return self.scale, self.center, self.shift
+
+    @property
+    def uniform(self) -> bool:
+        """Whether one scale and one shift hold for all values, wherever they stand."""
+        return all(part.size == 1 for part in self.parts)
+
+    def spread(self, shape: Sequence[Dim] | None, size: int | None = None) -> tuple[Array, Array, Array]:
+        """Scale, center and shift of each of the `size` values that a row of `shape` holds, in row-major order.
+
+        shape: that of `value`, the batch first; None where its rank is not known. size: None where it is to follow
+        from the shape, and then uniform constants stay of size 1. Refuses constants that would change the shape.
+        """
+        if shape is None:
+            if not all(part.size == 1 and part.ndim <= 1 for part in self.parts):
+                raise Refused(f"the rank of {self.value!r}, which it works on, is not known")
+            shape = (None, size)
+        if len(shape) < 2:
+            raise Refused(f"{self.value!r}, which it works on, has rank {len(shape)}")
+        dims = shape[1:]
+        if self.uniform:
+            dims = (size or 1,)
+        elif not all(isinstance(dim, int) for dim in dims):
+            raise Refused(f"the shape of {self.value!r}, which it works on, is not known")
+        elif size not in (None, prod(dims)):  # type: ignore[arg-type]
+            raise Refused(f"it works on rows of {prod(dims)}, not {size}")  # type: ignore[arg-type]
+        scale, center, shift = (self._spread(part, len(shape), dims) for part in self.parts)  # type: ignore[arg-type]
+        return scale, center, shift
+
+    def _spread(self, part: Array, rank: int, dims: tuple[int, ...]) -> Array:
+        shape = part.shape
+        if part.size == 1:
+            shape = ()
+        elif self.node.op == "BatchNormalization":
+            shape = (part.size, *(1,) * (len(dims) - 1))
+        elif part.ndim == rank and part.shape[0] == 1:
+            shape = part.shape[1:]
+        try:
+            if part.ndim <= rank:
+                return np.broadcast_to(part.reshape(shape), dims).reshape(-1)
+        except ValueError:
+            pass
+        what = f"constant {self.constant!r}" if self.constant else "a parameter"
+        raise Refused(f"{what} of shape {part.shape} is not one row of {prod(dims)}")

@@ -10,7 +10,20 @@ from onnx import ModelProto
 
 from ..errors import FusionError
 from .feeds import Samples
-from .folds import batch_norm_dense, constant_transpose, dense_batch_norm, gemm, matmul_add, no_op
+from .folds import (
+    affine_dense,
+    branches,
+    constant,
+    conv_affine,
+    dense_affine,
+    dense_dense,
+    gemm,
+    no_op,
+    tails,
+    units,
+    unused,
+)
+from .heads import Head, choose_head
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model
@@ -20,22 +33,30 @@ from .report import Fold, FusionReport, Proof, Refusal
 METADATA_KEY = "fastdl.fusion"
 OLDEST_OPSET = 7  # before it, broadcasting and BN's modes were stated otherwise; onnxruntime starts here too
 
-FORWARD = "batch norm → dense"
-
-# A BN goes back into the layer before it, or else forward into those after it.
+# A BN or other affine map goes back into the layer before it, or else forward into those after it.
 FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
+    ("unused", unused.fold),
     ("no-op", no_op.fold),
-    ("constant Transpose", constant_transpose.fold),
-    ("dense + constant", matmul_add.fold),
-    ("dense → batch norm", dense_batch_norm.fold),
-    (FORWARD, batch_norm_dense.fold),
-    ("Gemm normal form", gemm.fold),
+    ("constant", constant.fold),
+    ("dense → batch norm", dense_affine.fold_batch_norm),
+    ("dense → affine", dense_affine.fold),
+    ("branches → affine", branches.fold),
+    ("convolution → affine", conv_affine.fold),
+    ("batch norm → dense", affine_dense.fold_batch_norm),
+    ("affine → dense", affine_dense.fold),
+    ("dense → dense", dense_dense.fold),
+    ("units that cannot matter", units.fold),
+    ("tail of labels", tails.fold),
+    ("dense normal form", gemm.fold),
 )
+# Folds after which float32 may lose digits that it had before; only measuring tells whether it does.
+LOSSY = frozenset(("batch norm → dense", "affine → dense", "dense → dense"))
 
 
 def fuse(
     source: ModelSource,
     *,
+    output: Head | None = None,
     samples: Samples | None = None,
     tolerance: float | None = None,
     verify: bool = True,
@@ -44,17 +65,19 @@ def fuse(
     """A smaller model that computes the same, and the report of it. The source is not changed.
 
     source: path, bytes or ModelProto. samples: array, or mapping of input name to array, to prove on as well.
+    output: "probabilities", "logits" or "labels", to be given under the names of the outputs (see choose_head).
     tolerance: largest relative error to accept, not max(4 × the unfused graph's own, 1e-6 for float32).
     Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
-    proven), DataError (samples that do not fit).
+    proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
     plain = read_model(source)
+    wanted = plain if output is None else choose_head(plain, output)
     proof = None
     if verify:
-        proof, fused, folds, refusals = _prove_or_retreat(plain, samples, tolerance)
+        proof, fused, folds, refusals = _prove_or_retreat(wanted, samples, tolerance)
     else:
-        fused, folds, refusals = fold_all(plain)
+        fused, folds, refusals = fold_all(wanted)
     report = FusionReport.of(plain, fused)
     report.folds, report.refusals = folds, refusals
     if not folds:
@@ -73,13 +96,14 @@ def fuse(
 def _prove_or_retreat(
     plain: ModelProto, samples: Samples | None, tolerance: float | None
 ) -> tuple[Proof | None, ModelProto, list[Fold], list[Refusal]]:
-    """Prove all folds, or else leave out forward ones, from the input on, until the rest is proven.
+    """Prove all folds, or else leave out lossy ones, from the input on, until the rest is proven.
 
     A BN in front of a dense layer centres values that lie far from zero (a year, a temperature in kelvin);
     folded, the dense layer sums them uncentred and may lose digits. Only measuring tells whether it does.
     The proof is None where nothing was folded. Raises FusionError when no such choice is proven.
     """
-    kept: dict[str, str] = {}
+    kept: dict[tuple[str, str], str] = {}
+    order = {node.label: position for position, node in enumerate(GraphIndex(plain).nodes)}
     while True:
         fused, folds, refusals = fold_all(plain, kept)
         if not folds:
@@ -87,18 +111,19 @@ def _prove_or_retreat(
         try:
             return prove(plain, fused, samples, tolerance), fused, folds, refusals
         except FusionError as error:
-            forward = next((fold.node for fold in folds if fold.name == FORWARD), None)
-            if forward is None:
+            lossy = [fold for fold in folds if fold.name in LOSSY]
+            if not lossy:
                 raise
-            kept[forward] = f"folded, it failed the proof: {error}"
+            first = min(lossy, key=lambda fold: order[fold.node])
+            kept[first.name, first.node] = f"folded, it failed the proof: {error}"
 
 
 def fold_all(
-    model: ModelProto, kept: Mapping[str, str] = MappingProxyType({})
+    model: ModelProto, kept: Mapping[tuple[str, str], str] = MappingProxyType({})
 ) -> tuple[ModelProto, list[Fold], list[Refusal]]:
     """A folded copy, unproven, with what was folded and, of the last round, what was refused.
 
-    kept: labels of nodes that are not to be folded forward, each with the reason.
+    kept: names of folds and labels of nodes that are not to be folded so, each with the reason.
     """
     index = GraphIndex(model)
     newest = onnx.defs.onnx_opset_version()
@@ -114,8 +139,8 @@ def fold_all(
                 if node.removed:
                     continue
                 label = node.label
-                if name == FORWARD and label in kept:
-                    refusals.append(Refusal(label, name, kept[label]))
+                if (name, label) in kept:
+                    refusals.append(Refusal(label, name, kept[name, label]))
                     continue
                 try:
                     into = fold(index, node)

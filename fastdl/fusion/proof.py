@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..errors import FusionError
 from .feeds import Feed, Feeder, Samples
 from .report import Proof
 from .session import open_session
+from .ties import Decision, Flags, decisions
 from .truth import Truth
 
 FACTOR = 4.0
@@ -27,6 +29,7 @@ ULP_REACH = 2.0**-10  # an ulp is taken at no less than this share of the output
 
 Outputs = list[npt.NDArray[Any]]
 Run = Callable[[Feed], Outputs]
+Tie = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Flags]  # of the labels wanted and given
 
 
 @dataclass
@@ -55,9 +58,10 @@ def prove(
     if samples is not None:
         groups.append(("the given samples", list(feeder.samples(samples))))
         _require_runs(runs[0], groups[-1][1], "the given samples")
-    truth = _truth(plain, groups[0 if drawn else -1][1][0], runs[1], tolerance)
+    decided = decisions(plain, fused)
+    truth = _truth(plain, groups[0 if drawn else -1][1][0], runs[1], tolerance, [d.scores for d in decided.values()])
     for group, feeds in groups:
-        _prove_group(group, feeds, runs, truth, tolerance, proof)
+        _prove_group(group, feeds, runs, truth, tolerance, proof, decided)
     return proof
 
 
@@ -81,10 +85,13 @@ def _require_runs(run: Run, feeds: list[Feed], group: str) -> None:
             raise FusionError(f"the graph does not run on {group}: {_line(error)}") from error
 
 
-def _truth(plain: ModelProto, feed: Feed, unoptimised: Run, tolerance: float | None) -> Run:
-    """The float64 evaluation, if it works on `feed`; else, if the caller set a tolerance, the plain graph."""
+def _truth(plain: ModelProto, feed: Feed, unoptimised: Run, tolerance: float | None, more: list[str]) -> Run:
+    """The float64 evaluation, if it works on `feed`; else, if the caller set a tolerance, the plain graph.
+
+    more: inner values that the float64 evaluation gives after the outputs.
+    """
     try:
-        truth = Truth(plain)
+        truth = Truth(plain, more)
         truth(feed)
     except Exception as error:
         if tolerance is None:
@@ -95,20 +102,27 @@ def _truth(plain: ModelProto, feed: Feed, unoptimised: Run, tolerance: float | N
 
 
 def _prove_group(
-    group: str, feeds: list[Feed], runs: list[Run], truth: Run, tolerance: float | None, proof: Proof
+    group: str,
+    feeds: list[Feed],
+    runs: list[Run],
+    truth: Run,
+    tolerance: float | None,
+    proof: Proof,
+    decided: dict[int, Decision],
 ) -> None:
     tallies: list[_Tally] = []
     for feed in feeds:
-        expected = truth(feed)
         try:
             plain, plain_off, fused, fused_off = (run(feed) for run in runs)
         except Exception as error:
             raise FusionError(f"the fused graph does not run on {group}: {_line(error)}") from error
+        expected, ties = _with_ties(truth(feed), len(plain), decided)
         tallies = tallies or [_Tally(y.dtype) for y in plain]
         proof.samples += next(iter(feed.values())).shape[0] if feed else 1
         proof.label_flips += sum(map(label_flips, plain, fused))
-        for tally, want, *got in zip(tallies, expected, plain, plain_off, fused, fused_off, strict=True):
-            _add(tally, want, got, proof)
+        results = zip(tallies, expected, plain, plain_off, fused, fused_off, strict=True)
+        for position, (tally, want, *got) in enumerate(results):
+            _add(tally, want, got, proof, ties.get(position))
     for tally in tallies:
         scale = tally.scale or 1.0
         own, off = tally.plain / scale, tally.fused / scale
@@ -123,14 +137,23 @@ def _prove_group(
         proof.unfused_rel_error = max(proof.unfused_rel_error, own)
 
 
-def _add(tally: _Tally, want: npt.NDArray[Any], got: Outputs, proof: Proof) -> None:
+def _with_ties(given: Outputs, outputs: int, decided: dict[int, Decision]) -> tuple[Outputs, dict[int, Tie]]:
+    """The outputs, and for those that are decided by scores, which come after them, what labels may differ."""
+    ties: dict[int, Tie] = {}
+    for (position, decision), scores in zip(decided.items(), given[outputs:], strict=False):
+        reach = 2 * FLOORS.get(decision.dtype, 0.0)
+        ties[position] = partial(decision.tied, scores, reach=reach)
+    return given[:outputs], ties
+
+
+def _add(tally: _Tally, want: npt.NDArray[Any], got: Outputs, proof: Proof, tied: Tie | None) -> None:
     if any(y.shape != want.shape for y in got):
         raise FusionError(f"shapes differ: {want.shape} expected, {[y.shape for y in got]} given")
     if want.size == 0:
         return
     if tally.dtype.kind != "f":  # labels, counts: the error is the share that differs
         tally.scale = 1.0
-        shares = [float(np.mean(y != want)) for y in got]
+        shares = [float(np.mean((y != want) & ~(tied(want, y) if tied else False))) for y in got]
         tally.plain, tally.fused = max(tally.plain, *shares[:2]), max(tally.fused, *shares[2:])
         return
     finite = np.isfinite(want)

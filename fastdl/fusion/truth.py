@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ TYPE_ATTRIBUTES = ("to", "dtype", "stash_type", "output_datatype")
 class Truth:
     """A float64 evaluator of a graph. Raises whatever the reference raises for operators it does not know."""
 
-    def __init__(self, model: ModelProto) -> None:
+    def __init__(self, model: ModelProto, more: Sequence[str] = ()) -> None:
+        """more: names of inner values to give after the outputs."""
         from onnx.reference import ReferenceEvaluator
 
-        self._names = [output.name for output in model.graph.output]
+        self._names = [*(output.name for output in model.graph.output), *more]
         self._evaluator = ReferenceEvaluator(to_float64(model), new_ops=[_batch_normalization()])
 
     def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

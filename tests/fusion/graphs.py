@@ -42,6 +42,10 @@ class Sketch:
         """One dense layer, in one of the forms that exporters write (see FORMS)."""
         return FORMS[form](self, x, output, rows, columns)
 
+    def affine(self, x, output, size, kind):
+        """An affine map of (N, size) by constants, in one of the forms that exporters write (see AFFINES)."""
+        return AFFINES[kind](self, x, output, size)
+
     def model(self, inputs, outputs, **more):
         """inputs, outputs: mapping of name to shape; an output's shape may be None."""
         kind = helper.np_dtype_to_tensor_dtype(self.dtype)
@@ -97,6 +101,75 @@ FORMS = {
 }
 
 
+def _by_constant(op, shape, first=False):
+    def build(g, x, y, size):
+        shapes = {"scalar": (), "one": (1,), "vector": (size,), "row": (1, size), "one by one": (1, 1)}
+        c = g.const(f"{y}_c", g.rng.uniform(0.3, 2, shapes[shape]) * g.rng.choice([-1, 1], shapes[shape]))
+        return g.node(op, [c, x] if first else [x, c], y)
+
+    return build
+
+
+def _standardise(g, x, y, size):
+    """(x − mean) / deviation, as Keras's Normalization and PyTorch models write it."""
+    g.node("Sub", [x, g.vector(f"{y}_mean", size)], f"{y}_centred")
+    return g.node("Div", [f"{y}_centred", g.const(f"{y}_deviation", g.rng.uniform(0.5, 2, (1, size)))], y)
+
+
+def _de_standardise(g, x, y, size):
+    g.node("Mul", [x, g.const(f"{y}_deviation", g.rng.uniform(0.5, 2, size))], f"{y}_scaled")
+    return g.node("Add", [f"{y}_scaled", g.vector(f"{y}_mean", size)], y)
+
+
+def _primitive_parameters(g, y, size):
+    gamma, beta, mean = (g.vector(f"{y}_{what}", size) for what in ("gamma", "beta", "mean"))
+    g.node("Add", [g.const(f"{y}_var", g.rng.uniform(0.2, 3, size)), g.const(f"{y}_eps", 1e-3)], f"{y}_v")
+    g.node("Sqrt", [f"{y}_v"], f"{y}_s")
+    return gamma, beta, mean
+
+
+def _batch_norm_in_primitives(g, x, y, size):
+    """γ·(x − μ)/√(σ² + ε) + β, each step a node."""
+    gamma, beta, mean = _primitive_parameters(g, y, size)
+    g.node("Sub", [x, mean], f"{y}_1")
+    g.node("Div", [f"{y}_1", f"{y}_s"], f"{y}_2")
+    g.node("Mul", [f"{y}_2", gamma], f"{y}_3")
+    return g.node("Add", [f"{y}_3", beta], y)
+
+
+def _batch_norm_by_tensorflow(g, x, y, size):
+    """x·k + (β − μ·k) with k = γ·(1/√(σ² + ε)), as TensorFlow's converters write it."""
+    gamma, beta, mean = _primitive_parameters(g, y, size)
+    g.node("Reciprocal", [f"{y}_s"], f"{y}_r")
+    g.node("Mul", [f"{y}_r", gamma], f"{y}_k")
+    g.node("Mul", [mean, f"{y}_k"], f"{y}_mk")
+    g.node("Sub", [beta, f"{y}_mk"], f"{y}_t")
+    g.node("Mul", [x, f"{y}_k"], f"{y}_1")
+    return g.node("Add", [f"{y}_1", f"{y}_t"], y)
+
+
+AFFINES = {
+    "+ vector": _by_constant("Add", "vector"),
+    "row +": _by_constant("Add", "row", first=True),
+    "+ scalar": _by_constant("Add", "scalar"),
+    "- row": _by_constant("Sub", "row"),
+    "- one": _by_constant("Sub", "one"),
+    "vector -": _by_constant("Sub", "vector", first=True),
+    "scalar -": _by_constant("Sub", "scalar", first=True),
+    "* vector": _by_constant("Mul", "vector"),
+    "one by one *": _by_constant("Mul", "one by one", first=True),
+    "row *": _by_constant("Mul", "row", first=True),
+    "/ vector": _by_constant("Div", "vector"),
+    "/ scalar": _by_constant("Div", "scalar"),
+    "neg": lambda g, x, y, size: g.node("Neg", [x], y),
+    "batch norm": lambda g, x, y, size: g.batch_norm(x, y, size),
+    "standardise": _standardise,
+    "de-standardise": _de_standardise,
+    "batch norm in primitives": _batch_norm_in_primitives,
+    "batch norm by TensorFlow": _batch_norm_by_tensorflow,
+}
+
+
 def run(model, feed):
     """Outputs by onnxruntime, its optimiser off, apart from anything fastdl does."""
     options = onnxruntime.SessionOptions()
@@ -108,7 +181,7 @@ def run(model, feed):
 
 def close(a, b, dtype):
     """Equal up to rounding, relative to the largest magnitude."""
-    bar = {"float32": 2e-5, "float64": 1e-12}[np.dtype(dtype).name]
+    bar = {"float16": 2e-2, "float32": 2e-5, "float64": 1e-12}[np.dtype(dtype).name]
     return np.abs(a - b).max() <= bar * max(np.abs(b).max(), 1e-30)
 
 

@@ -1,0 +1,115 @@
+"""A node that reads only constants: its value, computed in float64.
+
+So batch norm written as primitives, γ/√(σ² + ε) and all, comes down to an affine map by constants, and the
+transposed weight that PyTorch writes before a MatMul to a weight. Only operators listed here, whose result follows
+from numpy by ONNX's own definition; never one whose result is larger than what it is computed from, so that no
+small file grows into a large one. Results that are not finite are refused, as are shapes that do not fit.
+"""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..index import FLOATS, GraphIndex, Node, Refused
+from .no_op import permutation
+
+Values = npt.NDArray[Any]
+
+# On floating-point values, in float64
+ARITHMETIC: dict[str, Callable[..., Values]] = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power,
+    "Max": np.maximum, "Min": np.minimum, "Sqrt": np.sqrt, "Neg": np.negative, "Abs": np.abs,
+    "Exp": np.exp, "Log": np.log, "Reciprocal": np.reciprocal,
+}  # fmt: skip
+# On values of any type
+MOVES = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Cast")
+
+
+def fold(index: GraphIndex, node: Node) -> str | None:
+    """Replace the node by a new initializer; refuses when its output's name must be kept."""
+    if node.op not in ARITHMETIC and node.op not in MOVES:
+        return None
+    if not all(index.is_constant(name) for name in node.inputs if name) or not any(node.inputs):
+        return None
+    index.require_hidden(node.outputs[0])
+    first = index.stored(node.inputs[0])
+    if first is None:
+        return None
+    hint = f"{node.outputs[0]}_constant"
+    if first.dtype in FLOATS or (node.op == "Cast" and _cast_type(node) in FLOATS):
+        try:
+            name = _floating(index, node, first.dtype, hint)
+        except (ValueError, IndexError, TypeError) as error:
+            raise Refused(f"it cannot be computed: {error}") from None
+    elif node.op in MOVES and node.op != "Cast":
+        arrays = [index.stored(name) for name in node.inputs if name]
+        try:
+            name = index.add_tensor(hint, _move(index, node, [a for a in arrays if a is not None]))
+        except (ValueError, IndexError, TypeError) as error:
+            raise Refused(f"it cannot be computed: {error}") from None
+    else:
+        return None
+    index.replace(node, name)
+    return name
+
+
+def _floating(index: GraphIndex, node: Node, dtype: np.dtype[Any], hint: str) -> str:
+    if node.op in ARITHMETIC:
+        function, values = ARITHMETIC[node.op], [index.constant(name) for name in node.inputs]
+        with np.errstate(all="ignore"):
+            result = function(values[0]) if len(values) == 1 else values[0]
+            for other in values[1:]:
+                result = function(result, other)
+        if not np.isfinite(result).all():
+            raise Refused("its value would not be finite")
+    elif node.op == "Cast":
+        stored = index.stored(node.inputs[0])
+        assert stored is not None
+        result = index.constant(node.inputs[0]) if stored.dtype in FLOATS else stored.astype(np.float64)
+        values, dtype = [result], _cast_type(node)
+    else:
+        values = [index.constant(node.inputs[0])]
+        if node.op == "Concat":
+            values = [index.constant(name) for name in node.inputs]
+        result = _move(index, node, values)
+    if result.size > sum(value.size for value in values):
+        raise Refused(f"it would be stored with {result.size} values, more than it is computed from")
+    return index.add_constant(hint, result, dtype)
+
+
+def _cast_type(node: Node) -> np.dtype[Any]:
+    from onnx import helper
+
+    return np.dtype(helper.tensor_dtype_to_np_dtype(node.attribute("to", 1)))
+
+
+def _move(index: GraphIndex, node: Node, arrays: list[Values]) -> Values:
+    """The result of an operator that moves values; ValueError where shapes do not fit."""
+    first = arrays[0]
+    if node.op == "Transpose":
+        return first.transpose(permutation(node, first.ndim))
+    if node.op == "Flatten":
+        axis = node.attribute("axis", 1)
+        return first.reshape(prod(first.shape[:axis]), prod(first.shape[axis:]))
+    if node.op == "Concat":
+        return np.concatenate(arrays, axis=node.attribute("axis", None))
+    if node.op == "Reshape":
+        target = index.stored(node.inputs[1])
+        if target is None or target.ndim != 1:
+            raise ValueError("its target shape is not a constant vector")
+        zero = node.attribute("allowzero", 0)
+        return first.reshape([first.shape[i] if d == 0 and not zero else d for i, d in enumerate(target.tolist())])
+    if node.op in ("Squeeze", "Unsqueeze"):
+        axes = node.attribute("axes", None)  # an input from opset 13 on
+        if len(node.inputs) > 1 and node.inputs[1]:
+            stored = index.stored(node.inputs[1])
+            axes = None if stored is None else stored.reshape(-1).tolist()
+        if node.op == "Squeeze":
+            return np.squeeze(first, None if axes is None else tuple(axes))
+        if axes is None:
+            raise ValueError("its axes are not a constant")
+        return np.expand_dims(first, tuple(axes))
+    return first

@@ -1,0 +1,62 @@
+"""Conv or ConvTranspose → affine per output channel: W' = W·s, b' = (b − c)·s + t.
+
+W of Conv is (out, in/groups, kernel…), so s goes along axis 0. W of ConvTranspose is (in, out/groups, kernel…), where
+input channels of group g feed outputs g·(out/groups) … only: s goes along axis 1, by groups. Padding plays no part:
+it is added before the layer, the affine map comes after.
+"""
+
+from math import prod
+
+import numpy as np
+
+from ..index import Array, GraphIndex, Node, Refused
+from ..patterns import Affine, new_parameters
+
+CONV = ("Conv", "ConvTranspose")
+
+
+def fold(index: GraphIndex, node: Node) -> str | None:
+    """Fold an affine node into the convolution that makes its input, which nothing else may read."""
+    affine = Affine.read(index, node)
+    if affine is None:
+        return None
+    conv = index.producer(affine.value)
+    if conv is None or conv.op not in CONV:
+        return None
+    index.require_private(affine.value)
+    weight, dtype = index.constant(conv.inputs[1]), index.dtype(conv.inputs[1])
+    groups = conv.attribute("group", 1)
+    if weight.ndim < 3 or groups < 1 or prod(weight.shape) == 0:
+        raise Refused(f"weight {conv.inputs[1]!r} of {conv.label!r} has shape {weight.shape}")
+    channels = weight.shape[0] if conv.op == "Conv" else weight.shape[1] * groups
+    bias = np.zeros(channels)
+    if len(conv.inputs) > 2 and conv.inputs[2]:
+        bias = index.constant(conv.inputs[2])
+        if bias.shape != (channels,):
+            raise Refused(f"bias {conv.inputs[2]!r} of {conv.label!r} is not a vector of its {channels} channels")
+    scale, center, shift = (_per_channel(affine, part, channels, weight.ndim) for part in affine.parts)
+    if conv.op == "Conv":
+        scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    elif weight.shape[0] % groups:
+        raise Refused(f"{conv.label!r} has {weight.shape[0]} input channels in {groups} groups")
+    else:
+        by_group = weight.reshape(groups, -1, *weight.shape[1:])
+        scaled = (by_group * scale.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))).reshape(weight.shape)
+    names = new_parameters(index, conv, scaled, (bias - center) * scale + shift, dtype, affine.constant)
+    index.set_inputs(conv, [conv.inputs[0], *names])
+    index.absorb(conv, node)
+    return conv.label
+
+
+def _per_channel(affine: Affine, part: Array, channels: int, rank: int) -> Array:
+    """A constant of `affine` as one value a channel; refuses one that differs within a channel."""
+    if part.size == 1 and part.ndim <= rank:
+        return np.full(channels, part.item())
+    if affine.node.op == "BatchNormalization":
+        fits = part.shape == (channels,)
+    else:
+        wanted = (channels, *(1,) * (rank - 2))
+        fits = part.shape in (wanted, (1, *wanted))
+    if not fits:
+        raise Refused(f"a constant of shape {part.shape} is not one value for each of {channels} channels")
+    return part.reshape(-1)

@@ -1,0 +1,29 @@
+"""Dense → dense with nothing between: (x·W₁ + b₁)·W₂ + b₂ is one dense layer, W' = W₁·W₂, b' = b₁·W₂ + b₂.
+
+Only where that costs no more multiplications, in·out ≤ in·mid + mid·out: a bottleneck (a low-rank factorisation)
+is left, as it was made to be cheap.
+"""
+
+from ..index import GraphIndex, Node, Refused
+from ..patterns import DENSE, Dense
+
+
+def fold(index: GraphIndex, node: Node) -> str | None:
+    """Fold a dense layer into the one before it, which nothing else may read."""
+    if node.op not in DENSE or not node.inputs[0]:
+        return None
+    value = node.inputs[0]
+    maker = index.producer(value)
+    if maker is None or maker.op not in DENSE:
+        return None
+    first, second = Dense.read(index, maker), Dense.read(index, node)
+    index.require_private(value)
+    (rows, middle), columns = first.weight.shape, second.weight.shape[1]
+    if middle != second.weight.shape[0]:
+        raise Refused(f"it reads {second.weight.shape[0]} values where {maker.label!r} has {middle} units")
+    if rows * columns > middle * (rows + columns):
+        raise Refused(f"one layer {rows} → {columns} costs more than the bottleneck {rows} → {middle} → {columns}")
+    names = first.constants(index, first.weight @ second.weight, first.bias @ second.weight + second.bias)
+    first.write(index, names)
+    index.absorb(maker, node)
+    return maker.label

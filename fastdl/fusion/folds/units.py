@@ -1,0 +1,121 @@
+"""Units of a hidden dense layer that cannot matter, removed: exact for every finite input, from the weights alone.
+
+h = f(x·W₁ + b₁), where f works value by value and only dense layers y = h·W₂ + b₂ read h:
+- a constant unit, whose column of W₁ is all zero: h is f(b₁) there, so b₂' = b₂ + f(b₁)·(its row of W₂);
+- a unit that nothing reads, whose row of every W₂ is all zero;
+- twins, with equal columns of W₁ and equal b₁: one stays and takes the sum of their rows of W₂.
+One unit stays where all could go: a layer of none is no layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ..elementwise import apply, is_elementwise
+from ..index import Array, GraphIndex, Node, Refused
+from ..patterns import DENSE, Dense
+
+NODES = 64  # at most so many nodes between the layer and its readers
+
+
+@dataclass(frozen=True)
+class _Hidden:
+    """A dense layer, the values made from its units one by one, and the dense layers that read them."""
+
+    dense: Dense
+    values: list[str]  # the layer's own output first
+    between: list[Node]  # in the order of the graph
+    heads: list[Dense]
+
+    def constants(self, index: GraphIndex) -> dict[str, Array]:
+        """What each value is where the layer gives its bias alone."""
+        found = {self.values[0]: self.dense.bias}
+        for node in self.between:
+            inputs = [found[name] if name in found else index.constant(name).reshape(()) for name in node.inputs]
+            found[node.outputs[0]] = apply(node, inputs)
+        return found
+
+
+def fold(index: GraphIndex, node: Node) -> str | None:
+    """Remove such units of a dense layer; refuses where some could go but a reader is not understood."""
+    if node.op not in DENSE or not node.inputs[0] or not node.outputs:
+        return None
+    try:
+        dense = Dense.read(index, node)
+    except Refused:
+        return None  # weights that are not known hold nothing to remove
+    still = ~dense.weight.any(axis=0)
+    leaders = _leaders(dense)
+    idle = still | (leaders != np.arange(leaders.size))
+    try:
+        hidden = _read(index, dense)
+    except Refused as reason:
+        if not idle.any():
+            return None
+        raise Refused(f"{int(idle.sum())} of its units could go, but {reason}") from None
+    unread = ~np.any([head.weight.any(axis=1) for head in hidden.heads], axis=0)
+    keep = ~(still | unread) & (leaders == np.arange(leaders.size))
+    if not keep.any():
+        keep[0] = True
+    if keep.all():
+        return None
+    _remove(index, hidden, keep, still & ~keep, leaders)
+    return f"{int(keep.sum())} of {keep.size} units"
+
+
+def _leaders(dense: Dense) -> npt.NDArray[np.intp]:
+    """For each unit the first one that is its twin: itself where it has none."""
+    columns = np.ascontiguousarray(np.vstack([dense.weight, dense.bias]).T + 0.0)  # + 0.0: −0 equals 0
+    first: dict[bytes, int] = {}
+    return np.array([first.setdefault(column.tobytes(), i) for i, column in enumerate(columns)], np.intp)
+
+
+def _read(index: GraphIndex, dense: Dense) -> _Hidden:
+    start = dense.node.outputs[0]
+    values, between, heads = [start], [], []
+    for value in values:  # grows as it goes
+        index.require_hidden(value)
+        for node, slot in index.uses(value):
+            if node.op in DENSE and slot == 0:
+                heads.append(Dense.read(index, node))
+            elif not is_elementwise(node):
+                raise Refused(f"{value!r} is read by {node.op} {node.label!r}, which is not understood here")
+            elif node not in between:
+                between.append(node)
+                values.append(node.outputs[0])
+        if len(between) > NODES:
+            raise Refused(f"more than {NODES} nodes follow")
+    if not heads:
+        raise Refused(f"no dense layer reads {start!r}")
+    for node in between:
+        for name in node.inputs:
+            if name not in values and (index.constant(name).size != 1 or index.constant(name).ndim > 2):
+                raise Refused(f"{node.label!r} reads {name!r}, which is not one number")
+    order = {node: position for position, node in enumerate(index.nodes)} if len(between) > 1 else {}
+    return _Hidden(dense, values, sorted(between, key=lambda n: order.get(n, 0)), heads)
+
+
+def _remove(
+    index: GraphIndex,
+    hidden: _Hidden,
+    keep: npt.NDArray[np.bool_],
+    still: npt.NDArray[np.bool_],
+    leaders: npt.NDArray[np.intp],
+) -> None:
+    constants = hidden.constants(index)
+    ready = [(hidden.dense, hidden.dense.constants(index, hidden.dense.weight[:, keep], hidden.dense.bias[keep]))]
+    twins = ~keep & ~still & (leaders != np.arange(leaders.size)) & keep[leaders]
+    for head in hidden.heads:
+        given = constants[head.node.inputs[0]]
+        weight = head.weight.copy()
+        np.add.at(weight, leaders[twins], head.weight[twins])
+        bias = head.bias + given[still] @ head.weight[still]
+        ready.append((head, head.constants(index, weight[keep], bias)))
+    for part, names in ready:
+        part.write(index, names)
+    for value in hidden.values:
+        shape = index.shape(value)
+        index.resize(value, ((shape or (None,))[0], int(keep.sum())))

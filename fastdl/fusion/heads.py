@@ -1,0 +1,126 @@
+"""What a model gives out: probabilities, logits or labels. Chosen on the unfused graph; the folds do the rest.
+
+So that the proof has something to prove, labels are first made from the probabilities as they are, and the fold
+"tail of labels" then takes what comes before them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, get_args
+
+import numpy as np
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
+
+from ..errors import FusionError
+from .index import FLOATS, Dim, GraphIndex, Node
+
+Head = Literal["probabilities", "logits", "labels"]
+
+TAILS = ("Softmax", "LogSoftmax", "Sigmoid")
+NO_PROBABILITIES = ("Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization", "LogSoftmax", "Relu", "Tanh")
+THRESHOLD = 0.5
+
+
+def choose_head(model: ModelProto, head: Head) -> ModelProto:
+    """A copy of `model` that gives what `head` says, under the same output names. Unfused: see the module.
+
+    Of a model that has both kinds of outputs, labels (integers, strings) and scores (floating point), one kind stays.
+    "logits": a last Softmax, LogSoftmax or Sigmoid goes. "labels": the index of the largest of two scores or more, or
+    whether the one is above 0.5 (1 or 0), int64 of shape (N,). Raises FusionError where that has no meaning.
+    """
+    if head not in get_args(Head):
+        raise FusionError(f"output must be one of {', '.join(map(repr, get_args(Head)))}, got {head!r}")
+    index = GraphIndex(model)
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    scores = [o for o in copy.graph.output if index.type(o.name) in FLOATS]
+    labels = [o for o in copy.graph.output if _is_label(o, index)]
+    if head == "labels" and labels:
+        _keep_outputs(copy, labels)
+        return copy
+    if not scores:
+        raise FusionError(f"no output of the model gives {head}: none is floating point")
+    _keep_outputs(copy, scores)
+    for output in copy.graph.output:
+        tail = _tail(index, output.name)
+        if head == "probabilities":
+            if tail is None or tail.op in NO_PROBABILITIES:
+                raise FusionError(f"output {output.name!r} comes from {_origin(tail)}, so it is no probability")
+        elif head == "labels":
+            _to_label(copy, index, output, tail)
+        elif tail is not None and tail.op in TAILS:
+            _cut(copy, index, output.name, tail.inputs[0])
+    return copy
+
+
+def _is_label(output: ValueInfoProto, index: GraphIndex) -> bool:
+    if output.type.tensor_type.elem_type == TensorProto.STRING:
+        return True
+    dtype = index.type(output.name)
+    return dtype is not None and dtype.kind in "iub"
+
+
+def _tail(index: GraphIndex, value: str) -> Node | None:
+    """The node that makes `value`, Identity looked through."""
+    node = index.producer(value)
+    while node is not None and node.op == "Identity":
+        node = index.producer(node.inputs[0])
+    return node
+
+
+def _origin(node: Node | None) -> str:
+    return f"{node.op} {node.label!r}" if node is not None else "no node"
+
+
+def _keep_outputs(model: ModelProto, wanted: Iterable[ValueInfoProto]) -> None:
+    kept = [ValueInfoProto.FromString(output.SerializeToString()) for output in wanted]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+
+
+def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> None:
+    """Let `output` be `source` under its own name; what made it goes when it is fused."""
+    _rename(model, index, output)
+    model.graph.node.append(helper.make_node("Identity", [source], [output], name=f"{output}_logits"))
+
+
+def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None) -> None:
+    name = output.name
+    shape: tuple[Dim, ...] | None = index.shape(name)
+    columns = shape[1] if shape is not None and len(shape) == 2 else None
+    if not isinstance(columns, int) or columns < 1:
+        raise FusionError(f"output {name!r} is not known to be rows of so many scores, so no label follows from it")
+    scores = _rename(model, index, name)
+    if columns > 1:
+        nodes = [helper.make_node("ArgMax", [scores], [name], name=f"{name}_argmax", axis=1, keepdims=0)]
+    elif tail is None or tail.op != "Sigmoid":
+        raise FusionError(f"output {name!r} is one column from {_origin(tail)}, not Sigmoid: no label follows from it")
+    else:
+        dtype = index.type(name)
+        bar, over, number, flat = (index.fresh(f"{name}_{what}") for what in ("bar", "over", "number", "shape"))
+        model.graph.initializer.append(numpy_helper.from_array(np.array(THRESHOLD, dtype), bar))
+        model.graph.initializer.append(numpy_helper.from_array(np.array([-1], np.int64), flat))
+        if model.ir_version < 4:
+            added = list(model.graph.initializer)[-2:]
+            model.graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in added)
+        nodes = [
+            helper.make_node("Greater", [scores, bar], [over], name=over),
+            helper.make_node("Cast", [over], [number], name=number, to=TensorProto.INT64),
+            helper.make_node("Reshape", [number, flat], [name], name=f"{name}_labels"),
+        ]
+    model.graph.node.extend(nodes)
+    batch = shape[0] if shape is not None else None
+    output.CopyFrom(helper.make_tensor_value_info(name, TensorProto.INT64, [batch], output.doc_string))
+
+
+def _rename(model: ModelProto, index: GraphIndex, value: str) -> str:
+    """Give `value` another name wherever the graph mentions it; what is read in subgraphs cannot be."""
+    if value in index.captured or index.producer(value) is None:
+        raise FusionError(f"output {value!r} is read inside a subgraph, or an input: its head cannot change")
+    fresh = index.fresh(f"{value}_scores")
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            if value in names:
+                names[:] = [fresh if name == value else name for name in names]
+    return fresh

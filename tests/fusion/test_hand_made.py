@@ -1,0 +1,347 @@
+"""Graphs drawn by hand, each with the operators that must be left, at no more than the unfused graph's own error."""
+
+import numpy as np
+import pytest
+from onnx import helper
+
+from fastdl.fusion import fuse
+from fastdl.fusion.truth import Truth
+
+from .graphs import AFFINES, FORMS, Sketch, check, close, operators, run
+
+FLOORS = {"float16": 2e-3, "float32": 1e-6, "float64": 1e-13}
+
+
+def draw(model, rows, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    feed = {}
+    stored = {t.name for t in model.graph.initializer}
+    for info in model.graph.input:
+        if info.name not in stored:
+            dims = [d.dim_value or rows for d in info.type.tensor_type.shape.dim]
+            feed[info.name] = rng.normal(size=dims).astype(dtype)
+    return feed
+
+
+def assert_as_exact(model, fused, dtype):
+    """Error against the float64 truth at most max(4 × the unfused graph's, the floor), over several batches."""
+    truth = Truth(model)
+    feeds = [draw(model, rows, dtype, rows) for rows in (1, 2, 7, 64)]
+    for k in range(len(model.graph.output)):
+        scale = own = off = 0.0
+        for feed in feeds:
+            want, plain, got = truth(feed)[k], run(model, feed)[k], run(fused, feed)[k]
+            assert got.dtype == plain.dtype
+            assert got.shape == plain.shape == want.shape
+            scale = max(scale, float(np.abs(want).max()))
+            own = max(own, float(np.abs(plain - want).max()))
+            off = max(off, float(np.abs(got - want).max()))
+        assert off <= max(4 * own, FLOORS[np.dtype(dtype).name] * scale)
+
+
+def assert_left(model, expected, dtype=np.float32, **options):
+    fused, report = fuse(model, measure=False, **options)
+    assert operators(fused) == expected, [str(r) for r in report.refusals]
+    check(fused)
+    assert_as_exact(model, fused, dtype)
+    return fused, report
+
+
+def layers(g, x, size, steps, prefix="v"):
+    """The named steps on `x` (N, size): forms of dense layers as "form:units", affine maps, operators."""
+    for i, step in enumerate(steps):
+        out = f"{prefix}{i}"
+        form, _, units = step.partition(":")
+        if form in FORMS:
+            x, size = g.dense(x, out, size, int(units), form), int(units)
+        elif step in AFFINES:
+            x = g.affine(x, out, size, step)
+        else:
+            x = g.node(step, [x], out)
+    return x, size
+
+
+def net(steps, dtype=np.float32, opset=17, size=6):
+    g = Sketch(dtype, opset)
+    y, units = layers(g, "x", size, steps)
+    return g.model({"x": ["N", size]}, {y: ["N", units]})
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "activation", ["Relu", "Tanh", "Sigmoid", "Elu", "LeakyRelu", "Selu", "Softplus", "Gelu", "Mish", "HardSwish"]
+)
+def test_forms_and_activations(form, activation):
+    opset = {"Gelu": 20, "Mish": 18}.get(activation, 15)
+    steps = ["standardise", f"{form}:9", "batch norm", activation, f"{form}:5", activation, "batch norm", f"{form}:3"]
+    assert_left(net(steps, opset=opset), ["Gemm", activation, "Gemm", activation, "Gemm"])
+
+
+@pytest.mark.parametrize("head", ["Softmax", "LogSoftmax", "Sigmoid", "Identity"])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("opset", [9, 11, 13, 15, 17, 19, 21, 22, 23])
+def test_heads_types_and_opsets(head, dtype, opset):
+    steps = ["batch norm", "gemm:9", "batch norm in primitives", "Relu", "matmul + vector:3", head]
+    assert_left(net(steps, dtype, opset), ["Gemm", "Relu", "Gemm"] + [head] * (head != "Identity"), dtype)
+
+
+class TestDenseThenDense:
+    @pytest.mark.parametrize(
+        ("steps", "left"),
+        [
+            (["gemm:6", "gemm:6"], ["Gemm"]),
+            (["matmul:20", "gemm transB:3"], ["Gemm"]),
+            (["gemm:20", "matmul + row:20", "gemm alpha beta:2", "Relu"], ["Gemm", "Relu"]),
+            (["gemm:4", "batch norm", "Dropout", "gemm:4"], ["Gemm"]),
+            (["gemm:3", "gemm:6"], ["Gemm"]),  # 6·6 = 6·3 + 3·6: as many products, and one layer less
+            (["gemm:2", "gemm:6"], ["Gemm", "Gemm"]),  # a bottleneck
+        ],
+    )
+    def test_where_it_costs_no_more(self, steps, left):
+        assert_left(net(steps), left)
+
+    def test_the_bottleneck_is_named(self):
+        _, report = assert_left(net(["gemm:2", "gemm:6"]), ["Gemm", "Gemm"])
+        assert [(r.node, r.fold, r.reason) for r in report.refusals] == [
+            ("Gemm_v1", "dense → dense", "one layer 6 → 6 costs more than the bottleneck 6 → 2 → 6")
+        ]
+
+
+class TestJoins:
+    @pytest.mark.parametrize("kind", AFFINES)
+    @pytest.mark.parametrize("op", ["Add", "Sub", "Sum"])
+    def test_sums(self, op, kind):
+        g = Sketch()
+        names = [g.dense("x", f"d{i}", 6, 4, form) for i, form in enumerate(["gemm", "matmul"])]
+        g.node(op, names, "s")
+        g.affine("s", "n", 4, kind)
+        g.node("Relu", ["n"], "y")
+        assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 4]}), ["Gemm", "Gemm", op, "Relu"])
+
+    @pytest.mark.parametrize("kind", AFFINES)
+    @pytest.mark.parametrize("axis", [1, -1])
+    def test_concat(self, kind, axis):
+        g = Sketch()
+        names = [
+            g.dense(x, f"d{i}", 6, 2 + i, form)
+            for i, (x, form) in enumerate([("x", "gemm"), ("z", "matmul + row"), ("x", "matmul")])
+        ]
+        g.node("Concat", names, "c", axis=axis)
+        g.affine("c", "n", 9, kind)
+        g.node("Tanh", ["n"], "y")
+        model = g.model({"x": ["N", 6], "z": ["N", 6]}, {"y": ["N", 9]})
+        assert_left(model, ["Gemm", "Gemm", "Gemm", "Concat", "Tanh"])
+
+    def test_sums_of_sums_of_three_inputs(self):
+        g = Sketch()
+        a, b, c, d = (g.dense("x", f"d{i}", 6, 4, "matmul + vector") for i in range(4))
+        g.node("Sub", [a, b], "s")
+        g.node("Sum", ["s", c, d], "t")
+        g.batch_norm("t", "n", 4)
+        g.node("Relu", ["n"], "y")
+        assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 4]}), ["Gemm"] * 4 + ["Sub", "Sum", "Relu"])
+
+    @pytest.mark.parametrize("kind", AFFINES)
+    def test_affine_of_one_part_before_concat(self, kind):
+        g = Sketch()
+        g.affine("x", "n", 3, kind)
+        g.node("Concat", ["z", "n"], "c", axis=1)
+        g.dense("c", "y", 8, 4)
+        assert_left(g.model({"x": ["N", 3], "z": ["N", 5]}, {"y": ["N", 4]}), ["Concat", "Gemm"])
+
+    def test_the_same_value_twice_in_one_concat(self):
+        g = Sketch()
+        g.batch_norm("x", "n", 3)
+        g.node("Relu", ["x"], "r")
+        g.node("Concat", ["n", "r", "n"], "c", axis=1)
+        g.dense("c", "y", 9, 4)
+        assert_left(g.model({"x": ["N", 3]}, {"y": ["N", 4]}), ["Relu", "Concat", "Gemm"])
+
+
+IMAGE = {
+    "scalar": (),
+    "channel": (2, 1, 1),
+    "batch and channel": (1, 2, 1, 1),
+    "pixel": (3, 4),
+    "column": (4,),
+    "row": (3, 1),
+    "all": (1, 2, 3, 4),
+}
+
+
+class TestImages:
+    @pytest.mark.parametrize("shape", IMAGE.values(), ids=IMAGE)
+    @pytest.mark.parametrize("way", [["Flatten"], ["Reshape"], ["Transpose", "Flatten"]], ids=" ".join)
+    def test_standardised_then_flattened(self, shape, way):
+        g = Sketch()
+        g.node("Sub", ["x", g.const("mean", g.rng.normal(size=shape))], "a")
+        g.node("Div", ["a", g.const("deviation", g.rng.uniform(0.5, 2, shape))], "b")
+        value = "b"
+        for op in way:
+            if op == "Reshape":
+                value = g.node(op, [value, g.const("shape", [0, -1], np.int64)], "f")
+            else:
+                value = g.node(
+                    op,
+                    [value],
+                    "f" if op == "Flatten" else "t",
+                    **({"perm": [0, 2, 3, 1]} if op == "Transpose" else {}),
+                )
+        g.dense("f", "y", 24, 5)
+        assert_left(g.model({"x": ["N", 2, 3, 4]}, {"y": ["N", 5]}), [*way, "Gemm"])
+
+    @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+    @pytest.mark.parametrize("groups", [1, 2])
+    @pytest.mark.parametrize("kind", ["batch norm", "channel", "batch and channel", "scalar"])
+    @pytest.mark.parametrize("bias", [True, False])
+    def test_convolutions(self, op, groups, kind, bias):
+        g = Sketch()
+        shape = (6, 4 // groups, 3, 3) if op == "Conv" else (4, 6 // groups, 3, 3)
+        inputs = ["x", g.const("w", g.rng.normal(size=shape))] + ([g.vector("b", 6)] if bias else [])
+        g.node(op, inputs, "c", group=groups, pads=[1, 1, 1, 1], strides=[2, 2])
+        if kind == "batch norm":
+            g.batch_norm("c", "n", 6)
+        else:
+            size = {"channel": (6, 1, 1), "batch and channel": (1, 6, 1, 1), "scalar": ()}[kind]
+            g.node("Mul", ["c", g.const("s", g.rng.normal(size=size))], "m")
+            g.node("Add", ["m", g.const("t", g.rng.normal(size=size))], "n")
+        g.node("Relu", ["n"], "y")
+        model = g.model({"x": ["N", 4, 5, 5]}, {"y": ["N", 6, "H", "W"]})
+        if op == "Conv" or groups == 1:
+            assert_left(model, [op, "Relu"])
+            return
+        # onnx's reference does not know groups of ConvTranspose: onnxruntime itself is the measure.
+        fused, _ = fuse(model, measure=False, tolerance=1e-6)
+        assert operators(fused) == [op, "Relu"]
+        feed = draw(model, 7, np.float32)
+        assert close(run(fused, feed)[0], run(model, feed)[0], np.float32)
+
+
+class TestNoOps:
+    @pytest.mark.parametrize(
+        "steps",
+        [
+            [("Transpose", {}), ("Transpose", {})],
+            [("Transpose", {"perm": [0, 1]})],
+            [("Cast", {"to": 1})],
+            [("Cast", {"to": 11}), ("Cast", {"to": 1})],
+            [("Unsqueeze", {"axes": [1]}), ("Squeeze", {"axes": [1]})],
+            [("Reshape", [-1, 2, 2]), ("Reshape", [0, 4])],
+            [("Reshape", [0, 2, 2]), ("Flatten", {})],
+            [("Identity", {}), ("Dropout", {}), ("Flatten", {})],
+            [("Transpose", {"perm": [1, 0]}), ("Identity", {}), ("Transpose", {"perm": [1, 0]})],
+        ],
+        ids=lambda steps: " ".join(op for op, _ in steps),
+    )
+    def test_between_a_dense_layer_and_its_batch_norm(self, steps):
+        g = Sketch(opset=11)
+        value = g.dense("x", "d", 6, 4)
+        for i, (op, how) in enumerate(steps):
+            inputs = [value] + ([g.const(f"shape{i}", how, np.int64)] if op == "Reshape" else [])
+            value = g.node(op, inputs, f"v{i}", **(how if isinstance(how, dict) else {}))
+        g.batch_norm(value, "n", 4)
+        g.node("Relu", ["n"], "y")
+        assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 4]}), ["Gemm", "Relu"])
+
+
+ELEMENTWISE = ["Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid"]
+ELEMENTWISE += ["HardSwish", "ThresholdedRelu", "Gelu", "Mish", "Erf", "Abs", "Exp"]
+
+
+class TestUnits:
+    def sketch(self, opset=20):
+        """x (N, 6) → 8 units: 1 and 4 constant, 5 the twin of 2, 6 read by nothing."""
+        g = Sketch(opset=opset)
+        w1, b1 = g.rng.normal(size=(6, 8)), g.rng.normal(size=8)
+        w1[:, [1, 4]] = 0
+        w1[:, 5], b1[5] = w1[:, 2], b1[2]
+        w2 = g.rng.normal(size=(8, 3))
+        w2[6] = 0
+        g.node("Gemm", ["x", g.const("w1", w1), g.const("b1", b1)], "d")
+        return g, w2
+
+    @pytest.mark.parametrize("activation", ELEMENTWISE)
+    def test_through_every_activation(self, activation):
+        g, w2 = self.sketch()
+        g.node(activation, ["d"], "h")
+        g.node("Gemm", ["h", g.const("w2", w2), g.vector("b2", 3)], "y")
+        fused, report = assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm", activation, "Gemm"])
+        assert [(f.name, f.into) for f in report.folds] == [("units that cannot matter", "4 of 8 units")]
+        assert {tuple(t.dims) for t in fused.graph.initializer} == {(6, 4), (4,), (4, 3), (3,)}
+
+    @pytest.mark.parametrize(
+        "activation", ["Elu", "LeakyRelu", "Selu", "HardSigmoid", "ThresholdedRelu", "Celu", "Gelu"]
+    )
+    def test_attributes_of_activations_are_read(self, activation):
+        g, w2 = self.sketch()
+        attributes = {
+            "Gelu": {"approximate": "tanh"},
+            "HardSigmoid": {"alpha": 0.3, "beta": 0.2},
+            "Selu": {"alpha": 1.3, "gamma": 0.7},
+        }
+        g.node(activation, ["d"], "h", **attributes.get(activation, {"alpha": 0.37}))
+        g.node("Gemm", ["h", g.const("w2", w2), g.vector("b2", 3)], "y")
+        assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm", activation, "Gemm"])
+
+    def test_swish_of_several_heads(self):
+        """h = d·σ(2d), read by one layer; σ(2d) by another: a unit goes only where both can do without."""
+        g, w2 = self.sketch()
+        g.node("Mul", ["d", g.const("two", 2.0)], "e")
+        g.node("Sigmoid", ["e"], "s")
+        g.node("Mul", ["d", "s"], "h")
+        g.node("Gemm", ["h", g.const("w2", w2)], "y")
+        g.dense("s", "z", 8, 2, "matmul")
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 3], "z": ["N", 2]})
+        _, report = assert_left(model, ["Gemm", "Mul", "Sigmoid", "Mul", "Gemm", "Gemm"])
+        assert ("units that cannot matter", "5 of 8 units") in [(f.name, f.into) for f in report.folds]
+
+    def test_layer_by_layer(self):
+        """With the second layer's dead units gone, nothing reads the first's."""
+        g = Sketch()
+        w2, w3 = g.rng.normal(size=(8, 8)), g.rng.normal(size=(8, 3))
+        w2[:3, 2:] = 0
+        w3[:2] = 0
+        g.dense("x", "d", 6, 8)
+        g.node("Relu", ["d"], "r")
+        g.node("Gemm", ["r", g.const("w2", w2), g.vector("b2", 8)], "e")
+        g.node("Tanh", ["e"], "t")
+        g.node("Gemm", ["t", g.const("w3", w3)], "y")
+        fused, _ = assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm", "Relu", "Gemm", "Tanh", "Gemm"])
+        assert {tuple(t.dims) for t in fused.graph.initializer} == {(6, 5), (5,), (5, 6), (6,), (6, 3), (3,)}
+
+    def test_one_unit_stays_where_all_are_constant(self):
+        g = Sketch()
+        g.node("Gemm", ["x", g.const("w1", np.zeros((6, 8))), g.vector("b1", 8)], "d")
+        g.node("Sigmoid", ["d"], "h")
+        g.dense("h", "y", 8, 3)
+        fused, _ = assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm", "Sigmoid", "Gemm"])
+        assert {tuple(t.dims) for t in fused.graph.initializer} == {(6, 1), (1,), (1, 3), (3,)}
+
+    def test_a_stale_shape_in_the_file_is_dropped(self):
+        g, w2 = self.sketch()
+        g.node("Relu", ["d"], "h")
+        g.node("Gemm", ["h", g.const("w2", w2)], "y")
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 3]})
+        model.graph.value_info.extend(helper.make_tensor_value_info(n, 1, ["N", 8]) for n in "dh")
+        assert_left(model, ["Gemm", "Relu", "Gemm"])
+
+
+class TestScaler:
+    @pytest.mark.parametrize("size", [1, 6])
+    def test_scikit_learns_scaler(self, size):
+        g = Sketch()
+        how = {"offset": g.rng.normal(size=size).tolist(), "scale": g.rng.uniform(0.5, 2, size).tolist()}
+        g.node("Scaler", ["x"], "n", domain="ai.onnx.ml", **how)
+        g.dense("n", "y", 6, 3)
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 3]})
+        model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+        assert_left(model, ["Gemm"])
+
+
+def test_a_node_that_nothing_reads_goes():
+    g = Sketch()
+    g.dense("x", "y", 6, 3)
+    g.dense("x", "d", 6, 3)
+    g.node("Relu", ["d"], "unread")
+    fused, _ = assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm"])
+    assert {t.name for t in fused.graph.initializer} == {"y_w", "y_b"}

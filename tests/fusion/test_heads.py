@@ -1,0 +1,237 @@
+"""The head that is asked for: probabilities, logits or labels, under the output's own name."""
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from fastdl.errors import FusionError
+from fastdl.fusion import fuse
+from fastdl.fusion.pipeline import fold_all
+
+from .graphs import Sketch, check, operators, run
+
+
+def net(*tail, classes=3, dtype=np.float32, opset=17, seed=0):
+    """x (N, 6) → dense → BN → ReLU → dense → the operators of `tail`."""
+    g = Sketch(dtype, opset, seed=seed)
+    g.dense("x", "d", 6, 16, "matmul + vector")
+    g.batch_norm("d", "n", 16)
+    g.node("Relu", ["n"], "r")
+    value = g.dense("r", "z", 16, classes)
+    weight = g.constants["z_w"]
+    g.const("z_b", -(g.constants["n_beta"].clip(0) + 0.4) @ weight)  # about as often one class as another
+    for i, op in enumerate(tail):
+        value = g.node(op, [value], f"y{i}")
+    return g.model({"x": ["N", 6]}, {value: ["N", classes]})
+
+
+def rows(n=500, dtype=np.float32):
+    return np.random.default_rng(1).normal(size=(n, 6)).astype(dtype)
+
+
+DENSE = ["Gemm", "Relu", "Gemm"]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("opset", [9, 13, 17, 21])
+@pytest.mark.parametrize(
+    "tail",
+    [[], ["Softmax"], ["LogSoftmax"], ["Sigmoid"], ["Tanh"], ["Identity", "Softmax", "Identity"], ["Tanh", "Exp"]],
+    ids=str,
+)
+def test_labels_of_several_classes(tail, opset, dtype):
+    model = net(*tail, opset=opset, dtype=dtype)
+    fused, report = fuse(model, output="labels", samples=rows(), measure=False)
+    assert operators(fused) == [*DENSE, "ArgMax"]
+    check(fused)
+    (info,) = fused.graph.output
+    assert info.name == model.graph.output[0].name
+    assert info.type.tensor_type.elem_type == TensorProto.INT64
+    x = rows(dtype=dtype)
+    got, scores = run(fused, {"x": x})[0], run(model, {"x": x})[0]
+    assert got.shape == (500,)
+    assert (got == scores.argmax(axis=1)).mean() > (0.99 if dtype == np.float16 else 0.999)
+    assert len(set(got.tolist())) == 3, "the test must see every class"
+    assert report.verified
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("opset", [9, 13, 17])
+def test_labels_of_one_sigmoid_are_a_threshold_at_zero(opset, dtype):
+    model = net("Sigmoid", classes=1, opset=opset, dtype=dtype)
+    fused, _ = fuse(model, output="labels", samples=rows(), measure=False)
+    assert operators(fused) == [*DENSE, "Greater", "Cast", "Reshape"]
+    check(fused)
+    x = rows(dtype=dtype)
+    got, scores = run(fused, {"x": x})[0], run(model, {"x": x})[0]
+    assert got.dtype == np.int64
+    assert got.tolist() == (scores[:, 0] > 0.5).astype(int).tolist()
+    assert 0 < got.mean() < 1
+
+
+def test_labels_that_softmax_rounds_to_a_tie_are_told_by_the_scores():
+    """Both probabilities are 1.0 in float32, of which ArgMax takes the first; the larger score is the second."""
+    g = Sketch()
+    g.node("Gemm", ["x", g.const("w", [[100.0, 100.00001, 0.0]])], "z")
+    g.node("Sigmoid", ["z"], "p")
+    model = g.model({"x": ["N", 1]}, {"p": ["N", 3]})
+    fused, _ = fuse(model, output="labels", measure=False, verify=False)
+    x = np.ones((1, 1), np.float32)
+    assert run(model, {"x": x})[0].argmax(axis=1).tolist() == [0]
+    assert run(fused, {"x": x})[0].tolist() == [1]
+
+
+@pytest.mark.parametrize("tail", ["Softmax", "LogSoftmax", "Sigmoid"])
+def test_logits(tail):
+    model = net(tail)
+    fused, report = fuse(model, output="logits", measure=False)
+    assert operators(fused) == DENSE
+    assert fused.graph.output == model.graph.output
+    z, y = run(fused, {"x": rows()})[0], run(model, {"x": rows()})[0].astype(np.float64)
+    e = np.exp(z - z.max(axis=1, keepdims=True), dtype=np.float64)
+    want = {"Softmax": e / e.sum(axis=1, keepdims=True), "Sigmoid": 1 / (1 + np.exp(-z.astype(np.float64)))}
+    want["LogSoftmax"] = np.log(want["Softmax"])
+    np.testing.assert_allclose(y, want[tail], rtol=1e-5, atol=1e-6)
+    assert report.verified
+
+
+def test_probabilities_and_what_has_no_head_to_choose_stay():
+    for tail in ("Softmax", "Sigmoid"):
+        fused, _ = fuse(net(tail), output="probabilities", measure=False)
+        assert operators(fused) == [*DENSE, tail]
+    fused, _ = fuse(net(), output="logits", measure=False)
+    assert operators(fused) == DENSE
+
+
+def two_outputs():
+    """What scikit-learn's converters write: labels, and probabilities."""
+    g = Sketch()
+    g.dense("x", "z", 6, 3)
+    g.node("Softmax", ["z"], "p")
+    g.node("ArgMax", ["p"], "label", axis=1, keepdims=0)
+    model = g.model({"x": ["N", 6]}, {"label": ["N"], "p": ["N", 3]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    return model
+
+
+@pytest.mark.parametrize(
+    ("head", "left", "names"),
+    [
+        (None, ["Gemm", "Softmax", "ArgMax"], ["label", "p"]),
+        ("labels", ["Gemm", "ArgMax"], ["label"]),
+        ("probabilities", ["Gemm", "Softmax"], ["p"]),
+        ("logits", ["Gemm"], ["p"]),
+    ],
+)
+def test_of_labels_and_scores_one_kind_stays(head, left, names):
+    fused, _ = fuse(two_outputs(), output=head, measure=False)
+    assert operators(fused) == left
+    assert [o.name for o in fused.graph.output] == names
+    check(fused)
+
+
+def test_a_head_is_measured_against_the_whole_of_the_model():
+    model = net("Softmax")
+    _, report = fuse(model, output="labels")
+    assert report.operators_before == [n.op_type for n in model.graph.node]
+    assert report.latency["batch_1"]["before_us"] > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "reason"),
+    [
+        (net(), "probabilities", "comes from Gemm 'Gemm_z', so it is no probability"),
+        (net(classes=1), "labels", "one column from Gemm 'Gemm_z', not Sigmoid"),
+        (net("Tanh", classes=1), "labels", "one column from Tanh"),
+        (net(), "classes", "output must be one of"),
+    ],
+)
+def test_what_a_model_cannot_give(model, head, reason):
+    with pytest.raises(FusionError, match=reason):
+        fuse(model, output=head)
+
+
+def test_rows_that_are_not_known_to_be_scores():
+    g = Sketch()
+    g.node("Softmax", ["x"], "y")
+    for shape in (None, ["N", "C"], ["N", 3, 4]):
+        with pytest.raises(FusionError, match="not known to be rows"):
+            fuse(g.model({"x": shape}, {"y": None}), output="labels")
+
+
+def test_a_head_read_in_a_subgraph_cannot_change():
+    model = net("Softmax")
+    inner = helper.make_graph(
+        [helper.make_node("Relu", ["y0"], ["i"])], "b", [], [helper.make_tensor_value_info("i", 1, None)]
+    )
+    model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [1]))
+    model.graph.node.append(helper.make_node("If", ["yes"], ["u"], then_branch=inner, else_branch=inner))
+    with pytest.raises(FusionError, match="read inside a subgraph"):
+        fuse(model, output="labels")
+
+
+def with_argmax(*tails, opset=17, classes=3, axis=1, rank3=False):
+    g = Sketch(opset=opset)
+    value = "x"
+    for i, tail in enumerate(tails):
+        op, attributes = tail if isinstance(tail, tuple) else (tail, {})
+        constant = attributes.pop("by", None) if isinstance(attributes, dict) else None
+        inputs = [value] + ([g.const(f"c{i}", constant)] if constant is not None else [])
+        value = g.node(op, inputs, f"v{i}", **attributes)
+    g.node("ArgMax", [value], "y", axis=axis, keepdims=0)
+    model = g.model({"x": ["N", 4, classes] if rank3 else ["N", classes]}, {"y": None})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    return model
+
+
+@pytest.mark.parametrize(
+    ("tails", "more", "left"),
+    [
+        (["Softmax"], {}, ["ArgMax"]),
+        ([("Softmax", {"axis": -1})], {"axis": -1}, ["ArgMax"]),
+        ([("Softmax", {"axis": 0})], {}, ["Softmax", "ArgMax"]),
+        ([("Softmax", {"axis": 1})], {"rank3": True, "axis": 1}, ["ArgMax"]),
+        ([("Softmax", {"axis": 1})], {"rank3": True, "axis": 1, "opset": 11}, ["Softmax", "ArgMax"]),
+        ([("Softmax", {"axis": 2})], {"rank3": True, "axis": 2, "opset": 11}, ["ArgMax"]),
+        ([("Softmax", {"axis": 2})], {"rank3": True, "axis": 1}, ["Softmax", "ArgMax"]),
+        (["Relu"], {}, ["Relu", "ArgMax"]),
+        (["Neg"], {}, ["Neg", "ArgMax"]),
+        (["Abs"], {}, ["Abs", "ArgMax"]),
+        (["HardSigmoid"], {}, ["HardSigmoid", "ArgMax"]),
+        ([("LeakyRelu", {"alpha": 0.1})], {}, ["ArgMax"]),
+        ([("LeakyRelu", {"alpha": -0.1})], {}, ["LeakyRelu", "ArgMax"]),
+        ([("LeakyRelu", {"alpha": 0.0})], {}, ["LeakyRelu", "ArgMax"]),
+        ([("Mul", {"by": 3.0})], {}, ["ArgMax"]),
+        ([("Mul", {"by": -3.0})], {}, ["Mul", "ArgMax"]),
+        ([("Mul", {"by": [1.0, 2.0, 3.0]})], {}, ["Mul", "ArgMax"]),
+        ([("Add", {"by": [1.0, 2.0, 3.0]})], {}, ["Add", "ArgMax"]),
+        ([("Add", {"by": np.ones((1, 1, 1))})], {}, ["Add", "ArgMax"]),  # it adds an axis
+        ([("Sub", {"by": 3.0}), ("Div", {"by": [2.0]}), "Softmax"], {}, ["ArgMax"]),
+    ],
+    ids=str,
+)
+def test_what_cannot_change_a_label(tails, more, left):
+    model = with_argmax(*tails, **more)
+    fused, _, _ = fold_all(model)
+    assert operators(fused) == left
+    x = np.random.default_rng(0).normal(size=(200, 4, 3) if more.get("rank3") else (200, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(fused, {"x": x})[0], run(model, {"x": x})[0])
+
+
+@pytest.mark.parametrize("op", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
+@pytest.mark.parametrize(
+    ("bar", "first", "left"),
+    [(0.5, False, 1), (0.3, False, 1), ([[0.2, 0.5, 0.9]], True, 1), (0.0, False, 2), (1.5, False, 2)],
+)
+def test_thresholds(op, bar, first, left):
+    g = Sketch()
+    g.node("Sigmoid", ["x"], "p")
+    pair = ["p", g.const("bar", bar)]
+    g.node(op, pair[::-1] if first else pair, "y")
+    model = g.model({"x": ["N", 3]}, {"y": ["N", 3]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.BOOL
+    fused, _, refusals = fold_all(model)
+    assert operators(fused) == ["Sigmoid", op][2 - left :]
+    assert left == 1 or "not between 0 and 1" in refusals[0].reason
+    x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    np.testing.assert_array_equal(run(fused, {"x": x})[0], run(model, {"x": x})[0])
