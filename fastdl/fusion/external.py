@@ -1,4 +1,7 @@
-"""External tensor data: drawn in from plain files inside the model's own folder, and from nowhere else."""
+"""External tensor data: drawn in from plain files inside the model's own folder, and from nowhere else.
+
+Written only for a model that is too large for one file.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..errors import ModelFileError
+from .limits import LIMIT
 
-TOTAL_LIMIT = 1_500_000_000  # bytes of external data that may be drawn into one model
+SELF_CONTAINED = 1_500_000_000  # bytes up to which a model is written as one file
+SMALL = 1024  # bytes of a tensor that stays in the file itself
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -53,7 +58,7 @@ def _attribute_tensors(attribute: AttributeProto) -> Iterator[TensorProto]:
 
 def load_external(model: ModelProto, folder: Path | None, name: str) -> None:
     """Replace references to external data by the data. Raises ModelFileError for any that leaves `folder`."""
-    total = 0
+    total = model.ByteSize()
     for tensor in tensors(model):
         if tensor.data_location != TensorProto.EXTERNAL:
             continue
@@ -66,7 +71,7 @@ def load_external(model: ModelProto, folder: Path | None, name: str) -> None:
         except ValueError:
             raise ModelFileError(f"{name}: tensor {tensor.name!r} has a broken offset or length") from None
         try:
-            data = _read_inside(folder, entries.get("location", ""), offset, length, TOTAL_LIMIT - total)
+            data = _read_inside(folder, entries.get("location", ""), offset, length, LIMIT - total)
         except (OSError, ValueError) as error:
             raise ModelFileError(f"{name}: external data of tensor {tensor.name!r}: {error}") from None
         total += len(data)
@@ -97,6 +102,24 @@ def _read_inside(folder: Path, location: str, offset: int, length: int | None, l
         if offset < 0 or length < 0 or offset + length > status.st_size:
             raise ValueError(f"{length} bytes at {offset} are not in {location!r} ({status.st_size} bytes)")
         if length > limit:
-            raise ValueError(f"more than {TOTAL_LIMIT} bytes of external data")
+            raise ValueError(f"the model holds more than {LIMIT} bytes")
         file.seek(offset)
         return file.read(length)
+
+
+def store_external(model: ModelProto, location: str) -> tuple[ModelProto, list[bytes]]:
+    """A copy whose large initializers refer to the file `location`, and what that file must hold, in order."""
+    lean = ModelProto()
+    lean.CopyFrom(model)
+    parts: list[bytes] = []
+    offset = 0
+    for tensor in lean.graph.initializer:
+        if not tensor.HasField("raw_data") or len(tensor.raw_data) <= SMALL:
+            continue
+        parts.append(tensor.raw_data)
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", location), ("offset", offset), ("length", len(parts[-1]))):
+            tensor.external_data.add(key=key, value=str(value))
+        offset += len(parts[-1])
+    return lean, parts
