@@ -5,6 +5,7 @@ Written only for a model that is too large for one file.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -76,7 +77,7 @@ def load_external(model: ModelProto, folder: Path | None, name: str) -> None:
             raise ModelFileError(f"{name}: external data of tensor {tensor.name!r}: {error}") from None
         total += len(data)
         tensor.raw_data = data
-        tensor.data_location = TensorProto.DEFAULT
+        tensor.ClearField("data_location")
         del tensor.external_data[:]
 
 
@@ -87,13 +88,24 @@ def _read_inside(folder: Path, location: str, offset: int, length: int | None, l
         raise ValueError(f"location {location!r} is not inside the model's folder")
     if "\\" in location or PureWindowsPath(location).drive:
         raise ValueError(f"location {location!r} is not a plain relative path")
-    path = folder
-    for part in parts:
-        path = path / part
-        if stat.S_ISLNK(path.lstat().st_mode):
-            raise ValueError(f"location {location!r} goes through a link")
-    # O_NONBLOCK: a FIFO put there must not hang us; O_NOFOLLOW: nor a link put there since the look above.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    # O_NONBLOCK: a FIFO put there must not hang us. O_NOFOLLOW, from folder to folder: no link is gone through,
+    # not even one that is put there while we look.
+    steps = [(str(folder), os.O_DIRECTORY), *((part, os.O_DIRECTORY | os.O_NOFOLLOW) for part in parts[:-1])]
+    at: int | None = None
+    try:
+        for part, flags in steps:
+            inner = os.open(part, os.O_RDONLY | flags, dir_fd=at)
+            if at is not None:
+                os.close(at)
+            at = inner
+        handle = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=at)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise ValueError(f"location {location!r} goes through a link, or through what is no folder") from None
+        raise
+    finally:
+        if at is not None:
+            os.close(at)
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:

@@ -43,6 +43,8 @@ def read_model(source: ModelSource) -> ModelProto:
     if not model.opset_import:
         raise ModelFileError(f"{name}: no opset is stated; the file may be truncated")
     check_size(model, name)
+    for info in (*model.graph.input, *model.graph.output):
+        _check_type(info.type.tensor_type.elem_type, f"{name}: {info.name!r}")
     load_external(model, folder, name)
     for tensor in tensors(model):
         _check_tensor(tensor, name)
@@ -104,13 +106,17 @@ def _parse(content: bytes, name: str) -> ModelProto:
     return model
 
 
+def _check_type(number: int, what: str) -> None:
+    if number not in TensorProto.DataType.values():
+        raise ModelFileError(f"{what} has unknown data type {number}")
+
+
 def _check_tensor(tensor: TensorProto, name: str) -> None:
     """Dims must be sound and the data as long as they say, before anything is allocated by them."""
     dims = list(tensor.dims)
     if any(d < 0 for d in dims) or prod(dims) > LIMIT:
         raise ModelFileError(f"{name}: tensor {tensor.name!r} has impossible dims {dims}")
-    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
-        raise ModelFileError(f"{name}: tensor {tensor.name!r} has unknown data type {tensor.data_type}")
+    _check_type(tensor.data_type or -1, f"{name}: tensor {tensor.name!r}")
     try:
         size = onnx.numpy_helper.to_array(tensor).size
     except Exception:  # whatever numpy or onnx says of data that does not fit its dims

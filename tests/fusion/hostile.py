@@ -71,9 +71,10 @@ def nested(value):
 
 def deep(levels):
     node = helper.make_node("Relu", ["x"], ["in0"])
+    other = branch(node, output="in0")
     for level in range(levels):
         body = branch(node, output=node.output[0])
-        node = helper.make_node("If", ["d_b"], [f"in{level + 1}"], then_branch=body, else_branch=body)
+        node = helper.make_node("If", ["d_b"], [f"in{level + 1}"], then_branch=body, else_branch=other)
     model = good()
     model.graph.node.append(node)
     return model
@@ -215,6 +216,10 @@ REFUSED = {
     "dims that overflow to what the data has": (lambda: tensor(dims(2**32, 2**32 + 1, 16)), "impossible dims"),
     "unknown data type": (lambda: tensor(lambda t: setattr(t, "data_type", 99)), "unknown data type"),
     "no data type": (lambda: tensor(lambda t: setattr(t, "data_type", 0)), "unknown data type"),
+    "input of an unknown type": (
+        lambda: changed(input_type(tensor_type=TypeProto.Tensor(elem_type=99))),
+        "unknown data type",
+    ),
     "external, in memory": (
         lambda: tensor(lambda t: setattr(t, "data_location", TensorProto.EXTERNAL)),
         "stored outside",
@@ -274,14 +279,11 @@ STRANGE = {
     "input of 2^62 columns": lambda: changed(input_shape("N", 2**62)),
     "input of sixty axes": lambda: changed(input_shape(*["N"] * 60)),
     "input without a type": lambda: changed(input_type()),
-    "input of an unknown type": lambda: changed(input_type(tensor_type=TypeProto.Tensor(elem_type=99))),
     "input of strings": lambda: changed(input_type(tensor_type=TypeProto.Tensor(elem_type=TensorProto.STRING))),
     "input of a sequence": lambda: changed(input_type(sequence_type=TypeProto.Sequence())),
     "no graph inputs": lambda: changed(lambda m: m.graph.ClearField("input") or inputs(0, "d_w", "d_w", "d_b")(m)),
     "no graph outputs": lambda: changed(lambda m: m.graph.ClearField("output")),
-    "no nodes": lambda: changed(
-        lambda m: m.graph.ClearField("node") or setattr(m.graph.output[0], "name", "x")
-    ),
+    "no nodes": lambda: changed(lambda m: m.graph.ClearField("node") or setattr(m.graph.output[0], "name", "x")),
     "opset 0": lambda: changed(opset(0)),
     "opset -1": lambda: changed(opset(-1)),
     "opset 2^40": lambda: changed(opset(2**40)),
