@@ -1,62 +1,74 @@
-"""The `fastdl` command."""
+"""The `fastdl` command.
+
+Exit codes: 0 done; 1 a file or data that cannot be used; 2 wrong usage; 3 not proven, or different;
+130 stopped by Ctrl-C, 143 by SIGTERM. Nothing is half written in any of them.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from types import FrameType
 
-from fastdl.errors import FastdlError
+from fastdl.commands import demo, fuse, info, inspect, quantize, verify
+from fastdl.errors import FastdlError, FusionError
+from fastdl.text import shown
 
-
-def info() -> None:
-    """Version, instruction set, threads and cores."""
-    import platform
-
-    import numpy as np
-
-    import fastdl
-    from fastdl import _ext, config
-
-    name, width = _ext.isa()
-    rows = {
-        "fastdl": fastdl.__version__,
-        "ISA": f"{name} ({8 * width}-bit vectors); this CPU runs {', '.join(_ext.supported_isas())}",
-        "threads": config.get_num_threads(),
-        "cores": config.available_cores(),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "Python": platform.python_version(),
-        "numpy": np.__version__,
-    }
-    for key, value in rows.items():
-        print(f"{key:8} {value}")
+COMMANDS = {
+    "info": info,
+    "demo": demo,
+    "fuse": fuse,
+    "verify": verify,
+    "inspect": inspect,
+    "quantize": quantize,
+}
+CODES = "exit codes: 0 done, 1 a file or data that cannot be used, 2 wrong usage, 3 not proven or different"
+FAILED, NOT_PROVEN, INTERRUPTED, TERMINATED = 1, 3, 130, 143
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fastdl", description="Train dense networks on a CPU, fold, prove, serve.")
+    told = "Train dense networks on a CPU, fold, prove, serve."
+    parser = argparse.ArgumentParser(prog="fastdl", description=told, epilog=CODES)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("info", help="version, instruction set, threads, cores")
-    demo = commands.add_parser("demo", help="train, fold, prove and serve one net; writes demo/")
-    demo.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
-    demo.add_argument("--epochs", type=int, help="default: 10 for Fashion-MNIST, 20 for the digits")
+    for name, command in COMMANDS.items():
+        summary = (command.__doc__ or "").splitlines()[0]
+        one = commands.add_parser(name, help=summary, description=summary, epilog=CODES)
+        command.arguments(one)
+        one.set_defaults(run=command.run)
     return parser
 
 
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM raises SystemExit while it lasts, so that files half written are taken away."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0, or 1 after one line that says what was wrong."""
+    """Run a command; its exit code, after one line on standard error that says what was wrong."""
     options = _parser().parse_args(arguments)
     try:
-        if options.command == "info":
-            info()
-        else:
-            from fastdl.demo import demo
-
-            demo(options.folder, options.epochs)
+        with _terminable():
+            options.run(options)
     except (FastdlError, ValueError, OSError, MemoryError) as error:
-        print(f"fastdl {options.command}: {error}", file=sys.stderr)
-        return 1
+        print(f"fastdl {options.command}: {shown(str(error))}", file=sys.stderr)
+        return NOT_PROVEN if isinstance(error, FusionError) else FAILED
     except KeyboardInterrupt:
         print(f"fastdl {options.command}: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 
 from onnx import ModelProto
@@ -27,6 +28,33 @@ def flops(model: ModelProto) -> int:
     """Multiplications and additions of one row; other operators count one a value, unknown shapes nothing."""
     index = GraphIndex(model)
     return sum(_node_flops(index, node) for node in index.nodes)
+
+
+@dataclass
+class OperatorCost:
+    """How many nodes of one operator there are, the numbers they store, and their FLOPs a row."""
+
+    operator: str
+    nodes: int = 0
+    parameters: int = 0
+    flops: int = 0
+
+
+def by_operator(model: ModelProto) -> list[OperatorCost]:
+    """One line an operator, the costliest first. A number that several nodes read counts for the first."""
+    index = GraphIndex(model)
+    seen: set[str] = set()
+    costs: dict[str, OperatorCost] = {}
+    for node in index.nodes:
+        cost = costs.setdefault(node.op, OperatorCost(node.op))
+        cost.nodes += 1
+        cost.flops += _node_flops(index, node)
+        for name in set(node.inputs) - seen:
+            array = index.stored(name)
+            if array is not None and array.dtype in FLOATS:
+                seen.add(name)
+                cost.parameters += array.size
+    return sorted(costs.values(), key=lambda cost: (-cost.flops, -cost.parameters, cost.operator))
 
 
 def _node_flops(index: GraphIndex, node: Node) -> int:

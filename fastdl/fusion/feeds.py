@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 
 from ..errors import DataError, FusionError
 from .index import Dim, GraphIndex, Refused
 
 BATCHES = (1, 2, 7, 64)
 ROWS = 1024  # of the caller's samples at a time
+MOST = 1 << 28  # numbers that one value of a graph may hold for a single batch
 
 Feed = dict[str, npt.NDArray[Any]]
 Samples = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -30,10 +32,13 @@ class Feeder:
             if info.name in stored:
                 continue
             number = info.type.tensor_type.elem_type
-            if not number or number == TensorProto.STRING:
-                raise FusionError(f"input {info.name!r} holds no numbers to prove the fusion on")
+            if not number:
+                raise FusionError(f"input {info.name!r} is no tensor: there is no way to run the graph on it")
             self._dtypes[info.name] = np.dtype(helper.tensor_dtype_to_np_dtype(number))
         firsts = [shape[0] for name in self._dtypes if (shape := self._index.shape(name))]
+        for name in (*self._dtypes, *(name for node in self._index.nodes for name in node.outputs)):
+            if (size := prod(d for d in self._index.shape(name) or () if isinstance(d, int))) > MOST:
+                raise FusionError(f"{name!r} would hold {size} numbers: too many to run the graph")
         self.fixed_batch = next((dim for dim in firsts if isinstance(dim, int) and dim > 0), None)
 
     def random(self, seed: int = 0) -> Iterator[Feed]:
@@ -50,6 +55,8 @@ class Feeder:
         """
         feed: Feed = {}
         for name, dtype in self._dtypes.items():
+            if dtype.kind == "O":
+                raise FusionError(f"input {name!r} takes strings: give samples to prove the fusion on")
             shape = [_size(dim, batch if axis == 0 else 8) for axis, dim in enumerate(self._shape(name))]
             if dtype.kind != "f":
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
@@ -81,7 +88,7 @@ class Feeder:
         arrays = dict(given) if isinstance(given, Mapping) else dict.fromkeys(self._dtypes, given)
         if set(arrays) != set(self._dtypes) or not (isinstance(given, Mapping) or len(self._dtypes) == 1):
             raise DataError(f"samples must be a mapping with one array for each of {sorted(self._dtypes)}")
-        feed = {name: np.asarray(arrays[name]).astype(dtype) for name, dtype in self._dtypes.items()}
+        feed = {name: _cast(name, arrays[name], dtype) for name, dtype in self._dtypes.items()}
         lengths = {array.shape[0] if array.ndim else 0 for array in feed.values()}
         rows, size = min(lengths, default=0), self.fixed_batch or ROWS
         if len(lengths) != 1 or rows == 0 or rows < (self.fixed_batch or 1):
@@ -91,6 +98,16 @@ class Feeder:
             # A model of fixed batch takes no remainder, so its last feed repeats some rows.
             first = min(start, rows - size) if self.fixed_batch else start
             yield {name: array[first : first + size] for name, array in feed.items()}
+
+
+def _cast(name: str, given: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    try:
+        array = np.asarray(given)
+        if (array.dtype.kind in "biuf") != (dtype.kind != "O"):
+            raise ValueError(f"they are {array.dtype}")
+        return array.astype(dtype)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"samples of input {name!r} do not become {dtype}: {error}") from None
 
 
 def _size(dim: Dim, unstated: int) -> int:

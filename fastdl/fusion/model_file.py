@@ -1,7 +1,8 @@
-"""Reading an ONNX model that nobody vouches for: one typed error with one clear line, or a sound model."""
+"""Reading an ONNX model that nobody vouches for: one typed error with one clear line, or a sound model. Writing it."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
@@ -12,10 +13,10 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import ModelFileError
-from .external import load_external, tensors
+from ..files import write_atomically
+from .external import SELF_CONTAINED, load_external, store_external, tensors
 from .index import subgraphs
-
-LIMIT = 2**31 - 1  # bytes: what protobuf can hold
+from .limits import LIMIT, check_size
 
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
 
@@ -41,11 +42,42 @@ def read_model(source: ModelSource) -> ModelProto:
         raise ModelFileError(f"{name}: not an ONNX model (it holds no graph)")
     if not model.opset_import:
         raise ModelFileError(f"{name}: no opset is stated; the file may be truncated")
+    check_size(model, name)
+    for info in (*model.graph.input, *model.graph.output):
+        _check_type(info.type.tensor_type.elem_type, f"{name}: {info.name!r}")
     load_external(model, folder, name)
     for tensor in tensors(model):
         _check_tensor(tensor, name)
     _check_graph(model.graph, frozenset(), name)
     return model
+
+
+def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
+    """Write to `path`, whole or not at all. OSError: what was there stays.
+
+    One file up to 1.5 GB. A larger model's weights go beside it, to a file named after their content, so that
+    no older model that stands there is torn from its own.
+    """
+    if model.ByteSize() <= SELF_CONTAINED:
+        write_atomically(path, model.SerializeToString())
+        return
+    digest = hashlib.sha256()
+    for tensor in model.graph.initializer:
+        digest.update(tensor.raw_data)
+    target = Path(path)
+    location = f"{target.name}.{digest.hexdigest()[:16]}.data"
+    lean, parts = store_external(model, location)
+    write_atomically(target.with_name(location), *parts)
+    write_atomically(target, lean.SerializeToString())
+
+
+def set_metadata(model: ModelProto, key: str, value: str) -> None:
+    """Add a metadata entry, or give the one of that key another value."""
+    entry = next((p for p in model.metadata_props if p.key == key), None)
+    if entry is None:
+        entry = model.metadata_props.add()
+        entry.key = key
+    entry.value = value
 
 
 def _read(path: Path) -> bytes:
@@ -74,13 +106,17 @@ def _parse(content: bytes, name: str) -> ModelProto:
     return model
 
 
+def _check_type(number: int, what: str) -> None:
+    if number not in TensorProto.DataType.values():
+        raise ModelFileError(f"{what} has unknown data type {number}")
+
+
 def _check_tensor(tensor: TensorProto, name: str) -> None:
     """Dims must be sound and the data as long as they say, before anything is allocated by them."""
     dims = list(tensor.dims)
     if any(d < 0 for d in dims) or prod(dims) > LIMIT:
         raise ModelFileError(f"{name}: tensor {tensor.name!r} has impossible dims {dims}")
-    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
-        raise ModelFileError(f"{name}: tensor {tensor.name!r} has unknown data type {tensor.data_type}")
+    _check_type(tensor.data_type or -1, f"{name}: tensor {tensor.name!r}")
     try:
         size = onnx.numpy_helper.to_array(tensor).size
     except Exception:  # whatever numpy or onnx says of data that does not fit its dims

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 
 import onnx
@@ -26,7 +26,7 @@ from .folds import (
 from .heads import Head, choose_head
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
-from .model_file import ModelSource, read_model
+from .model_file import ModelSource, read_model, set_metadata
 from .proof import prove
 from .report import Fold, FusionReport, Proof, Refusal
 
@@ -61,12 +61,14 @@ def fuse(
     tolerance: float | None = None,
     verify: bool = True,
     measure: bool = True,
+    keep: Collection[str] = (),
 ) -> tuple[ModelProto, FusionReport]:
     """A smaller model that computes the same, and the report of it. The source is not changed.
 
     source: path, bytes or ModelProto. samples: array, or mapping of input name to array, to prove on as well.
     output: "probabilities", "logits" or "labels", to be given under the names of the outputs (see choose_head).
     tolerance: largest relative error to accept, not max(4 × the unfused graph's own, 1e-6 for float32).
+    keep: labels of nodes that are not to be folded forward (an input's standardisation, say).
     Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
     proven, or an output that the model cannot give), DataError (samples that do not fit).
@@ -75,9 +77,9 @@ def fuse(
     wanted = plain if output is None else choose_head(plain, output)
     proof = None
     if verify:
-        proof, fused, folds, refusals = _prove_or_retreat(wanted, samples, tolerance)
+        proof, fused, folds, refusals = _prove_or_retreat(wanted, samples, tolerance, keep)
     else:
-        fused, folds, refusals = fold_all(wanted)
+        fused, folds, refusals = fold_all(wanted, _kept(keep))
     report = FusionReport.of(plain, fused)
     report.folds, report.refusals = folds, refusals
     if not folds:
@@ -87,14 +89,14 @@ def fuse(
         for what, value in vars(proof).items():
             setattr(report, what, value)
     if measure:
-        report.latency = measure_latency(plain, fused)
-    _set_metadata(fused, METADATA_KEY, report.digest())
+        report.latency = measure_latency(plain, fused, samples)
+    set_metadata(fused, METADATA_KEY, report.digest())
     report.bytes_after = fused.ByteSize()
     return fused, report
 
 
 def _prove_or_retreat(
-    plain: ModelProto, samples: Samples | None, tolerance: float | None
+    plain: ModelProto, samples: Samples | None, tolerance: float | None, keep: Collection[str]
 ) -> tuple[Proof | None, ModelProto, list[Fold], list[Refusal]]:
     """Prove all folds, or else leave out lossy ones, from the input on, until the rest is proven.
 
@@ -102,7 +104,7 @@ def _prove_or_retreat(
     folded, the dense layer sums them uncentred and may lose digits. Only measuring tells whether it does.
     The proof is None where nothing was folded. Raises FusionError when no such choice is proven.
     """
-    kept: dict[tuple[str, str], str] = {}
+    kept = _kept(keep)
     order = {node.label: position for position, node in enumerate(GraphIndex(plain).nodes)}
     while True:
         fused, folds, refusals = fold_all(plain, kept)
@@ -114,8 +116,12 @@ def _prove_or_retreat(
             lossy = [fold for fold in folds if fold.name in LOSSY]
             if not lossy:
                 raise
-            first = min(lossy, key=lambda fold: order[fold.node])
+            first = min(lossy, key=lambda fold: order.get(fold.node, 0))
             kept[first.name, first.node] = f"folded, it failed the proof: {error}"
+
+
+def _kept(labels: Collection[str]) -> dict[tuple[str, str], str]:
+    return {(fold, label): "it is kept, as was asked" for fold in LOSSY for label in labels}
 
 
 def fold_all(
@@ -161,11 +167,3 @@ def _copy(model: ModelProto) -> ModelProto:
     copy = ModelProto()
     copy.CopyFrom(model)
     return copy
-
-
-def _set_metadata(model: ModelProto, key: str, value: str) -> None:
-    entry = next((p for p in model.metadata_props if p.key == key), None)
-    if entry is None:
-        entry = model.metadata_props.add()
-        entry.key = key
-    entry.value = value

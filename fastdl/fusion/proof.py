@@ -7,17 +7,22 @@ samples, so that one lucky row of the plain graph does not set the bar.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto
+import onnx
+from onnx import ModelProto, ValueInfoProto
 
 from ..errors import FusionError
 from .feeds import Feed, Feeder, Samples
+from .index import subgraphs
+from .labels import labels_of
+from .model_file import ModelSource, read_model
 from .report import Proof
 from .session import open_session
 from .ties import Decision, Flags, decisions
@@ -25,6 +30,7 @@ from .truth import Truth
 
 FACTOR = 4.0
 FLOORS = {np.dtype(np.float16): 8e-3, np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
+PATIENCE = 5.0  # seconds for a graph that loops, which may never end
 ULP_REACH = 2.0**-10  # an ulp is taken at no less than this share of the output's largest magnitude
 
 Outputs = list[npt.NDArray[Any]]
@@ -40,6 +46,35 @@ class _Tally:
     scale: float = 0.0
     plain: float = 0.0
     fused: float = 0.0
+
+
+def verify(
+    first: ModelSource, second: ModelSource, *, samples: Samples | None = None, tolerance: float | None = None
+) -> Proof:
+    """Prove that `second` computes what `first` does, whoever made them; the errors measured.
+
+    Each a path, bytes or ModelProto. samples and tolerance: as for `fuse`. Raises FusionError when they differ,
+    in their inputs and outputs too, or when it cannot be told; ModelFileError, DataError.
+    """
+    plain, other = read_model(first), read_model(second)
+    for what, pair in (("inputs", (_inputs(plain), _inputs(other))),
+                       ("outputs", (list(plain.graph.output), list(other.graph.output)))):  # fmt: skip
+        one, two = ([_signature(info) for info in infos] for infos in pair)
+        if one != two:
+            raise FusionError(f"the {what} differ: {', '.join(one)} in one, {', '.join(two)} in the other")
+    return prove(plain, other, samples, tolerance)
+
+
+def _inputs(model: ModelProto) -> list[ValueInfoProto]:
+    stored = {t.name for t in model.graph.initializer}
+    return [info for info in model.graph.input if info.name not in stored]
+
+
+def _signature(info: ValueInfoProto) -> str:
+    """Name and element type: what a caller relies on. Shapes are compared when the graphs run."""
+    kind = info.type.WhichOneof("value") or "nothing"
+    element = onnx.TensorProto.DataType.Name(info.type.tensor_type.elem_type) if kind == "tensor_type" else kind
+    return f"{info.name!r} ({element.lower()})"
 
 
 def prove(
@@ -58,8 +93,7 @@ def prove(
     if samples is not None:
         groups.append(("the given samples", list(feeder.samples(samples))))
         _require_runs(runs[0], groups[-1][1], "the given samples")
-    decided = decisions(plain, fused)
-    truth = _truth(plain, groups[0 if drawn else -1][1][0], runs[1], tolerance, [d.scores for d in decided.values()])
+    truth, decided = _truth(plain, groups[0 if drawn else -1][1][0], runs[1], tolerance, decisions(plain, fused))
     for group, feeds in groups:
         _prove_group(group, feeds, runs, truth, tolerance, proof, decided)
     return proof
@@ -85,27 +119,29 @@ def _require_runs(run: Run, feeds: list[Feed], group: str) -> None:
             raise FusionError(f"the graph does not run on {group}: {_line(error)}") from error
 
 
-def _truth(plain: ModelProto, feed: Feed, unoptimised: Run, tolerance: float | None, more: list[str]) -> Run:
+def _truth(
+    plain: ModelProto, feed: Feed, unoptimised: Run, tolerance: float | None, decided: dict[int, Decision]
+) -> tuple[Callable[[Feed], list[Any]], dict[int, Decision]]:
     """The float64 evaluation, if it works on `feed`; else, if the caller set a tolerance, the plain graph.
 
-    more: inner values that the float64 evaluation gives after the outputs.
+    The first gives the scores of the decisions after its outputs; the second gives none, so none are left.
     """
     try:
-        truth = Truth(plain, more)
+        truth = Truth(plain, [decision.scores for decision in decided.values()])
         truth(feed)
     except Exception as error:
         if tolerance is None:
             reason = f"no float64 truth for this graph ({_line(error)}): set a tolerance to compare without"
             raise FusionError(reason) from error
-        return unoptimised
-    return truth
+        return unoptimised, {}
+    return truth, decided
 
 
 def _prove_group(
     group: str,
     feeds: list[Feed],
     runs: list[Run],
-    truth: Run,
+    truth: Callable[[Feed], list[Any]],
     tolerance: float | None,
     proof: Proof,
     decided: dict[int, Decision],
@@ -116,7 +152,7 @@ def _prove_group(
             plain, plain_off, fused, fused_off = (run(feed) for run in runs)
         except Exception as error:
             raise FusionError(f"the fused graph does not run on {group}: {_line(error)}") from error
-        expected, ties = _with_ties(truth(feed), len(plain), decided)
+        expected, ties = _with_ties(truth(feed), decided)
         tallies = tallies or [_Tally(y.dtype) for y in plain]
         proof.samples += next(iter(feed.values())).shape[0] if feed else 1
         proof.label_flips += sum(map(label_flips, plain, fused))
@@ -137,13 +173,14 @@ def _prove_group(
         proof.unfused_rel_error = max(proof.unfused_rel_error, own)
 
 
-def _with_ties(given: Outputs, outputs: int, decided: dict[int, Decision]) -> tuple[Outputs, dict[int, Tie]]:
+def _with_ties(given: list[Any], decided: dict[int, Decision]) -> tuple[Outputs, dict[int, Tie]]:
     """The outputs, and for those that are decided by scores, which come after them, what labels may differ."""
     ties: dict[int, Tie] = {}
-    for (position, decision), scores in zip(decided.items(), given[outputs:], strict=False):
+    outputs = given[: len(given) - len(decided)]
+    for (position, decision), scores in zip(decided.items(), given[len(outputs) :], strict=True):
         reach = 2 * FLOORS.get(decision.dtype, 0.0)
-        ties[position] = partial(decision.tied, scores, reach=reach)
-    return given[:outputs], ties
+        ties[len(expand(outputs[:position]))] = partial(decision.tied, np.asarray(scores), reach=reach)
+    return expand(outputs), ties
 
 
 def _add(tally: _Tally, want: npt.NDArray[Any], got: Outputs, proof: Proof, tied: Tie | None) -> None:
@@ -177,24 +214,51 @@ def _add(tally: _Tally, want: npt.NDArray[Any], got: Outputs, proof: Proof, tied
 
 
 def label_flips(plain: npt.NDArray[Any], fused: npt.NDArray[Any]) -> int:
-    """Rows whose label differs: argmax of two columns or more, > 0.5 of one, equality of integers."""
-    if plain.ndim == 0:
-        return 0
-    if plain.dtype.kind != "f":
-        return int((plain != fused).reshape(len(plain), -1).any(axis=1).sum())
-    if plain.ndim != 2 or plain.shape[1] == 0:
-        return 0
-    if plain.shape[1] == 1:
-        return int(((plain > 0.5) != (fused > 0.5)).sum())
-    return int((plain.argmax(axis=1) != fused.argmax(axis=1)).sum())
+    """Rows whose label differs; 0 where the output has no labels."""
+    one, other = labels_of(plain), labels_of(fused)
+    return 0 if one is None or other is None else int((one != other).sum())
 
 
 def _runner(model: ModelProto, optimise: bool) -> Run:
+    import onnxruntime as ort
+
     try:
         session = open_session(model.SerializeToString(), optimise=optimise)
     except Exception as error:
         raise FusionError(f"onnxruntime does not run the graph: {_line(error)}") from error
-    return lambda feed: [np.asarray(y) for y in session.run(None, feed)]
+    if not loops(model.graph):
+        return lambda feed: expand(session.run(None, feed))
+
+    def run(feed: Feed) -> Outputs:
+        options = ort.RunOptions()
+        watch = threading.Timer(PATIENCE, lambda: setattr(options, "terminate", True))
+        watch.start()
+        try:
+            return expand(session.run(None, feed, options))
+        finally:
+            watch.cancel()
+
+    return run
+
+
+def loops(graph: onnx.GraphProto) -> bool:
+    """Whether anything in the graph may run for longer than its size tells."""
+    return any(node.op_type in ("Loop", "Scan") or any(map(loops, subgraphs(node))) for node in graph.node)
+
+
+def expand(outputs: Sequence[Any]) -> Outputs:
+    """Outputs as arrays: of a sequence of maps (ZipMap) its keys, and its values as (rows, keys)."""
+    arrays: Outputs = []
+    for output in outputs:
+        if isinstance(output, list) and output and isinstance(output[0], dict):
+            keys = list(output[0])
+            values = [[row[key] for key in keys] for row in output]
+            arrays += [np.array(keys), np.array(values, np.asarray(values[0][0]).dtype if keys else np.float32)]
+        elif isinstance(output, list):
+            arrays += expand(output)
+        else:
+            arrays.append(np.asarray(output))
+    return arrays
 
 
 def _line(error: Exception) -> str:

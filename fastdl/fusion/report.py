@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import write_atomically
+from ..text import shown
 from .cost import flops, parameter_count
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from rich.console import RenderableType
+
+MANY = 256  # rows from which a batch's throughput is worth telling
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,31 @@ class Refusal:
     reason: str
 
 
+class Printable:
+    """What every report can do: it prints as tables, comes as plain data, and goes as JSON. For dataclasses."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists, strings and numbers."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON to `path`, whole or not at all."""
+        write_atomically(path, f"{self.to_json()}\n".encode())
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        text = StringIO()
+        Console(file=text, width=110, color_system=None, force_terminal=False).print(self)
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
 @dataclass
-class Proof:
+class Proof(Printable):
     """What a proof measured; described in FusionReport, which holds the same figures."""
 
     samples: int = 0
@@ -45,6 +73,19 @@ class Proof:
     unfused_rel_error: float = 0.0
     unfused_ulp_error: float = 0.0
     label_flips: int = 0
+
+    def __rich__(self) -> RenderableType:
+        from rich.text import Text
+
+        return Text(f"They compute the same. {self._figures('first')}")
+
+    def _figures(self, against: str) -> str:
+        return (
+            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} relative "
+            f"({against} {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute, "
+            f"{self.max_ulp_error:.0f} ulp ({against} {self.unfused_ulp_error:.0f}); "
+            f"{self.label_flips} label flips."
+        )
 
 
 @dataclass(kw_only=True)
@@ -89,18 +130,6 @@ class FusionReport(Proof):
             flops_after=flops(after),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain dicts, lists, strings and numbers."""
-        return asdict(self)
-
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON to `path`."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
-
     def digest(self) -> str:
         """One short line of JSON for the model's metadata."""
         digest: dict[str, Any] = {"folds": len(self.folds), "verified": self.verified}
@@ -119,27 +148,24 @@ class FusionReport(Proof):
         from rich.text import Text
 
         sizes = Table("", "before", "after", title="Fusion", title_justify="left")
+        sizes.add_row("operators", *(Text(shown(tally(ops))) for ops in (self.operators_before, self.operators_after)))
         for what in ("nodes", "parameters", "bytes", "flops"):
             before, after = getattr(self, f"{what}_before"), getattr(self, f"{what}_after")
             sizes.add_row(f"{what} a row" if what == "flops" else what, f"{before:,}", f"{after:,}")
         for batch, times in self.latency.items():
-            sizes.add_row(
-                f"{batch.replace('_', ' ')}, µs",
-                f"{times['before_us']:.1f}",
-                f"{times['after_us']:.1f} ({times['speedup']:.2f}×)",
-            )
-        parts: list[RenderableType] = [sizes, Text(self._verdict())]
+            sizes.add_row(*latency_row(batch, times))
+        return Group(sizes, Text(self._verdict()), *self.tables())
+
+    def tables(self, folded: str = "Folded") -> list[RenderableType]:
+        """What was folded into what, and what was not and why."""
+        parts: list[RenderableType] = []
         if self.folds:
-            done = Table("node", "fold", "into", title="Folded", title_justify="left")
-            for fold in self.folds:
-                done.add_row(*map(Text, (fold.node, fold.name, fold.into)))
-            parts.append(done)
+            rows = [(fold.node, fold.name, fold.into) for fold in self.folds]
+            parts.append(table(folded, ("node", "fold", "into"), rows))
         if self.refusals:
-            left = Table("node", "fold", "reason", title="Left as it was", title_justify="left")
-            for refusal in self.refusals:
-                left.add_row(*map(Text, (refusal.node, refusal.fold, refusal.reason)))
-            parts.append(left)
-        return Group(*parts)
+            left = [(refusal.node, refusal.fold, refusal.reason) for refusal in self.refusals]
+            parts.append(table("Left as it was", ("node", "fold", "reason"), left))
+        return parts
 
     def _verdict(self) -> str:
         against = (
@@ -151,16 +177,30 @@ class FusionReport(Proof):
             return "Nothing was folded." + against
         if not self.verified:
             return "Not verified." + against
-        return (
-            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} relative "
-            f"(unfused {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute, "
-            f"{self.max_ulp_error:.0f} ulp (unfused {self.unfused_ulp_error:.0f}); "
-            f"{self.label_flips} label flips.{against}"
-        )
+        return self._figures("unfused") + against
 
-    def __str__(self) -> str:
-        from rich.console import Console
 
-        text = StringIO()
-        Console(file=text, width=110, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+    """A table of text that is shown as it is: names come from files of others."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        drawn.add_row(*(Text(shown(cell)) for cell in row))
+    return drawn
+
+
+def tally(operators: Sequence[str]) -> str:
+    """Each operator with how often it stands there: Gemm 3, Relu 2."""
+    return ", ".join(f"{op} {count}" for op, count in sorted(Counter(operators).items()))
+
+
+def latency_row(batch: str, times: dict[str, float]) -> tuple[str, str, str]:
+    """One line of a table: microseconds a call before and after, and rows a second at large batches."""
+    rows = int(batch.removeprefix("batch_"))
+    cells = [f"{times[side]:.1f}" for side in ("before_us", "after_us")]
+    if rows >= MANY:
+        per_second = [rows / times[side] for side in ("before_us", "after_us")]
+        cells = [f"{cell} = {speed:.2f} M rows/s" for cell, speed in zip(cells, per_second, strict=True)]
+    return f"{batch.replace('_', ' ')}, µs", cells[0], f"{cells[1]} ({times['speedup']:.2f}×)"

@@ -24,12 +24,12 @@ class Truth:
         from onnx.reference import ReferenceEvaluator
 
         self._names = [*(output.name for output in model.graph.output), *more]
-        self._evaluator = ReferenceEvaluator(to_float64(model), new_ops=[_batch_normalization()])
+        self._evaluator = ReferenceEvaluator(to_float64(model), new_ops=[_batch_normalization(), _zip_map()])
 
-    def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
-        """The outputs for one batch; floating-point feeds of any width are widened."""
+    def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[Any]:
+        """The outputs for one batch, arrays or sequences; floating-point feeds of any width are widened."""
         wide = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in feeds.items()}
-        return [np.asarray(y) for y in self._evaluator.run(self._names, wide)]
+        return list(self._evaluator.run(self._names, wide))
 
 
 def to_float64(model: ModelProto) -> ModelProto:
@@ -95,3 +95,17 @@ def _batch_normalization() -> Any:
             return ((x - mean) / np.sqrt(var + epsilon) * scale + bias,)
 
     return BatchNormalization
+
+
+def _zip_map() -> Any:
+    """Scores (rows, classes) as one map a row, as skl2onnx ends a classifier; the reference has none."""
+    from onnx.reference.op_run import OpRun
+
+    class ZipMap(OpRun):  # type: ignore[misc,unused-ignore]
+        op_domain = "ai.onnx.ml"
+
+        def _run(self, x: Any, classlabels_int64s: Any = None, classlabels_strings: Any = None) -> tuple[Any]:
+            keys = classlabels_int64s or classlabels_strings
+            return ([dict(zip(keys, row, strict=True)) for row in np.atleast_2d(x)],)
+
+    return ZipMap

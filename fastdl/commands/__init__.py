@@ -1,0 +1,1 @@
+"""One file a command. Each holds `arguments(parser)`, which states its options, and `run(options)`."""

@@ -1,0 +1,19 @@
+"""Train, fold, prove and serve one net; writes demo/."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Where results go, and for how long to train."""
+    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
+    parser.add_argument("--epochs", type=int, help="default: 10 for Fashion-MNIST, 20 for the digits")
+
+
+def run(options: argparse.Namespace) -> None:
+    """The whole journey, from data to picture."""
+    from fastdl.demo import demo
+
+    demo(options.folder, options.epochs)

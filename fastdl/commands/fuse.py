@@ -1,0 +1,59 @@
+"""Fold all that can be folded in an ONNX file, prove that nothing changed, write the smaller one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fastdl.commands import common
+
+OUTPUTS = ("labels", "logits", "probabilities")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Files in and out, what to prove on, how exactly, and what to write."""
+    common.source_argument(parser)
+    parser.add_argument("target", type=Path, nargs="?", metavar="out.onnx", help="may be left out with --dry-run")
+    common.samples_argument(parser, "rows to prove on, beside random ones")
+    parser.add_argument("--output", choices=OUTPUTS, help="the head to keep (default: as it is)")
+    common.tolerance_argument(
+        parser, "largest relative error to accept (default: 4 × the file's own, or 1e-6 in float32)"
+    )
+    parser.add_argument("--no-verify", action="store_true", help="write it unproven")
+    parser.add_argument("--no-measure", action="store_true", help="take no times")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write nothing")
+    parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
+    parser.add_argument("--html", type=Path, metavar="r.html", help="a page with both graphs, errors and timings")
+    parser.set_defaults(usage=parser.error)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Fuse, print the report, write out.onnx, its JSON and the page: each of them whole or not at all."""
+    from fastdl import fusion
+
+    if options.target is None and not options.dry_run:
+        options.usage("out.onnx is needed, or --dry-run")
+    given: dict[str, Any] = {"output": options.output} if options.output else {}
+    plain = fusion.read_model(options.source)
+    fused, report = fusion.fuse(
+        plain,
+        samples=common.load_arrays(options.samples),
+        tolerance=options.tolerance,
+        verify=not options.no_verify,
+        measure=not options.no_measure,
+        **given,
+    )
+    common.show(report)
+    if options.dry_run:
+        common.show("Dry run: nothing is written.")
+        return
+    written = {options.target: "", options.json or Path(f"{options.target}.json"): report.to_json() + "\n"}
+    if options.html is not None:
+        written[options.html] = fusion.page(plain, fused, report, title=options.source.name)
+    for path, text in written.items():
+        if path is options.target:
+            fusion.write_model(fused, path)
+        else:
+            common.write_text(path, text)
+    common.show(f"Written: {', '.join(map(str, written))}")

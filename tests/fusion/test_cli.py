@@ -1,0 +1,225 @@
+"""`fastdl fuse`, `verify`, `inspect` and `quantize`, run as scripts run them: what they write, and their exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from fastdl import files
+from fastdl.cli import main
+from fastdl.fusion import read_model
+
+from .graphs import Sketch, operators, run
+
+DONE, FAILED, USAGE, NOT_PROVEN = 0, 1, 2, 3
+
+
+def net(scale=1.0):
+    g = Sketch()
+    g.dense("x", "d", 6, 16)
+    g.batch_norm("d", "n", 16)
+    g.node("Relu", ["n"], "r")
+    g.dense("r", "h", 16, 3)
+    g.constants["h_w"] *= np.float32(scale)
+    g.node("Softmax", ["h"], "y")
+    return g.model({"x": ["N", 6]}, {"y": ["N", 3]})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    onnx.save(net(), "in.onnx")
+    onnx.save(net(1.01), "other.onnx")
+    rng = np.random.default_rng(0)
+    np.save("x.npy", rng.normal(size=(200, 6)).astype(np.float32))
+    np.savez("x.npz", x=rng.normal(size=(50, 6)).astype(np.float32))
+    np.save("wrong.npy", np.zeros((5, 9)))
+    np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
+    return tmp_path
+
+
+def call(line):
+    try:
+        return main(line.split())
+    except SystemExit as stopped:  # argparse's way to say wrong usage
+        return stopped.code
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("samples", ["", " --samples x.npy", " --samples x.npz"])
+def test_fuse_writes_the_file_and_its_report(folder, samples, capsys):
+    before = names(folder)
+    assert call("fuse in.onnx out.onnx" + samples) == DONE
+    assert names(folder) == before | {"out.onnx", "out.onnx.json"}
+    fused = onnx.load("out.onnx")
+    assert operators(fused) == ["Gemm", "Relu", "Gemm", "Softmax"]
+    x = np.load("x.npy")
+    np.testing.assert_allclose(run(fused, {"x": x})[0], run(onnx.load("in.onnx"), {"x": x})[0], atol=1e-6)
+    report = json.loads(Path("out.onnx.json").read_text())
+    assert report["verified"]
+    assert report["samples"] == 74 + {"": 0, " --samples x.npy": 200, " --samples x.npz": 50}[samples]
+    assert "Verified on" in capsys.readouterr().out
+
+
+def test_fuse_writes_where_it_is_told(folder):
+    assert call("fuse in.onnx in.onnx --json r.json --html r.html") == DONE
+    assert operators(onnx.load("in.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax"]
+    assert json.loads(Path("r.json").read_text())["nodes_after"] == 4
+    assert Path("r.html").read_text().startswith("<!DOCTYPE html>")
+    assert not Path("in.onnx.json").exists()
+
+
+@pytest.mark.parametrize("target", ["out.onnx ", ""])
+def test_a_dry_run_writes_nothing(folder, target, capsys):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert call(f"fuse in.onnx {target}--dry-run --json r.json --html r.html") == DONE
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    printed = capsys.readouterr().out
+    assert "BatchNormalization_n" in printed
+    assert "nothing is written" in printed
+
+
+def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
+    g = Sketch()
+    g.dense("x", "d", 6, 6)
+    g.batch_norm("d", "y", 6, training_mode=1, extra_outputs=["m", "v"], name="trains")
+    onnx.save(g.model({"x": ["N", 6]}, {"y": ["N", 6]}), "training.onnx")
+    assert call("inspect training.onnx") == DONE
+    printed = capsys.readouterr().out
+    assert "trains" in printed
+    assert "it is in training mode" in printed
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "word"),
+    [
+        ("fuse none.onnx out.onnx", FAILED, "no such file"),
+        ("fuse x.npy out.onnx", FAILED, "not an ONNX"),
+        ("fuse in.onnx out.onnx --samples none.npy", FAILED, "none.npy: no such file"),
+        ("fuse in.onnx out.onnx --samples objects.npy", FAILED, "objects.npy: not an .npy"),
+        ("fuse in.onnx out.onnx --samples in.onnx", FAILED, "in.onnx: not an .npy"),
+        ("fuse in.onnx out.onnx --samples wrong.npy", NOT_PROVEN, "does not run on the given samples"),
+        ("fuse in.onnx out.onnx --tolerance 1e-12", NOT_PROVEN, "off by"),
+        ("fuse in.onnx missing/out.onnx", FAILED, "missing"),
+        ("fuse in.onnx", USAGE, "out.onnx is needed"),
+        ("fuse in.onnx out.onnx --tolerance -1", USAGE, "above zero"),
+        ("fuse in.onnx out.onnx --tolerance nan", USAGE, "above zero"),
+        ("fuse in.onnx out.onnx --output colours", USAGE, "colours"),
+        ("fuse", USAGE, "required"),
+        ("verify in.onnx other.onnx", NOT_PROVEN, "off by"),
+        ("verify in.onnx none.onnx", FAILED, "no such file"),
+        ("verify in.onnx", USAGE, "required"),
+        ("inspect x.npy", FAILED, "not an ONNX"),
+        ("quantize in.onnx out.onnx", USAGE, "--samples"),
+        ("quantize in.onnx out.onnx --samples x.npy --type int3", USAGE, "int3"),
+        ("quantize in.onnx out.onnx --samples x.npy --labels x.npz", FAILED, "an .npy file with one"),
+        ("quantize in.onnx out.onnx --samples x.npy --tolerance 1e-9", NOT_PROVEN, "loses too much"),
+        ("frobnicate", USAGE, "frobnicate"),
+    ],
+)
+def test_what_goes_wrong_has_one_line_a_code_and_leaves_nothing(folder, line, code, word, capsys):
+    before = names(folder)
+    if line.endswith("1e-9"):  # labels do not flip here: 1e-9 is of the error
+        onnx.save(_regressor(), "in.onnx")
+    assert call(line) == code
+    told = capsys.readouterr().err.strip()
+    assert word in told
+    assert names(folder) == before
+    if code != USAGE:
+        assert len(told.splitlines()) == 1
+        assert told.startswith(f"fastdl {line.split()[0]}: ")
+
+
+def _regressor():
+    model = net()
+    model.graph.node.pop()
+    model.graph.node[-1].output[0] = "y"
+    return model
+
+
+def test_only_no_verify_writes_what_cannot_be_proven(folder):
+    model = net()
+    model.graph.node.add(op_type="Frobnicate", domain="org.example", input=["y"], output=["z"])
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    model.opset_import.append(helper.make_opsetid("org.example", 1))
+    onnx.save(model, "in.onnx")
+    assert call("fuse in.onnx out.onnx") == NOT_PROVEN
+    assert not Path("out.onnx").exists()
+    assert call("fuse in.onnx out.onnx --no-verify --no-measure") == DONE
+    assert operators(onnx.load("out.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax", "Frobnicate"]
+    assert not json.loads(Path("out.onnx.json").read_text())["verified"]
+
+
+def test_verify_accepts_what_fuse_made_and_nothing_else(folder, capsys):
+    assert call("fuse in.onnx out.onnx") == DONE
+    assert call("verify in.onnx out.onnx --samples x.npy --json v.json") == DONE
+    assert "They compute the same" in capsys.readouterr().out
+    figures = json.loads(Path("v.json").read_text())
+    assert figures["samples"] == 274
+    assert figures["label_flips"] == 0
+    assert call("verify in.onnx other.onnx --tolerance 0.1") == DONE
+    assert call("verify in.onnx other.onnx --tolerance 1e-5") == NOT_PROVEN
+
+
+def test_inspect_tells_what_the_file_holds_and_leaves_it(folder, capsys):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert call("inspect in.onnx") == DONE
+    printed = capsys.readouterr().out
+    for part in ("BatchNormalization", "Would fold", "once folded", "(N, 6)", "float", "ai.onnx 17"):
+        assert part in printed
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert call("inspect in.onnx --json i.json") == DONE
+    told = json.loads(Path("i.json").read_text())
+    assert told["inputs"] == [{"name": "x", "type": "float", "shape": "(N, 6)"}]
+    gemm = next(cost for cost in told["operators"] if cost["operator"] == "Gemm")
+    assert gemm == {"operator": "Gemm", "nodes": 2, "parameters": 6 * 16 + 16 + 16 * 3 + 3, "flops": 2 * 144 + 19}
+    assert told["fusion"]["nodes_after"] == 4
+
+
+@pytest.mark.parametrize("kind", ["int8", "float16"])
+def test_quantize_writes_the_file_and_what_it_cost(folder, kind):
+    x = np.load("x.npy")
+    np.save("y.npy", run(onnx.load("in.onnx"), {"x": x})[0].argmax(1))
+    assert call(f"quantize in.onnx out.onnx --samples x.npy --labels y.npy --type {kind} --tolerance 0.05") == DONE
+    report = json.loads(Path("out.onnx.json").read_text())
+    assert (report["type"], report["gate"], report["accuracy_before"]) == (kind, "accuracy", 1.0)
+    got = run(read_model("out.onnx"), {"x": x})[0]
+    assert (got.argmax(1) == np.load("y.npy")).mean() == report["accuracy_after"] >= 0.95
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_stopped_while_it_writes_leaves_the_old_file_and_no_half(folder, monkeypatch, number, code):
+    Path("out.onnx").write_bytes(b"old")
+    before = names(folder)
+    monkeypatch.setattr(files.os, "fsync", lambda _: os.kill(os.getpid(), number))
+    assert call("fuse in.onnx out.onnx") == code
+    assert Path("out.onnx").read_bytes() == b"old"
+    assert names(folder) == before
+
+
+def test_names_cannot_steer_the_terminal(folder, capsys):
+    model = net()
+    model.graph.node[1].name = "\x1b[2J\x1b]0;owned\x07\u202e"
+    onnx.save(model, "in.onnx")
+    assert call("fuse in.onnx out.onnx --dry-run") == DONE
+    assert call("inspect in.onnx") == DONE
+    printed = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(printed)
+    assert "\\x1b[2J" in printed
+
+
+def test_it_runs_from_a_checkout(folder):
+    script = Path(__file__).resolve().parents[2] / "tools" / "fuse.py"
+    done = subprocess.run([sys.executable, str(script), "in.onnx", "--dry-run"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Dry run" in done.stdout
