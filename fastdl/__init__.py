@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         utils,
     )
     from fastdl.finder import find_learning_rate
+    from fastdl.inspection import layer_statistics
     from fastdl.layers import Input
     from fastdl.mc import mc_predict
     from fastdl.models import Model, Sequential, load_model
@@ -71,6 +72,7 @@ _NAMES = {
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.finder",
+    "layer_statistics": "fastdl.inspection",
     "load_model": "fastdl.models",
     "mc_predict": "fastdl.mc",
 }
@@ -91,6 +93,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "kernels",
+    "layer_statistics",
     "layers",
     "load_model",
     "losses",

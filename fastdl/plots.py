@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from fastdl.finder import LearningRateSearch
     from fastdl.fusion import FusionReport
+    from fastdl.inspection import Snapshot
 
 INK, TRAINING, VALIDATION, PLAIN, FUSED = "#222222", "#9aa5b1", "#1f6feb", "#9aa5b1", "#1f6feb"
 
@@ -91,3 +94,56 @@ def learning_rate_search(found: LearningRateSearch, path: str | Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path) -> None:
+    """Draw activations, gradients, updates and dead or saturated shares by layer to a PNG, a line a snapshot.
+
+    The first is gray, the last blue, the lines between them pale. ImportError: no matplotlib; ValueError: no snapshot.
+    """
+    from fastdl.inspection import Snapshot
+
+    shown = [snapshots] if isinstance(snapshots, Snapshot) else list(snapshots)
+    if not shown:
+        raise ValueError("there is no snapshot to draw: fit with the callback first")
+    pyplot = _pyplot()
+    figure, axes = pyplot.subplots(2, 2, figsize=(11, 6.2), sharex=True)
+    places = range(1, len(shown[0].layers) + 1)
+    for number, snapshot in enumerate(shown):
+        last = number == len(shown) - 1
+        end = last or number == 0
+        style = {"color": VALIDATION if last else TRAINING, "alpha": 1.0 if end else 0.35, "marker": "o",
+                 "markersize": 3 if end else 0, "linewidth": 1.2 if end else 0.8}  # fmt: skip
+        label = ("before training" if snapshot.epoch == 0 else f"after epoch {snapshot.epoch}") if end else None
+        column = {
+            name: np.array([getattr(layer, name) for layer in snapshot.layers], float)  # None becomes NaN: a gap
+            for name in ("mean", "std", "gradient_norm", "update_ratio", "dead", "saturated")
+        }
+        axes[0, 0].plot(places, column["mean"], label=label, **style)
+        if end:
+            low, high = column["mean"] - column["std"], column["mean"] + column["std"]
+            axes[0, 0].fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        axes[0, 1].plot(places, _positive(column["gradient_norm"]), **style)
+        axes[1, 0].plot(places, _positive(column["update_ratio"]), **style)
+        axes[1, 1].plot(places, column["dead"], **style)
+        axes[1, 1].plot(places, column["saturated"], linestyle=":", **style)
+    axes[0, 1].set_yscale("log")
+    axes[1, 0].set_yscale("log")
+    axes[1, 0].axhline(1e-3, color=INK, linewidth=0.8, linestyle="--")
+    axes[1, 1].set_ylim(-0.03, 1.03)
+    _axes(axes[0, 0], "Activations: mean and standard deviation")
+    _axes(axes[0, 1], "Norm of the gradient")
+    _axes(axes[1, 0], "Size of an update, relative to the weights", "layer")
+    _axes(axes[1, 1], "Share of dead units (dotted: saturated outputs)", "layer")
+    axes[1, 0].xaxis.get_major_locator().set_params(integer=True)
+    axes[0, 0].legend(frameon=False, fontsize=9)
+    kinds = shown[-1].findings
+    figure.suptitle(", ".join(kinds) if kinds else "nothing wrong is seen", x=0.01, ha="left", color=INK, fontsize=12)
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def _positive(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What a logarithmic axis can show; the rest is a gap."""
+    return np.where(np.isfinite(values) & (values > 0), values, np.nan)

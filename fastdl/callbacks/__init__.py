@@ -7,6 +7,7 @@ from fastdl.callbacks.csv_logger import CSVLogger
 from fastdl.callbacks.early_stopping import EarlyStopping
 from fastdl.callbacks.history import History
 from fastdl.callbacks.lambda_callback import LambdaCallback
+from fastdl.callbacks.layer_statistics import LayerStatistics
 from fastdl.callbacks.learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from fastdl.callbacks.model_checkpoint import ModelCheckpoint
 from fastdl.callbacks.tensorboard import TensorBoard
@@ -20,6 +21,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LambdaCallback",
+    "LayerStatistics",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",

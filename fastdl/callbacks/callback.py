@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastdl.models.model import Model
+    from fastdl.models.model import Feeds, Model
 
 Logs = dict[str, Any]  # loss and metrics as floats: means over the pass so far
 
@@ -32,6 +32,9 @@ class Callback:
 
     def set_params(self, params: dict[str, Any]) -> None:
         self.params = params
+
+    def set_validation_data(self, feeds: Feeds | None) -> None:
+        """What fit validates on, checked, by feed of a program; None if nothing. fastdl's own."""
 
     def every_batch(self, purpose: str) -> bool:
         """Whether a pass of this purpose ("train", "test", "predict") has to come back after every batch."""

@@ -409,6 +409,7 @@ class Model(Layer):
         with self._exclusive():
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             heard.begin(self, verbose=verbosity, epochs=epochs, steps=steps)
+            heard.tell("set_validation_data", held)
             self.initial_epoch = initial_epoch
             heard.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):
