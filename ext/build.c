@@ -23,6 +23,7 @@
 #include "kernels/tile.h"
 #include "kernels/rows.h"
 #include "kernels/activations.h"
+#include "kernels/affine.h"
 #include "kernels/dropout.h"
 #include "kernels/noise.h"
 #include "kernels/batch_norm.h"

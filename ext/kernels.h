@@ -87,6 +87,9 @@ enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
 /* What dense and batch norm can do to their output at once. */
 enum { FDL_LINEAR, FDL_RELU };
 
+/* What an affine map's spread is: its scale, or a variance whose root is the scale, or one over it. */
+enum { FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT };
+
 /* Activations: X(name, whether the derivative is computed from the output y or needs the input x). Their formulas
  * stand in kernels/activations.h. */
 #define FDL_ACTIVATIONS(X) \
@@ -166,6 +169,8 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   dropout_backward  p: dy, mask, dx.          n: F.
  *   noise_forward     p: x, y (P, F, 32).       n: F, noise, stream.  s: its scalars.
  *   noise_backward    p: x (dy, if it reads none), dy, dx (P, F, 32).  n: F, noise, stream.  s: its scalars.
+ *   affine            p: x, y (P, F, 32), center, spread, offset (count, or NULL).  s: least.
+ *                     n: F, inner, count, FDL_SCALE | FDL_ROOT | FDL_INVERSE_ROOT.  y = (x - center) scale + offset.
  *   prelu_forward     p: x, alpha (F), y.       n: F.
  *   prelu_backward    p: x, dy, alpha, dx or NULL, dalpha or NULL.  n: F.  By features.
  * Where branches meet
@@ -239,6 +244,7 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
     X(dropout_backward, 3, 1, 0)            \
     X(noise_forward, 2, 3, 4)               \
     X(noise_backward, 3, 3, 4)              \
+    X(affine, 5, 4, 1)                      \
     X(prelu_forward, 3, 1, 0)               \
     X(prelu_backward, 5, 1, 0)              \
     X(add, 3, 1, 2)                         \

@@ -16,6 +16,9 @@ BY_HALF: int
 AFTER_HALVES: int
 LINEAR: int
 RELU: int
+SCALE: int
+ROOT: int
+INVERSE_ROOT: int
 MAX_SLOTS: int
 RULES: dict[str, tuple[int, int]]
 ACTIVATIONS: dict[str, tuple[int, bool]]

@@ -10,11 +10,13 @@ from fastdl.layers.core import (
     Input,
     LayerNormalization,
     Rescaling,
+    Reshape,
 )
 from fastdl.layers.layer import CLASSES, Layer, deserialize, serialize
 from fastdl.layers.merging import Add, Average, Concatenate, Multiply, Subtract, add, concatenate
 from fastdl.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
 from fastdl.layers.own import NumpyLayer
+from fastdl.layers.preprocessing import MinMaxScaling, Normalization, Whitening
 from fastdl.layers.tied import DenseTranspose
 
 __all__ = [
@@ -36,14 +38,18 @@ __all__ = [
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "MinMaxScaling",
     "Multiply",
+    "Normalization",
     "NumpyLayer",
     "PReLU",
     "RReLU",
     "ReLU",
     "Rescaling",
+    "Reshape",
     "Softmax",
     "Subtract",
+    "Whitening",
     "add",
     "concatenate",
     "deserialize",
@@ -53,7 +59,8 @@ __all__ = [
 CLASSES |= {
     kind.__name__: kind
     for kind in (
-        *(Input, Dense, BatchNormalization, LayerNormalization, Flatten, Identity, Rescaling, Dropout),
+        *(Input, Dense, BatchNormalization, LayerNormalization, Flatten, Reshape, Identity, Rescaling, Dropout),
+        *(Normalization, MinMaxScaling, Whitening),
         *(Activation, ReLU, LeakyReLU, PReLU, RReLU, ELU, Softmax),
         *(AlphaDropout, GaussianDropout, GaussianNoise),
         *(Add, Subtract, Average, Multiply, Concatenate, DenseTranspose),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -178,6 +179,24 @@ class Flatten(Layer):
 
     def call(self, x: Tensor) -> Tensor:
         return ops.Reshape(x, (x.features,), self.name).output
+
+
+class Reshape(Layer):
+    """(batch, ...) → (batch, *target_shape), where one size may be -1: what is left. Keras: layers.Reshape.
+
+    ValueError for other sizes below 1; ShapeError if a sample does not hold as many numbers.
+    """
+
+    def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
+        super().__init__(**options)
+        self.target_shape = [int(size) for size in target_shape]
+        if any(size < 1 and size != -1 for size in self.target_shape) or self.target_shape.count(-1) > 1:
+            raise ValueError(f"target_shape must be positive sizes, one of which may be -1, not {tuple(target_shape)}")
+
+    def call(self, x: Tensor) -> Tensor:
+        known = math.prod(size for size in self.target_shape if size > 0)
+        shape = tuple(x.features // known if size < 0 else size for size in self.target_shape)
+        return ops.Reshape(x, shape, self.name).output
 
 
 class Identity(Layer):

@@ -7,45 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import _ext, config
+from fastdl.arrays import check_finite as check_finite
+from fastdl.arrays import numbers as numbers
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Shape
-
-
-def numbers(name: str, value: Any) -> Array:
-    """The value as an array of real numbers. DataError if it is not one, or is empty."""
-    if value is None:
-        raise DataError(f"{name} is missing")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise DataError(f"{name} is not a regular array of numbers: {error}") from None
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{name} must hold real numbers, not {array.dtype}")
-    if array.ndim == 0 or array.shape[0] == 0:
-        raise DataError(f"{name} is empty: it has shape {array.shape}")
-    return array
-
-
-def check_finite(name: str, array: Array) -> None:
-    """DataError that names the first row with a NaN or an infinity."""
-    if array.dtype.kind != "f":
-        return
-    rows = array.reshape(len(array), -1)
-    simple = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
-    if simple and rows.shape[1] and rows.strides[1] == rows.itemsize:
-        if _ext.all_finite(rows, config.get_num_threads()):
-            return
-    else:
-        with np.errstate(all="ignore"):
-            if np.isfinite(array.sum()):  # one NaN or infinity anywhere makes the sum one
-                return
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        raise DataError(
-            f"{name} has NaN or Inf in row {bad[0]} ({bad.size} of {len(array)} rows): clean it, or pass "
-            "check_input=False"
-        )
 
 
 def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bool = True) -> Array:

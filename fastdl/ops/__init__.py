@@ -1,6 +1,7 @@
 """The ops that every model is made of: one file each, holding shape rule, kernels and ONNX form."""
 
 from fastdl.ops.activation import Activation, LogSoftmax, Softmax
+from fastdl.ops.affine import Affine
 from fastdl.ops.batch_norm import BatchNorm
 from fastdl.ops.dense import Dense
 from fastdl.ops.dropout import Dropout
@@ -15,6 +16,7 @@ from fastdl.ops.tied_dense import TiedDense
 __all__ = [
     "Activation",
     "Add",
+    "Affine",
     "BatchNorm",
     "Concatenate",
     "Dense",

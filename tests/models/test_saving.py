@@ -21,6 +21,12 @@ Array = np.ndarray[Any, Any]
 X = np.random.default_rng(0).standard_normal((70, 6))
 Y = np.random.default_rng(1).integers(0, 3, 70)
 
+
+def adapted(layer: Any) -> layers.Layer:
+    layer.adapt(X * 3 + 1)
+    return layer  # type: ignore[no-any-return]
+
+
 # every layer fastdl has, with settings that are not its defaults
 LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "Dense": lambda: layers.Dense(4, "relu", False, "he_normal"),
@@ -33,6 +39,12 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "Flatten": layers.Flatten,
     "Identity": lambda: layers.Identity(name="same"),
     "Rescaling": lambda: layers.Rescaling(0.1, 0.3),
+    "Reshape": lambda: layers.Reshape((-1,)),
+    "Normalization": lambda: adapted(layers.Normalization(axis=1)),
+    "Normalization given": lambda: layers.Normalization(-1, np.arange(6), 2 * np.ones(6), True),
+    "MinMaxScaling": lambda: adapted(layers.MinMaxScaling((-1, 2), axis=None)),
+    "Whitening": lambda: adapted(layers.Whitening("pca", 4, 0.1)),
+    "Whitening, zca": lambda: adapted(layers.Whitening("zca")),
     "Dropout": lambda: layers.Dropout(0.3),
     "Activation": lambda: layers.Activation("mish"),
     "Activation with a layer": lambda: layers.Activation(layers.LeakyReLU(0.123)),

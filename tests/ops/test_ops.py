@@ -142,6 +142,19 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "twice": (twice, {"Dense"}),
     "own": (lambda: [layers.Dense(7), Cubed(), layers.Dense(5)], {"Own"}),
     "own first": (lambda: [Cubed(), layers.Dense(5)], {"Own"}),
+    "normalization": (lambda: [layers.Dense(7), layers.Normalization(), layers.Dense(5)], {"Affine"}),
+    "normalization, inverted": (
+        lambda: [layers.Dense(7), layers.Normalization(None, 0.3, 2.0, invert=True), layers.Dense(5)],
+        {"Affine"},
+    ),
+    "scaling of an axis": (
+        lambda: [
+            *(layers.Dense(24), layers.Reshape((2, 3, -1)), layers.MinMaxScaling((-1, 2), axis=2)),
+            *(layers.Normalization(axis=(1, 2)), layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Affine", "Reshape"},
+    ),
+    "whitening": (lambda: [layers.Dense(7), layers.Whitening(n_components=5), layers.Dense(5)], {"Affine"}),
     "deep": (
         lambda: (
             [

@@ -1,0 +1,24 @@
+/* An affine map of each feature, of which several may share one number: that of feature f is (f / inner) % count. */
+
+/* What `spread` says of the scale: the scale itself, or a variance whose root, at least `least`, it is or divides by. */
+INLINE T scale_of(T spread, size_t kind, double least) {
+    if (kind == FDL_SCALE) return spread;
+    double root = __builtin_sqrt((double)spread);
+    if (root < least) root = least;
+    return (T)(kind == FDL_ROOT ? root : 1 / root);
+}
+
+/* y = (x - center) scale + offset */
+static void affine(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *x = a->p[0], *center = a->p[2], *spread = a->p[3], *offset = a->p[4];
+    T *y = a->p[1];
+    size_t n = a->n[0], inner = a->n[1], count = a->n[2];
+    (void)step, (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t f = range.f0; f < range.f1; f++) {
+            size_t number = f / inner % count, at = (p * n + f) * FDL_PANEL;
+            T from = center ? center[number] : 0, to = offset ? offset[number] : 0;
+            T scale = spread ? scale_of(spread[number], a->n[3], a->s[0]) : 1;
+            for (size_t i = at; i < at + FDL_PANEL; i += VL) store(y + i, (load(x + i) - from) * scale + to);
+        }
+}

@@ -1,0 +1,92 @@
+"""An affine map with fixed numbers for each feature: what standardizes, scales and centres data in the model."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.formula import Formula
+from fastdl.graph import Array, Op, Parameter, Tensor
+from fastdl.schedule import read, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+    from fastdl.schedule import Ref
+
+KINDS = {"scale": _ext.SCALE, "root": _ext.ROOT, "inverse root": _ext.INVERSE_ROOT}
+
+
+class Affine(Op):
+    """y = (x - center) scale + offset, x: (batch, ...). Nothing here is trained.
+
+    center, spread, offset: (count,) or None, numbers for the `axes` of x that are told apart, neighbours that hold
+    `count`. kind: the scale is the "spread", its "root" or "inverse root", where the root is at least `least`.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        center: Parameter | None,
+        spread: Parameter | None,
+        offset: Parameter | None,
+        axes: range,
+        kind: str = "scale",
+        least: float = 0.0,
+        name: str = "",
+    ) -> None:
+        self.center, self.spread, self.offset = center, spread, offset
+        self.axes, self.kind, self.least = axes, kind, least
+        super().__init__([x], x.shape, [p for p in (center, spread, offset) if p], name)
+
+    @property
+    def flops(self) -> int:
+        return len(self.parameters) * self.output.features
+
+    def _emit(self, build: Builder, x: Ref, y: Ref, *vectors: Parameter | None) -> None:
+        sizes = [size or 1 for size in self.output.shape]
+        inner = math.prod(sizes[self.axes.stop :])
+        count = math.prod(sizes[axis] for axis in self.axes)
+        features = self.output.features
+        build.emit(
+            "affine",
+            *(read(x), write(y)),
+            *(read(build.parameter(vector)) if vector else None for vector in vectors),
+            sizes=(features, inner, count, KINDS[self.kind]),
+            scalars=(self.least,),
+            features=features,
+        )
+
+    def forward(self, build: Builder) -> None:
+        x, y = build.value(self.inputs[0]), build.value(self.output)
+        self._emit(build, x, y, self.center, self.spread, self.offset)
+
+    def backward(self, build: Builder) -> None:
+        dx, dy = build.gradient(self.inputs[0]), build.gradient(self.output)
+        self._emit(build, dy, dx, None, self.spread, None)
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        shape = [(size or 1) if axis in self.axes else 1 for axis, size in enumerate(self.output.shape)]
+        lead = next((axis for axis, size in enumerate(shape) if size > 1), len(shape) - 1)
+
+        def constant(vector: Parameter) -> Array:
+            return vector.numpy().reshape(shape[lead:])
+
+        def form(v: Formula) -> Formula:
+            v = v - constant(self.center) if self.center else v
+            v = v * self._scale().reshape(shape[lead:]) if self.spread else v
+            return v + constant(self.offset) if self.offset else v
+
+        graph.write(form, self)
+
+    def _scale(self) -> Array:
+        """As the kernel computes it."""
+        assert self.spread is not None
+        spread = self.spread.numpy()
+        if self.kind == "scale":
+            return spread
+        root = np.maximum(np.sqrt(spread.astype(np.float64)), self.least)
+        return (root if self.kind == "root" else 1 / root).astype(spread.dtype)
