@@ -15,6 +15,7 @@ cdef extern from "stdlib.h" nogil:
 cdef extern from "kernels.h" nogil:
     enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
     enum: FDL_LINEAR, FDL_RELU, FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
+    enum: FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
     ctypedef struct fdl_args:
         void *p[1]
         size_t n[1]
@@ -51,11 +52,12 @@ cdef extern from "signature.h" nogil:
     ctypedef struct fdl_activation:
         const char *name
         const char *reads
-    enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT, FDL_LOSS_COUNT
+    enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT, FDL_MOTION_COUNT, FDL_LOSS_COUNT
     const fdl_signature fdl_signatures[1]
     const fdl_rule fdl_rules[1]
     const fdl_activation fdl_activations[1]
     const fdl_activation fdl_noises[1]
+    const char *fdl_motions[1]
     const char *fdl_losses[1]
 
 cdef extern from "program.h" nogil:
@@ -97,6 +99,8 @@ ACTIVATION_SCALARS = FDL_ACTIVATION_SCALARS
 # name: (number, whether the gradient needs the input x)
 NOISES = {fdl_noises[i].name.decode(): (i, fdl_noises[i].reads == b"x") for i in range(FDL_NOISE_COUNT)}
 NOISE_SCALARS = FDL_NOISE_SCALARS
+MOTIONS = {fdl_motions[i].decode(): i for i in range(FDL_MOTION_COUNT)}
+FILLS = {"constant": FDL_FILL_CONSTANT, "nearest": FDL_FILL_NEAREST, "reflect": FDL_FILL_REFLECT, "wrap": FDL_FILL_WRAP}
 LOSSES = {fdl_losses[i].decode(): i for i in range(FDL_LOSS_COUNT)}
 cdef dict kernel_numbers = {fdl_signatures[i].name.decode(): i for i in range(FDL_KERNEL_COUNT)}
 cdef const fdl_build *build_f32 = NULL

@@ -26,6 +26,8 @@
 #include "kernels/affine.h"
 #include "kernels/dropout.h"
 #include "kernels/noise.h"
+#include "kernels/motion.h"
+#include "kernels/mix.h"
 #include "kernels/batch_norm.h"
 #include "kernels/prelu.h"
 #include "kernels/merge.h"

@@ -126,6 +126,20 @@ enum { FDL_ACTIVATIONS(FDL_ENUM) FDL_ACTIVATION_COUNT };
 enum { FDL_NOISES(FDL_ENUM) FDL_NOISE_COUNT };
 #undef FDL_ENUM
 
+/* Ways to move an image at random: X(name). Their formulas stand in kernels/motion.h. */
+#define FDL_MOTIONS(X) \
+    X(flip)            \
+    X(translation)     \
+    X(rotation)        \
+    X(zoom)            \
+    X(even_zoom)
+#define FDL_ENUM(name) FDL_MOTION_##name,
+enum { FDL_MOTIONS(FDL_ENUM) FDL_MOTION_COUNT };
+#undef FDL_ENUM
+
+/* What stands outside an image a b c d: k k a b c d k k, a a a b c d d d, b a a b c d d c, c d a b c d a b. */
+enum { FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP };
+
 /* Losses element by element: X(name). Their formulas stand in kernels/losses.h. */
 #define FDL_LOSSES(X) \
     X(squared)        \
@@ -169,6 +183,12 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   dropout_backward  p: dy, mask, dx.          n: F.
  *   noise_forward     p: x, y (P, F, 32).       n: F, noise, stream.  s: its scalars.
  *   noise_backward    p: x (dy, if it reads none), dy, dx (P, F, 32).  n: F, noise, stream.  s: its scalars.
+ *   motion_forward    p: x, y (P, H W C, 32).   n: H, W, C, motion, fill, whether the nearest pixel alone, stream.
+ *                     s: the motion's four, fill value.  By panels.
+ *   motion_backward   p: dy, dx.  n, s: as forward.
+ *   mix_weights       p: w (P, 32).  n: stream.  s: alpha.  w from Beta(alpha, alpha).
+ *   mix               p: x, y (P, F, 32), w (P, 32).  n: F, stream, back.  y = w x + (1 - w) partner's x; with back dx of
+ *                     dy.  By features, not in place.
  *   affine            p: x, y (P, F, 32), center, spread, offset (count, or NULL).  s: least.
  *                     n: F, inner, count, FDL_SCALE | FDL_ROOT | FDL_INVERSE_ROOT.  y = (x - center) scale + offset.
  *   prelu_forward     p: x, alpha (F), y.       n: F.
@@ -244,6 +264,10 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
     X(dropout_backward, 3, 1, 0)            \
     X(noise_forward, 2, 3, 4)               \
     X(noise_backward, 3, 3, 4)              \
+    X(motion_forward, 2, 7, 5)              \
+    X(motion_backward, 2, 7, 5)             \
+    X(mix_weights, 1, 1, 1)                 \
+    X(mix, 3, 3, 0)                         \
     X(affine, 5, 4, 1)                      \
     X(prelu_forward, 3, 1, 0)               \
     X(prelu_backward, 5, 1, 0)              \

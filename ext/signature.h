@@ -1,4 +1,4 @@
-/* What each kernel is called with, which rules, activations and noises there are, as data: read off the tables in kernels.h. */
+/* What each kernel is called with, which rules, activations, noises and motions there are, as data: read off the tables in kernels.h. */
 #ifndef FDL_SIGNATURE_H
 #define FDL_SIGNATURE_H
 
@@ -33,6 +33,10 @@ static const fdl_activation fdl_activations[] = {FDL_ACTIVATIONS(FDL_ACTIVATION)
 #define FDL_NOISE(name, draws, reads) {#name, #reads},
 static const fdl_activation fdl_noises[] = {FDL_NOISES(FDL_NOISE)};
 #undef FDL_NOISE
+
+#define FDL_MOTION_NAME(name) #name,
+static const char *const fdl_motions[] = {FDL_MOTIONS(FDL_MOTION_NAME)};
+#undef FDL_MOTION_NAME
 
 #define FDL_LOSS(name) #name,
 static const char *const fdl_losses[] = {FDL_LOSSES(FDL_LOSS)};

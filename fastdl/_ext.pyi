@@ -25,6 +25,8 @@ ACTIVATIONS: dict[str, tuple[int, bool]]
 ACTIVATION_SCALARS: int
 NOISES: dict[str, tuple[int, bool]]
 NOISE_SCALARS: int
+MOTIONS: dict[str, int]
+FILLS: dict[str, int]
 LOSSES: dict[str, int]
 
 def supported_isas() -> list[str]: ...

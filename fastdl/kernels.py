@@ -261,6 +261,51 @@ def noise(kind: str, x: Any, *scalars: float, seed: int = 0, step: int = 0) -> A
     return call.back(out)
 
 
+def motion(
+    kind: str,
+    x: Any,
+    *scalars: float,
+    fill: str = "reflect",
+    fill_value: float = 0.0,
+    nearest: bool = False,
+    seed: int = 0,
+    step: int = 0,
+) -> Array:
+    """Images moved at random by a row of the kernel table (`_ext.MOTIONS`). x: (batch, height, width, channels)."""
+    call, pointers, sizes = _motion(kind, x, fill, nearest)
+    settings = (*scalars, *[0.0] * (4 - len(scalars)), fill_value)
+    call.run("motion_forward", pointers, sizes, pointers[0].shape[1], settings, seed=seed, step=step)
+    return call.back(pointers[1]).reshape(np.shape(x))
+
+
+def motion_backward(kind: str, dy: Any, *scalars: float, fill: str = "reflect", seed: int = 0, step: int = 0) -> Array:
+    """dx of `motion`, from dy; (batch, height, width, channels) both."""
+    call, pointers, sizes = _motion(kind, dy, fill, False)
+    settings = (*scalars, *[0.0] * (5 - len(scalars)))
+    call.run("motion_backward", pointers, sizes, pointers[0].shape[1], settings, seed=seed, step=step)
+    return call.back(pointers[1]).reshape(np.shape(dy))
+
+
+def _motion(kind: str, x: Any, fill: str, nearest: bool) -> tuple[_Call, list[Array], tuple[int, ...]]:
+    x = _checked("x", x, 4)
+    call, rows = _Call(len(x), x.dtype), x.reshape(len(x), -1)
+    sizes = (*x.shape[1:], _ext.MOTIONS[kind], _ext.FILLS[fill], int(nearest), 0)
+    return call, [call.rows(rows), call.panel(rows.shape[1])], sizes
+
+
+def mix(x: Any, alpha: float, back: bool = False, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
+    """Each row w of itself and 1 - w of another one, and w (batch,) from Beta(alpha, alpha). x: (batch, features).
+
+    back: x is the gradient of what was mixed, the result that of what it was mixed of.
+    """
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    weights, out = call.panel(1), call.panel(features)
+    call.run("mix_weights", [weights], (0,), 1, (alpha,), seed=seed, step=step)
+    call.run("mix", [call.rows(x), out, weights], (features, 0, int(back)), features, seed=seed, step=step)
+    return call.back(out), call.back(weights)[:, 0]
+
+
 def prelu(x: Any, alpha: Any) -> Array:
     """x, below 0 alpha x. x: (batch, features); alpha: (features,)."""
     x = _checked("x", x, 2)

@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from fastdl import _ext
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
 from fastdl.schedule import Access, Call, Ref, place, read, read_all, schedule, write
+
+if TYPE_CHECKING:
+    from fastdl.ops.mix import Mixing
 
 # Feeds: the first input, and the first output's targets, rows, weights of samples; those of the next are FEEDS further.
 X_FEED, Y_FEED, OUT_FEED, W_FEED = 0, 1, 2, 3
@@ -116,6 +119,7 @@ class Builder:
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
         self.fused: set[Op] = set()  # ops whose forward the op before them does in its own kernel
         self.done_backward: set[Op] = set()  # ops whose backward another op does in its own kernel
+        self.mixing: Mixing | None = None  # of the batch's samples, and then of its targets
         self._sources: dict[Tensor, Tensor] = {}
         self._values: dict[Tensor, Ref] = {}
         self._gradients: dict[Tensor, list[Ref]] = {}
@@ -255,7 +259,10 @@ class Builder:
     def target(self, features: int) -> Ref:
         """The batch's rows of the output's targets, gathered once."""
         if self.output not in self._targets:
-            self._targets[self.output] = self._gathered(self.feed(Y_FEED), features)
+            plain = self._targets[self.output] = self._gathered(self.feed(Y_FEED), features)
+            if self.mixing:
+                self._targets[self.output] = self.panel_ref(features)
+                self.mixing.mix(self, plain, self._targets[self.output], features)
         return self._targets[self.output]
 
     def weight(self) -> Ref:
@@ -264,9 +271,11 @@ class Builder:
             self._weights[self.output] = self._gathered(self.feed(W_FEED), 1)
         return self._weights[self.output]
 
-    def stream(self, op: Op) -> int:
-        """The number of a random op's stream: its place among those of its kind, and kinds are far apart."""
+    def stream(self, op: Op, seed: int | None = None) -> int:
+        """The number of a random op's stream: its seed, or its place among those of its kind; kinds are far apart."""
         assert op.randomness is not None
+        if seed is not None:
+            return (1 << 48) + (op.randomness << 32) + seed
         alike = [other for other in self.graph.ops if other.randomness == op.randomness]
         return (op.randomness << 32) + alike.index(op)
 

@@ -1,5 +1,32 @@
 """Keras's `utils`, as far as fastdl has it."""
 
-from fastdl._random import set_random_seed
+from __future__ import annotations
 
-__all__ = ["set_random_seed"]
+from typing import Any
+
+import numpy as np
+
+from fastdl._random import set_random_seed
+from fastdl.errors import DataError
+from fastdl.graph import Array
+
+__all__ = ["set_random_seed", "to_categorical"]
+
+
+def to_categorical(x: Any, num_classes: int | None = None) -> Array:
+    """One-hot rows, (..., num_classes) in float32, of labels (...) or (..., 1). Keras: utils.to_categorical.
+
+    num_classes: one more than the largest label if None. DataError unless all are whole numbers in its range.
+    """
+    labels = np.asarray(x)
+    if labels.ndim > 1 and labels.shape[-1] == 1:
+        labels = labels[..., 0]
+    if not labels.size or labels.dtype.kind not in "fiub":
+        raise DataError(f"x must hold labels, not {labels.dtype} of shape {labels.shape}")
+    classes = int(labels.max()) + 1 if num_classes is None else num_classes
+    wrong = labels[~((labels >= 0) & (labels < classes) & (labels == np.floor(labels)))]
+    if wrong.size:
+        raise DataError(f"x holds label {wrong[0]}; there are classes 0 to {classes - 1}")
+    rows = np.zeros((labels.size, classes), np.float32)
+    rows[np.arange(labels.size), labels.ravel().astype(np.int64)] = 1
+    return rows.reshape(*labels.shape, classes)

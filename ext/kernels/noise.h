@@ -10,23 +10,29 @@ INLINE void draw_uniform(T *to, const uint32_t *bits) {
     for (size_t i = 0; i < FDL_PANEL; i++) to[i] = ((T)(int32_t)(bits[i] >> 1) + (T)0.5) * (T)4.656612873077393e-10;
 }
 
-/* Standard normal (Box and Muller 1958): of two uniform numbers u, v both sqrt(-2 log u) cos 2 pi v and sin. With
- * t = pi (v - 1/2) in [-pi/2, pi/2], where Taylor's series do: cos 2t = 1 - 2 sin^2 t, sin 2t = 2 sin t cos t. */
+/* sin 2t and cos 2t for t in [-pi/2, pi/2], where Taylor's series do: cos 2t = 1 - 2 sin^2 t, sin 2t = 2 sin t cos t. */
+INLINE void sine_cosine(V t, V *sine, V *cosine) {
+    const int terms = FDL_IS_F32 ? 7 : 12;
+    V z = t * t, s = splat(1), c = splat(1);
+    for (int k = terms; k > 0; k--) {
+        s = 1 - z * s / (T)(2 * k * (2 * k + 1));
+        c = 1 - z * c / (T)(2 * k * (2 * k - 1));
+    }
+    s *= t;
+    *sine = 2 * s * c;
+    *cosine = 1 - 2 * s * s;
+}
+
+/* Standard normal (Box and Muller 1958): of two uniform numbers u, v both sqrt(-2 log u) cos 2 pi v and sin. */
 INLINE void draw_normal(T *to, const uint32_t *bits) {
     const size_t half = FDL_PANEL / 2;
-    const int terms = FDL_IS_F32 ? 7 : 12;
     draw_uniform(to, bits);
     for (size_t i = 0; i < half; i += VL) {
         V radius = square_root(-2 * vlog(load(to + i)));
-        V t = (load(to + half + i) - (T)0.5) * (T)3.14159265358979323846, z = t * t;
-        V sine = splat(1), cosine = splat(1);
-        for (int k = terms; k > 0; k--) {
-            sine = 1 - z * sine / (T)(2 * k * (2 * k + 1));
-            cosine = 1 - z * cosine / (T)(2 * k * (2 * k - 1));
-        }
-        sine *= t;
-        store(to + i, radius * (1 - 2 * sine * sine));
-        store(to + half + i, radius * (2 * sine * cosine));
+        V sine, cosine;
+        sine_cosine((load(to + half + i) - (T)0.5) * (T)3.14159265358979323846, &sine, &cosine);
+        store(to + i, radius * cosine);
+        store(to + half + i, radius * sine);
     }
 }
 

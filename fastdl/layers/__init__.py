@@ -1,6 +1,7 @@
 """Keras-named layers: parameters, and a `call` that composes ops."""
 
 from fastdl.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, RReLU, Softmax
+from fastdl.layers.augmentation import MixUp, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastdl.layers.core import (
     BatchNormalization,
     Dense,
@@ -39,11 +40,16 @@ __all__ = [
     "LayerNormalization",
     "LeakyReLU",
     "MinMaxScaling",
+    "MixUp",
     "Multiply",
     "Normalization",
     "NumpyLayer",
     "PReLU",
     "RReLU",
+    "RandomFlip",
+    "RandomRotation",
+    "RandomTranslation",
+    "RandomZoom",
     "ReLU",
     "Rescaling",
     "Reshape",
@@ -61,6 +67,7 @@ CLASSES |= {
     for kind in (
         *(Input, Dense, BatchNormalization, LayerNormalization, Flatten, Reshape, Identity, Rescaling, Dropout),
         *(Normalization, MinMaxScaling, Whitening),
+        *(RandomFlip, RandomRotation, RandomTranslation, RandomZoom, MixUp),
         *(Activation, ReLU, LeakyReLU, PReLU, RReLU, ELU, Softmax),
         *(AlphaDropout, GaussianDropout, GaussianNoise),
         *(Add, Subtract, Average, Multiply, Concatenate, DenseTranspose),

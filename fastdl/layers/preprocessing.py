@@ -169,9 +169,11 @@ class Normalization(Adapted[Moments]):
         self._mean = self._weight("mean", count, dtype, 0.0)
         self._variance = self._weight("variance", count, dtype, 1.0)
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, inputs: Tensor) -> Tensor:
         center, offset, kind = (None, self._mean, "root") if self.invert else (self._mean, None, "inverse root")
-        return ops.Affine(x, center, self._variance, offset, self._axes(x.shape), kind, 1e-7, self.name).output
+        return ops.Affine(
+            inputs, center, self._variance, offset, self._axes(inputs.shape), kind, 1e-7, self.name
+        ).output
 
 
 class MinMaxScaling(Adapted[Extremes]):
@@ -207,8 +209,8 @@ class MinMaxScaling(Adapted[Extremes]):
         self._center = self._weight("center", count, dtype, float(default["center"][0]))
         self._scale = self._weight("scale", count, dtype, float(default["scale"][0]))
 
-    def call(self, x: Tensor) -> Tensor:
-        return ops.Affine(x, self._center, self._scale, None, self._axes(x.shape), name=self.name).output
+    def call(self, inputs: Tensor) -> Tensor:
+        return ops.Affine(inputs, self._center, self._scale, None, self._axes(inputs.shape), name=self.name).output
 
 
 class Whitening(Adapted[Covariance]):
@@ -263,6 +265,6 @@ class Whitening(Adapted[Covariance]):
         self._mean = self._weight("mean", count, dtype, 0.0)
         self._kernel = self.add_weight("kernel", (count, self.n_components or count), dtype, kernel, trainable=False)
 
-    def call(self, x: Tensor) -> Tensor:
-        centred = ops.Affine(x, self._mean, None, None, self._axes(x.shape), name=self.name).output
+    def call(self, inputs: Tensor) -> Tensor:
+        centred = ops.Affine(inputs, self._mean, None, None, self._axes(inputs.shape), name=self.name).output
         return ops.Dense(centred, self._kernel, None, self.name).output

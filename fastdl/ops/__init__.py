@@ -7,6 +7,8 @@ from fastdl.ops.dense import Dense
 from fastdl.ops.dropout import Dropout
 from fastdl.ops.layer_norm import LayerNorm
 from fastdl.ops.merge import Add, Concatenate, Multiply
+from fastdl.ops.mix import MixUp
+from fastdl.ops.motion import Motion
 from fastdl.ops.noise import Noise, RReLU
 from fastdl.ops.own import Own
 from fastdl.ops.prelu import PReLU
@@ -23,6 +25,8 @@ __all__ = [
     "Dropout",
     "LayerNorm",
     "LogSoftmax",
+    "MixUp",
+    "Motion",
     "Multiply",
     "Noise",
     "Own",

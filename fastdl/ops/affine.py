@@ -65,7 +65,7 @@ class Affine(Op):
         self._emit(build, x, y, self.center, self.spread, self.offset)
 
     def backward(self, build: Builder) -> None:
-        dx, dy = build.gradient(self.inputs[0]), build.gradient(self.output)
+        dx, dy = build.give(self.inputs[0]), build.gradient(self.output)
         self._emit(build, dy, dx, None, self.spread, None)
 
     def onnx(self, graph: OnnxGraph) -> None:

@@ -44,6 +44,11 @@ class PerSample:
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
     ) -> None:
         features, part = x.features, build.part_ref()
+        if self.labels and build.mixing:
+            raise DataError(
+                "MixUp mixes targets, and integer labels cannot be mixed: make one-hot rows of them with "
+                "utils.to_categorical, and use the loss categorical_crossentropy"
+            )
         target = None if self.labels else build.target(features)
         build.emit(
             self.kernel,

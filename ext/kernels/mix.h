@@ -1,0 +1,69 @@
+/* Mixup (Zhang et al. 2018): each sample becomes w of itself and 1 - w of another one of the batch, w from Beta(a, a). */
+
+/* How far behind a sample its partner lies, round the batch: one number a step, never 0 in a batch of several. */
+INLINE size_t partner_distance(const fdl_step *step, random_key key) {
+    return step->batch > 1 ? 1 + random_bits(UINT32_MAX, key) % (step->batch - 1) : 0;
+}
+
+/* Beta(a, a) by Joehnk 1964: of two uniform numbers u^(1/a) / (u^(1/a) + v^(1/a)), if that sum is at most 1; in
+ * logarithms, for the powers are tiny. A lane that never gets there would stay 1, unmixed. */
+#define FDL_MIX_TRIES 256
+static void mix_weights(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    T *weight = a->p[0];
+    const random_key key = key_of(step, a->n[0]);
+    const T over = (T)(1 / a->s[0]);
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++) {
+        uint32_t bits[FDL_PANEL];
+        _Alignas(64) T uniform[2][FDL_PANEL];
+        VI open[FDL_PANEL / VL], any;
+        for (size_t i = 0; i < FDL_PANEL; i += VL) {
+            open[i / VL] = (VI){0} == 0;
+            store(weight + p * FDL_PANEL + i, splat(1));
+        }
+        for (uint32_t try = 0; try < FDL_MIX_TRIES; try++) {
+            int left = 0;
+            for (uint32_t k = 0; k < 2; k++) {
+                for (uint32_t i = 0; i < FDL_PANEL; i++)
+                    bits[i] = random_bits(((uint32_t)(p * FDL_PANEL) + i) * (2 * FDL_MIX_TRIES) + 2 * try + k, key);
+                draw_uniform(uniform[k], bits);
+            }
+            for (size_t i = 0; i < FDL_PANEL; i += VL) {
+                T *to = weight + p * FDL_PANEL + i;
+                V x = vlog(load(uniform[0] + i)) * over, y = vlog(load(uniform[1] + i)) * over, most = larger(x, y);
+                V part = vexp(x - most), sum = part + vexp(y - most);
+                VI taken = open[i / VL] & (most + vlog(sum) <= 0);
+                store(to, choose(taken, part / sum, load(to)));
+                any = open[i / VL] &= ~taken;
+                for (size_t j = 0; j < VL; j++) left |= any[j] != 0;
+            }
+            if (!left) break;
+        }
+    }
+}
+
+/* y = w x + (1 - w) partner's x; back: dx of dy, where a sample is itself, and the partner of the one before it. */
+static void mix(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *x = a->p[0], *weight = a->p[2];
+    T *y = a->p[1];
+    const size_t n = a->n[0], batch = step->batch, back = a->n[2];
+    size_t distance = partner_distance(step, key_of(step, a->n[1]));
+    (void)scratch;
+    if (back) distance = batch - distance;
+    for (size_t p = range.p0; p < range.p1; p++) {
+        size_t partner[FDL_PANEL];
+        _Alignas(64) T own[FDL_PANEL], other[FDL_PANEL];
+        for (size_t i = 0; i < FDL_PANEL; i++) {
+            size_t sample = p * FDL_PANEL + i, with = sample < batch ? (sample + distance) % batch : sample;
+            partner[i] = with / FDL_PANEL * n * FDL_PANEL + with % FDL_PANEL;
+            own[i] = weight[sample];
+            other[i] = 1 - weight[back ? with : sample];
+        }
+        for (size_t f = range.f0; f < range.f1; f++) {
+            const T *from = x + f * FDL_PANEL;
+            T *to = y + (p * n + f) * FDL_PANEL;
+            const T *itself = x + (p * n + f) * FDL_PANEL;
+            for (size_t i = 0; i < FDL_PANEL; i++) to[i] = own[i] * itself[i] + other[i] * from[partner[i]];
+        }
+    }
+}
