@@ -88,6 +88,14 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
     "min-max": ((5,), lambda: [adapted(layers.MinMaxScaling()), D(4, "relu"), D(2)], []),
     "whitening": ((5,), lambda: [adapted(layers.Whitening(n_components=3)), D(4, "relu"), D(2)], []),
     "zca": ((5,), lambda: [adapted(layers.Whitening("zca", epsilon=0.1)), D(4, "relu"), D(2)], []),
+    "augmented": (
+        (6, 4),
+        lambda: [
+            *(layers.RandomFlip(), layers.RandomTranslation(0.1, 0.1), layers.RandomRotation(0.1)),
+            *(layers.RandomZoom(0.1), Flatten(), layers.MixUp(), D(4)),
+        ],
+        ["Flatten", "Gemm"],
+    ),
     "reshape": ((6, 2), lambda: [layers.Reshape((3, -1)), Flatten(), D(4)], []),
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }

@@ -59,6 +59,7 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "GaussianNoise": lambda: layers.GaussianNoise(np.float32(0.1)),
 }
 BRANCHED = "Add", "Subtract", "Average", "Multiply", "Concatenate", "DenseTranspose"  # see test_functional.py
+AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
 DECAY = schedules.ExponentialDecay(0.05, 3, 0.9)
 OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
     **optimizers.CLASSES,
@@ -142,7 +143,7 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "NumpyLayer",
     }
-    here = {type(make()).__name__ for make in LAYERS.values()} | set(BRANCHED)
+    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *AUGMENTING}
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
     assert set(SCHEDULES) == set(schedules.CLASSES)

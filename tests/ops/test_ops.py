@@ -154,6 +154,26 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
         ],
         {"Affine", "Reshape"},
     ),
+    "moved images": (
+        lambda: [
+            *(layers.Dense(24), layers.Reshape((4, 3, 2)), layers.RandomFlip("horizontal")),
+            *(layers.RandomRotation(0.1), layers.RandomZoom(0.3, (-0.2, 0.4), "constant", fill_value=0.3)),
+            *(layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Motion", "Reshape"},
+    ),
+    "moved images without channels": (
+        lambda: [
+            *(layers.Dense(24), layers.Reshape((4, 6)), layers.RandomTranslation(0.3, 0.2, "wrap")),
+            *(layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Motion"},
+    ),
+    "mixup first": (lambda: [layers.MixUp(1.0), layers.Dense(7), layers.ReLU(), layers.Dense(5)], {"MixUp"}),
+    "mixup of hidden layers": (
+        lambda: [layers.Dense(7), layers.BatchNormalization(), layers.MixUp(0.7), layers.Dense(5)],
+        {"MixUp"},
+    ),
     "whitening": (lambda: [layers.Dense(7), layers.Whitening(n_components=5), layers.Dense(5)], {"Affine"}),
     "deep": (
         lambda: (
