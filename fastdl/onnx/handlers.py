@@ -10,7 +10,6 @@ import numpy as np
 
 from fastdl import layers
 from fastdl.fusion.index import Node, Refused
-from fastdl.fusion.patterns import BatchNorm
 from fastdl.graph import Array, Shape
 from fastdl.layers.layer import Layer
 from fastdl.onnx.reading import Reader
@@ -137,21 +136,17 @@ def _dense(weight: Array, bias: Array | None = None) -> Made:
 
 
 def _batch_norm(reader: Reader, node: Node) -> Step:
-    BatchNorm.read(_Constants(reader), node)  # type: ignore[arg-type]  # its refusals
-    value = node.inputs[0]
-    weights = tuple(reader.constant(name) for name in node.inputs[1:])
-    layer = layers.BatchNormalization(
-        momentum=reader.shortest(node.attribute("momentum", 0.9)),
-        epsilon=_positive(reader.shortest(node.attribute("epsilon", 1e-5))),
-    )
+    value, *names = reader.only(node, 5)
+    if node.attribute("training_mode", 0) or any(node.outputs[1:]):
+        raise Refused("it is in training mode: export the net in inference mode")
+    weights = tuple(reader.constant(name) for name in names)
+    if weights[0].ndim != 1 or len({weight.shape for weight in weights}) != 1 or not node.attribute("spatial", 1):
+        raise Refused("its parameters are not one number a feature each")
+    epsilon = _positive(reader.shortest(node.attribute("epsilon", 1e-5)))
+    if (weights[3] + epsilon <= 0).any():
+        raise Refused("its variance is negative")
+    layer = layers.BatchNormalization(momentum=reader.shortest(node.attribute("momentum", 0.9)), epsilon=epsilon)
     return Step(value, (Made(layer, weights, len(weights[0])),))
-
-
-class _Constants:
-    """As much of an index as reading a batch norm needs."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.constant = reader.constant
 
 
 def _positive(epsilon: float) -> float:

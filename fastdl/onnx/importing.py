@@ -14,7 +14,8 @@ import numpy as np
 
 from fastdl.errors import ModelFileError, ShapeError
 from fastdl.fusion.index import Node, Refused
-from fastdl.fusion.model_file import LIMIT, ModelSource, read_model
+from fastdl.fusion.limits import LIMIT
+from fastdl.fusion.model_file import ModelSource, read_model
 from fastdl.graph import Array, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
@@ -213,7 +214,8 @@ def _built(made: Made, x: Tensor) -> Tensor:
 
     token = values_from.set(value)
     try:
-        return made.layer(x)
+        result: Tensor = made.layer(x)
+        return result
     finally:
         values_from.reset(token)
 
