@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from fastdl.layers import Input
     from fastdl.mc import mc_predict
     from fastdl.models import Model, Sequential, load_model
+    from fastdl.onnx.importing import from_onnx
     from fastdl.runner import Runner
 
 _MODULES = (
@@ -72,6 +73,7 @@ _NAMES = {
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.finder",
+    "from_onnx": "fastdl.onnx.importing",
     "layer_statistics": "fastdl.inspection",
     "load_model": "fastdl.models",
     "mc_predict": "fastdl.mc",
@@ -89,6 +91,7 @@ __all__ = [
     "datasets",
     "errors",
     "find_learning_rate",
+    "from_onnx",
     "fusion",
     "get_num_threads",
     "initializers",

@@ -155,6 +155,11 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     return _apply(x, "gelu_tanh", onnx=onnx)
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """gelu(x, approximate=True), by a name that a file can hold."""
+    return gelu(x, approximate=True)
+
+
 def softmax(x: Tensor) -> Tensor:
     """exp(x) / sum of exp(x), over the last axis of (batch, features). ShapeError for other ranks."""
     return Softmax(_matrix("softmax", x), "softmax").output
@@ -198,7 +203,7 @@ NAMES: dict[str, Callable[..., Tensor]] = {
         function.__name__: function
         for function in (
             *(linear, relu, relu6, leaky_relu, sigmoid, hard_sigmoid, tanh, exponential, softplus, softsign),
-            *(elu, selu, silu, hard_silu, mish, gelu, softmax, log_softmax),
+            *(elu, selu, silu, hard_silu, mish, gelu, gelu_tanh, softmax, log_softmax),
         )
     },
     "swish": silu,

@@ -14,7 +14,7 @@ from fastdl import _ext, config
 from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax
 from fastdl.optimizers import Optimizer
-from fastdl.program import W_FEED, X_FEED, Program, Reading
+from fastdl.program import FEEDS, W_FEED, X_FEED, Program, Reading
 from fastdl.schedule import Ref, read
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class LayerRecord:
     dead: float | None
     saturated: float | None
     matrix: bool  # whether it trains a kernel: such layers' gradients are compared
+    last: bool  # whether the model ends in it
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def _dying(layers: Sequence[LayerRecord]) -> str:
 
 
 def _saturating(layers: Sequence[LayerRecord]) -> str:
-    full = [layer for layer in layers[:-1] if (layer.saturated or 0) >= HALF]  # an output may well be sure
+    full = [layer for layer in layers if (layer.saturated or 0) >= HALF and not layer.last]  # an output may be sure
     return (
         f"{_listed(full, 'saturated')} of the outputs lie at their limits, where the slope is nearly zero. Smaller "
         "initial weights, scaled inputs or batch norm help"
@@ -168,10 +169,10 @@ class _Gradients(Optimizer):
 
 
 class _Watch:
-    """A terminal that takes the statistics of a tensor."""
+    """A terminal that takes the statistics of a tensor. It reads no targets, but states how long a loss's rows are."""
 
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
+    def __init__(self, tensor: Tensor, beside: Reading) -> None:
+        self.tensor, self._target_bytes = tensor, beside.terminal.target_bytes(beside.tensor)
         op = tensor.op
         kind = op.kind if isinstance(op, Activation) else ""
         self._limits = LIMITS.get(kind)
@@ -185,7 +186,7 @@ class _Watch:
         return 1
 
     def target_bytes(self, x: Tensor) -> int:
-        return 0
+        return self._target_bytes
 
     def emit(
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
@@ -215,17 +216,24 @@ class Probe:
     def __init__(self, model: Model, feeds: Feeds) -> None:
         optimizer, objective = model._compiled()
         self._model, self._optimizer, self._feeds = model, optimizer, feeds
-        graph, outputs = _traced(model)
-        losses, _ = objective.readings(graph, W_FEED in feeds)
-        self._layers = [(layer, _Watch(tensor)) for layer, tensor in outputs if _tells(layer, tensor)]
-        watches = [Reading(watch, watch.tensor) for _, watch in self._layers]
+        graph = model.trace()
+        losses, _ = objective.readings(graph, any(feed % FEEDS == W_FEED for feed in feeds))
+        self._layers = [
+            (layer, _Watch(tensor, losses[0])) for layer, tensor in _outputs(graph) if _tells(layer, tensor)
+        ]
+        self._ends = set(graph.outputs)
         self._gradients = _Gradients()
-        rows = len(feeds[X_FEED])
+        watches = [Reading(watch, watch.tensor, losses[0].output) for _, watch in self._layers]
 
         def program(optimizer: Optimizer, metrics: Sequence[Reading]) -> Program:
-            trained = model._trained
             return Program(
-                graph, rows, training=True, losses=losses, metrics=metrics, optimizer=optimizer, trained=trained
+                graph,
+                len(feeds[X_FEED]),
+                training=True,
+                losses=losses,
+                metrics=metrics,
+                optimizer=optimizer,
+                trained=model._trained,
             )
 
         self._programs = program(self._gradients, watches), program(optimizer, ())
@@ -257,6 +265,7 @@ class Probe:
             type(layer).__name__,
             *(watch.mean, watch.std, norm, ratio, watch.dead, watch.saturated),
             matrix=any(len(p.shape) == 2 for p in trained),
+            last=watch.tensor in self._ends,
         )
 
     def _run(self, program: Program, rates: Array) -> None:
@@ -286,13 +295,13 @@ def _tells(layer: Layer, tensor: Tensor) -> bool:
     return bool(layer.weights) or isinstance(tensor.op, Activation | LogSoftmax | PReLU | RReLU | Softmax)
 
 
-def _traced(model: Model) -> tuple[Graph, list[tuple[Layer, Tensor]]]:
-    """The model's graph, and the output of each layer in it."""
+def _outputs(graph: Graph) -> Iterator[tuple[Layer, Tensor]]:
+    """The layers in the order of their use, with what each gives; models that are layers are layers here."""
     from fastdl.models.functional import calls_between
 
-    graph = model.trace()
-    calls = calls_between(model.name, graph.inputs, graph.outputs)
-    return graph, [(call.layer, tensor) for call in calls for tensor in call.outputs]
+    for call in calls_between("the model", graph.inputs, graph.outputs):
+        for tensor in call.outputs:
+            yield call.layer, tensor
 
 
 def layer_statistics(model: Model, x: Any, y: Any, sample_weight: Any = None) -> Snapshot:
@@ -301,7 +310,6 @@ def layer_statistics(model: Model, x: Any, y: Any, sample_weight: Any = None) ->
     x, y, sample_weight: as for fit. `print` shows a table and, in words, what is wrong. DataError, ShapeError, and
     RuntimeError for a model that is not compiled.
     """
-    rows = model._ready(x)
-    model._compiled()
+    feeds = model._feeds(model._ready(x), y, sample_weight)
     with model._lock:
-        return Snapshot(0, Probe(model, model._feeds(rows, y, sample_weight)).records())
+        return Snapshot(0, Probe(model, feeds).records())

@@ -63,7 +63,7 @@ class OnnxGraph:
         """An initializer with the parameter's values; returns its name."""
         array, name = (value.numpy(), value.path) if isinstance(value, Parameter) else (value, name)
         name = self._free(name)
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
 
     def shape_constant(self, shape: Sequence[int]) -> str:

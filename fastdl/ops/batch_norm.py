@@ -147,4 +147,5 @@ class BatchNorm(Op):
             [graph.name(self.inputs[0]), gamma, beta, *moving],
             self,
             epsilon=self.epsilon,
+            momentum=self.momentum,
         )

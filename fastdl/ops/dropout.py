@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastdl.graph import Op, Tensor
 from fastdl.schedule import read, write
 
@@ -54,4 +56,5 @@ class Dropout(Op):
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.refuse_noise(self)
-        graph.node("Dropout", [graph.name(self.inputs[0])], self)
+        ratio = np.array(self.rate, np.float32)  # no effect in inference, but it is the layer's
+        graph.node("Dropout", [graph.name(self.inputs[0]), graph.constant(ratio, f"{self.name}.ratio")], self)

@@ -1,6 +1,7 @@
 """Every activation and its gradient, number by number, in fastdl, Keras 3 and PyTorch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,10 @@ def test_value_as_keras(name: str, dtype: Dtype) -> None:
     x = grid(dtype)[:6000].reshape(-1, 8)
     model = fastdl.Sequential([fastdl.Input((8,)), layers.Activation(name)], dtype=dtype)
     with keras_precision(keras, dtype):
-        theirs = np.asarray(keras.activations.get(name)(keras.ops.convert_to_tensor(x)))
+        function = (
+            partial(keras.activations.gelu, approximate=True) if name == "gelu_tanh" else keras.activations.get(name)
+        )
+        theirs = np.asarray(function(keras.ops.convert_to_tensor(x)))
     np.testing.assert_allclose(model.predict(x), theirs, rtol=RTOL[dtype], atol=RTOL[dtype])
 
 
