@@ -248,6 +248,14 @@ ELEMENTWISE = ["Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "S
 ELEMENTWISE += ["HardSwish", "ThresholdedRelu", "Gelu", "Mish", "Erf", "Abs", "Exp"]
 
 
+def test_flatten_reads_what_a_reshape_read():
+    g = Sketch()
+    g.node("Reshape", ["x", g.const("shape", [-1, 4, 3], np.int64)], "r")
+    g.node("Flatten", ["r"], "f")
+    g.dense("f", "y", 12, 3)
+    assert_left(g.model({"x": ["N", 2, 6]}, {"y": ["N", 3]}), ["Flatten", "Gemm"])
+
+
 class TestUnits:
     def sketch(self, opset=20):
         """x (N, 6) → 8 units: 1 and 4 constant, 5 the twin of 2, 6 read by nothing."""
