@@ -231,7 +231,7 @@ class GraphIndex:
             if not np.isfinite(values.astype(dtype)).all():
                 raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
         name = self.fresh(hint)
-        exact = np.array(values, dtype=np.float64)
+        exact = np.asarray(values, dtype=np.float64, order="C")
         exact.setflags(write=False)
         self._exact[name], self._dtypes[name], self._added[name] = exact, np.dtype(dtype), None
         self._shapes[name], self._types[name] = exact.shape, np.dtype(dtype)
@@ -262,6 +262,19 @@ class GraphIndex:
         node.become(op, attributes)
         node.inputs = list(inputs)
         self._link(node)
+
+    def insert(self, before: Node, op: str, inputs: Sequence[str]) -> str:
+        """A new node in front of another, of the shape and type of what that gives; its one output's name."""
+        output = self.fresh(f"{before.outputs[0]}_{op.lower()}")
+        node = Node(helper.make_node(op, inputs, [output], name=output))
+        self.nodes.insert(self.nodes.index(before), node)
+        self._link(node)
+        like = before.outputs[0]
+        if like in self._shapes:
+            self._shapes[output] = self._shapes[like]
+        if like in self._types:
+            self._types[output] = self._types[like]
+        return output
 
     def set_inputs(self, node: Node, inputs: Sequence[str]) -> None:
         """Let a node read other values, by the same operator and attributes."""

@@ -19,6 +19,7 @@ from .folds import (
     dense_dense,
     gemm,
     no_op,
+    slow_activation,
     tails,
     units,
     unused,
@@ -47,10 +48,12 @@ FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
     ("dense → dense", dense_dense.fold),
     ("units that cannot matter", units.fold),
     ("tail of labels", tails.fold),
+    ("slow activation", slow_activation.fold),
     ("dense normal form", gemm.fold),
 )
+FORWARD = frozenset(("batch norm → dense", "affine → dense"))  # the last of a chain first
 # Folds after which float32 may lose digits that it had before; only measuring tells whether it does.
-LOSSY = frozenset(("batch norm → dense", "affine → dense", "dense → dense"))
+LOSSY = FORWARD | {"dense → dense", "slow activation"}
 
 
 def fuse(
@@ -136,12 +139,13 @@ def fold_all(
     if not OLDEST_OPSET <= index.opset <= newest:
         reason = f"opset {index.opset} is not one of {OLDEST_OPSET} to {newest}"
         return _copy(model), [], [Refusal("(graph)", "all", reason)]
+    known = {node.label for node in index.nodes}
     folds: list[Fold] = []
     while True:
         refusals: list[Refusal] = []
         before = len(folds)
         for name, fold in FOLDS:
-            for node in [*index.nodes]:
+            for node in index.nodes[::-1] if name in FORWARD else [*index.nodes]:
                 if node.removed:
                     continue
                 label = node.label
@@ -158,6 +162,7 @@ def fold_all(
         if len(folds) == before:
             break
     dropped = index.prune()
+    refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
     if not folds and not dropped:
         return _copy(model), folds, refusals
     return index.to_model(), folds, refusals

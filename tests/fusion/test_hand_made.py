@@ -248,6 +248,14 @@ ELEMENTWISE = ["Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "S
 ELEMENTWISE += ["HardSwish", "ThresholdedRelu", "Gelu", "Mish", "Erf", "Abs", "Exp"]
 
 
+def test_flatten_reads_what_a_reshape_read():
+    g = Sketch()
+    g.node("Reshape", ["x", g.const("shape", [-1, 4, 3], np.int64)], "r")
+    g.node("Flatten", ["r"], "f")
+    g.dense("f", "y", 12, 3)
+    assert_left(g.model({"x": ["N", 2, 6]}, {"y": ["N", 3]}), ["Flatten", "Gemm"])
+
+
 class TestUnits:
     def sketch(self, opset=20):
         """x (N, 6) → 8 units: 1 and 4 constant, 5 the twin of 2, 6 read by nothing."""
@@ -345,3 +353,72 @@ def test_a_node_that_nothing_reads_goes():
     g.node("Relu", ["d"], "unread")
     fused, _ = assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm"])
     assert {t.name for t in fused.graph.initializer} == {"y_w", "y_b"}
+
+
+MISH = ["Min", "Exp", "Add", "Mul", "Add", "Div", "Mul"]
+SOFTPLUS = ["Abs", "Neg", "Exp", "Add", "Sub", "Sub", "Log", "Sub", "Relu", "Add"]
+
+
+class TestSlowActivations:
+    def net(self, activation, units, dtype=np.float32, batch="N", opset=20):
+        g = Sketch(dtype, opset)
+        g.dense("x", "d", 6, units)
+        if activation == "mish in primitives":
+            g.node("Softplus", ["d"], "s")
+            g.node("Tanh", ["s"], "t")
+            g.node("Mul", ["t", "d"], "h")
+        else:
+            slope = {"PRelu": [g.const("slope", [0.25])], "PRelu row": [g.const("row", np.full((1, units), -0.5))]}
+            slope["PRelu many"] = [g.const("many", g.rng.uniform(size=units))]
+            g.node(activation.split()[0], ["d", *slope.get(activation, [])], "h")
+        g.dense("h", "y", units, 3)
+        return g.model({"x": [batch, 6]}, {"y": [batch, 3]})
+
+    @pytest.mark.parametrize(
+        ("activation", "units", "left"),
+        [
+            ("Mish", 128, MISH),
+            ("Mish", 127, ["Mish"]),
+            ("mish in primitives", 200, MISH),
+            ("mish in primitives", 64, ["Softplus", "Tanh", "Mul"]),
+            ("Softplus", 384, SOFTPLUS),
+            ("Softplus", 383, ["Softplus"]),
+            ("PRelu", 4, ["LeakyRelu"]),
+            ("PRelu row", 4, ["LeakyRelu"]),
+            ("PRelu many", 4, ["PRelu"]),
+            ("HardSwish", 500, ["HardSwish"]),
+        ],
+    )
+    def test_rewritten_where_that_is_faster(self, activation, units, left):
+        assert_left(self.net(activation, units), ["Gemm", *left, "Gemm"])
+
+    def test_a_stated_batch_counts(self):
+        assert_left(self.net("Mish", 32, batch=4), ["Gemm", *MISH, "Gemm"])
+
+    def test_other_types_are_left(self):
+        fused, _ = fuse(self.net("Softplus", 500, np.float16), measure=False)
+        assert operators(fused) == ["Gemm", "Softplus", "Gemm"]
+
+    def test_mish_whose_softplus_is_read_elsewhere_is_left(self):
+        model = self.net("mish in primitives", 200)
+        model.graph.output.append(helper.make_tensor_value_info("t", 1, ["N", 200]))
+        assert_left(model, ["Gemm", "Softplus", "Tanh", "Mul", "Gemm"])
+
+    @pytest.mark.parametrize("activation", ["Mish", "Softplus"])
+    def test_no_larger_error_from_end_to_end_of_float32(self, activation):
+        """Absolute and relative to each value, over the whole range; what is not finite stays so."""
+        g = Sketch(opset=20)
+        g.node(activation, ["x"], "y")
+        model = g.model({"x": ["N", 400]}, {"y": ["N", 400]})
+        fused, _ = fuse(model, measure=False)
+        assert len(operators(fused)) > 1
+        ends = [np.linspace(-a, a, 40_000) for a in (1e-3, 1, 20, 80, 1e4)] + [np.geomspace(1e-38, 3e38, 20_000)] * 2
+        ends[-1] = -ends[-1]
+        x = np.concatenate(ends).astype(np.float32).reshape(-1, 400)
+        want, plain, got = Truth(model)({"x": x})[0], run(model, {"x": x})[0], run(fused, {"x": x})[0]
+        usable = np.isfinite(want) & (np.abs(want) > 1e-37)
+        for size in (np.maximum(np.abs(want), 1), np.abs(want)):
+            own, off = (np.abs(a[usable] - want[usable]) / size[usable] for a in (plain, got))
+            assert off.max() <= 1.2 * own.max()
+        odd = np.array([np.inf, -np.inf, np.nan, 0.0] * 100, np.float32).reshape(1, 400)
+        np.testing.assert_array_equal(run(fused, {"x": odd})[0], run(model, {"x": odd})[0])

@@ -2,6 +2,7 @@
 
 Identity, Dropout at inference; Flatten, Reshape, Transpose and Cast that keep shape, order and type; and pairs that
 undo each other: two Transposes, Squeeze and Unsqueeze, Reshapes that lead back, a Cast to a wider type and back.
+A Flatten reads what a Reshape read that kept the rows apart.
 """
 
 from math import prod
@@ -16,10 +17,16 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if node.op not in SOURCES or not node.inputs or not node.inputs[0]:
         return None
     source = SOURCES[node.op](index, node)
-    if source is None:
+    if source is not None:
+        index.bypass(node, source)
+        return "nothing"
+    first = index.producer(node.inputs[0]) if node.op == "Flatten" else None
+    if first is None or first.op not in ("Reshape", "Flatten"):
         return None
-    index.bypass(node, source)
-    return "nothing"
+    if not (keeps_rows(index, first) and keeps_rows(index, node)):
+        return None
+    index.set_inputs(node, [first.inputs[0]])  # of all ways to one row, Flatten is the last
+    return node.label
 
 
 def _identity(index: GraphIndex, node: Node) -> str | None:

@@ -19,6 +19,7 @@ from ..index import Array, GraphIndex, Node, Refused
 from ..patterns import DENSE, Dense
 
 NODES = 64  # at most so many nodes between the layer and its readers
+START, TWINS = 8, 16  # weights by which twins are looked for, and how many of equal start are compared in full
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,14 @@ def fold(index: GraphIndex, node: Node) -> str | None:
 
 def _leaders(dense: Dense) -> npt.NDArray[np.intp]:
     """For each unit the first one that is its twin: itself where it has none."""
-    columns = np.ascontiguousarray(np.vstack([dense.weight, dense.bias]).T + 0.0)  # + 0.0: −0 equals 0
-    first: dict[bytes, int] = {}
-    return np.array([first.setdefault(column.tobytes(), i) for i, column in enumerate(columns)], np.intp)
+    weight, leaders = dense.weight, np.arange(dense.bias.size)
+    likely: dict[bytes, list[int]] = {}  # by bias and a few weights, + 0.0 as −0 equals 0
+    for i, start in enumerate(np.vstack([dense.bias, weight[:START]]).T + 0.0):
+        others = likely.setdefault(start.tobytes(), [])
+        leaders[i] = next((j for j in others[:TWINS] if np.array_equal(weight[:, i], weight[:, j])), i)
+        if leaders[i] == i:
+            others.append(i)
+    return leaders
 
 
 def _read(index: GraphIndex, dense: Dense) -> _Hidden:
