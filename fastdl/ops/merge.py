@@ -47,14 +47,20 @@ class Add(Op):
                 build.give_share(x, gradient, weight)
 
     def onnx(self, graph: OnnxGraph) -> None:
+        """A mean is a sum, scaled once: what comes after it may take the scale over."""
         names = [graph.name(x) for x in self.inputs]
+        whole = self.weights[0] if len(set(self.weights)) == 1 and self.weights[0] != 1 else None
         terms = [
-            name if weight == 1 else graph.inner("Mul", [name, graph.number(weight, self)], self)
+            name if whole or weight == 1 else graph.inner("Mul", [name, graph.number(weight, self)], self)
             for name, weight in zip(names, self.weights, strict=True)
         ]
-        for term in terms[1:-1]:
-            terms[0] = graph.inner("Add", [terms[0], term], self)
-        graph.node("Add", [terms[0], terms[-1]], self) if len(terms) > 1 else graph.node("Identity", terms, self)
+        total = terms[0]
+        for i, term in enumerate(terms[1:], 2):
+            if i == len(terms) and not whole:
+                graph.node("Add", [total, term], self)
+                return
+            total = graph.inner("Add", [total, term], self)
+        graph.node("Mul", [total, graph.number(whole or 1.0, self)], self)
 
 
 class Multiply(Op):
