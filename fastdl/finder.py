@@ -14,7 +14,8 @@ import numpy as np
 from fastdl import _random
 from fastdl.graph import Array
 from fastdl.models.engine import Engine
-from fastdl.models.model import Feeds, Model
+from fastdl.models.model import Model
+from fastdl.models.network import Feeds
 from fastdl.program import X_FEED
 from fastdl.schedules import ExponentialDecay
 

@@ -14,12 +14,13 @@ from fastdl import _ext, config
 from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax
 from fastdl.optimizers import Optimizer
-from fastdl.program import W_FEED, X_FEED, Program
+from fastdl.program import W_FEED, X_FEED, Program, Reading
 from fastdl.schedule import Ref, read
 
 if TYPE_CHECKING:
     from fastdl.layers.layer import Layer
-    from fastdl.models.model import Feeds, Model
+    from fastdl.models.model import Model
+    from fastdl.models.network import Feeds
     from fastdl.program import Builder
 
 FALL = 1e-3  # the gradient of one layer beside that of another: smaller has vanished, the inverse has exploded
@@ -212,26 +213,19 @@ class Probe:
     """Measures a compiled model on one batch of feeds, and leaves no trace in it. Hold the model's lock."""
 
     def __init__(self, model: Model, feeds: Feeds) -> None:
-        optimizer, loss = model._compiled()
+        optimizer, objective = model._compiled()
         self._model, self._optimizer, self._feeds = model, optimizer, feeds
         graph, outputs = _traced(model)
-        prediction, terminal = loss.attach(graph.outputs[0])
+        losses, _ = objective.readings(graph, W_FEED in feeds)
         self._layers = [(layer, _Watch(tensor)) for layer, tensor in outputs if _tells(layer, tensor)]
-        watches = [(watch, watch.tensor) for _, watch in self._layers]
+        watches = [Reading(watch, watch.tensor) for _, watch in self._layers]
         self._gradients = _Gradients()
         rows = len(feeds[X_FEED])
 
-        def program(optimizer: Optimizer, metrics: Sequence[tuple[_Watch, Tensor]]) -> Program:
+        def program(optimizer: Optimizer, metrics: Sequence[Reading]) -> Program:
+            trained = model._trained
             return Program(
-                graph,
-                rows,
-                training=True,
-                prediction=prediction,
-                loss=terminal,
-                metrics=metrics,
-                optimizer=optimizer,
-                weighted=W_FEED in feeds,
-                weighted_metrics=(),
+                graph, rows, training=True, losses=losses, metrics=metrics, optimizer=optimizer, trained=trained
             )
 
         self._programs = program(self._gradients, watches), program(optimizer, ())
@@ -293,14 +287,12 @@ def _tells(layer: Layer, tensor: Tensor) -> bool:
 
 
 def _traced(model: Model) -> tuple[Graph, list[tuple[Layer, Tensor]]]:
-    """A graph of the model, and the output of each layer in it."""
-    known = model.trace().inputs[0]
-    source = tensor = Tensor(known.shape, known.dtype, name=known.name)
-    outputs = []
-    for layer in model.layers:
-        tensor = layer(tensor)
-        outputs.append((layer, tensor))
-    return Graph([source], [tensor]), outputs
+    """The model's graph, and the output of each layer in it."""
+    from fastdl.models.functional import calls_between
+
+    graph = model.trace()
+    calls = calls_between(model.name, graph.inputs, graph.outputs)
+    return graph, [(call.layer, tensor) for call in calls for tensor in call.outputs]
 
 
 def layer_statistics(model: Model, x: Any, y: Any, sample_weight: Any = None) -> Snapshot:

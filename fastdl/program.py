@@ -33,6 +33,7 @@ class Terminal(Protocol):
     """A loss or a metric: emits the kernels that read the model's prediction and the target, and add to `totals`.
 
     gradient: where a loss leaves that of the batch's mean. weight, each: one number a sample, in and out.
+    target_bytes: of a sample's target, 0 if it reads none.
     """
 
     def emit(
@@ -496,7 +497,8 @@ class Program:
             self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
         for reading in readings:
             at = FEEDS * reading.output
-            self._program.declare_feed(Y_FEED + at, reading.terminal.target_bytes(reading.tensor), False)
+            if size := reading.terminal.target_bytes(reading.tensor):
+                self._program.declare_feed(Y_FEED + at, size, False)
             if reading.weighted:
                 self._program.declare_feed(W_FEED + at, item, False)
         for i, tensor in enumerate(outputs):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastdl.models.model import Feeds, Model
+    from fastdl.models.model import Model
+    from fastdl.models.network import Feeds
 
 Logs = dict[str, Any]  # loss and metrics as floats: means over the pass so far
 

@@ -9,7 +9,7 @@ from fastdl.callbacks.callback import Callback, Logs
 
 if TYPE_CHECKING:
     from fastdl.inspection import Probe, Snapshot
-    from fastdl.models.model import Feeds
+    from fastdl.models.network import Feeds
 
 
 class LayerStatistics(Callback):

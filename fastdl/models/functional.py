@@ -10,7 +10,8 @@ import numpy as np
 from fastdl.graph import Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together
-from fastdl.models.model import Model, _unique
+from fastdl.models.model import Model
+from fastdl.models.network import unique
 
 
 class Functional(Model):
@@ -28,7 +29,7 @@ class Functional(Model):
                 raise TypeError(f"a Model is made of tensors, as Input and layers give them, not of {tensor!r}")
         super().__init__(name=name, dtype=sources[0].dtype if sources else None)
         self._inputs, self._outputs = tuple(sources), tuple(results)
-        self._names = list(named) if named is not None else _unique([tensor.name for tensor in sources])
+        self._names = list(named) if named is not None else unique([tensor.name for tensor in sources])
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError(f"{self.name} needs one or more inputs, each once")
         if len(set(results)) != len(results) or any(tensor.made_by is None for tensor in results):

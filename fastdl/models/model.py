@@ -12,18 +12,16 @@ import numpy as np
 
 from fastdl import _random, config, optimizers
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
-from fastdl.errors import DataError, ShapeError
-from fastdl.graph import Array, Graph, Parameter, Tensor
-from fastdl.layers.core import Input
-from fastdl.layers.layer import Call, Layer, listed
+from fastdl.errors import DataError
+from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import data
 from fastdl.models.engine import Engine, Slice, run
+from fastdl.models.network import PREDICT_BATCH, Feeds, Network, batch_rows, positive
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
-from fastdl.ops import BatchNorm
 from fastdl.optimizers import Optimizer
-from fastdl.program import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED, Program
+from fastdl.program import FEEDS, W_FEED, X_FEED, Y_FEED, Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,12 +29,9 @@ if TYPE_CHECKING:
     from fastdl.callbacks.history import History
     from fastdl.fusion import FusionReport
 
-Feeds = dict[int, Array]
-PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
 
-
-class Model(Layer):
-    """Layers, and what is trained of them; a layer itself, for models of models. Keras: Model.
+class Model(Network):
+    """A network that is trained; a layer itself, for models of models. Keras: Model.
 
     Model(inputs, outputs) is made of symbolic tensors (see Functional). A subclass makes layers in its __init__ and
     calls them in its `call`.
@@ -50,161 +45,16 @@ class Model(Layer):
         return super().__new__(Functional)
 
     def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True) -> None:
-        super().__init__(name=name, trainable=trainable)
-        self.dtype = np.dtype(dtype or config.floatx())
-        if self.dtype not in (np.float32, np.float64):
-            raise ValueError(f"dtype must be float32 or float64, not {self.dtype}")
-        self.layers: list[Layer] = []
+        super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.optimizer: Optimizer | None = None
         self.loss: Any = None  # a Loss, or one for each output
         self.history: History | None = None
         self.stop_training = False  # a callback sets it
         self.initial_epoch = 0  # of the fit that runs; a callback that goes on with another sets it when it begins
-        self._samples: list[tuple[int, ...]] | None = None  # the shapes of the inputs' samples, once they are known
         self._given: Given | None = None  # to compile
         self._objective: Objective | None = None
-        self._trained: frozenset[Parameter] | None = None  # what was trainable when it was compiled
-        self._engine = Engine()
-        self._graph: Graph | None = None
         self._seed: int | None = None
-        self._lock = threading.RLock()
         self._training = self._testing = False
-
-    # -- what it is ---------------------------------------------------------------------------------------
-
-    def trace(self, *shapes: tuple[int, ...]) -> Graph:
-        """The graph; shapes: of the first data's samples, for a model that was given none."""
-        if self._graph is not None:
-            return self._graph
-        if self._samples is None:
-            if not all(shapes) or not shapes:
-                raise ValueError(f"{self.name} has no input shape yet: begin it with Input(shape), or call fit")
-            self._samples = [Input(shape).sample for shape in shapes]
-        names = self.input_names
-        sources = [
-            Tensor((None, *sample), self.dtype, name=name) for sample, name in zip(self._samples, names, strict=True)
-        ]
-        try:
-            outputs = listed(self.call(sources if len(sources) > 1 else sources[0]))
-        except ShapeError:
-            if not any(layer.built for layer in self.layers):
-                self._samples = None
-            raise
-        self._found(sources, outputs)
-        self._graph = Graph(sources, outputs)
-        self.output_names = _unique([tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs])
-        self._called = self._called or Call(self, tuple(sources), tuple(outputs), None)
-        self.built = True
-        if self._trained is None:
-            self._trained = frozenset(self.trainable_weights)
-        return self._graph
-
-    def _found(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Note the layers, in the order in which a subclass's `call` called them."""
-        from fastdl.models.functional import calls_between
-
-        self.layers = list(dict.fromkeys(call.layer for call in calls_between(self.name, sources, outputs)))
-
-    @property
-    def input_names(self) -> list[str]:
-        """The inputs' names, as a mapping of arrays may give them."""
-        return ["input"] if len(self._samples or [()]) == 1 else [f"input_{i}" for i in range(len(self._samples or []))]
-
-    @property
-    def inputs(self) -> list[Tensor]:
-        """The symbolic inputs (Keras)."""
-        return list(self.trace().inputs)
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """The symbolic outputs (Keras)."""
-        return list(self.trace().outputs)
-
-    @property
-    def input(self) -> Any:
-        """The symbolic input, or a list of them (Keras)."""
-        return _only(self.inputs)
-
-    @property
-    def output(self) -> Any:
-        """The symbolic output, or a list of them (Keras)."""
-        return _only(self.outputs)
-
-    @property
-    def input_shape(self) -> Any:
-        """(None, *sample), or a list of such. ValueError before it is known."""
-        return _only([tensor.shape for tensor in self.trace().inputs])
-
-    @property
-    def output_shape(self) -> Any:
-        """(None, *outputs of a sample), or a list of such. ValueError before it is known."""
-        return _only([tensor.shape for tensor in self.trace().outputs])
-
-    def build(self, input_shape: Any, dtype: Any = None) -> None:
-        """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
-        shapes = input_shape if isinstance(input_shape[0], list | tuple) else [input_shape]
-        self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
-
-    def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
-        """For the first tensors that it is called on, as a layer."""
-        if self._samples is None:
-            self.dtype = inputs[0].dtype
-            self.build([tensor.shape for tensor in inputs])
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, layer by layer, in Keras's order."""
-        return list(dict.fromkeys(parameter for layer in self.layers for parameter in layer.weights))
-
-    @property
-    def trainable(self) -> bool:
-        """Whether `fit` changes any layer; setting it sets all layers'; takes effect at the next `compile` (Keras)."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        for layer in self.layers:
-            layer.trainable = value
-
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """Symbolic outputs of symbolic inputs, as a layer; or `predict` of arrays, as one batch.
-
-        training=True draws dropout and other noise, and takes batch norm's statistics from the batch (Keras); the
-        model stays as it is.
-        """
-        if all(isinstance(tensor, Tensor) for tensor in listed(x)):
-            return super().__call__(x, training=training)
-        return self.predict(x, training=training)
-
-    def recalibrate_batch_norm(self, x: Any) -> None:
-        """Batch norm's moving averages become the mean and variance, exact and biased, over all rows of x.
-
-        In one pass with all rows as one batch, dropout and noise off, so that each layer's statistics are those of what
-        it will read in inference; memory: the activations of all rows. Frozen layers stay as they are. ShapeError.
-        """
-        feeds = self._ready(x)
-        rows = len(feeds[X_FEED])
-        with self._exclusive():
-            graph = self.trace()
-            self._answers(feeds, graph)
-            program = Program(graph, rows, training=True, noisy=False, recalibrates=True, output=True)
-            program.run(feeds, threads=config.get_num_threads())
-
-    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
-        """A layer by name or index. ValueError if there is none."""
-        if index is not None and -len(self.layers) <= index < len(self.layers):
-            return self.layers[index]
-        for layer in self.layers:
-            if name is not None and layer.name == name:
-                return layer
-        raise ValueError(f"no layer {name or index!r}: the model has {', '.join(layer.name for layer in self.layers)}")
-
-    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""
-        from fastdl.models.summary import summary
-
-        (print_fn or print)(summary(self))
 
     # -- compile ------------------------------------------------------------------------------------------
 
@@ -239,24 +89,6 @@ class Model(Layer):
     def metrics(self) -> list[Metric]:
         """The metrics that it was compiled with, once its shape is known."""
         return self._objective.metrics if self._objective else []
-
-    def _ready(self, x: Any, check: bool = True, what: str = "") -> Feeds:
-        """Check x, of which data, and build what waits for its shape."""
-        several = len(self._samples) > 1 if self._samples else self._reads_list(x)
-        names = self.input_names if self._samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
-        arrays = [data.numbers(name, each) for name, each in data.by_name(what + "x", x, names, several)]
-        graph = self.trace(*(array.shape[1:] for array in arrays))
-        feeds: Feeds = {}
-        for i, (array, source) in enumerate(zip(arrays, graph.inputs, strict=True)):
-            name = f"{what}x[{source.name!r}]" if several else f"{what}x"
-            feeds[X_FEED + FEEDS * i] = data.as_rows(name, array, source.shape, self.dtype, check)
-            if i:
-                data.same_length(feeds[X_FEED], feeds[X_FEED + FEEDS * i], name)
-        return feeds
-
-    def _reads_list(self, x: Any) -> bool:
-        """Whether the first data of a model that states no shape is one array for each of several inputs."""
-        return isinstance(x, list | tuple) and all(np.ndim(each) > 1 for each in x)
 
     def _targets(self, y: Any, rows: int, check: bool = True, what: str = "") -> Feeds:
         """The targets of `rows` samples, for each output that has a loss."""
@@ -384,8 +216,8 @@ class Model(Layer):
         sample_weight: (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for
         NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched.
         """
-        batch = _batch_size(batch_size)
-        _positive("epochs", epochs)
+        batch = batch_rows(batch_size)
+        positive("epochs", epochs)
         inputs = self._ready(x, check_input)
         optimizer, _ = self._compiled()
         feeds = self._feeds(inputs, y, sample_weight, check_input, class_weight)
@@ -507,7 +339,7 @@ class Model(Layer):
 
         batch_size is how many rows on_test_batch_end hears of at once; it has no effect without such a callback.
         """
-        batch, heard = _batch_size(batch_size), CallbackList(callbacks)
+        batch, heard = batch_rows(batch_size), CallbackList(callbacks)
         feeds = self._feeds(self._ready(x), y, sample_weight)
         steps = -(-len(feeds[X_FEED]) // batch)
         heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=steps)
@@ -520,72 +352,21 @@ class Model(Layer):
         """As evaluate. Keras: Model.test_on_batch."""
         return self.evaluate(x, y, sample_weight=sample_weight, return_dict=return_dict)
 
-    def predict(
-        self,
-        x: Any,
-        batch_size: int | None = None,
-        verbose: int | str = 0,
-        callbacks: Callbacks = None,
-        *,
-        training: bool | None = None,
-    ) -> Any:
-        """The outputs, (rows, *output shape), or a list of them. NaN in, NaN out. Keras: Model.predict.
+    # -- statistics -------------------------------------------------------------------------------------------
 
-        batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
-        training=True: as in training (see `__call__`), all rows in one batch where batch norm is trained.
+    def recalibrate_batch_norm(self, x: Any) -> None:
+        """Batch norm's moving averages become the mean and variance, exact and biased, over all rows of x.
+
+        In one pass with all rows as one batch, dropout and noise off, so that each layer's statistics are those of what
+        it will read in inference; memory: the activations of all rows. Frozen layers stay as they are. ShapeError.
         """
-        feeds = self._ready(x, check=False)
-        if callbacks:
-            return self._predict_heard(feeds, CallbackList(callbacks), _batch_size(batch_size), bool(training))
-        return self._predict(feeds, training=bool(training), noisy=bool(training))
-
-    def _predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> Any:
-        """noisy: with the noise of training; training: also with the statistics of the batch."""
-        graph, rows = self.trace(), len(feeds[X_FEED])
-        answers = self._answers(feeds, graph)
-        purpose, make = self._predicting(graph, training, noisy)
-        seed = int(_random.generator().integers(2**63)) if noisy or graph.always_draws else 0
-        whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
-        with self._lock:
-            if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
-                program.run(feeds, seed=seed)
-            else:
-                for piece in self._engine.slices(purpose, rows, rows if whole else PREDICT_BATCH, make):
-                    run(piece, feeds, step=piece.start // PREDICT_BATCH, seed=seed)
-        return _only(answers)
-
-    def _answers(self, feeds: Feeds, graph: Graph) -> list[Array]:
-        """Room for the outputs, which the feeds lead to."""
-        rows, answers = len(feeds[X_FEED]), []
-        for i, tensor in enumerate(graph.outputs):
-            answer: Array = np.empty((rows, *tensor.shape[1:]), self.dtype)  # type: ignore[arg-type]
-            feeds[OUT_FEED + FEEDS * i] = answer if answer.ndim == 2 else answer.reshape(rows, -1)
-            answers.append(answer)
-        return answers
-
-    def _predicting(self, graph: Graph, training: bool, noisy: bool) -> tuple[str, Callable[[int], Program]]:
-        purpose = "predict" + " in training" * training + " with noise" * noisy
-        return purpose, lambda size: Program(graph, size, output=True, training=training, noisy=noisy)
-
-    def _predict_heard(self, feeds: Feeds, heard: CallbackList, batch: int, training: bool) -> Any:
-        """Slice by slice, with callbacks told before and after each."""
-        graph, rows, most = self.trace(), len(feeds[X_FEED]), heard.most("predict")
-        answers = self._answers(feeds, graph)
-        purpose, make = self._predicting(graph, training, training)
-        seed = int(_random.generator().integers(2**63)) if training or graph.always_draws else 0
-        size = batch if most else PREDICT_BATCH
-        heard.begin(self, verbose=0, epochs=1, steps=-(-rows // batch))
-        heard.tell("on_predict_begin", {})
-        with self._lock:
-            for i, piece in enumerate(self._engine.slices(purpose, rows, size, make, most)):
-                heard.batch_begins("predict", i)
-                run(piece, feeds, step=piece.start // size, seed=seed)
-                end = piece.start + piece.steps * piece.program.batch
-                heard.batch_ends("predict", i, {"outputs": _only([answer[piece.start : end] for answer in answers])})
-        heard.tell("on_predict_end", {})
-        return _only(answers)
-
-    predict_on_batch = predict
+        feeds = self._ready(x)
+        rows = len(feeds[X_FEED])
+        with self._exclusive():
+            graph = self.trace()
+            self._answers(feeds, graph)
+            program = Program(graph, rows, training=True, noisy=False, recalibrates=True, output=True)
+            program.run(feeds, threads=config.get_num_threads())
 
     # -- files --------------------------------------------------------------------------------------------
 
@@ -653,31 +434,6 @@ class Model(Layer):
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
         return export(self, self.trace(), Path(path), fuse=fuse, samples=samples, class_names=class_names)
-
-
-def _only(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else values
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    for name in names:
-        number, free = 0, name
-        while free in found:
-            number += 1
-            free = f"{name}_{number}"
-        found.append(free)
-    return found
-
-
-def _positive(name: str, value: Any) -> int:
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)
-
-
-def _batch_size(value: Any) -> int:
-    return _positive("batch_size", 32 if value is None else value)
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

@@ -6,10 +6,10 @@ import io
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fastdl.models.model import Model
+    from fastdl.models.network import Network
 
 
-def summary(model: Model) -> str:
+def summary(model: Network) -> str:
     """Layers with output shapes, parameters and forward FLOPs a sample, and the totals."""
     from rich.console import Console
     from rich.table import Table

@@ -25,7 +25,7 @@ LABELS = RNG.integers(0, 3, 150)
 def net(*hidden: layers.Layer, optimizer: Any = "sgd", dtype: str = "float32") -> fastdl.Sequential:
     fastdl.utils.set_random_seed(3)
     model = fastdl.Sequential([fastdl.Input((6,)), *hidden, layers.Dense(3, activation="softmax")], dtype=dtype)
-    model.compile(optimizer, "sparse_categorical_crossentropy", ["accuracy"])
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

@@ -100,6 +100,7 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }
 
+
 class Meet(layers.Layer):
     """x, and a dense layer of it, brought together."""
 

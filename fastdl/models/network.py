@@ -1,0 +1,274 @@
+"""Network: layers and the graph traced through them, weights, and prediction. What is trained of it is Model's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from fastdl import _random, config
+from fastdl.callbacks.callback_list import CallbackList, Callbacks
+from fastdl.errors import ShapeError
+from fastdl.graph import Array, Graph, Parameter, Tensor
+from fastdl.layers.core import Input
+from fastdl.layers.layer import Call, Layer, listed
+from fastdl.models import data
+from fastdl.models.engine import Engine, run
+from fastdl.ops import BatchNorm
+from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+
+Feeds = dict[int, Array]
+PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
+
+
+class Network(Layer):
+    """Base of Model: layers, a layer itself, and how its outputs are computed."""
+
+    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True) -> None:
+        super().__init__(name=name, trainable=trainable)
+        self.dtype = np.dtype(dtype or config.floatx())
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be float32 or float64, not {self.dtype}")
+        self.layers: list[Layer] = []
+        self._samples: list[tuple[int, ...]] | None = None  # the shapes of the inputs' samples, once they are known
+        self._trained: frozenset[Parameter] | None = None  # what was trainable when it was compiled
+        self._graph: Graph | None = None
+        self._engine = Engine()
+        self._lock = threading.RLock()
+
+    def trace(self, *shapes: tuple[int, ...]) -> Graph:
+        """The graph; shapes: of the first data's samples, for a model that was given none."""
+        if self._graph is not None:
+            return self._graph
+        if self._samples is None:
+            if not all(shapes) or not shapes:
+                raise ValueError(f"{self.name} has no input shape yet: begin it with Input(shape), or call fit")
+            self._samples = [Input(shape).sample for shape in shapes]
+        names = self.input_names
+        sources = [
+            Tensor((None, *sample), self.dtype, name=name) for sample, name in zip(self._samples, names, strict=True)
+        ]
+        try:
+            outputs = listed(self.call(sources if len(sources) > 1 else sources[0]))
+        except ShapeError:
+            if not any(layer.built for layer in self.layers):
+                self._samples = None
+            raise
+        self._found(sources, outputs)
+        self._graph = Graph(sources, outputs)
+        self.output_names = unique([tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs])
+        self._called = self._called or Call(self, tuple(sources), tuple(outputs), None)
+        self.built = True
+        if self._trained is None:
+            self._trained = frozenset(self.trainable_weights)
+        return self._graph
+
+    def _found(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        """Note the layers, in the order in which a subclass's `call` called them."""
+        from fastdl.models.functional import calls_between
+
+        self.layers = list(dict.fromkeys(call.layer for call in calls_between(self.name, sources, outputs)))
+
+    @property
+    def input_names(self) -> list[str]:
+        """The inputs' names, as a mapping of arrays may give them."""
+        return ["input"] if len(self._samples or [()]) == 1 else [f"input_{i}" for i in range(len(self._samples or []))]
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The symbolic inputs (Keras)."""
+        return list(self.trace().inputs)
+
+    @property
+    def outputs(self) -> list[Tensor]:
+        """The symbolic outputs (Keras)."""
+        return list(self.trace().outputs)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic input, or a list of them (Keras)."""
+        return only(self.inputs)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic output, or a list of them (Keras)."""
+        return only(self.outputs)
+
+    @property
+    def input_shape(self) -> Any:
+        """(None, *sample), or a list of such. ValueError before it is known."""
+        return only([tensor.shape for tensor in self.trace().inputs])
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, *outputs of a sample), or a list of such. ValueError before it is known."""
+        return only([tensor.shape for tensor in self.trace().outputs])
+
+    def build(self, input_shape: Any, dtype: Any = None) -> None:
+        """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
+        shapes = input_shape if isinstance(input_shape[0], list | tuple) else [input_shape]
+        self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
+
+    def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
+        """For the first tensors that it is called on, as a layer."""
+        if self._samples is None:
+            self.dtype = inputs[0].dtype
+            self.build([tensor.shape for tensor in inputs])
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """All parameters, layer by layer, in Keras's order."""
+        return list(dict.fromkeys(parameter for layer in self.layers for parameter in layer.weights))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether `fit` changes any layer; setting it sets all layers'; takes effect at the next `compile` (Keras)."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for layer in self.layers:
+            layer.trainable = value
+
+    def __call__(self, x: Any, training: bool | None = None) -> Any:
+        """Symbolic outputs of symbolic inputs, as a layer; or `predict` of arrays, as one batch.
+
+        training=True draws dropout and other noise, and takes batch norm's statistics from the batch (Keras); the
+        model stays as it is.
+        """
+        if all(isinstance(tensor, Tensor) for tensor in listed(x)):
+            return super().__call__(x, training=training)
+        return self.predict(x, training=training)
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by name or index. ValueError if there is none."""
+        if index is not None and -len(self.layers) <= index < len(self.layers):
+            return self.layers[index]
+        for layer in self.layers:
+            if name is not None and layer.name == name:
+                return layer
+        raise ValueError(f"no layer {name or index!r}: the model has {', '.join(layer.name for layer in self.layers)}")
+
+    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+        """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""
+        from fastdl.models.summary import summary
+
+        (print_fn or print)(summary(self))
+
+    # -- predict ------------------------------------------------------------------------------------------
+
+    def _ready(self, x: Any, check: bool = True, what: str = "") -> Feeds:
+        """Check x, of which data, and build what waits for its shape."""
+        several = len(self._samples) > 1 if self._samples else self._reads_list(x)
+        names = self.input_names if self._samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
+        arrays = [data.numbers(name, each) for name, each in data.by_name(what + "x", x, names, several)]
+        graph = self.trace(*(array.shape[1:] for array in arrays))
+        feeds: Feeds = {}
+        for i, (array, source) in enumerate(zip(arrays, graph.inputs, strict=True)):
+            name = f"{what}x[{source.name!r}]" if several else f"{what}x"
+            feeds[X_FEED + FEEDS * i] = data.as_rows(name, array, source.shape, self.dtype, check)
+            if i:
+                data.same_length(feeds[X_FEED], feeds[X_FEED + FEEDS * i], name)
+        return feeds
+
+    def _reads_list(self, x: Any) -> bool:
+        """Whether the first data of a model that states no shape is one array for each of several inputs."""
+        return isinstance(x, list | tuple) and all(np.ndim(each) > 1 for each in x)
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        callbacks: Callbacks = None,
+        *,
+        training: bool | None = None,
+    ) -> Any:
+        """The outputs, (rows, *output shape), or a list of them. NaN in, NaN out. Keras: Model.predict.
+
+        batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
+        training=True: as in training (see `__call__`), all rows in one batch where batch norm is trained.
+        """
+        feeds = self._ready(x, check=False)
+        if callbacks:
+            return self._predict_heard(feeds, CallbackList(callbacks), batch_rows(batch_size), bool(training))
+        return self._predict(feeds, training=bool(training), noisy=bool(training))
+
+    def _predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> Any:
+        """noisy: with the noise of training; training: also with the statistics of the batch."""
+        graph, rows = self.trace(), len(feeds[X_FEED])
+        answers = self._answers(feeds, graph)
+        purpose, make = self._predicting(graph, training, noisy)
+        seed = int(_random.generator().integers(2**63)) if noisy or graph.always_draws else 0
+        whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
+        with self._lock:
+            if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
+                program.run(feeds, seed=seed)
+            else:
+                for piece in self._engine.slices(purpose, rows, rows if whole else PREDICT_BATCH, make):
+                    run(piece, feeds, step=piece.start // PREDICT_BATCH, seed=seed)
+        return only(answers)
+
+    def _answers(self, feeds: Feeds, graph: Graph) -> list[Array]:
+        """Room for the outputs, which the feeds lead to."""
+        rows, answers = len(feeds[X_FEED]), []
+        for i, tensor in enumerate(graph.outputs):
+            answer: Array = np.empty((rows, *tensor.shape[1:]), self.dtype)  # type: ignore[arg-type]
+            feeds[OUT_FEED + FEEDS * i] = answer if answer.ndim == 2 else answer.reshape(rows, -1)
+            answers.append(answer)
+        return answers
+
+    def _predicting(self, graph: Graph, training: bool, noisy: bool) -> tuple[str, Callable[[int], Program]]:
+        purpose = "predict" + " in training" * training + " with noise" * noisy
+        return purpose, lambda size: Program(graph, size, output=True, training=training, noisy=noisy)
+
+    def _predict_heard(self, feeds: Feeds, heard: CallbackList, batch: int, training: bool) -> Any:
+        """Slice by slice, with callbacks told before and after each."""
+        graph, rows, most = self.trace(), len(feeds[X_FEED]), heard.most("predict")
+        answers = self._answers(feeds, graph)
+        purpose, make = self._predicting(graph, training, training)
+        seed = int(_random.generator().integers(2**63)) if training or graph.always_draws else 0
+        size = batch if most else PREDICT_BATCH
+        heard.begin(cast("Model", self), verbose=0, epochs=1, steps=-(-rows // batch))
+        heard.tell("on_predict_begin", {})
+        with self._lock:
+            for i, piece in enumerate(self._engine.slices(purpose, rows, size, make, most)):
+                heard.batch_begins("predict", i)
+                run(piece, feeds, step=piece.start // size, seed=seed)
+                end = piece.start + piece.steps * piece.program.batch
+                heard.batch_ends("predict", i, {"outputs": only([answer[piece.start : end] for answer in answers])})
+        heard.tell("on_predict_end", {})
+        return only(answers)
+
+    predict_on_batch = predict
+
+
+def only(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for name in names:
+        number, free = 0, name
+        while free in found:
+            number += 1
+            free = f"{name}_{number}"
+        found.append(free)
+    return found
+
+
+def positive(name: str, value: Any) -> int:
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, not {value!r}")
+    return int(value)
+
+
+def batch_rows(value: Any) -> int:
+    return positive("batch_size", 32 if value is None else value)
