@@ -158,14 +158,12 @@ class Runner:
 
     def _keys(self) -> Array | None:
         """The classes by which a ZipMap at an output names its columns: integers or strings."""
-        from onnx.helper import get_attribute_value
+        from .fusion.zip_map import keys
 
         for name in self._outputs:
             maker = self._makers.get(name)
-            for attribute in maker.attribute if maker is not None and maker.op_type == "ZipMap" else ():
-                if attribute.name.startswith("classlabels_"):
-                    keys = [k.decode() if isinstance(k, bytes) else k for k in get_attribute_value(attribute)]
-                    return np.array(keys)
+            if maker is not None and maker.op_type == "ZipMap":
+                return np.array(keys(maker))
         return None
 
     def __repr__(self) -> str:

@@ -412,6 +412,9 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
     bare = ModelProto()
     bare.CopyFrom(model)
     del bare.graph.value_info[:]
+    for node in bare.graph.node:
+        if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):  # ONNX infers nothing for it: shaped as a Cast is
+            node.CopyFrom(helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT))
     for output in bare.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
