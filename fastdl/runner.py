@@ -22,6 +22,7 @@ CLASS_NAMES_KEY = "fastdl.class_names"  # metadata: a JSON list of names
 SMALL = 2_000_000  # parameters up to which a second thread costs more than it gives at batch 1
 BOUND_BYTES = 1 << 15  # buffers larger than this cost more to copy than binding saves
 BOUND_SHAPES = 8  # batch shapes a thread keeps buffers for
+PROBABILITIES = frozenset(("Softmax", "Sigmoid", "ZipMap"))  # operators that give nothing but probabilities
 
 Array = npt.NDArray[Any]
 
@@ -57,10 +58,12 @@ class Runner:
             raise ModelFileError(f"onnxruntime does not run the model: {line}") from error
         self._inputs = self._session.get_inputs()
         self._outputs = [output.name for output in self._session.get_outputs()]
-        if not self._inputs or any(i.type not in DTYPES for i in self._inputs):
+        dtypes = {**DTYPES, "tensor(string)": np.dtype(object)}
+        if not self._inputs or any(i.type not in dtypes for i in self._inputs):
             kinds = [i.type for i in self._inputs]
-            raise ModelFileError(f"the model's inputs must be tensors of numbers; they are {kinds}")
-        self._dtypes: list[np.dtype[Any]] = [DTYPES[i.type] for i in self._inputs]
+            raise ModelFileError(f"the model's inputs must be tensors of numbers or strings; they are {kinds}")
+        self._dtypes: list[np.dtype[Any]] = [dtypes[i.type] for i in self._inputs]
+        self._makers = {name: node for node in model.graph.node for name in node.output}
         self._metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         self._bindable = True
         self._local = _Local()
@@ -81,14 +84,18 @@ class Runner:
         try:
             names = json.loads(self._metadata.get(CLASS_NAMES_KEY, "null"))
         except ValueError:
-            return None
-        return [str(name) for name in names] if isinstance(names, list) else None
+            names = None
+        if isinstance(names, list):
+            return [str(name) for name in names]
+        keys = self._keys()
+        return None if keys is None else [str(key) for key in keys.tolist()]
 
     def predict(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Any:
         """The model's output for a batch: a new array, or a dict by name when it has several outputs.
 
-        x: array (batch, …) of numbers, or a mapping by name when the model has several inputs. Converted to
-        the model's dtype. Raises ShapeError for a wrong shape, DataError for what is no number.
+        x: array (batch, …) of numbers (strings, where the model takes strings), or a mapping by name when it has
+        several inputs; converted to the model's dtype. Scores that a model gives as one map a row (ZipMap) come as
+        an array (batch, classes). Raises ShapeError for a wrong shape, DataError for what is no number.
         """
         if type(x) is np.ndarray and x.dtype == self._dtypes[0]:
             # The short way: a shape that this thread has met was checked then.
@@ -104,24 +111,60 @@ class Runner:
     def predict_labels(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array:
         """The class of each row (batch,): its name if the file holds names, else its number.
 
-        The largest column wins; one column is a probability, and more than 0.5 is class 1.
+        Labels that the model gives itself are taken. Else the largest column wins; one column is a probability, and
+        more than 0.5 is class 1. Raises ShapeError for a model that gives neither.
         """
-        scores = self.predict(x)
-        scores = next(iter(scores.values())) if isinstance(scores, dict) else np.asarray(scores)
-        if scores.dtype.kind in "iub":
-            labels = scores.reshape(len(scores), -1)[:, 0].astype(np.int64)
-        elif scores.ndim == 2 and scores.shape[1] > 1:
-            labels = scores.argmax(axis=1)
-        elif scores.ndim == 1 or scores.shape[1:] == (1,):
-            labels = (scores.reshape(len(scores)) > 0.5).astype(np.int64)
-        else:
-            raise ShapeError(f"labels need an output of shape (batch, classes), not {scores.shape}")
+        from .fusion.labels import labels_of
+
+        outputs = self._named(x)
+        found = {name: labels for name, array in outputs.items() if (labels := labels_of(array)) is not None}
+        if not found:
+            shapes = [array.shape for array in outputs.values()]
+            raise ShapeError(f"labels need an output of shape (batch,) or (batch, classes), not {shapes}")
+        name = min(found, key=lambda name: outputs[name].dtype.kind == "f")
+        labels, keys = found[name], self._keys()
+        if labels.dtype.kind in "OU":
+            return labels.astype(str)
+        if CLASS_NAMES_KEY not in self._metadata and keys is not None:
+            return labels if outputs[name].dtype.kind != "f" else keys[labels]
         names = self.class_names
         if names is None:
-            return labels
+            return labels.astype(np.int64)
         if labels.size and not 0 <= labels.min() <= labels.max() < len(names):
             raise ModelFileError(f"the model gives label {labels.max()} but names {len(names)} classes")
-        return np.array(names)[labels]
+        return np.array(names)[labels.astype(np.int64)]
+
+    def predict_probabilities(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array:
+        """The probability of each class (batch, classes), or of class 1 where the model gives one column (batch, 1).
+
+        Raises ModelFileError for a model that gives none (labels only), or whose scores are no probabilities.
+        """
+        scores = {name: a for name, a in self._named(x).items() if a.dtype.kind == "f" and a.ndim == 2}
+        if len(scores) != 1:
+            raise ModelFileError(f"the model gives {len(scores)} outputs of shape (batch, classes), not one")
+        ((name, given),) = scores.items()
+        maker = self._makers.get(name)
+        if maker is None or maker.op_type not in PROBABILITIES:
+            sums = given.sum(axis=1) if given.shape[1] > 1 else np.ones(len(given))
+            if not (((given >= 0) & (given <= 1)).all() and np.allclose(sums, 1, atol=1e-3)):
+                raise ModelFileError(f"output {name!r} holds scores, not probabilities; see predict")
+        return given
+
+    def _named(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        result = self.predict(x)
+        return {
+            n: np.asarray(a) for n, a in (result if isinstance(result, dict) else {self._outputs[0]: result}).items()
+        }
+
+    def _keys(self) -> Array | None:
+        """The classes by which a ZipMap at an output names its columns: integers or strings."""
+        from .fusion.zip_map import keys
+
+        for name in self._outputs:
+            maker = self._makers.get(name)
+            if maker is not None and maker.op_type == "ZipMap":
+                return np.array(keys(maker))
+        return None
 
     def __repr__(self) -> str:
         return f"Runner(input_shape={self.input_shape}, input_dtype={self.input_dtype})"
@@ -144,7 +187,10 @@ class Runner:
             array = np.asarray(given)
         except ValueError as error:  # ragged lists
             raise DataError(f"input {info.name!r} is not an array: {error}") from None
-        if array.dtype.kind not in "biuf":
+        if dtype.kind == "O":
+            if array.dtype.kind not in "UO" or not all(isinstance(value, str) for value in array.flat):
+                raise DataError(f"input {info.name!r} takes strings, not {array.dtype}")
+        elif array.dtype.kind not in "biuf":
             raise DataError(f"input {info.name!r} holds {array.dtype}, not numbers")
         want = info.shape
         fits = array.ndim == len(want) and all(
@@ -154,6 +200,8 @@ class Runner:
             shape = ", ".join(str(w) if isinstance(w, int) else "any" for w in want)
             hint = " (one sample needs a batch axis: x[None])" if array.ndim == len(want) - 1 else ""
             raise ShapeError(f"input {info.name!r} must have shape ({shape}), got {array.shape}{hint}")
+        if dtype.kind == "O":
+            return array.astype(object)
         return array if array.dtype == dtype else _convert(array, dtype, info.name)
 
     # --- running -------------------------------------------------------------------------------
@@ -164,6 +212,8 @@ class Runner:
             results: list[Array] = self._session.run(None, feed)
         except Exception as error:
             raise DataError(f"the model cannot run on this input: {str(error).splitlines()[0]}") from error
+        if any(not isinstance(result, np.ndarray) or result.dtype.kind == "O" for result in results):
+            return [_as_array(result, self._keys()) for result in results]
         if self._bindable:
             self._bind(feed, results)
         return results
@@ -180,6 +230,14 @@ class Runner:
             bindings.pop(next(iter(bindings)))
         outputs = dict(zip(self._outputs, results, strict=True))
         bindings[key] = Binding(self._session, feed, outputs) if all(sizes) and sum(sizes) <= BOUND_BYTES else None
+
+
+def _as_array(result: Any, keys: Array | None) -> Any:
+    """One map a row (ZipMap) as an array (rows, classes), columns in the order of the keys; all else as it is."""
+    if not isinstance(result, list) or not all(isinstance(row, dict) for row in result):
+        return result
+    order = keys.tolist() if keys is not None else list(result[0]) if result else []
+    return np.array([[row[key] for key in order] for row in result], np.float32).reshape(len(result), len(order))
 
 
 def _cores() -> int:

@@ -14,6 +14,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ..errors import FusionError
 from .index import FLOATS, Dim, GraphIndex, Node
+from .zip_map import without_zip_map
 
 Head = Literal["probabilities", "logits", "labels"]
 
@@ -31,9 +32,8 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
     """
     if head not in get_args(Head):
         raise FusionError(f"output must be one of {', '.join(map(repr, get_args(Head)))}, got {head!r}")
-    index = GraphIndex(model)
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    copy = without_zip_map(model)
+    index = GraphIndex(copy)
     scores = [o for o in copy.graph.output if index.type(o.name) in FLOATS]
     labels = [o for o in copy.graph.output if _is_label(o, index)]
     if head == "labels" and labels:
@@ -51,6 +51,8 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
             _to_label(copy, index, output, tail)
         elif tail is not None and tail.op in TAILS:
             _cut(copy, index, output.name, tail.inputs[0])
+        elif tail is not None and tail.op == "Concat":  # of a sigmoid and what it lacks to 1, say
+            raise FusionError(f"output {output.name!r} comes from {_origin(tail)}: which of its inputs are logits?")
     return copy
 
 

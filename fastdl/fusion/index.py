@@ -113,13 +113,14 @@ class GraphIndex:
         self._overridable = frozenset() if lists_all else self.graph_inputs & self._initializers.keys()
         self.captured = frozenset(_names_inside(graph.node))
         self._names = _all_names(graph) | self.captured
+        self._numbers: dict[str, int] = {}  # by hint, the last that `fresh` gave
         self._exact: dict[str, Array] = {}
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._added: dict[str, None] = {}  # names of new initializers, in order
         self._shapes, self._types = _infer(model)
         self._resized: set[str] = set()
         self._producers: dict[str, Node] = {}
-        self._uses: dict[str, list[tuple[Node, int]]] = {}
+        self._uses: dict[str, dict[Node, list[int]]] = {}  # by reader, the input slots
         for node in self.nodes:
             self._link(node)
 
@@ -131,7 +132,7 @@ class GraphIndex:
 
     def uses(self, value: str) -> list[tuple[Node, int]]:
         """Every (node, input slot) that reads `value`; readers inside subgraphs are in `captured`."""
-        return list(self._uses.get(value, ()))
+        return [(node, slot) for node, slots in self._uses.get(value, {}).items() for slot in slots]
 
     def require_hidden(self, value: str) -> None:
         """Refuse a value that is seen from outside its readers: a graph output, or read in a subgraph."""
@@ -218,10 +219,11 @@ class GraphIndex:
 
     def fresh(self, hint: str) -> str:
         """A name that nothing in the graph or its subgraphs bears."""
-        name, count = hint, 1
+        name, count = hint, self._numbers.get(hint, 1)
         while name in self._names:
             count += 1
             name = f"{hint}_{count}"
+        self._numbers[hint] = count
         self._names.add(name)
         return name
 
@@ -362,21 +364,22 @@ class GraphIndex:
     def _link(self, node: Node) -> None:
         for slot, name in enumerate(node.inputs):
             if name:
-                self._uses.setdefault(name, []).append((node, slot))
+                self._uses.setdefault(name, {}).setdefault(node, []).append(slot)
         for name in node.outputs:
             if name:
                 self._producers[name] = node
 
     def _unlink(self, node: Node) -> None:
         for name in set(node.inputs) - {""}:
-            self._uses[name] = [use for use in self._uses[name] if use[0] is not node]
+            self._uses[name].pop(node)
         for name in node.outputs:
             self._producers.pop(name, None)
 
     def _redirect(self, old: str, new: str) -> None:
-        for node, slot in self._uses.pop(old, []):
-            node.inputs[slot] = new
-            self._uses.setdefault(new, []).append((node, slot))
+        for node, slots in self._uses.pop(old, {}).items():
+            for slot in slots:
+                node.inputs[slot] = new
+            self._uses.setdefault(new, {}).setdefault(node, []).extend(slots)
 
 
 def _keep(field: Any, wanted: Any) -> None:
@@ -409,6 +412,9 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
     bare = ModelProto()
     bare.CopyFrom(model)
     del bare.graph.value_info[:]
+    for node in bare.graph.node:
+        if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):  # ONNX infers nothing for it: shaped as a Cast is
+            node.CopyFrom(helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT))
     for output in bare.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")

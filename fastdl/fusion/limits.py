@@ -11,7 +11,7 @@ from ..errors import ModelFileError
 from .index import subgraphs
 
 LIMIT = 2_000_000_000  # bytes that a model may hold in all: little less than protobuf can serialize
-NODE_LIMIT = 50_000  # nodes in all: of subgraphs too, and of functions wherever they are called
+NODE_LIMIT = 10_000  # nodes in all: of subgraphs too, and of functions wherever they are called
 DEPTH_LIMIT = 16  # subgraphs within subgraphs, functions that call functions
 
 Name = tuple[str, str]

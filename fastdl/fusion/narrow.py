@@ -15,13 +15,14 @@ from pathlib import Path
 
 import onnx
 import onnx.version_converter
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, TensorProto
 
 from ..errors import FusionError
 from .feeds import Feed
 from .index import GraphIndex, Node, subgraphs
 
 QUANTIZED = ["Gemm", "MatMul", "Conv", "Relu", "Clip"]  # others are short, and lose more than they gain
+WARNINGS, ERRORS = 2, 3  # onnxruntime's severities; the first is what it starts with
 OPSET = 13  # from which DequantizeLinear knows channels
 
 
@@ -60,7 +61,10 @@ def to_int8(model: ModelProto, calibration: Iterable[Feed], method: str, apart: 
         except Exception as error:
             line = (str(error).strip() or repr(error)).splitlines()[0]
             raise FusionError(f"onnxruntime cannot quantise this graph: {line}") from error
-        return onnx.load(after)
+        narrow = onnx.load(after)
+    if all(node.op_type != "QuantizeLinear" for node in narrow.graph.node):
+        raise FusionError("the model holds nothing that becomes int8: float32 dense layers are needed")
+    return narrow
 
 
 def _name_uniquely(model: ModelProto, apart: Container[str]) -> list[str]:
@@ -99,10 +103,12 @@ def to_float16(model: ModelProto) -> ModelProto:
     with _quiet():
         try:
             half: ModelProto = convert_float_to_float16(copy, keep_io_types=True)
-            return _in_order(half)
         except Exception as error:
             line = (str(error).strip() or repr(error)).splitlines()[0]
             raise FusionError(f"onnxruntime cannot convert this graph to float16: {line}") from error
+    if all(tensor.data_type != TensorProto.FLOAT16 for tensor in half.graph.initializer):
+        raise FusionError("the model holds nothing that becomes float16: constants of float32 are needed")
+    return _in_order(half)
 
 
 def _in_order(model: ModelProto) -> ModelProto:
@@ -134,10 +140,14 @@ def _reads(node: NodeProto) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The tools advise on every call what fuse has done already."""
+    """The tools advise on every call what fuse has done already, and warn of what they do themselves."""
+    import onnxruntime as ort
+
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
+    ort.set_default_logger_severity(ERRORS)
     try:
         yield
     finally:
         logging.disable(before)
+        ort.set_default_logger_severity(WARNINGS)

@@ -108,7 +108,7 @@ def sparse(*shape):
 
 def many_nodes():
     model = good()
-    nodes = [helper.make_node("Relu", ["x" if i == 0 else f"r{i - 1}"], [f"r{i}"]) for i in range(50_001)]
+    nodes = [helper.make_node("Relu", ["x" if i == 0 else f"r{i - 1}"], [f"r{i}"]) for i in range(10_001)]
     model.graph.node.extend(nodes)
     return model
 
@@ -230,14 +230,14 @@ REFUSED = {
     "functions that call each other": (lambda: functions({"f": ["g"], "g": ["f"]}), "calls itself"),
     "functions that expand to 2^40 nodes": (
         lambda: functions({f"f{i}": [f"f{i + 1}"] * 16 for i in range(10)} | {"f10": ["Relu"]}),
-        "more than 50000 nodes",
+        "more than 10000 nodes",
     ),
     "functions forty deep": (
         lambda: functions({f"f{i}": [f"f{i + 1}"] for i in range(40)} | {"f40": ["Relu"]}),
         "deep in each other",
     ),
     "subgraphs twenty deep": (lambda: deep(20), "deep in each other"),
-    "too many nodes": (many_nodes, "more than 50000 nodes"),
+    "too many nodes": (many_nodes, "more than 10000 nodes"),
 }
 
 # Strange, but nothing that a reader must refuse: a typed error, or passed through, the rest folded or not.

@@ -208,3 +208,88 @@ def test_a_model_that_onnxruntime_does_not_run():
 def test_a_number_of_threads_that_is_none(threads):
     with pytest.raises(ValueError, match="threads"):
         Runner(net(), threads=threads)
+
+
+def sklearn_like(keys, label="strings", binary=False):
+    """What skl2onnx writes for a classifier: a label by name, and one map a row from class to probability."""
+    strings = isinstance(keys[0], str)
+    g = Sketch()
+    g.dense("x", "d", 4, len(keys))
+    g.node("Softmax", ["d"], "p")
+    g.node("ArgMax", ["p"], "i", axis=1, keepdims=0)
+    g.node("Gather", [g.const("classes", keys, object if strings else np.int64), "i"], "label")
+    given = {"classlabels_strings" if strings else "classlabels_int64s": keys}
+    g.node("ZipMap", ["p"], "probability", domain="ai.onnx.ml", **given)
+    model = g.model({"x": ["N", 4]}, {"label": ["N"]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING if strings else TensorProto.INT64
+    key = TensorProto.STRING if strings else TensorProto.INT64
+    value = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(key, value))
+    model.graph.output.append(helper.make_value_info("probability", maps))
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    return model
+
+
+@pytest.mark.parametrize("keys", [["ant", "bee", "cat"], [7, -1, 30]])
+def test_a_classifier_from_scikit_learn(keys):
+    """Its label, its probabilities as an array rather than as maps, and its class names."""
+    model, x = sklearn_like(keys), draw(9)
+    label, maps = run(model, {"x": x})
+    runner = Runner(model)
+    for _ in range(2):
+        result = runner.predict(x)
+        assert result["label"].tolist() == list(label)
+        assert result["probability"].tolist() == [[row[key] for key in keys] for row in maps]
+    assert runner.predict_labels(x).tolist() == list(label)
+    assert len(set(label)) > 1
+    assert runner.class_names == [str(key) for key in keys]
+    probabilities = runner.predict_probabilities(x)
+    np.testing.assert_array_equal(probabilities, result["probability"])
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert runner.predict(x[:0])["probability"].shape == (0, 3)
+
+
+@pytest.mark.parametrize("keys", [["ant", "bee", "cat"], [7, -1, 30]])
+def test_without_its_label_the_maps_name_the_classes(keys):
+    model, x = sklearn_like(keys), draw(9)
+    want = Runner(model).predict_labels(x).tolist()
+    del model.graph.output[0]
+    assert Runner(model).predict_labels(x).tolist() == want
+
+
+@pytest.mark.parametrize(("tail", "classes"), [("Softmax", 3), ("Sigmoid", 1), ("Sigmoid", 3)])
+def test_probabilities(tail, classes):
+    model, x = net(tail=tail, classes=classes), draw(7)
+    np.testing.assert_allclose(Runner(model).predict_probabilities(x), run(model, {"x": x})[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("tail", ["Identity", "Relu", "ArgMax"])
+def test_scores_and_labels_are_no_probabilities(tail):
+    model = net(tail=tail)
+    if tail == "ArgMax":
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 4
+        model.graph.node[-1].attribute.append(helper.make_attribute("axis", 1))
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+    with pytest.raises(ModelFileError, match=r"not probabilities|0 outputs"):
+        Runner(model).predict_probabilities(draw(7))
+
+
+def test_strings_in_and_strings_out():
+    g = Sketch()
+    codes = {"keys_strings": ["red", "green"], "values_int64s": [0, 1], "default_int64": -1}
+    g.node("LabelEncoder", ["x"], "i", domain="ai.onnx.ml", **codes)
+    g.node("LabelEncoder", ["i"], "y", domain="ai.onnx.ml", keys_int64s=[0, 1, -1],
+           values_strings=["stop", "go", "what?"])  # fmt: skip
+    model = g.model({"x": ["N"]}, {"y": ["N"]})
+    for info in (model.graph.input[0], model.graph.output[0]):
+        info.type.tensor_type.elem_type = TensorProto.STRING
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    runner = Runner(model)
+    for given in (["green", "red", "blue"], np.array(["green", "red", "blue"])):
+        for _ in range(2):
+            assert runner.predict(given).tolist() == ["go", "stop", "what?"]
+            assert runner.predict_labels(given).tolist() == ["go", "stop", "what?"]
+    for wrong in ([1, 2], [1.5], np.array(["a", 1], object), [b"bytes"]):
+        with pytest.raises(DataError, match="takes strings"):
+            runner.predict(wrong)
