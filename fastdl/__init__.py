@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastdl import (
         activations,
         callbacks,
+        constraints,
         datasets,
         errors,
         fusion,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         onnx,
         optimizers,
         plots,
+        regularizers,
         schedules,
         utils,
     )
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 _MODULES = (
     "activations",
     "callbacks",
+    "constraints",
     "datasets",
     "errors",
     "fusion",
@@ -63,6 +66,7 @@ _MODULES = (
     "onnx",
     "optimizers",
     "plots",
+    "regularizers",
     "schedules",
     "utils",
 )
@@ -86,6 +90,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "errors",
     "find_learning_rate",
@@ -103,6 +108,7 @@ __all__ = [
     "onnx",
     "optimizers",
     "plots",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "utils",

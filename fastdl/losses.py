@@ -12,7 +12,7 @@ import numpy as np
 from fastdl import _configured, _ext
 from fastdl._configured import Configured
 from fastdl.graph import Array, Tensor
-from fastdl.ops import Activation, BatchNorm, Dense, Softmax
+from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
 from fastdl.program import Terminal
 
@@ -178,6 +178,8 @@ class _CrossEntropy(Loss):
         ends = "softmax" if isinstance(op, Softmax) else op.kind if isinstance(op, Activation) else None
         if op and ends == self.ending:
             return op.inputs[0], self.logits(output.features)
+        while isinstance(op, Penalty):
+            op = op.inputs[0].op
         if op is None or isinstance(op, Dense | BatchNorm):
             raise ValueError(
                 f"{self.name} needs a model that ends in {self.ending}, or from_logits=True: this one ends in "
