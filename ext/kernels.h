@@ -230,6 +230,9 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   element_loss      sum over the features of the loss of that number, times s_0.  s_1: its own.
  *   softmax_cross_entropy      from logits x.  Targets sum to one, or weigh the sample.  Labels or targets.
  *   probability_cross_entropy  from positive x, taken in proportion.  Labels or targets.
+ *   binary_focal      mean over the features; number: whether x are logits.  s_1: gamma, s_4, s_5: weight of ones, of zeros.
+ *   categorical_focal s_0 times it; number: whether x are logits, else they are taken in proportion.  s_1: gamma.
+ *   generalized_cross_entropy  (1 - x^q) / q of the label's x.  s_1: q.
  *   cosine_similarity s_0 times it.
  *   categorical_hinge
  *   accuracy          first largest entry of both.  Labels or targets.
@@ -304,6 +307,9 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
     X(element_loss, 6, 3, 4)                \
     X(softmax_cross_entropy, 6, 3, 4)       \
     X(probability_cross_entropy, 6, 3, 4)   \
+    X(binary_focal, 6, 3, 6)                \
+    X(categorical_focal, 6, 3, 4)           \
+    X(generalized_cross_entropy, 6, 3, 4)   \
     X(cosine_similarity, 6, 3, 4)           \
     X(categorical_hinge, 6, 3, 4)           \
     X(accuracy, 6, 3, 4)                    \
