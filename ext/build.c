@@ -34,6 +34,7 @@
 #include "kernels/losses.h"
 #include "kernels/log_softmax.h"
 #include "kernels/layer_norm.h"
+#include "kernels/penalties.h"
 #include "kernels/optimizers.h"
 #include "kernels/dense.h"
 #include "kernels/matmul.h"

@@ -24,7 +24,7 @@
 #define FDL_SCRATCH 65536 /* bytes of private memory that each thread lends to a kernel */
 #define FDL_MAX_POINTERS 12
 #define FDL_MAX_SIZES 8
-#define FDL_MAX_SCALARS 8
+#define FDL_MAX_SCALARS 12
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
 
@@ -83,6 +83,9 @@ typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step
 #define FDL_ENUM(name, slots) FDL_RULE_##name,
 enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
 #undef FDL_ENUM
+
+/* Which weights a norm is of. */
+enum { FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL };
 
 /* What dense and batch norm can do to their output at once. */
 enum { FDL_LINEAR, FDL_RELU };
@@ -227,6 +230,9 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   element_loss      sum over the features of the loss of that number, times s_0.  s_1: its own.
  *   softmax_cross_entropy      from logits x.  Targets sum to one, or weigh the sample.  Labels or targets.
  *   probability_cross_entropy  from positive x, taken in proportion.  Labels or targets.
+ *   binary_focal      mean over the features; number: whether x are logits.  s_1: gamma, s_4, s_5: weight of ones, of zeros.
+ *   categorical_focal s_0 times it; number: whether x are logits, else they are taken in proportion.  s_1: gamma.
+ *   generalized_cross_entropy  (1 - x^q) / q of the label's x.  s_1: q.
  *   cosine_similarity s_0 times it.
  *   categorical_hinge
  *   accuracy          first largest entry of both.  Labels or targets.
@@ -238,15 +244,24 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
  *   count_above       total (2, k + 1), thresholds (k), ascending double.  n: F, k, only this feature if below F.
  *   count_classes     total (3, F).  n: F, whether there is a threshold.  s: threshold.
  *   sum_moments       total (4, F).  n: F.
+ * Penalties l1 |x| + l2 x^2.  s: l1, l2
+ *   weight_penalty    p: w (strips or vector), part (one double each FDL_UNIT features).  n: K, N.
+ *   activity_penalty  p: x (P, F, 32), part (P, double).  n: F.  Over each panel's samples.
+ *   activity_penalty_grad p: x, dx (P, F, 32).  n: F.  dx = slope / B.
+ *   add_parts         p: part, total (1), double.  n: parts, whether they are the first: total = [total +] sum of part.
+ * Constraints, after a step
+ *   limit_norm        p: w (strips or vector).  n: K, N, FDL_NORM_COLUMNS | ROWS | ALL.  s: min, max, rate.
+ *                     w *= (rate clip(norm, min, max) + (1 - rate) norm) / (norm + 1e-7).  Features are columns or rows.
+ *   not_negative      p: w.  n: elements.  w = max(w, 0).  Features are elements.
  * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its four scalars, and, if `tame`,
- * how far an element of the gradient may be from zero, and the weight decay.
+ * how far an element of the gradient may be from zero; then the weight decay, and the l1 and l2 of a penalty whose slope
+ * is added to the gradient first.
  *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1), sum of squares or NULL.  n: K, rule, tame.
  *                     With a sum of squares (double) it is the norm that may be no larger.
  *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slots (strips), b, slots (N) or NULL.
- *                     n: K, N, rule, tame.  s: decay of b as well.  dense_weight_grad and the step in one;
+ *                     n: K, N, rule, tame.  s: decay, l1, l2 of b as well.  dense_weight_grad and the step in one;
  *                     B <= FDL_CHUNK.  Features are those of x: a thread owns rows of W, as in dense_input_grad.
- *   sum_squares       p: dw (strips or vector), part (one double each FDL_UNIT features).  n: K, N.
- *   add_squares       p: part, total (1).  n: parts, whether they are the first: total = [total +] sum of part.
+ *   sum_squares       p: dw, w (strips or vector) or NULL, part (one double each FDL_UNIT features).  n: K, N.  s: l1, l2.
  *   average_weights   p: w, average.  n: elements.  s: momentum, frequency.  average = momentum average +
  *                     (1 - momentum) w, each `frequency` steps (0: never) w = average.  Features are elements.
  */
@@ -292,6 +307,9 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
     X(element_loss, 6, 3, 4)                \
     X(softmax_cross_entropy, 6, 3, 4)       \
     X(probability_cross_entropy, 6, 3, 4)   \
+    X(binary_focal, 6, 3, 6)                \
+    X(categorical_focal, 6, 3, 4)           \
+    X(generalized_cross_entropy, 6, 3, 4)   \
     X(cosine_similarity, 6, 3, 4)           \
     X(categorical_hinge, 6, 3, 4)           \
     X(accuracy, 6, 3, 4)                    \
@@ -301,10 +319,15 @@ enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
     X(count_above, 5, 3, 0)                 \
     X(count_classes, 4, 2, 1)               \
     X(sum_moments, 4, 1, 0)                 \
-    X(optimizer_step, 6, 3, 6)              \
-    X(dense_weight_step, 10, 4, 7)          \
-    X(sum_squares, 2, 2, 0)                 \
-    X(add_squares, 2, 2, 0)                 \
+    X(weight_penalty, 2, 2, 2)              \
+    X(activity_penalty, 2, 1, 2)            \
+    X(activity_penalty_grad, 2, 1, 2)       \
+    X(add_parts, 2, 2, 0)                   \
+    X(limit_norm, 1, 3, 3)                  \
+    X(not_negative, 1, 1, 0)                \
+    X(optimizer_step, 6, 3, 8)              \
+    X(dense_weight_step, 10, 4, 11)         \
+    X(sum_squares, 3, 2, 2)                 \
     X(average_weights, 2, 1, 2)
 
 #define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fastdl import (
         activations,
         callbacks,
+        constraints,
         datasets,
         errors,
         fusion,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         onnx,
         optimizers,
         plots,
+        regularizers,
         schedules,
         utils,
     )
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 _MODULES = (
     "activations",
     "callbacks",
+    "constraints",
     "datasets",
     "errors",
     "fusion",
@@ -64,6 +67,7 @@ _MODULES = (
     "onnx",
     "optimizers",
     "plots",
+    "regularizers",
     "schedules",
     "utils",
 )
@@ -88,6 +92,7 @@ __all__ = [
     "activations",
     "callbacks",
     "config",
+    "constraints",
     "datasets",
     "errors",
     "find_learning_rate",
@@ -106,6 +111,7 @@ __all__ = [
     "onnx",
     "optimizers",
     "plots",
+    "regularizers",
     "schedules",
     "set_num_threads",
     "utils",

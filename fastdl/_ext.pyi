@@ -19,6 +19,9 @@ RELU: int
 SCALE: int
 ROOT: int
 INVERSE_ROOT: int
+NORM_COLUMNS: int
+NORM_ROWS: int
+NORM_ALL: int
 MAX_SLOTS: int
 RULES: dict[str, tuple[int, int]]
 ACTIVATIONS: dict[str, tuple[int, bool]]

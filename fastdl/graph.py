@@ -12,8 +12,10 @@ from fastdl import _ext
 from fastdl.errors import ShapeError
 
 if TYPE_CHECKING:
+    from fastdl.constraints import Constraint
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
+    from fastdl.regularizers import Regularizer
 
 Shape = tuple[int | None, ...]
 Array = np.ndarray[Any, Any]
@@ -74,15 +76,25 @@ def from_strips(storage: Array, columns: int) -> Array:
 
 
 class Parameter:
-    """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it."""
+    """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it.
+
+    regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
+    """
 
     def __init__(
         self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], value: Array, trainable: bool = True
     ) -> None:
         self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
+        self.regularizer: Regularizer | None = None
+        self.constraint: Constraint | None = None
         self.size = math.prod(shape)
         self.storage = self.like()
         self.assign(value)
+
+    @property
+    def rows(self) -> int:
+        """Of a matrix; a vector is one row."""
+        return self.shape[0] if len(self.shape) == 2 else 1
 
     def like(self) -> Array:
         """Zeroed storage of the same layout: a gradient or an optimizer's slot."""

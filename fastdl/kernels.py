@@ -461,11 +461,13 @@ def step(
     limit: float = np.inf,
     decay: float = 0.0,
     norm: float | None = None,
+    l1: float = 0.0,
+    l2: float = 0.0,
 ) -> None:
     """One step of an optimizer's rule; w and the slots, (rows, columns) or (columns,), change in place.
 
     scalars, rates: the rule's, see ext/kernels/optimizers.h. decay: the share of w that is taken off first. limit: of
-    each element of the gradient, or of its norm, if that is given.
+    each element of the gradient, or of its norm, if that is given. l1, l2: a penalty's, whose slope the gradient gets.
     """
     if w.dtype not in (np.float32, np.float64):
         raise DataError(f"w must be float32 or float64, not {w.dtype}")
@@ -478,23 +480,63 @@ def step(
     squares = aligned((1,), np.dtype(np.float64))
     squares[0] = (norm or 0.0) ** 2
     pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count), None if norm is None else squares]
-    settings = (*scalars, *[0.0] * (4 - len(scalars)), limit, decay)
-    sizes = len(matrices[0]), number, int(limit < np.inf or decay != 0)
+    settings = (*scalars, *[0.0] * (4 - len(scalars)), limit, decay, l1, l2)
+    sizes = len(matrices[0]), number, int(limit < np.inf or any((decay, l1, l2)))
     call = _Call(1, w.dtype)
     call.run("optimizer_step", pointers, sizes, columns, settings, rates=(*rates, *[0.0] * (3 - len(rates)), 1.0))
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = from_strips(stored[i], columns)
 
 
-def sum_squares(gradient: Any) -> float:
-    """The sum of squares of a gradient, (rows, columns) or (columns,)."""
+def sum_squares(gradient: Any, w: Any = None, l1: float = 0.0, l2: float = 0.0) -> float:
+    """The sum of squares of a gradient, (rows, columns) or (columns,), with the slope of a penalty on w added."""
     matrix = np.atleast_2d(np.asarray(gradient))
+    weights = None if w is None else to_strips(np.atleast_2d(np.asarray(w, matrix.dtype)))
+    return _summed("sum_squares", matrix, [to_strips(matrix), weights], (l1, l2))
+
+
+def weight_penalty(w: Any, l1: float, l2: float) -> float:
+    """l1 times the sum of |w|, and l2 times that of w². w: (rows, columns) or (columns,)."""
+    matrix = np.atleast_2d(np.asarray(w))
+    return _summed("weight_penalty", matrix, [to_strips(matrix)], (l1, l2))
+
+
+def _summed(kernel: str, matrix: Array, given: list[Array | None], scalars: Sequence[float]) -> float:
+    """What a kernel leaves in a double for each unit of columns, summed."""
     columns = matrix.shape[1]
     part, total = (aligned((size,), np.dtype(np.float64)) for size in (padded(columns) // _ext.UNIT, 1))
     call = _Call(1, matrix.dtype)
-    call.run("sum_squares", [to_strips(matrix), part], (len(matrix), columns), columns)
-    call.run("add_squares", [part, total], (len(part), 1), 1)
+    call.run(kernel, [*given, part], (len(matrix), columns), columns, scalars)
+    call.run("add_parts", [part, total], (len(part), 1), 1)
     return float(total[0])
+
+
+def activity_penalty(x: Any, l1: float, l2: float) -> tuple[float, Array]:
+    """l1 times the sum of |x|, and l2 times that of x²; its gradient / batch. x: (batch, features)."""
+    x = _checked("x", x, 2)
+    call, features = _Call(len(x), x.dtype), x.shape[1]
+    rows, dx, part = call.rows(x), call.panel(features), aligned((call.panels,), np.dtype(np.float64))
+    call.run("activity_penalty", [rows, part], (features,), features, (l1, l2))
+    call.run("activity_penalty_grad", [rows, dx], (features,), features, (l1, l2))
+    return float(part.sum()), call.back(dx)
+
+
+def limit_norm(w: Any, least: float, most: float, rate: float = 1.0, axis: int | None = 0) -> Array:
+    """w with norms that go `rate` of the way into [least, most]: of columns (axis 0), rows (1) or all (None)."""
+    matrix = np.atleast_2d(np.asarray(w))
+    stored, (rows, columns) = to_strips(matrix), matrix.shape
+    kind = {0: _ext.NORM_COLUMNS, 1: _ext.NORM_ROWS, None: _ext.NORM_ALL}[axis]
+    features = {0: columns, 1: rows, None: 1}[axis]
+    _Call(1, matrix.dtype).run("limit_norm", [stored], (rows, columns, kind), features, (least, most, rate))
+    return from_strips(stored, columns).reshape(np.shape(w))
+
+
+def not_negative(w: Any) -> Array:
+    """max(w, 0), NaN kept. w: (rows, columns) or (columns,)."""
+    matrix = np.atleast_2d(np.asarray(w))
+    stored = to_strips(matrix)
+    _Call(1, matrix.dtype).run("not_negative", [stored], (stored.size,), stored.size)
+    return from_strips(stored, matrix.shape[1]).reshape(np.shape(w))
 
 
 def average_weights(w: Array, average: Array, step: int, momentum: float, frequency: int = 0) -> None:

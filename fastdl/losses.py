@@ -12,7 +12,7 @@ import numpy as np
 from fastdl import _configured, _ext
 from fastdl._configured import Configured
 from fastdl.graph import Array, Tensor
-from fastdl.ops import Activation, BatchNorm, Dense, Softmax
+from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
 from fastdl.program import Terminal
 
@@ -178,12 +178,20 @@ class _CrossEntropy(Loss):
         ends = "softmax" if isinstance(op, Softmax) else op.kind if isinstance(op, Activation) else None
         if op and ends == self.ending:
             return op.inputs[0], self.logits(output.features)
+        while isinstance(op, Penalty):
+            op = op.inputs[0].op
         if op is None or isinstance(op, Dense | BatchNorm):
             raise ValueError(
                 f"{self.name} needs a model that ends in {self.ending}, or from_logits=True: this one ends in "
                 f"{op.name if op else 'its input'}, which gives no probabilities"
             )
         return output, self.probabilities(output.features)
+
+
+def _not_negative(name: str, value: float) -> float:
+    if not 0 <= value < np.inf:
+        raise ValueError(f"{name} must be a finite number, zero or more, not {value}")
+    return float(value)
 
 
 def _smoothing(value: float) -> float:
@@ -214,6 +222,30 @@ class BinaryCrossentropy(_CrossEntropy):
         return self._kernel("binary")
 
 
+class BinaryFocalCrossentropy(BinaryCrossentropy):
+    """Binary cross-entropy times (1 - p_t)^gamma, p_t the probability of the target (Lin et al. 2017).
+
+    apply_class_balancing: ones count alpha times, zeros 1 - alpha times.
+    """
+
+    def __init__(
+        self,
+        apply_class_balancing: bool = False,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(from_logits, label_smoothing)
+        self.apply_class_balancing = bool(apply_class_balancing)
+        self.alpha, self.gamma = _not_negative("alpha", alpha), _not_negative("gamma", gamma)
+
+    def _kernel(self, kind: str) -> PerSample:
+        weights = (self.alpha, 1 - self.alpha) if self.apply_class_balancing else (1.0, 1.0)
+        plain = replace(super()._kernel(kind), kernel="binary_focal", own=self.gamma, more=weights)
+        return replace(plain, number=int(kind == "sigmoid"))
+
+
 class CategoricalCrossentropy(_CrossEntropy):
     """-sum of target log p. Targets: (batch, classes), one-hot or probabilities.
 
@@ -233,6 +265,37 @@ class CategoricalCrossentropy(_CrossEntropy):
 
     def probabilities(self, features: int) -> PerSample:
         return replace(self.logits(features), kernel="probability_cross_entropy")
+
+
+class CategoricalFocalCrossentropy(CategoricalCrossentropy):
+    """-sum of alpha (1 - p)^gamma target log p (Lin et al. 2017). Targets: (batch, classes), one-hot."""
+
+    def __init__(
+        self, alpha: float = 0.25, gamma: float = 2.0, from_logits: bool = False, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(from_logits, label_smoothing)
+        self.alpha, self.gamma = _not_negative("alpha", alpha), _not_negative("gamma", gamma)
+
+    def logits(self, features: int) -> PerSample:
+        plain = super().logits(features)
+        return replace(plain, kernel="categorical_focal", scale=self.alpha, own=self.gamma, number=1)
+
+    def probabilities(self, features: int) -> PerSample:
+        return replace(self.logits(features), number=0)
+
+
+class CategoricalGeneralizedCrossEntropy(Loss):
+    """(1 - p[label]^q) / q, which forgives wrong labels (Zhang and Sabuncu 2018). Targets: integer labels."""
+
+    sparse = True
+
+    def __init__(self, q: float = 0.5) -> None:
+        if not 0 < q < 1:
+            raise ValueError(f"q must lie in (0, 1), not {q}")
+        self.q = float(q)
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("generalized_cross_entropy", labels=True, own=self.q)
 
 
 class SparseCategoricalCrossentropy(CategoricalCrossentropy):
@@ -285,6 +348,9 @@ kl_divergence = _as_function(KLDivergence)
 cosine_similarity = _as_function(CosineSimilarity)
 binary_crossentropy = _as_function(BinaryCrossentropy)
 categorical_crossentropy = _as_function(CategoricalCrossentropy)
+binary_focal_crossentropy = _as_function(BinaryFocalCrossentropy)
+categorical_focal_crossentropy = _as_function(CategoricalFocalCrossentropy)
+categorical_generalized_cross_entropy = _as_function(CategoricalGeneralizedCrossEntropy)
 sparse_categorical_crossentropy = _as_function(SparseCategoricalCrossentropy)
 
 
@@ -309,6 +375,7 @@ CLASSES: dict[str, type[Loss]] = {
             LogCosh,
         ),
         *(BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, KLDivergence, Poisson),
+        *(BinaryFocalCrossentropy, CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy),
         *(Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity),
     )
 }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import losses
+from fastdl import _configured, losses
 from fastdl._configured import Configured
 from fastdl.graph import Array, Tensor
 from fastdl.losses import Loss, snake_case
@@ -148,6 +148,63 @@ class CategoricalHinge(_OfLoss):
     """max(1 + the largest wrong output - the right one, 0)."""
 
     loss = losses.CategoricalHinge
+
+
+class Hinge(_OfLoss):
+    """max(1 - target y, 0)."""
+
+    loss = losses.Hinge
+
+
+class SquaredHinge(_OfLoss):
+    """max(1 - target y, 0)²."""
+
+    loss = losses.SquaredHinge
+
+
+class _CrossEntropy(_Mean):
+    """A cross-entropy as a metric: from the logits behind the output, as the loss."""
+
+    def _loss(self) -> Loss:
+        raise NotImplementedError
+
+    def terminal(self, features: int) -> Terminal:
+        return self._loss().terminal(features)
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        tensor, terminal = self._loss().attach(output)
+        return terminal, tensor
+
+
+class BinaryCrossentropy(_CrossEntropy):
+    """-target log p - (1 - target) log(1 - p)."""
+
+    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
+        super().__init__(name)
+        self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
+
+    def _loss(self) -> Loss:
+        return losses.BinaryCrossentropy(self.from_logits, self.label_smoothing)
+
+
+class CategoricalCrossentropy(BinaryCrossentropy):
+    """-sum of target log p."""
+
+    def _loss(self) -> Loss:
+        return losses.CategoricalCrossentropy(self.from_logits, self.label_smoothing)
+
+
+class SparseCategoricalCrossentropy(_CrossEntropy):
+    """-log p[label]."""
+
+    sparse = True
+
+    def __init__(self, name: str | None = None, from_logits: bool = False) -> None:
+        super().__init__(name)
+        self.from_logits = bool(from_logits)
+
+    def _loss(self) -> Loss:
+        return losses.SparseCategoricalCrossentropy(self.from_logits)
 
 
 class CosineSimilarity(_Mean):
@@ -307,6 +364,121 @@ class Recall(Precision):
         return self._one(_share(true, positive))
 
 
+class TruePositives(_Thresholds):
+    """How many positives lie above the threshold: 0.5, another, or several."""
+
+    def __init__(self, thresholds: float | Sequence[float] | None = None, name: str | None = None) -> None:
+        self.thresholds = thresholds
+        super().__init__(np.atleast_1d(0.5 if thresholds is None else thresholds).tolist(), None, name)
+
+    def counts(self, totals: Array) -> Array:
+        """One for each threshold."""
+        return self.above(totals)[0]
+
+    def value(self, totals: Array) -> Any:
+        counts = self.counts(totals)
+        return float(counts[0]) if len(counts) == 1 else counts
+
+
+class FalsePositives(TruePositives):
+    """How many negatives lie above the threshold."""
+
+    def counts(self, totals: Array) -> Array:
+        return self.above(totals)[1]
+
+
+class TrueNegatives(TruePositives):
+    """How many negatives do not lie above the threshold."""
+
+    def counts(self, totals: Array) -> Array:
+        _, false, _, negative = self.above(totals)
+        return np.asarray(negative - false)
+
+
+class FalseNegatives(TruePositives):
+    """How many positives do not lie above the threshold."""
+
+    def counts(self, totals: Array) -> Array:
+        true, _, positive, _ = self.above(totals)
+        return np.asarray(positive - true)
+
+
+class _Best(_Thresholds):
+    """The best of one share among the thresholds, num_thresholds of [0, 1], at which another is at least `least`."""
+
+    def __init__(self, name_of_least: str, least: float, num_thresholds: int, class_id: Any, name: str | None) -> None:
+        if not 0 <= least <= 1:
+            raise ValueError(f"{name_of_least} must lie in [0, 1], not {least}")
+        if num_thresholds < 1:
+            raise ValueError(f"num_thresholds must be positive, not {num_thresholds}")
+        self.num_thresholds, self._least = int(num_thresholds), float(least)
+        super().__init__(np.linspace(0, 1, num_thresholds).tolist() if num_thresholds > 1 else [0.5], class_id, name)
+
+    def shares(self, totals: Array) -> tuple[Array, Array, Array]:
+        """Recall (sensitivity), specificity and precision at each threshold."""
+        true, false, positive, negative = self.above(totals)
+        return _share(true, positive), _share(negative - false, negative), _share(true, true + false)
+
+    def best(self, values: Array, others: Array) -> float:
+        return float(np.where(others >= self._least, values, 0).max())
+
+
+class SensitivityAtSpecificity(_Best):
+    """The largest share of positives above a threshold at which so many negatives are not."""
+
+    def __init__(
+        self, specificity: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__("specificity", specificity, num_thresholds, class_id, name)
+        self.specificity = specificity
+
+    def value(self, totals: Array) -> float:
+        recall, specificity, _ = self.shares(totals)
+        return self.best(recall, specificity)
+
+
+class SpecificityAtSensitivity(_Best):
+    """The largest share of negatives not above a threshold at which so many positives are."""
+
+    def __init__(
+        self, sensitivity: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__("sensitivity", sensitivity, num_thresholds, class_id, name)
+        self.sensitivity = sensitivity
+
+    def value(self, totals: Array) -> float:
+        recall, specificity, _ = self.shares(totals)
+        return self.best(specificity, recall)
+
+
+class PrecisionAtRecall(_Best):
+    """The largest precision at a threshold with this recall."""
+
+    def __init__(
+        self, recall: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__("recall", recall, num_thresholds, class_id, name)
+        self.recall = recall
+
+    def value(self, totals: Array) -> float:
+        recall, _, precision = self.shares(totals)
+        return self.best(precision, recall)
+
+
+class RecallAtPrecision(_Best):
+    """The largest recall at a threshold with this precision."""
+
+    def __init__(
+        self, precision: float, num_thresholds: int = 200, class_id: int | None = None, name: str | None = None
+    ) -> None:
+        super().__init__("precision", precision, num_thresholds, class_id, name)
+        self.precision = precision
+
+    def value(self, totals: Array) -> float:
+        recall, _, precision = self.shares(totals)
+        return self.best(recall, precision)
+
+
 class AUC(_Thresholds):
     """The area under the curve of recall over the false positives' share, "ROC", or of precision over recall, "PR".
 
@@ -418,7 +590,12 @@ CLASSES: dict[str, type[Metric]] = {
             CategoricalHinge,
             CosineSimilarity,
             R2Score,
+            Hinge,
+            SquaredHinge,
         ),
+        *(BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy),
+        *(TruePositives, FalsePositives, TrueNegatives, FalseNegatives),
+        *(SensitivityAtSpecificity, SpecificityAtSensitivity, PrecisionAtRecall, RecallAtPrecision),
         *(BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy),
         *(TopKCategoricalAccuracy, SparseTopKCategoricalAccuracy),
         *(Precision, Recall, AUC, F1Score, FBetaScore),
@@ -439,15 +616,26 @@ NAMES: dict[str, type[Metric]] = {
 }
 
 
+serialize = _configured.serialize
+
+
+def deserialize(config: Mapping[str, Any]) -> Metric:
+    """The metric that `serialize` described, without its state. ValueError if there is none of that name."""
+    return _configured.deserialize(config, CLASSES)
+
+
 def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
     """A metric by Keras name, class, instance, or a function of one's own (see MeanMetricWrapper).
 
-    "accuracy" is chosen by the loss and the output's shape, as Keras does. ValueError for an unknown name, or one that
-    the loss's targets cannot serve.
+    "accuracy" and "crossentropy" are chosen by the loss and the shape of the output, as Keras does. ValueError for an
+    unknown name, or one that the loss's targets cannot serve.
     """
     if metric in ("accuracy", "acc"):
         binary = BinaryAccuracy if output.features == 1 else CategoricalAccuracy
         return (SparseCategoricalAccuracy if loss.sparse else binary)(name=metric)
+    if metric in ("crossentropy", "ce"):
+        many = BinaryCrossentropy if output.features == 1 else CategoricalCrossentropy
+        return (SparseCategoricalCrossentropy if loss.sparse else many)(name=metric)
     if isinstance(metric, str) and metric in NAMES:
         made = NAMES[metric]()
         made.name = metric

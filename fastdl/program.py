@@ -88,9 +88,9 @@ def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
     return _ext.BY_PANEL, panels if weights <= NEAR_WEIGHTS else -(-panels // 4)
 
 
-def _rows(parameter: Parameter) -> int:
-    """Of a matrix; a vector is one row."""
-    return parameter.shape[0] if len(parameter.shape) == 2 else 1
+def _strengths(parameter: Parameter) -> tuple[float, float]:
+    """The l1 and l2 of its penalty, as far as kernels know it."""
+    return parameter.regularizer.strengths if parameter.regularizer else (0.0, 0.0)
 
 
 class Builder:
@@ -106,10 +106,12 @@ class Builder:
         trained: Collection[Parameter] | None = None,
         learned: Graph | None = None,
         recalibrates: bool = False,
+        counts_penalties: bool = False,
     ) -> None:
         self.graph, self.batch, self.training, self.optimizer = graph, batch, training, optimizer
         self.noisy = training if noisy is None else noisy  # whether what is random in training is
         self.recalibrates = recalibrates  # batch norm's moving averages become the batch's statistics
+        self.counts_penalties = counts_penalties  # whether there is a loss for them to be part of
         self.output = 0  # whose targets and weights the terminals ask for
         self.dtype = graph.inputs[0].dtype
         self.panels = -(-batch // _ext.PANEL)
@@ -132,6 +134,7 @@ class Builder:
         self._shared = {parameter for parameter, readers in self._left.items() if readers > 1}
         self._waiting: list[tuple[Parameter, Ref]] = []  # for the norm of all gradients
         self._squares: Ref | None = None  # of all gradients
+        self.penalties = aligned((1,), np.dtype(np.float64))
         parameters = [p for op in graph.ops for p in op.parameters]
         self._stepped = {p for p in parameters if (p.trainable if trained is None else p in trained)}
         self._trained: set[Tensor] = set()
@@ -286,9 +289,9 @@ class Builder:
         array[:] = values
         return array
 
-    def call(self, function: Callable[..., None], *accesses: Access | None) -> None:
-        """Append a Python function of the accesses' arrays, None where there is none."""
-        self.calls.append(Call("", accesses, (), (), _ext.ONCE, 1, False, function=function))
+    def call(self, function: Callable[..., None], *accesses: Access | None, defer: bool = False) -> None:
+        """Append a Python function of the accesses' arrays, None where there is none. defer: as for kernels."""
+        self.calls.append(Call("", accesses, (), (), _ext.ONCE, 1, defer, function=function))
 
     def only_consumer(self, tensor: Tensor) -> Op | None:
         """The one op that reads the tensor, or None when there are several, or it is an output."""
@@ -318,18 +321,41 @@ class Builder:
         slots = [self.array(slot) for slot in self.optimizer.slots(parameter)]
         return [*slots, *[None] * (_ext.MAX_SLOTS - len(slots))]
 
+    def penalty(self) -> Ref:
+        """One double: the sum of all penalties, times the batch."""
+        return self.array(self.penalties)
+
+    def add_penalty(self, part: Ref, parts: int) -> None:
+        """Append the sum of a penalty's parts, doubles, to all penalties."""
+        self.emit(
+            "add_parts",
+            *(read_all(part), write(self.penalty())),
+            sizes=(parts, 0),
+            features=1,
+            axis=_ext.ONCE,
+            defer=True,
+        )
+
+    def penalize(self) -> None:
+        """Append the penalties of all weights that are trained."""
+        for parameter in dict.fromkeys(p for op in self.graph.ops for p in op.parameters):
+            if parameter.regularizer and self.trains(parameter):
+                parameter.regularizer.penalize(self, parameter)
+
     def steps_at_once(self, parameters: Sequence[Parameter]) -> bool:
         """Whether their gradients may be used while they are computed: nobody needs all of them first."""
         clips = not self.optimizer or self.optimizer.clipnorm or self.optimizer.global_clipnorm
-        return not clips and not self._shared.intersection(parameters)
+        own = any(parameter.regularizer and parameter.regularizer.own for parameter in parameters)
+        return not clips and not own and not self._shared.intersection(parameters)
 
     def rule(self, *parameters: Parameter) -> tuple[tuple[int, int], tuple[float, ...]]:
         """The optimizer's rule by number and whether it comes with more than the rule; and their scalars."""
         assert self.optimizer is not None
-        scalars, decays = tuple(self.optimizer.scalars()), [self.optimizer.decay(p) for p in parameters]
+        scalars = tuple(self.optimizer.scalars())
+        own = [number for p in parameters for number in (self.optimizer.decay(p), *_strengths(p))]
         limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
-        tame = limit < math.inf or any(decays)
-        return (_ext.RULES[self.optimizer.rule][0], int(tame)), (*scalars, *[0.0] * (4 - len(scalars)), limit, *decays)
+        tame = limit < math.inf or any(own)
+        return (_ext.RULES[self.optimizer.rule][0], int(tame)), (*scalars, *[0.0] * (4 - len(scalars)), limit, *own)
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter, once all who read it have given their gradients."""
@@ -343,6 +369,8 @@ class Builder:
         if self._left[parameter]:
             self._partial[parameter] = gradient
             return
+        if parameter.regularizer:
+            parameter.regularizer.add_gradient(self, parameter, gradient)
         squares = None
         if self.optimizer.clipnorm or self.optimizer.global_clipnorm:
             squares = self._sum_squares(parameter, gradient)
@@ -364,18 +392,18 @@ class Builder:
             read(gradient),
             *(write(slot) if slot else None for slot in self.slots(parameter)),
             read_all(squares) if squares else None,
-            sizes=(_rows(parameter), *numbers),
+            sizes=(parameter.rows, *numbers),
             scalars=scalars,
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
-        self.average(parameter)
+        self.end_step(parameter)
 
     def _sum_squares(self, parameter: Parameter, gradient: Ref) -> Ref:
         """The gradient's sum of squares; with global_clipnorm that of all so far."""
         assert self.optimizer is not None
-        units = padded(parameter.shape[-1]) // _ext.UNIT
+        units, strengths = padded(parameter.shape[-1]) // _ext.UNIT, _strengths(parameter)
         first = self._squares is None or not self.optimizer.global_clipnorm
         if first:
             self._squares = Ref(8, panels=False)
@@ -383,14 +411,15 @@ class Builder:
         assert total is not None
         self.emit(
             "sum_squares",
-            *(read(gradient), write(part)),
-            sizes=(_rows(parameter), parameter.shape[-1]),
+            *(read(gradient), read(self.parameter(parameter)) if any(strengths) else None, write(part)),
+            sizes=(parameter.rows, parameter.shape[-1]),
+            scalars=strengths,
             features=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
         self.emit(
-            "add_squares",
+            "add_parts",
             *(read(part), write(total)),
             sizes=(units, int(first)),
             features=1,
@@ -399,8 +428,8 @@ class Builder:
         )
         return total
 
-    def average(self, parameter: Parameter) -> None:
-        """Append the moving average of a parameter just stepped, if the optimizer keeps one."""
+    def end_step(self, parameter: Parameter) -> None:
+        """Append what follows a parameter's step: its moving average, if the optimizer keeps one; its constraint."""
         assert self.optimizer is not None
         if self.optimizer.use_ema:
             size = parameter.storage.size
@@ -413,6 +442,8 @@ class Builder:
                 axis=_ext.BY_FEATURE,
                 defer=True,
             )
+        if parameter.constraint:
+            parameter.constraint.emit(self, parameter)
 
     def fuse_relu(self, op: Op) -> Tensor | None:
         """The output of the ReLU that alone reads the op's output: the op's kernel can compute it as well."""
@@ -460,8 +491,8 @@ class Program:
         outputs = graph.outputs if output else ()
         learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))
         graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(metric.tensor for metric in metrics)])))
-        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates)
-        self.batch, self.dtype = batch, build.dtype
+        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates, bool(losses))
+        self.batch, self.dtype, self._penalties = batch, build.dtype, build.penalties
         for i, source in enumerate(graph.inputs):
             sizes = X_FEED + FEEDS * i, source.features
             build.emit("gather", write(build.value(source)), sizes=sizes, features=source.features)
@@ -478,6 +509,8 @@ class Program:
             reading.terminal.emit(build, reading.tensor, totals, gradient, weight, None if i else values)
             if gradient:
                 build.give_share(reading.tensor, gradient, reading.share)
+        if losses:
+            build.penalize()
         if learns:
             for op in reversed(learned.ops):
                 if build.needs_gradient(op.output):
@@ -541,7 +574,12 @@ class Program:
         """The sums since `reset`, of each terminal: loss first, then the metrics."""
         return [totals.copy() for totals in self._totals]
 
+    @property
+    def penalties(self) -> float:
+        """The sum since `reset` of all penalties on weights and activities, times the batch: part of the loss."""
+        return float(self._penalties[0])
+
     def reset(self) -> None:
         """Begin a pass over the data: forget the sums."""
-        for totals in self._totals:
+        for totals in (*self._totals, self._penalties):
             totals[:] = 0

@@ -85,6 +85,8 @@ class Call:
         """What decides which thread touches which part of the buffer; None when a thread may touch any part."""
         if self.axis == _ext.BY_PANEL:
             return "panels" if access.ref.panels else None
+        if self.axis == _ext.ONCE:
+            return "once"
         if self.axis in (_ext.BY_FEATURE, _ext.AFTER_HALVES, _ext.BY_HALF) and access.by != "all":
             return access.by, access.features or self.features
         return None

@@ -393,7 +393,7 @@ INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_
     size_t k = a->n[0], n = a->n[1], batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
     const rule_settings set = settings_of(step->rates, a->s);
-    const rule_taming tame_w = taming_of(step->rates, a->s, a->s[5]), tame_b = taming_of(step->rates, a->s, a->s[6]);
+    const rule_taming tame_w = taming_of(step->rates, a->s, a->s + 5), tame_b = taming_of(step->rates, a->s, a->s + 8);
     rule_stepper stepper = rule_steppers[a->n[2]];
 #define STEP(rows, i)                                                                                           \
     V acc[FDL_TILE_MAX][2];                                                                                     \

@@ -310,6 +310,77 @@ static void probability_cross_entropy(const fdl_args *a, fdl_range range, const 
     })
 }
 
+/* v^by for v in [0, 1]; 0^0 is 1. */
+INLINE V power_of(V v, T by) { return vexp(by * vlog(larger(v, splat((T)1e-37)))); }
+
+/* Sum of s_0 w (1 - p_t)^gamma times the binary cross-entropy of q, p_t = t q + (1 - t)(1 - q) (Lin et al. 2017). */
+static void binary_focal(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    const T share = (T)t.s[0], gamma = (T)t.s[1], kept = (T)t.s[2], added = (T)t.s[3], one = (T)t.s[4], zero = (T)t.s[5];
+    const int logits = a->n[2] != 0;
+    (void)scratch;
+    FDL_FOR_SAMPLES(&t, {
+        V sum = {0}, scale;
+        for (size_t f = 0; f < t.n; f++) {
+            V v = load(x + f * FDL_PANEL), goal = load(target + f * FDL_PANEL) * kept + added, slope;
+            V q = logits ? vsigmoid(v) : v, far = goal + q - 2 * goal * q; /* 1 - p_t */
+            V by = (goal * one + (1 - goal) * zero) * power_of(far, gamma);
+            V loss = logits ? loss_sigmoid(v, goal, 0, &slope) : loss_binary(v, goal, 0, &slope);
+            V turn = gamma * (1 - 2 * goal) * loss / larger(far, splat((T)1e-37));
+            sum += by * loss;
+            if (logits) turn *= q * (1 - q);
+            if (dx) store(dx + f * FDL_PANEL, by * (slope + turn));
+        }
+        scale = take_samples(&t, p, lane, samples, sum * share) * share;
+        for (size_t f = 0; dx && f < t.n; f++) store(dx + f * FDL_PANEL, load(dx + f * FDL_PANEL) * scale);
+    })
+}
+
+/* Sum of -s_0 (1 - q)^gamma target log q, q = exp x / sum exp x, or x / sum x, within (epsilon, 1 - epsilon) (Lin et al.
+ * 2017). */
+static void categorical_focal(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    const T low = FDL_EPSILON, high = (T)(1 - 1e-7), alpha = (T)t.s[0], gamma = (T)t.s[1];
+    const int logits = a->n[2] != 0;
+    (void)scratch;
+    FDL_FOR_SAMPLES(&t, {
+        V top = logits ? largest(x, t.n) : (V){0}, sum = {0}, loss = {0}, dot = {0};
+        for (size_t f = 0; f < t.n; f++) {
+            V v = load(x + f * FDL_PANEL);
+            sum += logits ? vexp(v - top) : v;
+        }
+        for (size_t f = 0; f < t.n; f++) {
+            V v = load(x + f * FDL_PANEL), q = (logits ? vexp(v - top) : v) / sum, inside = clamp(q, low, high);
+            V goal = goal_of(&t, target, (VI){0}, f), by = alpha * goal * power_of(1 - inside, gamma);
+            V slope = keep(~((q < low) | (q > high)), by * (gamma * vlog(inside) / (1 - inside) - 1 / inside));
+            loss -= by * vlog(inside);
+            dot += q * slope;
+            if (dx) store(dx + f * FDL_PANEL, slope);
+        }
+        V scale = take_samples(&t, p, lane, samples, loss) / (logits ? splat(1) : sum);
+        for (size_t f = 0; dx && f < t.n; f++) {
+            V slope = (load(dx + f * FDL_PANEL) - dot) * scale;
+            if (logits) slope *= vexp(load(x + f * FDL_PANEL) - top) / sum;
+            store(dx + f * FDL_PANEL, slope);
+        }
+    })
+}
+
+/* (1 - x^q) / q of the label's x (Zhang and Sabuncu 2018). */
+static void generalized_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(a, range, step);
+    const T q = (T)t.s[1];
+    (void)scratch;
+    FDL_FOR_SAMPLES(&t, {
+        V picked = {0};
+        VI labels = labels_at(&t, p, lane);
+        for (size_t f = 0; f < t.n; f++) picked += keep(labels == (I)f, load(x + f * FDL_PANEL));
+        V power = power_of(picked, q), scale = take_samples(&t, p, lane, samples, (1 - power) / q);
+        V slope = -power / larger(picked, splat((T)1e-37)) * scale;
+        for (size_t f = 0; dx && f < t.n; f++) store(dx + f * FDL_PANEL, keep(labels == (I)f, slope));
+    })
+}
+
 /* s_0 times the cosine of the angle between x and target. */
 static void cosine_similarity(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const terminal t = terminal_of(a, range, step);

@@ -166,13 +166,15 @@ FDL_RULES(FDL_STEPPER)
 static const rule_stepper rule_steppers[] = {FDL_RULES(FDL_ENTRY)};
 #undef FDL_ENTRY
 
-/* What comes before any rule, in Keras's order: g = scale g, no further than `limit` from zero; w -= decay w. */
+/* What comes before any rule, in Keras's order: g += slope of the penalty, g = scale g, no further than `limit` from zero;
+ * w -= decay w. */
 typedef struct {
-    T scale, limit, decay;
+    T scale, limit, decay, l1, l2;
 } rule_taming;
 
-INLINE rule_taming taming_of(const double *rates, const double *scalars, double decay) {
-    return (rule_taming){1, (T)scalars[4], (T)(decay * rates[FDL_MAX_RATES - 1])};
+/* own: the parameter's decay, l1 and l2 among the scalars. */
+INLINE rule_taming taming_of(const double *rates, const double *scalars, const double *own) {
+    return (rule_taming){1, (T)scalars[4], (T)(own[0] * rates[FDL_MAX_RATES - 1]), (T)own[1], (T)own[2]};
 }
 
 /* The same where the norm may be no larger than the limit. A norm that is no number makes the weights none. */
@@ -188,7 +190,8 @@ static void tame_rows(const rule_taming *tame, T *w, const T *g, T *to, size_t l
     for (size_t row = 0; row < rows; row++)
         for (size_t i = 0; i < columns; i += VL) {
             V *weights = (V *)(w + row * FDL_STRIP + i);
-            store(to + row * ldg + i, clamp(by.scale * load(g + row * ldg + i), -by.limit, by.limit));
+            V slope = load(g + row * ldg + i) + penalty_slope(*weights, by.l1, by.l2);
+            store(to + row * ldg + i, clamp(by.scale * slope, -by.limit, by.limit));
             *weights -= *weights * by.decay;
         }
 }
@@ -196,7 +199,7 @@ static void tame_rows(const rule_taming *tame, T *w, const T *g, T *to, size_t l
 /* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
 static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const rule_settings set = settings_of(step->rates, a->s);
-    rule_taming tame = taming_of(step->rates, a->s, a->s[5]);
+    rule_taming tame = taming_of(step->rates, a->s, a->s + 5);
     const double *squares = a->p[5];
     const T *dw = a->p[1];
     void *const to[] = {a->p[0], a->p[2], a->p[3], a->p[4]};
@@ -218,23 +221,31 @@ static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *s
     }
 }
 
-/* part = the sum of squares of each unit of columns; in double, in an order of its own. */
+/* part = the sum of squares of each unit of columns, with the slope of a penalty on w added to dw; in double, in an order
+ * of its own. */
 static void sum_squares(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dw = a->p[0];
-    double *part = a->p[1];
+    const T *dw = a->p[0], *w = a->p[1];
+    const T l1 = (T)a->s[0], l2 = (T)a->s[1];
+    double *part = a->p[2];
     size_t k = a->n[0], n = a->n[1];
     (void)step, (void)scratch;
     for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
-        const T *g = dw + column(k, f);
+        const size_t at = column(k, f);
         double sum[FDL_UNIT] = {0};
-        for (size_t row = 0; row < k; row++)
-            for (size_t i = 0; i < FDL_UNIT; i++) sum[i] += (double)g[row * FDL_STRIP + i] * (double)g[row * FDL_STRIP + i];
+        for (size_t row = 0; row < k; row++) {
+            T g[FDL_UNIT];
+            memcpy(g, dw + at + row * FDL_STRIP, sizeof g);
+            if (w)
+                for (size_t i = 0; i < FDL_UNIT; i += VL)
+                    storeu(g + i, loadu(g + i) + penalty_slope(load(w + at + row * FDL_STRIP + i), l1, l2));
+            for (size_t i = 0; i < FDL_UNIT; i++) sum[i] += (double)g[i] * (double)g[i];
+        }
         part[f / FDL_UNIT] = 0;
         for (size_t i = 0; i < FDL_UNIT && f + i < n; i++) part[f / FDL_UNIT] += sum[i]; /* the padding holds junk */
     }
 }
 
-static void add_squares(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+static void add_parts(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const double *part = a->p[0];
     double *total = a->p[1];
     (void)range, (void)step, (void)scratch;

@@ -3,6 +3,7 @@
 from fastdl.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, RReLU, Softmax
 from fastdl.layers.augmentation import MixUp, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastdl.layers.core import (
+    ActivityRegularization,
     BatchNormalization,
     Dense,
     Dropout,
@@ -23,6 +24,7 @@ from fastdl.layers.tied import DenseTranspose
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "Add",
     "AlphaDropout",
     "Average",
@@ -66,7 +68,7 @@ CLASSES |= {
     kind.__name__: kind
     for kind in (
         *(Input, Dense, BatchNormalization, LayerNormalization, Flatten, Reshape, Identity, Rescaling, Dropout),
-        *(Normalization, MinMaxScaling, Whitening),
+        *(Normalization, MinMaxScaling, Whitening, ActivityRegularization),
         *(RandomFlip, RandomRotation, RandomTranslation, RandomZoom, MixUp),
         *(Activation, ReLU, LeakyReLU, PReLU, RReLU, ELU, Softmax),
         *(AlphaDropout, GaussianDropout, GaussianNoise),

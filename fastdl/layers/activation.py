@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import activations, initializers, ops
+from fastdl import activations, ops
 from fastdl.activations import not_negative
 from fastdl.graph import Shape, Tensor, features_of
-from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
+from fastdl.layers.layer import ActivationLike, ConstraintLike, InitializerLike, Layer, RegularizerLike
 
 
 class Activation(Layer):
@@ -55,12 +55,20 @@ class LeakyReLU(Layer):
 class PReLU(Layer):
     """x, below 0 alpha x, with one trained alpha a feature of (batch, features). Keras: layers.PReLU."""
 
-    def __init__(self, alpha_initializer: InitializerLike = "zeros", **options: Any) -> None:
+    def __init__(
+        self,
+        alpha_initializer: InitializerLike = "zeros",
+        alpha_regularizer: RegularizerLike = None,
+        alpha_constraint: ConstraintLike = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.alpha_initializer = initializers.get(alpha_initializer)
+        self.keep(
+            alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint
+        )
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        self.alpha = self.add_weight("alpha", (features_of(self.name, shape),), dtype, self.alpha_initializer)
+        self.alpha = self.own_weight("alpha", (features_of(self.name, shape),), dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return ops.PReLU(x, self.alpha, self.name).output

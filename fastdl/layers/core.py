@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import activations, config, initializers, ops
+from fastdl import activations, config, initializers, ops, regularizers
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor, features_of
-from fastdl.initializers import Function
-from fastdl.layers.layer import ActivationLike, InitializerLike, Layer
+from fastdl.layers.layer import ActivationLike, ConstraintLike, InitializerLike, Layer, RegularizerLike
 
 
 class Input(Tensor, Configured):
@@ -47,21 +46,30 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: InitializerLike = "glorot_uniform",
         bias_initializer: InitializerLike = "zeros",
+        kernel_regularizer: RegularizerLike = None,
+        bias_regularizer: RegularizerLike = None,
+        activity_regularizer: RegularizerLike = None,
+        kernel_constraint: ConstraintLike = None,
+        bias_constraint: ConstraintLike = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(activity_regularizer=activity_regularizer, **options)
         if not isinstance(units, (int, np.integer)) or units < 1:
             raise ValueError(f"units must be a positive integer, not {units!r}")
         self.units, self.use_bias = int(units), bool(use_bias)
         self.activation = activations.get(activation)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
+        self.keep(
+            kernel_initializer=kernel_initializer,
+            kernel_regularizer=kernel_regularizer,
+            kernel_constraint=kernel_constraint,
+            bias_initializer=bias_initializer,
+            bias_regularizer=bias_regularizer,
+            bias_constraint=bias_constraint,
+        )
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
-        self.kernel = self.add_weight(
-            "kernel", (features_of(self.name, shape), self.units), dtype, self.kernel_initializer
-        )
-        self.bias = self.add_weight("bias", (self.units,), dtype, self.bias_initializer) if self.use_bias else None
+        self.kernel = self.own_weight("kernel", (features_of(self.name, shape), self.units), dtype)
+        self.bias = self.own_weight("bias", (self.units,), dtype) if self.use_bias else None
         self.adopt(self.activation, (None, self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
@@ -73,14 +81,12 @@ class _Normalization(Layer):
 
     scale: bool
     center: bool
-    gamma_initializer: Function
-    beta_initializer: Function
 
     def _affine(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[int]:
         """Make them; their shape."""
         size = (features_of(self.name, shape),)
-        self.gamma = self.add_weight("gamma", size, dtype, self.gamma_initializer) if self.scale else None
-        self.beta = self.add_weight("beta", size, dtype, self.beta_initializer) if self.center else None
+        self.gamma = self.own_weight("gamma", size, dtype) if self.scale else None
+        self.beta = self.own_weight("beta", size, dtype) if self.center else None
         return size
 
 
@@ -102,6 +108,10 @@ class BatchNormalization(_Normalization):
         gamma_initializer: InitializerLike = "ones",
         moving_mean_initializer: InitializerLike = "zeros",
         moving_variance_initializer: InitializerLike = "ones",
+        beta_regularizer: RegularizerLike = None,
+        gamma_regularizer: RegularizerLike = None,
+        beta_constraint: ConstraintLike = None,
+        gamma_constraint: ConstraintLike = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -116,10 +126,16 @@ class BatchNormalization(_Normalization):
             center,
             scale,
         )
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.keep(
+            gamma_initializer=gamma_initializer,
+            gamma_regularizer=gamma_regularizer,
+            gamma_constraint=gamma_constraint,
+            beta_initializer=beta_initializer,
+            beta_regularizer=beta_regularizer,
+            beta_constraint=beta_constraint,
+        )
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
         size = self._affine(shape, dtype)
@@ -156,6 +172,10 @@ class LayerNormalization(_Normalization):
         scale: bool = True,
         beta_initializer: InitializerLike = "zeros",
         gamma_initializer: InitializerLike = "ones",
+        beta_regularizer: RegularizerLike = None,
+        gamma_regularizer: RegularizerLike = None,
+        beta_constraint: ConstraintLike = None,
+        gamma_constraint: ConstraintLike = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -164,14 +184,36 @@ class LayerNormalization(_Normalization):
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive, not {epsilon}")
         self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.keep(
+            gamma_initializer=gamma_initializer,
+            gamma_regularizer=gamma_regularizer,
+            gamma_constraint=gamma_constraint,
+            beta_initializer=beta_initializer,
+            beta_regularizer=beta_regularizer,
+            beta_constraint=beta_constraint,
+        )
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
         self._affine(shape, dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return ops.LayerNorm(x, self.gamma, self.beta, self.epsilon, self.name).output
+
+
+class ActivityRegularization(Layer):
+    """x itself, with a penalty: l1 times the sum of |x|, l2 times that of x². Keras: layers.ActivityRegularization."""
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
+        super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **options)
+        self.l1, self.l2 = float(l1), float(l2)
+
+    def call(self, x: Tensor) -> Tensor:
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["activity_regularizer"]
+        return config
 
 
 class Flatten(Layer):

@@ -13,16 +13,21 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastdl import _configured, _random, activations, config, initializers, ops
+from fastdl import _configured, _random, activations, config, constraints, initializers, ops, regularizers
 from fastdl._configured import Configured
+from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
+RegularizerLike = str | regularizers.OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None
+ConstraintLike = str | constraints.OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None
 InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
+VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
 _together: ContextVar[dict[str, Layer] | None] = ContextVar("together", default=None)
@@ -61,7 +66,8 @@ class Layer(Configured):
     """Base layer. A subclass makes its parameters in `build` and composes ops in `call`.
 
     `call` takes a Tensor, or a list of them if `takes_several`; and `training`, if it heeds it: True or False to act as
-    in training or inference always, None to act as the model does.
+    in training or inference always, None to act as the model does. activity_regularizer: L1, L2 or L1L2, of the output,
+    divided by the batch's size.
     """
 
     takes_several: bool = False
@@ -69,12 +75,19 @@ class Layer(Configured):
     def __init__(
         self,
         *,
+        activity_regularizer: RegularizerLike = None,
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
     ) -> None:
         self.name = name or unique_name(type(self).__name__)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
+        self.activity_regularizer = regularizers.get(activity_regularizer)
+        if self.activity_regularizer and self.activity_regularizer.own:
+            raise ValueError(
+                f"{self.name}: activity_regularizer must be L1, L2 or L1L2, not {activity_regularizer!r}: one of your "
+                "own can regularize weights only"
+            )
         self._trainable = bool(trainable)
         self._parameters: list[Parameter] = []
         self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
@@ -102,12 +115,15 @@ class Layer(Configured):
         result = self.call(
             list(inputs) if self.takes_several else inputs[0], **({"training": training} if heeds else {})
         )
+        tensors = listed(result)
+        if self.activity_regularizer:
+            tensors = [ops.Penalty(x, *self.activity_regularizer.strengths, self.name).output for x in tensors]
         # a layer that does nothing gives a tensor of its own too, for it stands in models
         outputs = tuple(
             ops.Reshape(tensor, tuple(size or 0 for size in tensor.shape[1:]), self.name).output
             if tensor in inputs
             else tensor
-            for tensor in listed(result)
+            for tensor in tensors
         )
         self._called = Call(self, inputs, outputs, training)
         for tensor in outputs:
@@ -161,14 +177,27 @@ class Layer(Configured):
         dtype: np.dtype[Any],
         initializer: Function,
         trainable: bool = True,
+        regularizer: Regularizer | None = None,
+        constraint: Constraint | None = None,
     ) -> Parameter:
         """Make a parameter of this layer."""
         values = (values_from.get() or initializer)(shape, dtype)
         parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable)
+        parameter.regularizer, parameter.constraint = regularizer, constraint
         self._parameters.append(parameter)
         if not trainable:
             self._kept.add(parameter)
         return parameter
+
+    def own_weight(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameter:
+        """Make a trained parameter, with the layer's initializer, regularizer and constraint for it (see `keep`)."""
+        initializer, regularizer, constraint = (getattr(self, f"{name}_{what}") for what in VOCABULARIES)
+        return self.add_weight(name, shape, dtype, initializer, True, regularizer, constraint)
+
+    def keep(self, **options: Any) -> None:
+        """Keep initializers, regularizers and constraints as attributes of their names, e.g. kernel_constraint."""
+        for name, value in options.items():
+            setattr(self, name, VOCABULARIES[name.rpartition("_")[2]].get(value))
 
     def adopt(self, inner: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
         """Take over the parameters of `inner`, an activation, if it is a layer."""
@@ -224,6 +253,11 @@ class Layer(Configured):
     trainable_variables = trainable_weights
     non_trainable_variables = non_trainable_weights
 
+    @property
+    def losses(self) -> list[float]:
+        """The penalties of the weights that are trained. Keras's has those of activities too, after a call."""
+        return [p.regularizer(p.numpy()) for p in self.weights if p.trainable and p.regularizer]
+
     def get_weights(self) -> list[Array]:
         """Copies of all parameters' values."""
         return [parameter.numpy() for parameter in self.weights]
@@ -244,6 +278,8 @@ class Layer(Configured):
         shape = self.input_shape_argument
         config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
         config |= {} if shape is None else {"input_shape": list(shape)}
+        if self.activity_regularizer:
+            config["activity_regularizer"] = self._plain("activity_regularizer", self.activity_regularizer)
         for name, argument in inspect.signature(type(self)).parameters.items():
             if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
                 continue  # the base's, which are above, or an older name of another
@@ -256,8 +292,8 @@ class Layer(Configured):
         """An argument as JSON can hold it."""
         if isinstance(value, Layer):
             return serialize(value)
-        if _configured.is_one_of(value, initializers.NAMES):
-            return initializers.serialize(value)
+        if any(_configured.is_one_of(value, module.NAMES) for module in VOCABULARIES.values()):
+            return _configured.serialize(value)
         if not callable(value):
             return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         known = getattr(value, "__name__", "")

@@ -165,8 +165,9 @@ class Model(Network):
     def _logs(self, programs: Iterable[Program]) -> dict[str, Any]:
         """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
         _, objective = self._compiled()
-        sums = [sum(totals) for totals in zip(*(program.totals for program in programs), strict=True)]
-        return objective.logs(sums)  # type: ignore[arg-type]
+        passed = list(programs)
+        sums = [sum(totals) for totals in zip(*(program.totals for program in passed), strict=True)]
+        return objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
 
     def _train(self, piece: Slice, feeds: dict[int, Array], index: Array | None) -> None:
         """Run one slice of training."""

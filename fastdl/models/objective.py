@@ -87,14 +87,17 @@ class Objective:
             others.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
         return wanted, others
 
-    def logs(self, totals: Sequence[Array]) -> dict[str, Any]:
-        """Loss, the outputs' own losses if there are several, and metrics, of the sums that programs gathered."""
+    def logs(self, totals: Sequence[Array], penalties: float) -> dict[str, Any]:
+        """Loss, the outputs' own losses if there are several, and metrics, of the sums that programs gathered.
+
+        penalties: those of weights and activities, times the batches' sizes; they are part of the loss.
+        """
         outputs = self.outputs
         values = [float(total / rows) for total, _, rows in totals[: len(outputs)]]
         loss = values[0] * self.shares[outputs[0]]
         for i, value in zip(outputs[1:], values[1:], strict=True):
             loss += value * self.shares[i]
-        logs: dict[str, Any] = {"loss": loss}
+        logs: dict[str, Any] = {"loss": loss + penalties / float(totals[0][2])}
         if len(self.names) > 1:
             logs |= {f"{self.names[i]}_loss": value for i, value in zip(outputs, values, strict=True)}
         for each, total in zip(self.measured, totals[len(outputs) :], strict=True):

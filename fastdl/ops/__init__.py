@@ -11,6 +11,7 @@ from fastdl.ops.mix import MixUp
 from fastdl.ops.motion import Motion
 from fastdl.ops.noise import Noise, RReLU
 from fastdl.ops.own import Own
+from fastdl.ops.penalty import Penalty
 from fastdl.ops.prelu import PReLU
 from fastdl.ops.reshape import Reshape
 from fastdl.ops.tied_dense import TiedDense
@@ -31,6 +32,7 @@ __all__ = [
     "Noise",
     "Own",
     "PReLU",
+    "Penalty",
     "RReLU",
     "Reshape",
     "Softmax",

@@ -121,7 +121,7 @@ class Dense(Op):
             defer=True,
         )
         for parameter in self.parameters:
-            build.average(parameter)
+            build.end_step(parameter)
 
     def onnx(self, graph: OnnxGraph) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]

@@ -36,6 +36,7 @@ class PerSample:
     own: float = 0.0
     smoothing: tuple[float, float] = NO_SMOOTHING
     scale: float = 1.0
+    more: tuple[float, ...] = ()  # scalars that only this kernel has
 
     def width(self, features: int) -> int:
         return 3
@@ -58,7 +59,7 @@ class PerSample:
             *(read(ref) if ref else None for ref in (target, weight)),
             write(each) if each else None,
             sizes=(features, build.feed(Y_FEED), self.number),
-            scalars=(self.scale / features if self.mean else self.scale, self.own, *self.smoothing),
+            scalars=(self.scale / features if self.mean else self.scale, self.own, *self.smoothing, *self.more),
             features=features,
             axis=_ext.BY_PANEL,
         )

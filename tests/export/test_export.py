@@ -76,6 +76,11 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
         ["Gemm", "Relu", "Gemm"],
     ),
     "noise last": ((5,), lambda: [D(4, "relu"), layers.AlphaDropout(0.2)], ["Gemm", "Relu"]),
+    "penalties": (
+        (5,),
+        lambda: [D(4, "relu", activity_regularizer="l1"), BN(), layers.ActivityRegularization(0.1), D(2)],
+        ["Gemm", "Relu", "Gemm"],
+    ),
     "identity": ((5,), lambda: [layers.Identity(), D(4), layers.Identity()], ["Gemm"]),
     "linear last": ((5,), lambda: [D(4, "relu"), layers.Activation("linear")], ["Gemm", "Relu"]),
     "normalization": ((5,), lambda: [adapted(layers.Normalization()), D(4, "relu"), D(2)], ["Gemm", "Relu", "Gemm"]),

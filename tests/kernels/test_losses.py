@@ -95,6 +95,47 @@ KERNELS: dict[str, tuple[Draw, Draw, Callable[[Array, Array], Array]]] = {
     "cosine_similarity": (real, real, cosine),
     "categorical_hinge": (real, one_hot, hinge_of_classes),
 }
+GAMMA = 1.7
+
+
+def focal(p: Array, t: Array) -> Array:
+    """Binary cross-entropy of p, with the weights of ones and of zeros."""
+    far = t + p - 2 * t * p
+    return np.asarray(((0.3 * t + 0.6 * (1 - t)) * far**GAMMA * binary(p, t)).mean(1))
+
+
+def focal_of_classes(q: Array, t: Array) -> Array:
+    return np.asarray(-(0.4 * t * (1 - q) ** GAMMA * np.log(q)).sum(1))
+
+
+# name: (x, target, each sample's, kernel, its number and scalars; a first one below zero stands for 1 / features)
+WITH_OPTIONS: dict[str, tuple[Draw, Draw, Callable[[Array, Array], Array], str, int, tuple[float, ...]]] = {
+    "focal": (unit, unit, focal, "binary_focal", 0, (-1.0, GAMMA, 1.0, 0.0, 0.3, 0.6)),
+    "focal of logits": (
+        real,
+        unit,
+        lambda x, t: focal(1 / (1 + np.exp(-x)), t),
+        "binary_focal",
+        1,
+        (-1.0, GAMMA, 1.0, 0.0, 0.3, 0.6),
+    ),
+    "focal of classes": (
+        positive,
+        softmax,
+        lambda x, t: focal_of_classes(x / x.sum(1, keepdims=True), t),
+        "categorical_focal",
+        0,
+        (0.4, GAMMA, 1.0, 0.0),
+    ),
+    "focal of classes' logits": (
+        real,
+        softmax,
+        lambda x, t: focal_of_classes(softmax(x), t),
+        "categorical_focal",
+        1,
+        (0.4, GAMMA, 1.0, 0.0),
+    ),
+}
 Run = Callable[[Array, Array, Any], tuple[float, Array, Array]]
 
 
@@ -107,12 +148,19 @@ def cases() -> dict[str, tuple[Draw, Draw, Callable[[Array, Array], Array], Run]
     def kernel(name: str) -> Run:
         return lambda x, t, w: kernels.terminal(name, x, t, weight=w)
 
+    def options(name: str) -> Run:
+        *_, used, number, (scale, *scalars) = WITH_OPTIONS[name]
+        return lambda x, t, w: kernels.terminal(
+            used, x, t, number=number, scalars=(scale if scale > 0 else 1 / x.shape[1], *scalars), weight=w
+        )
+
     def mean(formula: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
         return lambda x, t: formula(x, t).mean(1)
 
     return {
         **{name: (a, b, mean(formula), element(name)) for name, (a, b, formula) in ELEMENTS.items()},
         **{name: (a, b, formula, kernel(name)) for name, (a, b, formula) in KERNELS.items()},
+        **{name: (a, b, formula, options(name)) for name, (a, b, formula, *_) in WITH_OPTIONS.items()},
     }
 
 
@@ -230,6 +278,34 @@ def test_labels_equal_one_hot(kernel: str, dtype: Any, shape: tuple[int, int]) -
     assert sparse[0] == pytest.approx(dense[0], rel=1e-6)
     for a, b in zip(sparse[1:], dense[1:], strict=True):
         np.testing.assert_allclose(a, b, atol=8 * np.finfo(dtype).eps * max(1, np.abs(b).max()))
+
+
+@dtypes
+def test_generalized_cross_entropy(dtype: Any) -> None:
+    """Of the label's output alone; gradients against differences in float64."""
+    x = unit(np.random.default_rng(0).standard_normal((70, 5))).astype(dtype)
+    labels = np.random.default_rng(1).integers(0, 5, 70)
+    scalars = 1.0, OWN, 1.0, 0.0
+    total, each, gradient = kernels.terminal("generalized_cross_entropy", x, labels, scalars=scalars)
+    right = x[np.arange(70), labels].astype(np.float64)
+    expected = (1 - right**OWN) / OWN
+    np.testing.assert_allclose(each, expected, rtol=0, atol=16 * np.finfo(dtype).eps)
+    assert total == pytest.approx(expected.sum(), rel=1e-5 if dtype == np.float32 else 1e-13)
+    slope = np.zeros((70, 5))
+    slope[np.arange(70), labels] = -(right ** (OWN - 1)) / 70
+    np.testing.assert_allclose(gradient, slope, rtol=0, atol=32 * np.finfo(dtype).eps)
+
+
+def test_focal_losses_of_certain_predictions_are_finite() -> None:
+    sure, target = np.array([[80.0, -80.0], [-80.0, 80.0]], np.float32), np.array([[1.0, 0.0], [1.0, 0.0]])
+    for gamma in (0.0, 0.5, 2.0):
+        for kernel, more in (("binary_focal", (1.0, 1.0)), ("categorical_focal", ())):
+            for number, x in ((1, sure), (0, (sure > 0) * 1.0)):
+                scalars = 1.0, gamma, 1.0, 0.0, *more
+                _, each, gradient = kernels.terminal(kernel, x, target, number=number, scalars=scalars)
+                assert np.isfinite(each).all()
+                assert np.isfinite(gradient).all()
+                assert each[1] > 15 > 0.1 > each[0] >= 0
 
 
 def test_cross_entropy_of_confident_logits_is_finite() -> None:

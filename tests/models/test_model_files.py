@@ -208,10 +208,14 @@ LIES: dict[str, Callable[[Header, Notes], Any]] = {
     "1,500 layers, weights of one": lambda header, notes: notes["model"]["config"].update(
         layers=notes["model"]["config"]["layers"][:1] + notes["model"]["config"]["layers"][1:] * 1500
     ),
-    "an argument that there is not": dense(kernel_regularizer="l2"),
+    "an argument that there is not": dense(lora_rank=4),
     "an activation that is code": dense(activation="os.system"),
     "an activation nested deeply": dense(activation=nested(400)),
     "an initializer that is code": dense(kernel_initializer={"class_name": "eval", "config": {"x": "1"}}),
+    "a regularizer that is code": dense(kernel_regularizer={"class_name": "Function", "config": {"fn": "os.system"}}),
+    "a regularizer without strength": dense(activity_regularizer={"class_name": "L2", "config": {"l2": -1}}),
+    "a constraint that is code": dense(bias_constraint={"class_name": "Function", "config": {"fn": "exec"}}),
+    "a constraint along nothing": dense(kernel_constraint={"class_name": "MaxNorm", "config": {"axis": "x"}}),
     "a name that is a list": dense(name=["d"]),
     "a layer that is code": layer("os.system", command="true"),
     "a layer that is a base class": layer("Layer"),

@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 import fastdl
-from fastdl import initializers, layers, losses, metrics, optimizers, schedules
+from fastdl import constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from fastdl.callbacks import LambdaCallback
 from fastdl.errors import ModelFileError
 from fastdl.models import load_model, model_from_json
@@ -33,6 +33,23 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "Dense with a layer": lambda: layers.Dense(4, layers.PReLU(initializers.Constant(0.2)), name="outer"),
     "Dense seeded": lambda: layers.Dense(4, "gelu", True, initializers.VarianceScaling(2.0, "fan_avg", seed=7), "ones"),
     "Dense frozen": lambda: layers.Dense(4, trainable=False),
+    "Dense held": lambda: layers.Dense(
+        4,
+        kernel_regularizer=regularizers.L1L2(0.01, 0.02),
+        bias_regularizer="l1",
+        activity_regularizer=regularizers.l2(0.03),
+        kernel_constraint=constraints.MinMaxNorm(0.1, 0.9, 0.5, [0, 1]),
+        bias_constraint="non_neg",
+    ),
+    "BatchNormalization held": lambda: layers.BatchNormalization(
+        gamma_regularizer="l2", beta_regularizer="l1_l2", gamma_constraint="max_norm", beta_constraint="non_neg"
+    ),
+    "LayerNormalization held": lambda: layers.LayerNormalization(
+        gamma_regularizer="l2", beta_constraint="unit_norm", activity_regularizer="l1"
+    ),
+    "Dense orthogonal": lambda: layers.Dense(4, kernel_regularizer=regularizers.OrthogonalRegularizer(0.1, "columns")),
+    "PReLU held": lambda: layers.PReLU("ones", regularizers.L2(0.1), constraints.MaxNorm(0.4)),
+    "ActivityRegularization": lambda: layers.ActivityRegularization(0.1, 0.2),
     "BatchNormalization": lambda: layers.BatchNormalization(1, 0.9, 1e-2, True, False, "ones"),
     "BatchNormalization frozen": lambda: layers.BatchNormalization(trainable=False),
     "LayerNormalization": lambda: layers.LayerNormalization(-1, 1e-2, False, gamma_initializer="random_normal"),

@@ -175,6 +175,16 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
         {"MixUp"},
     ),
     "whitening": (lambda: [layers.Dense(7), layers.Whitening(n_components=5), layers.Dense(5)], {"Affine"}),
+    "penalties": (
+        lambda: [
+            layers.Dense(37, "relu", kernel_regularizer="l1_l2", bias_regularizer="l2", activity_regularizer="l1_l2"),
+            layers.BatchNormalization(gamma_regularizer="l2", beta_regularizer="l1"),
+            layers.PReLU(alpha_regularizer="l1"),
+            layers.Dense(5, activity_regularizer="l2", kernel_regularizer=lambda w: (np.sum(w**3), 3 * w**2)),
+        ],
+        {"Penalty"},
+    ),
+    "penalty on the input": (lambda: [layers.ActivityRegularization(0.1, 0.2), layers.Dense(5)], {"Penalty"}),
     "deep": (
         lambda: (
             [

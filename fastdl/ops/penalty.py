@@ -1,0 +1,55 @@
+"""A penalty on activities: what a regularizer says of a layer's output, divided by the batch's size as in Keras."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastdl import _ext
+from fastdl.graph import Op, Tensor
+from fastdl.schedule import Ref, read, write
+
+if TYPE_CHECKING:
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.program import Builder
+
+
+class Penalty(Op):
+    """y = x, any shape; the loss grows by (l1 times the sum of |x| + l2 times the sum of x²) / batch."""
+
+    def __init__(self, x: Tensor, l1: float, l2: float, name: str = "") -> None:
+        self.strengths = l1, l2
+        super().__init__([x], x.shape, name=name)
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+    def forward(self, build: Builder) -> None:
+        (x,) = self.inputs
+        build.same(self.output, x)
+        if build.counts_penalties:
+            part = Ref(build.panels * 8)
+            build.emit(
+                "activity_penalty",
+                *(read(build.value(x)), write(part)),
+                sizes=(x.features,),
+                scalars=self.strengths,
+                features=x.features,
+                axis=_ext.BY_PANEL,
+                defer=True,
+            )
+            build.add_penalty(part, build.panels)
+
+    def backward(self, build: Builder) -> None:
+        """Input and output have one gradient, to which the slope is added as another reader's."""
+        (x,) = self.inputs
+        build.emit(
+            "activity_penalty_grad",
+            *(read(build.value(x)), write(build.give(x))),
+            sizes=(x.features,),
+            scalars=self.strengths,
+            features=x.features,
+        )
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        graph.same(self.output, self.inputs[0])

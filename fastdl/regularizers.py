@@ -1,0 +1,226 @@
+"""Regularizers, with Keras's names: penalties on weights or outputs that are added to the loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastdl import _configured, _ext, kernels
+from fastdl._configured import Configured
+from fastdl.errors import ShapeError
+from fastdl.graph import Array, Parameter, to_strips
+from fastdl.schedule import Ref, read, read_all, write, write_all
+
+if TYPE_CHECKING:
+    from fastdl.program import Builder
+
+OwnFunction = Callable[[Array], tuple[Any, Any]]  # weights → (penalty, its gradient, of the weights' shape)
+
+
+class Regularizer(Configured):
+    """Base: `regularizer(x)` is the penalty of an array, `gradient(x)` how it grows with each element.
+
+    One of your own overrides both by numpy, for weights. It takes the GIL at each batch: slower than the others.
+    """
+
+    strengths = (0.0, 0.0)  # l1 and l2, for the kernels of optimizer steps, which add their slope to the gradient
+    own = True  # whether the penalty is computed by Python
+
+    def __call__(self, x: Any) -> float:
+        return 0.0
+
+    def gradient(self, x: Any) -> Array:
+        """The penalty's gradient, of x's shape."""
+        raise NotImplementedError(f"{type(self).__name__} has no gradient(x): training needs one beside __call__")
+
+    def penalize(self, build: Builder, parameter: Parameter) -> None:
+        """Append the penalty of a weight to what the program reports."""
+        total, batch = build.penalty(), build.batch
+
+        def run(_: Array, penalty: Array) -> None:
+            value = np.asarray(self(parameter.numpy()), np.float64)
+            if value.shape != ():
+                raise ShapeError(f"the penalty of {parameter.path} must be one number, not of shape {value.shape}")
+            penalty += batch * value
+
+        build.call(run, read_all(build.parameter(parameter)), write_all(total))
+
+    def add_gradient(self, build: Builder, parameter: Parameter, gradient: Ref) -> None:
+        """Append what adds the penalty's gradient to the parameter's, unless the optimizer's step does it."""
+
+        def run(_: Array, gradients: Array) -> None:
+            slope = np.asarray(self.gradient(parameter.numpy()), parameter.dtype)
+            if slope.shape != parameter.shape:
+                raise ShapeError(
+                    f"the penalty's gradient for {parameter.path} must have shape {parameter.shape}, not {slope.shape}"
+                )
+            storage = parameter.storage
+            kept = gradients.view(parameter.dtype)[: storage.size].reshape(storage.shape)
+            if slope.ndim == 2:
+                kept += to_strips(slope)
+            else:
+                kept[: len(slope)] += slope
+
+        build.call(run, read_all(build.parameter(parameter)), write_all(gradient), defer=True)
+
+
+class Function(Regularizer):
+    """A numpy function of the weights as a regularizer: fn(w) → (penalty, its gradient, of w's shape)."""
+
+    def __init__(self, fn: OwnFunction) -> None:
+        self.fn = fn
+
+    def _call(self, x: Any) -> tuple[Any, Any]:
+        result = self.fn(x)
+        if not isinstance(result, tuple) or len(result) != 2:
+            name = getattr(self.fn, "__name__", type(self.fn).__name__)
+            raise ShapeError(f"{name} must return (penalty, its gradient), not {type(result).__name__}")
+        return result
+
+    def __call__(self, x: Any) -> float:
+        return float(self._call(x)[0])
+
+    def gradient(self, x: Any) -> Array:
+        return np.asarray(self._call(x)[1])
+
+
+class _Norms(Regularizer):
+    """l1 times the sum of |x|, l2 times that of x², by kernels."""
+
+    own = False
+
+    def __call__(self, x: Any) -> float:
+        (l1, l2), x = self.strengths, np.asarray(x, np.float64)
+        return float(l1 * np.abs(x).sum() + l2 * (x * x).sum())
+
+    def gradient(self, x: Any) -> Array:
+        (l1, l2), x = self.strengths, np.asarray(x, np.float64)
+        return np.asarray(l1 * np.sign(x) + 2 * l2 * x)
+
+    def penalize(self, build: Builder, parameter: Parameter) -> None:
+        features, l1, l2 = parameter.shape[-1], *self.strengths
+        units = -(-features // _ext.UNIT)
+        part = Ref(units * 8, panels=False)
+        build.emit(
+            "weight_penalty",
+            *(read(build.parameter(parameter)), write(part)),
+            sizes=(parameter.rows, features),
+            scalars=(build.batch * l1, build.batch * l2),
+            features=features,
+            axis=_ext.BY_FEATURE,
+            first=True,
+        )
+        build.add_penalty(part, units)
+
+    def add_gradient(self, build: Builder, parameter: Parameter, gradient: Ref) -> None:
+        """Nothing: the optimizer's step does it."""
+
+
+class L1(_Norms):
+    """l1 times the sum of |x|."""
+
+    def __init__(self, l1: float | None = 0.01) -> None:
+        self.l1 = _strength("l1", 0.01 if l1 is None else l1)
+        self.strengths = self.l1, 0.0
+
+
+class L2(_Norms):
+    """l2 times the sum of x²."""
+
+    def __init__(self, l2: float | None = 0.01) -> None:
+        self.l2 = _strength("l2", 0.01 if l2 is None else l2)
+        self.strengths = 0.0, self.l2
+
+
+class L1L2(_Norms):
+    """l1 times the sum of |x|, and l2 times that of x². By name, "l1_l2", both are 0.01."""
+
+    def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
+        self.l1, self.l2 = _strength("l1", l1 or 0.0), _strength("l2", l2 or 0.0)
+        self.strengths = self.l1, self.l2
+
+
+class OrthogonalRegularizer(Regularizer):
+    """factor times the mean |cosine| between two rows of a matrix, or two columns. By numpy, in float64."""
+
+    def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
+        if mode not in ("rows", "columns"):
+            raise ValueError(f"mode must be rows or columns, not {mode!r}")
+        self.factor, self.mode = _strength("factor", factor), mode
+
+    def _cosines(self, x: Any) -> tuple[Array, Array, Array, float]:
+        """The vectors' directions and lengths, the cosines of pairs, zero with themselves, and what these weigh."""
+        vectors = np.asarray(x, np.float64)
+        if vectors.ndim != 2:
+            raise ShapeError(f"OrthogonalRegularizer takes matrices, not an array of shape {vectors.shape}")
+        vectors = vectors if self.mode == "rows" else vectors.T
+        lengths = np.maximum(np.sqrt((vectors * vectors).sum(1, keepdims=True)), 1e-12)
+        directions = np.ascontiguousarray(vectors / lengths)
+        cosines = kernels.matmul(directions, directions, transpose_b=True)
+        np.fill_diagonal(cosines, 0.0)
+        return directions, lengths, cosines, self.factor / max(1.0, len(vectors) * (len(vectors) - 1.0) / 2)
+
+    def __call__(self, x: Any) -> float:
+        _, _, cosines, weight = self._cosines(x)
+        return float(weight * 0.5 * np.abs(cosines).sum())
+
+    def gradient(self, x: Any) -> Array:
+        directions, lengths, cosines, weight = self._cosines(x)
+        along = weight * kernels.matmul(np.sign(cosines), directions)
+        slope = (along - directions * (along * directions).sum(1, keepdims=True)) / lengths
+        return np.asarray(slope if self.mode == "rows" else slope.T)
+
+
+def _strength(name: str, value: float) -> float:
+    if not (isinstance(value, int | float | np.number) and value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be a finite number, zero or more, not {value!r}")
+    return float(value)
+
+
+CLASSES: dict[str, type[Regularizer]] = {kind.__name__: kind for kind in (L1, L2, L1L2, OrthogonalRegularizer)}
+NAMES: dict[str, type[Regularizer]] = {
+    **CLASSES,
+    "l1": L1,
+    "l2": L2,
+    "l1_l2": L1L2,
+    "orthogonal_regularizer": OrthogonalRegularizer,
+}
+
+serialize = _configured.serialize
+
+
+def deserialize(config: Mapping[str, Any]) -> Regularizer:
+    """The regularizer that `serialize` described. ValueError if there is none of that name."""
+    return _configured.deserialize(config, NAMES)
+
+
+def get(
+    regularizer: str | OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None,
+) -> Regularizer | None:
+    """A regularizer by Keras name, class, instance, config, or a function of one's own (see Function); None for None.
+
+    ValueError if there is none.
+    """
+    if regularizer is None or isinstance(regularizer, Regularizer):
+        return regularizer
+    if regularizer == "l1_l2":  # what its strengths are by name, Keras says in words only
+        return L1L2(0.01, 0.01)
+    if isinstance(regularizer, str) and regularizer in NAMES:
+        return NAMES[regularizer]()
+    if isinstance(regularizer, type) and issubclass(regularizer, Regularizer):
+        return regularizer()
+    if isinstance(regularizer, Mapping):
+        return deserialize(regularizer)
+    if callable(regularizer) and not isinstance(regularizer, type):
+        return Function(regularizer)
+    raise ValueError(f"unknown regularizer {regularizer!r}: choose one of {', '.join(NAMES)}")
+
+
+def __getattr__(name: str) -> type[Regularizer]:
+    """`regularizers.l2` is `L2`, as in Keras."""
+    if name in NAMES:
+        return NAMES[name]
+    raise AttributeError(f"module 'fastdl.regularizers' has no attribute {name!r}")
