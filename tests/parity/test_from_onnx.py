@@ -37,11 +37,10 @@ def agrees(path: Path, x: Array, expected: Array) -> fastdl.Sequential:
     for fuse, bar in ((False, 1e-6), (True, 1e-5)):  # folding rounds anew
         model.export(again, fuse=fuse)
         np.testing.assert_allclose(fastdl.from_onnx(again).predict(x), predicted, rtol=0, atol=bar * scale)
-    model.compile(fastdl.optimizers.Adam(1e-3), "mse")
-    target = expected[::-1].copy()
-    before = model.evaluate(x, target)
-    model.fit(x, target, epochs=20, verbose=0)
-    assert model.evaluate(x, target) < before
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    assert np.isfinite(model.train_on_batch(x, expected + 1))
+    assert any(not np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
     return model
 
 
