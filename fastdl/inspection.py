@@ -169,10 +169,10 @@ class _Gradients(Optimizer):
 
 
 class _Watch:
-    """A terminal that takes the statistics of a tensor. It reads no targets, but states how long a loss's rows are."""
+    """A terminal that takes the statistics of a tensor."""
 
-    def __init__(self, tensor: Tensor, beside: Reading) -> None:
-        self.tensor, self._target_bytes = tensor, beside.terminal.target_bytes(beside.tensor)
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
         op = tensor.op
         kind = op.kind if isinstance(op, Activation) else ""
         self._limits = LIMITS.get(kind)
@@ -186,7 +186,7 @@ class _Watch:
         return 1
 
     def target_bytes(self, x: Tensor) -> int:
-        return self._target_bytes
+        return 0
 
     def emit(
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
@@ -218,12 +218,10 @@ class Probe:
         self._model, self._optimizer, self._feeds = model, optimizer, feeds
         graph = model.trace()
         losses, _ = objective.readings(graph, any(feed % FEEDS == W_FEED for feed in feeds))
-        self._layers = [
-            (layer, _Watch(tensor, losses[0])) for layer, tensor in _outputs(graph) if _tells(layer, tensor)
-        ]
+        self._layers = [(layer, _Watch(tensor)) for layer, tensor in _outputs(graph) if _tells(layer, tensor)]
         self._ends = set(graph.outputs)
         self._gradients = _Gradients()
-        watches = [Reading(watch, watch.tensor, losses[0].output) for _, watch in self._layers]
+        watches = [Reading(watch, watch.tensor) for _, watch in self._layers]
 
         def program(optimizer: Optimizer, metrics: Sequence[Reading]) -> Program:
             return Program(

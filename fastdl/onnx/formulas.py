@@ -160,12 +160,12 @@ def find(reader: Reader, node: Node) -> Step | None:
     for spelling in _by_operator(node.op):
         for found in _match(reader, spelling.formula, node.outputs[0], EMPTY):
             if found.source and (layer := spelling.layer(found.numbers)) is not None:
-                return Step(found.source, (Made(layer),))
+                return Step((found.source,), (Made(layer),))
     slope = Free("slope", row=True)  # PReLU as Keras writes it, with -alpha
     for found in _match(
         reader, Formula("Relu", X) + Formula("Relu", Formula("Neg", X)) * slope, node.outputs[0], EMPTY
     ):
-        return Step(found.source, (slopes(-row(reader, found.numbers["slope"])),))
+        return Step((found.source,), (slopes(-row(reader, found.numbers["slope"])),))
     return None
 
 

@@ -73,9 +73,12 @@ Part = Made | Product | Affine | ByShape
 
 @dataclass(frozen=True)
 class Step:
-    """A node, or several, as parts in their order, of the value `source`. notes: what of it is left out."""
+    """A node, or several, as parts in their order, of `sources`: one value, or those that the one part merges.
 
-    source: str
+    notes: what of it is left out.
+    """
+
+    sources: tuple[str, ...]
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
     last: bool = False  # whether nothing may follow
@@ -94,13 +97,13 @@ def _gemm(reader: Reader, node: Node) -> Step:
         raise Refused("it transposes its input (transA), which mixes samples")
     weight = _matrix(reader, node, transposed) * float(node.attribute("alpha", 1.0))
     if not bias[0]:
-        return Step(value, (Product(weight),))
+        return Step((value,), (Product(weight),))
     shift = row(reader, bias[0], weight.shape[1]) * float(node.attribute("beta", 1.0))
-    return Step(value, (_dense(weight, shift),))
+    return Step((value,), (_dense(weight, shift),))
 
 
 def _matmul(reader: Reader, node: Node) -> Step:
-    return Step(reader.only(node, 2)[0], (Product(_matrix(reader, node)),))
+    return Step((reader.only(node, 2)[0],), (Product(_matrix(reader, node)),))
 
 
 def _matrix(reader: Reader, node: Node, transposed: bool = False) -> Array:
@@ -117,7 +120,7 @@ def _matrix(reader: Reader, node: Node, transposed: bool = False) -> Array:
 def row(reader: Reader, value: str, size: int | None = None) -> Array:
     """A constant as a row over the features, (size,), or of one number: (). Refused for one that differs by sample."""
     if not reader.is_constant(value):
-        raise Refused("it adds or multiplies two computed values: a branch, which a Sequential has not")
+        raise Refused(f"its parameter {value!r} is computed, not a constant")
     array = reader.constant(value)
     numbers: Array
     if array.size == 1:
@@ -146,7 +149,7 @@ def _batch_norm(reader: Reader, node: Node) -> Step:
     if (weights[3] + epsilon <= 0).any():
         raise Refused("its variance is negative")
     layer = layers.BatchNormalization(momentum=reader.shortest(node.attribute("momentum", 0.9)), epsilon=epsilon)
-    return Step(value, (Made(layer, weights, len(weights[0])),))
+    return Step((value,), (Made(layer, weights, len(weights[0])),))
 
 
 def _positive(epsilon: float) -> float:
@@ -166,7 +169,7 @@ def _layer_norm(reader: Reader, node: Node) -> Step:
         raise Refused("its parameters are not one number a feature")
     epsilon = _positive(reader.shortest(node.attribute("epsilon", 1e-5)))
     layer = layers.LayerNormalization(epsilon=epsilon, scale=bool(scale), center=bool(shift))
-    return Step(value, (Made(layer, tuple(rows), len(rows[0]) if rows else None),))
+    return Step((value,), (Made(layer, tuple(rows), len(rows[0]) if rows else None),))
 
 
 # -- numbers added, multiplied ----------------------------------------------------------------------------
@@ -176,6 +179,8 @@ ZERO, ONE = np.zeros(()), np.ones(())
 
 def _affine(reader: Reader, node: Node) -> Step:
     first, second = reader.only(node, 2)
+    if not any(map(reader.is_constant, (first, second))):
+        return _merge(reader, node)
     reversed_ = reader.is_constant(first)
     value, constant = (second, first) if reversed_ else (first, second)
     numbers = row(reader, constant)
@@ -191,11 +196,33 @@ def _affine(reader: Reader, node: Node) -> Step:
         raise Refused("it divides by zero")
     else:
         part = Affine(ZERO, 1 / numbers, ZERO)
-    return Step(value, (part,))
+    return Step((value,), (part,))
+
+
+MERGES: dict[str, Callable[[], Layer]] = {
+    "Add": layers.Add,
+    "Sum": layers.Add,
+    "Sub": layers.Subtract,
+    "Mul": layers.Multiply,
+    "Mean": layers.Average,
+}
+
+
+def _merge(reader: Reader, node: Node) -> Step:
+    """Branches that meet: values of one shape."""
+    if node.op not in MERGES or len(node.inputs) < 2 or any(map(reader.is_constant, node.inputs)):
+        raise Refused("it does not merge two computed values as fastdl can")
+    return Step(tuple(node.inputs), (Made(MERGES[node.op]()),))
+
+
+def _concat(reader: Reader, node: Node) -> Step:
+    if node.attribute("axis", 0) not in (1, -1) or len(node.inputs) < 2 or any(map(reader.is_constant, node.inputs)):
+        raise Refused("it does not put computed features side by side (axis 1)")
+    return Step(tuple(node.inputs), (Made(layers.Concatenate()),))
 
 
 def _neg(reader: Reader, node: Node) -> Step:
-    return Step(reader.only(node, 1)[0], (Affine(ZERO, -ONE, ZERO),))
+    return Step((reader.only(node, 1)[0],), (Affine(ZERO, -ONE, ZERO),))
 
 
 def _scaler(reader: Reader, node: Node) -> Step:
@@ -205,7 +232,7 @@ def _scaler(reader: Reader, node: Node) -> Step:
     if not offset.size or not scale.size or len(sizes) > 1 or not np.isfinite([offset.sum(), scale.sum()]).all():
         raise Refused("its offset and scale do not fit each other")
     center, factor = (a.reshape(()) if a.size == 1 else a for a in (offset, scale))
-    return Step(reader.only(node, 1)[0], (Affine(center, factor, ZERO),))
+    return Step((reader.only(node, 1)[0],), (Affine(center, factor, ZERO),))
 
 
 def dense(product: Product) -> Made:
@@ -234,7 +261,7 @@ def fixed(affine: Affine, shape: Shape) -> Made | None:
 
 
 def _named(name: str, reader: Reader, node: Node) -> Step:
-    return Step(reader.only(node, 1)[0], (Made(layers.Activation(name)),))
+    return Step((reader.only(node, 1)[0],), (Made(layers.Activation(name)),))
 
 
 def _over_features(name: str, reader: Reader, node: Node) -> Step:
@@ -247,14 +274,14 @@ def _leaky(reader: Reader, node: Node) -> Step:
     slope = reader.shortest(node.attribute("alpha", 0.01))
     if slope < 0:
         raise Refused(f"its slope is {slope}, negative")
-    return Step(reader.only(node, 1)[0], (Made(layers.LeakyReLU(slope)),))
+    return Step((reader.only(node, 1)[0],), (Made(layers.LeakyReLU(slope)),))
 
 
 def _elu(reader: Reader, node: Node) -> Step:
     alpha = reader.shortest(node.attribute("alpha", 1.0))
     if alpha < 0 or (node.op == "Celu" and alpha != 1):
         raise Refused(f"its alpha is {alpha}")
-    return Step(reader.only(node, 1)[0], (Made(layers.ELU(alpha)),))
+    return Step((reader.only(node, 1)[0],), (Made(layers.ELU(alpha)),))
 
 
 def _stated(name: str, **numbers: float) -> Handler:
@@ -283,8 +310,8 @@ def _prelu(reader: Reader, node: Node) -> Step:
     value, slope = reader.only(node, 2)
     numbers = row(reader, slope)
     if not reader.constant(slope).shape and numbers >= 0:
-        return Step(value, (Made(layers.LeakyReLU(reader.shortest(float(numbers)))),))
-    return Step(value, (slopes(numbers),))
+        return Step((value,), (Made(layers.LeakyReLU(reader.shortest(float(numbers)))),))
+    return Step((value,), (slopes(numbers),))
 
 
 def slopes(numbers: Array) -> ByShape:
@@ -310,14 +337,14 @@ def _clip(reader: Reader, node: Node) -> Step:
     low, top = numbers
     if low != 0 or (top is not None and top < 0):
         raise Refused(f"it clips to [{low}, {top}]: fastdl's ReLU clips from 0 on")
-    return Step(value, (Made(layers.ReLU(None if top is None or top > 3e38 else top)),))
+    return Step((value,), (Made(layers.ReLU(None if top is None or top > 3e38 else top)),))
 
 
 def _thresholded(reader: Reader, node: Node) -> Step:
     threshold = reader.shortest(node.attribute("alpha", 1.0))
     if threshold < 0:
         raise Refused(f"its alpha is {threshold}, negative")
-    return Step(reader.only(node, 1)[0], (Made(layers.ReLU(threshold=threshold)),))
+    return Step((reader.only(node, 1)[0],), (Made(layers.ReLU(threshold=threshold)),))
 
 
 # -- shapes, dropout --------------------------------------------------------------------------------------
@@ -334,7 +361,7 @@ def _dropout(reader: Reader, node: Node) -> Step:
     stated = reader.number(ratio) if ratio else reader.shortest(node.attribute("ratio", 0.5))
     if stated is None or not 0 <= stated <= 1:
         raise Refused(f"its ratio is {stated}")
-    return Step(value, (Made(layers.Dropout(stated)),))
+    return Step((value,), (Made(layers.Dropout(stated)),))
 
 
 def _flatten(reader: Reader, node: Node) -> Step:
@@ -345,7 +372,7 @@ def _flatten(reader: Reader, node: Node) -> Step:
             raise Refused(f"it flattens from axis {axis}: the samples' axis must stay")
         return None if len(shape) == 2 else Made(layers.Flatten())
 
-    return Step(reader.only(node, 1)[0], (ByShape(make),))
+    return Step((reader.only(node, 1)[0],), (ByShape(make),))
 
 
 def _reshape(reader: Reader, node: Node) -> Step:
@@ -355,17 +382,18 @@ def _reshape(reader: Reader, node: Node) -> Step:
     def make(shape: Shape) -> Made | None:
         features = int(np.prod([size or 0 for size in shape[1:]]))
         batch, *rest = wanted
-        same = rest == list(shape[1:]) or rest in ([features], [-1])
         if not rest and features == 1 and batch == -1:
             return None
-        if not any_batch and (batch not in (-1, 0, _fixed_batch(reader)) or ([batch, *rest] == [-1, -1])):
-            same = False
-        if not same:
-            raise Refused(f"it reshapes {shape} to {wanted}, not to (batch, {features})")
-        return None if len(shape) == len(wanted) else Made(layers.Flatten())
+        rest = [features // max(-int(np.prod(rest)), 1) if size == -1 else size for size in rest]
+        whole = any_batch or (batch in (-1, 0, _fixed_batch(reader)) and wanted.count(-1) < 2)
+        if not whole or not rest or int(np.prod(rest)) != features or min(rest) < 1:
+            raise Refused(f"it reshapes {shape} to {wanted}, not to (batch, sizes …)")
+        if (None, *rest) == shape:
+            return None
+        return Made(layers.Flatten() if len(rest) == 1 else layers.Reshape(rest))
 
     flat = len(wanted) == 1
-    return Step(value, (ByShape(make),), (KEPT,) if flat else (), last=flat)
+    return Step((value,), (ByShape(make),), (KEPT,) if flat else (), last=flat)
 
 
 def _target(reader: Reader, value: str) -> tuple[list[int], bool]:
@@ -391,7 +419,7 @@ def _squeeze(reader: Reader, node: Node) -> Step:
         if shape != (None, 1) or stated not in ([1], [-1]):
             raise Refused(f"it removes axes {stated} of {shape}")
 
-    return Step(value, (ByShape(make),), (KEPT,), last=True)
+    return Step((value,), (ByShape(make),), (KEPT,), last=True)
 
 
 # -- scikit-learn's linear models -------------------------------------------------------------------------
@@ -414,7 +442,7 @@ def _linear(reader: Reader, node: Node) -> Step:
     dense = _dense(weight, intercepts) if intercepts.size == units else _dense(weight)
     last = known[ends]
     parts: tuple[Part, ...] = (dense, Made(layers.Activation(last))) if last else (dense,)
-    return Step(reader.only(node, 1)[0], parts)
+    return Step((reader.only(node, 1)[0],), parts)
 
 
 def _normalizer(reader: Reader, node: Node) -> Step:
@@ -426,7 +454,7 @@ def _normalizer(reader: Reader, node: Node) -> Step:
     )
     if node.attribute("norm", b"MAX") != b"L1" or not softmax:
         raise Refused("it scales each sample to length 1")
-    return Step(value, ())  # probabilities sum to 1 already
+    return Step((value,), ())  # probabilities sum to 1 already
 
 
 HANDLERS: dict[str, Handler] = {
@@ -439,6 +467,9 @@ HANDLERS: dict[str, Handler] = {
     "Mul": _affine,
     "Div": _affine,
     "Neg": _neg,
+    "Sum": _merge,
+    "Mean": _merge,
+    "Concat": _concat,
     "Relu": partial(_named, "relu"),
     "Sigmoid": partial(_named, "sigmoid"),
     "Tanh": partial(_named, "tanh"),

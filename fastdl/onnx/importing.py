@@ -6,7 +6,9 @@ import math
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,32 +26,30 @@ from fastdl.onnx.handlers import HANDLERS, Affine, ByShape, Made, Part, Product,
 from fastdl.onnx.reading import Reader
 
 if TYPE_CHECKING:
+    from fastdl.models.functional import Functional
     from fastdl.models.sequential import Sequential
 
 SCORES = "ai.onnx.ml:LinearClassifier"  # its second output; the first are labels
 
 
-def from_onnx(source: ModelSource) -> Sequential:
+def from_onnx(source: ModelSource) -> Sequential | Functional:
     """The dense net in an ONNX file, as layers that can be trained, exported and saved; not compiled.
 
     source: path, bytes or onnx.ModelProto, written by PyTorch, Keras, scikit-learn (skl2onnx), fastdl or others. Its
-    float type is the model's. Scalings by feature become batch norms with trainable=False. What a classifier does
-    with the probabilities (labels, a dict by class) is left out, with a warning. ModelFileError for a file that cannot
-    be trusted, and, with node, operator and reason, for a net that is not layers of this kind in a row.
+    float type is the model's: a Sequential, or a Model(inputs, outputs) where there are branches. Scalings by feature
+    become batch norms with trainable=False. What a classifier does with the probabilities (labels, a dict by class)
+    is left out, with a warning. ModelFileError for a file that cannot be trusted, and, with node, operator and reason,
+    for a net that is not made of such layers.
     """
     name = str(Path(source)) if isinstance(source, str | os.PathLike) else "the model"
-    model = read_model(source)
-    reader = Reader(model, name)
-    inputs = _inputs(reader)
-    if len(inputs) != 1:
-        raise ModelFileError(f"{name}: it has {len(inputs)} inputs ({', '.join(inputs)}), a Sequential has one")
-    output, notes = _output(reader)
-    steps = [*_steps(reader, output, inputs[0])][::-1]
-    for node, step in steps[:-1]:
-        if step.last:
-            raise _refusal(reader, node, "it takes away the features' axis")
-    notes += [note for _, step in steps for note in step.notes]
-    made = _layers(reader, inputs[0], steps)
+    reader = Reader(read_model(source), name)
+    outputs, notes = _outputs(reader)
+    found = list(_uses(reader, outputs))
+    for use in found:
+        if use.step.last and use.value not in outputs:
+            raise _refusal(reader, use.node, "it takes away the features' axis")
+        notes += use.step.notes
+    made = _model(reader, outputs, found)
     for note in dict.fromkeys(notes):
         warnings.warn(f"{name}: {note}", stacklevel=2)
     return made
@@ -57,6 +57,15 @@ def from_onnx(source: ModelSource) -> Sequential:
 
 def _refusal(reader: Reader, node: Node, why: object) -> ModelFileError:
     return ModelFileError(f"{reader.name}: node {node.label!r} ({node.op}) is no layer of a dense net: {why}")
+
+
+@dataclass(frozen=True)
+class Use:
+    """A node, or the last of several, as a step that makes `value`."""
+
+    value: str
+    node: Node
+    step: Step
 
 
 # -- from where to where ----------------------------------------------------------------------------------
@@ -67,22 +76,20 @@ def _inputs(reader: Reader) -> list[str]:
     return [i.name for i in reader.model.graph.input if not reader.is_constant(i.name)]
 
 
-def _output(reader: Reader) -> tuple[str, list[str]]:
-    """The value that the net ends in, before what a classifier makes of its probabilities, and notes of that."""
+def _outputs(reader: Reader) -> tuple[list[str], list[str]]:
+    """The values that the net ends in, before what a classifier makes of its probabilities, and notes of that."""
     ends: dict[str, None] = {}
     labels: dict[str, None] = {}
     notes: list[str] = []
     for output in reader.model.graph.output:
         end, tail = _before_tail(reader, output.name)
-        kinds = [node.op for node in tail if node.op != "ai.onnx.ml:ZipMap"]
-        (labels if any(kind in LABELS for kind in kinds) else ends)[end] = None
+        (labels if any(node.op in LABELS for node in tail) else ends)[end] = None
         if tail:
             done = ", ".join(dict.fromkeys(f"{node.label} ({node.op})" for node in tail))
             notes.append(f"output {output.name!r} is left out from {done} on: predict gives what comes before")
-    found = list(ends or labels)
-    if len(found) != 1:
-        raise ModelFileError(f"{reader.name}: it has {len(found)} outputs ({', '.join(found)}), a Sequential has one")
-    return found[0], notes
+    if not ends and not labels:
+        raise ModelFileError(f"{reader.name}: it has no output")
+    return list(ends or labels), notes
 
 
 # What makes labels of scores; each reads them, or labels, from one input.
@@ -130,64 +137,107 @@ def _both_classes(reader: Reader, node: Node) -> str | None:
     return node.inputs[1] if reader.source(rest.inputs[1]) == reader.source(node.inputs[1]) else None
 
 
-def _steps(reader: Reader, output: str, source: str) -> Iterator[tuple[Node, Step]]:
-    """The nodes between input and output as steps, the last first."""
-    value = reader.source(output)
-    while value != source:
-        node = reader.index.producer(value)
-        if node is None or reader.is_constant(value):
-            raise ModelFileError(f"{reader.name}: its output does not depend on its input, but on {value!r}")
-        if value != node.outputs[1 if node.op == SCORES else 0]:
-            raise _refusal(reader, node, f"its output {value!r} is read, which is not its result")
-        try:
-            step = formulas.find(reader, node)
-            if step is None and node.op not in HANDLERS:
-                raise Refused("fastdl has no such operator")
-            step = step or HANDLERS[node.op](reader, node)
-        except Refused as reason:
-            raise _refusal(reader, node, reason) from None
-        yield node, step
-        value = reader.source(step.source)
+def _uses(reader: Reader, outputs: list[str]) -> Iterator[Use]:
+    """The nodes between inputs and outputs as steps, each after those that it reads; without recursion."""
+    inputs, steps = set(_inputs(reader)), dict[str, tuple[Node, Step]]()
+    stack, done = [(output, False) for output in reversed(outputs)], set[str]()
+    while stack:
+        value, ready = stack.pop()
+        if value in inputs or value in done:
+            continue
+        if ready:
+            done.add(value)
+            yield Use(value, *steps[value])
+            continue
+        steps[value] = _step(reader, value)
+        stack.append((value, True))
+        stack.extend((source, False) for source in reversed(steps[value][1].sources))
+
+
+def _step(reader: Reader, value: str) -> tuple[Node, Step]:
+    """What makes the value, with sources before casts and identities."""
+    node = reader.index.producer(value)
+    if node is None or reader.is_constant(value):
+        raise ModelFileError(f"{reader.name}: its output does not depend on its input, but on {value!r}")
+    if value != node.outputs[1 if node.op == SCORES else 0]:
+        raise _refusal(reader, node, f"its output {value!r} is read, which is not its result")
+    try:
+        step = formulas.find(reader, node)
+        if step is None and node.op not in HANDLERS:
+            raise Refused("fastdl has no such operator")
+        step = step or HANDLERS[node.op](reader, node)
+    except Refused as reason:
+        raise _refusal(reader, node, reason) from None
+    return node, replace(step, sources=tuple(map(reader.source, step.sources)))
 
 
 # -- layers -----------------------------------------------------------------------------------------------
 
 
-def _layers(reader: Reader, source: str, steps: list[tuple[Node, Step]]) -> Sequential:
+def _model(reader: Reader, outputs: list[str], uses: list[Use]) -> Sequential | Functional:
     """The steps, in their order, as layers with weights. ModelFileError if their shapes do not fit each other."""
+    from fastdl.models.functional import Functional
     from fastdl.models.sequential import Sequential
 
-    parts = _joined(reader, steps)
-    sample = _sample(reader, source, [part for _, part in parts])
-    tensor = Tensor((None, *sample), reader.dtype, name="input")
+    readers = Counter([*outputs, *(source for use in uses for source in use.step.sources)])
+    runs = _runs(reader, uses, {value for value, count in readers.items() if count == 1} - set(outputs))
+    inputs = _inputs(reader)
+    if unread := [name for name in inputs if not readers[name]]:
+        raise ModelFileError(f"{reader.name}: nothing reads its input {unread[0]!r}")
+    made: dict[str, Tensor] = {
+        name: Input(_sample(reader, name, runs), dtype=reader.dtype, name=_named(name) or "input") for name in inputs
+    }
     found: list[Layer] = []
-    for node, part in parts:
-        try:
-            made = _made(part, tensor)
-            if made is not None:
-                made.layer.name = _free(node, made.layer.name, [layer.name for layer in found])
-                tensor = _built(made, tensor)
-                found.append(made.layer)
-        except (Refused, ShapeError) as reason:
-            raise _refusal(reader, node, reason) from None
-    if not found:
+    for run in runs:
+        tensors = [made[source] for source in run.sources]
+        for node, part in run.parts:
+            try:
+                layer = _made(part, tensors[0])
+                if layer is not None:
+                    layer.layer.name = _free(node, layer.layer.name, [other.name for other in found])
+                    tensors = [_built(layer, tensors)]
+                    found.append(layer.layer)
+            except (Refused, ShapeError) as reason:
+                raise _refusal(reader, node, reason) from None
+        made[run.value] = tensors[0]
+    if not found or any(made[output].made_by is None for output in outputs):
         raise ModelFileError(f"{reader.name}: it holds no layer")
-    return Sequential([Input(sample), *found], dtype=reader.dtype)
+    sources = [made[name] for name in inputs]
+    if len(inputs) == len(outputs) == 1 and all(len(run.sources) == 1 for run in runs) and len(runs) == 1:
+        return Sequential([sources[0], *found], dtype=reader.dtype)  # type: ignore[list-item]
+    return Functional(sources, [made[output] for output in outputs])
 
 
-def _joined(reader: Reader, steps: list[tuple[Node, Step]]) -> list[tuple[Node, Part]]:
-    """All parts with their nodes; those that are one layer as one: a product and what is added, numbers in a row."""
-    joined: list[tuple[Node, Part]] = []
-    for node, part in ((node, part) for node, step in steps for part in step.parts):
-        try:
-            taken = take(joined[-1][1], part) if joined and isinstance(part, Affine) else None
-        except Refused as reason:
-            raise _refusal(reader, node, reason) from None
-        if taken:
-            joined[-1] = joined[-1][0], taken
+@dataclass
+class Run:
+    """Parts with their nodes, one after another, from `sources` to `value`, which only they read in between."""
+
+    sources: tuple[str, ...]
+    parts: list[tuple[Node, Part]]
+    value: str
+
+
+def _runs(reader: Reader, uses: list[Use], private: set[str]) -> list[Run]:
+    """The uses as runs; parts that are one layer as one: a product and what is added, numbers in a row."""
+    runs: dict[str, Run] = {}  # by the value in which each ends
+    for use in uses:
+        source = use.step.sources[0]
+        if len(use.step.sources) == 1 and source in private and source in runs:
+            run = runs.pop(source)
         else:
-            joined.append((node, part))
-    return joined
+            run = Run(use.step.sources, [], use.value)
+        for part in use.step.parts:
+            try:
+                taken = take(run.parts[-1][1], part) if run.parts and isinstance(part, Affine) else None
+            except Refused as reason:
+                raise _refusal(reader, use.node, reason) from None
+            if taken:
+                run.parts[-1] = run.parts[-1][0], taken
+            else:
+                run.parts.append((use.node, part))
+        run.value = use.value
+        runs[use.value] = run
+    return list(runs.values())
 
 
 def _made(part: Part, x: Tensor) -> Made | None:
@@ -199,14 +249,14 @@ def _made(part: Part, x: Tensor) -> Made | None:
     return dense(part) if isinstance(part, Product) else part
 
 
-def _built(made: Made, x: Tensor) -> Tensor:
+def _built(made: Made, inputs: list[Tensor]) -> Tensor:
     """The layer's output, after it has made its weights of those it is given. Refused unless they fit."""
     waiting = iter(made.weights)
 
     def value(shape: tuple[int, ...], dtype: Any) -> Array:
         weight = next(waiting, None)
         if weight is None or weight.shape != shape:
-            raise Refused(f"its weights do not fit an input of shape {x.shape}")
+            raise Refused(f"its weights do not fit an input of shape {inputs[0].shape}")
         rounded = weight.astype(dtype)
         if not np.isfinite(rounded).all():
             raise Refused(f"its weights are too large for {np.dtype(dtype)}")
@@ -214,17 +264,17 @@ def _built(made: Made, x: Tensor) -> Tensor:
 
     token = values_from.set(value)
     try:
-        result: Tensor = made.layer(x)
+        result: Tensor = made.layer(inputs if made.layer.takes_several else inputs[0])
         return result
     finally:
         values_from.reset(token)
 
 
-def _sample(reader: Reader, source: str, parts: list[Part]) -> tuple[int, ...]:
+def _sample(reader: Reader, source: str, runs: list[Run]) -> tuple[int, ...]:
     """The input's shape without the batch. Features that the file does not state are those of the first weights."""
     shape = reader.index.shape(source)
     if shape is None or (len(shape) == 2 and not isinstance(shape[1], int)):
-        known = (_features(part) for part in parts)
+        known = (_features(part) for run in runs if source in run.sources for _, part in run.parts)
         shape = None, next((size for size in known if size), None)
     sizes = [size for size in shape[1:] if isinstance(size, int) and size > 0]
     if not sizes or len(sizes) != len(shape) - 1 or math.prod(sizes) > LIMIT:
@@ -240,9 +290,14 @@ def _features(part: Part) -> int | None:
     return part.features if isinstance(part, Made) else None
 
 
+def _named(name: str) -> str:
+    """A file's name for something as fastdl's, or ""."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("_")[:64]
+
+
 def _free(node: Node, default: str, taken: list[str]) -> str:
     """The node's name as a layer's, or the layer's own, with a number if another layer has it."""
-    base = re.sub(r"[^A-Za-z0-9_.]+", "_", node.proto.name).strip("_")[:64] or default
+    base = _named(node.proto.name) or default
     name, number = base, 0
     while name in taken:
         name, number = f"{base}_{number + 1}", number + 1

@@ -278,3 +278,18 @@ def test_the_picture(tmp_path: Path) -> None:
     plots.layer_statistics(broken, tmp_path / "broken.png")
     for name in ("layers", "broken"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_functional_model_layer_by_layer() -> None:
+    """Branches, two outputs with a loss each, and a layer that is used twice."""
+    fastdl.utils.set_random_seed(4)
+    x = fastdl.Input((6,))
+    shared = layers.Dense(6, "relu", name="shared")
+    h = layers.Add(name="sum")([shared(x), shared(shared(x))])
+    model = fastdl.Model(x, [layers.Dense(3, "softmax", name="label")(h), layers.Dense(1, name="number")(h)])
+    model.compile("adam", ["sparse_categorical_crossentropy", "mse"], [1.0, 0.5])
+    seen = LayerStatistics(X, [LABELS, X[:, :1]], verbose=0)
+    model.fit(X, [LABELS, X[:, :1]], epochs=2, callbacks=seen, verbose=0)
+    assert {record.name for record in seen.snapshots[-1].layers} == {"shared", "label", "number"}
+    assert all(record.gradient_norm for record in seen.snapshots[-1].layers)
+    assert sum(record.last for record in seen.snapshots[-1].layers) == 2

