@@ -5,6 +5,7 @@ import pytest
 from onnx import helper
 
 from fastdl.fusion import fuse
+from fastdl.fusion.pipeline import fold_all
 from fastdl.fusion.truth import Truth
 
 from .graphs import AFFINES, FORMS, Sketch, check, close, operators, run
@@ -246,6 +247,19 @@ class TestNoOps:
 
 ELEMENTWISE = ["Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid"]
 ELEMENTWISE += ["HardSwish", "ThresholdedRelu", "Gelu", "Mish", "Erf", "Abs", "Exp"]
+
+
+@pytest.mark.parametrize("shape", [["N", "C"], [None, None], None])
+@pytest.mark.parametrize("form", ["gemm", "matmul + vector"])
+def test_a_batch_norm_states_how_many_columns_it_reads(shape, form):
+    g = Sketch()
+    g.batch_norm("x", "n", 4)
+    g.dense("n", "y", 4, 3, form)
+    fused, _, refusals = fold_all(g.model({"x": shape}, {"y": ["N", 3]}))
+    if shape is None and form != "gemm":  # a MatMul of rank 3 would normalise another axis
+        assert any("rank of 'n'" in r.reason for r in refusals)
+    else:
+        assert operators(fused) == ["Gemm"]
 
 
 def test_flatten_reads_what_a_reshape_read():

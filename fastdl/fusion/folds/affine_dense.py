@@ -119,6 +119,8 @@ def _beside(index: GraphIndex, node: Node, slot: int, scale: Array, shift: Array
     sizes = [width for width in widths if isinstance(width, int)]
     if len(sizes) < len(widths) or sum(sizes) > COLUMNS:
         raise Refused(f"how many columns {node.label!r} joins is not known, or more than {COLUMNS}")
+    if scale.size not in (1, sizes[slot]):
+        raise Refused(f"it gives {scale.size} values where {node.label!r} joins {sizes[slot]}")
     own = slice(sum(sizes[:slot]), sum(sizes[: slot + 1]))
     s, t = np.ones(sum(sizes)), np.zeros(sum(sizes))
     s[own], t[own] = scale, shift
