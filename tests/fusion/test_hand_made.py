@@ -108,6 +108,67 @@ class TestDenseThenDense:
         ]
 
 
+class TestChainsOfAffineMaps:
+    @pytest.mark.parametrize(
+        ("steps", "left"),
+        [
+            (["standardise"], ["Sub", "Div"]),  # as short as it gets
+            (["* vector", "/ vector"], ["Mul"]),
+            (["+ vector", "- row", "+ scalar"], ["Add"]),
+            (["standardise", "de-standardise"], ["Mul", "Add"]),
+            (["batch norm in primitives"], ["Mul", "Add"]),
+            (["- row", "+ vector", "/ vector", "* vector"], ["Add", "Mul"]),
+            (["neg", "neg"], ["Mul"]),
+            (["neg", "vector -", "/ scalar"], ["Mul", "Add"]),
+            (["standardise", "standardise", "neg", "row +"], ["Mul", "Add"]),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_before_an_activation(self, steps, left, dtype):
+        assert_left(net([*steps, "Relu", "gemm:3"], dtype), [*left, "Relu", "Gemm"], dtype)
+
+    def test_what_is_read_on_the_way_stays(self):
+        g = Sketch()
+        g.affine("x", "a", 6, "* vector")
+        g.affine("a", "b", 6, "/ vector")
+        g.affine("b", "c", 6, "* vector")
+        g.affine("c", "y", 6, "row *")
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 6], "b": ["N", 6]})
+        assert_left(model, ["Mul", "Mul"])
+
+    def test_constants_that_together_make_a_table_stay_apart(self):
+        g = Sketch()
+        g.node("Mul", ["x", g.const("channel", np.full((8, 1), 2.0))], "a")
+        g.node("Mul", ["a", g.const("column", np.arange(1.0, 9))], "y")
+        fused, _, refusals = fold_all(g.model({"x": ["N", 8, 8]}, {"y": ["N", 8, 8]}))
+        assert operators(fused) == ["Mul", "Mul"]
+        assert any("larger than each by itself" in r.reason and r.node == "Mul_y" for r in refusals)
+
+    def test_constants_that_widen_stay(self):
+        g = Sketch()
+        g.node("Mul", ["x", g.const("a", np.ones(4))], "w")
+        g.node("Mul", ["w", g.const("b", 2.0)], "y")
+        fused, _, refusals = fold_all(g.model({"x": ["N", 1]}, {"y": ["N", 4]}))
+        assert operators(fused) == ["Mul", "Mul"]
+        assert any("widen it" in r.reason and r.node == "Mul_y" for r in refusals)
+
+    def test_digits_that_centring_keeps_are_not_lost(self):
+        """(x − 30,000)·s + t as x·s + t' would lose four digits: the proof leaves it."""
+        g = Sketch()
+        for op, values in (("Sub", 30_000.0), ("Mul", 7.3), ("Add", 0.1)):
+            g.node(
+                op,
+                ["x" if op == "Sub" else f"v{op}", g.const(op, values)],
+                {"Sub": "vMul", "Mul": "vAdd", "Add": "y"}[op],
+            )
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 6]})
+        samples = np.random.default_rng(0).normal(30_000, 1, size=(64, 6)).astype(np.float32)
+        fused, report = fuse(model, samples=samples, measure=False)
+        assert operators(fused) == ["Sub", "Mul", "Add"]
+        assert any(r.fold == "affine → affine" and "failed the proof" in r.reason for r in report.refusals)
+
+
 class TestJoins:
     @pytest.mark.parametrize("kind", AFFINES)
     @pytest.mark.parametrize("op", ["Add", "Sub", "Sum"])

@@ -40,7 +40,7 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     value = node.outputs[0]
     _require_readers(index, value)
     if node.op in ("Add", "Mul"):
-        _require_no_larger_whole(index, affine)
+        require_no_larger_whole(index, affine)
     shape = index.shape(affine.value)
     if shape is None and node.op == "BatchNormalization" and all(r.op == "Gemm" for r, _ in index.uses(value)):
         shape = (None, affine.scale.size)  # a batch norm keeps the rank, and a Gemm reads rank 2
@@ -127,7 +127,7 @@ def _beside(index: GraphIndex, node: Node, slot: int, scale: Array, shift: Array
     return s, t
 
 
-def _require_no_larger_whole(index: GraphIndex, affine: Affine) -> None:
+def require_no_larger_whole(index: GraphIndex, affine: Affine) -> None:
     """Refuse the end of a Gelu or layer norm in primitives: without it onnxruntime no longer sees the whole.
 
     Back from here, through Mul and Add by constants, to the one Mul or Div of two values: Gelu multiplies by
