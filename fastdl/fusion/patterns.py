@@ -188,6 +188,8 @@ class Affine:
         if len(shape) < 2:
             raise Refused(f"{self.value!r}, which it works on, has rank {len(shape)}")
         dims = shape[1:]
+        if self.node.op == "BatchNormalization" and len(dims) == 1:
+            dims = (self.scale.size,)  # a batch norm states how many channels it reads
         if self.uniform:
             dims = (size or 1,)
         elif not all(isinstance(dim, int) for dim in dims):

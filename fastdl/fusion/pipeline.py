@@ -11,6 +11,7 @@ from onnx import ModelProto
 from ..errors import FusionError
 from .feeds import Samples
 from .folds import (
+    affine_affine,
     affine_dense,
     branches,
     constant,
@@ -48,12 +49,13 @@ FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
     ("dense → dense", dense_dense.fold),
     ("units that cannot matter", units.fold),
     ("tail of labels", tails.fold),
+    ("affine → affine", affine_affine.fold),
     ("slow activation", slow_activation.fold),
     ("dense normal form", gemm.fold),
 )
 FORWARD = frozenset(("batch norm → dense", "affine → dense"))  # the last of a chain first
 # Folds after which float32 may lose digits that it had before; only measuring tells whether it does.
-LOSSY = FORWARD | {"dense → dense", "slow activation"}
+LOSSY = FORWARD | {"dense → dense", "affine → affine", "slow activation"}
 
 
 def fuse(

@@ -5,6 +5,7 @@ import pytest
 from onnx import helper
 
 from fastdl.fusion import fuse
+from fastdl.fusion.pipeline import fold_all
 from fastdl.fusion.truth import Truth
 
 from .graphs import AFFINES, FORMS, Sketch, check, close, operators, run
@@ -105,6 +106,67 @@ class TestDenseThenDense:
         assert [(r.node, r.fold, r.reason) for r in report.refusals] == [
             ("Gemm_v1", "dense → dense", "one layer 6 → 6 costs more than the bottleneck 6 → 2 → 6")
         ]
+
+
+class TestChainsOfAffineMaps:
+    @pytest.mark.parametrize(
+        ("steps", "left"),
+        [
+            (["standardise"], ["Sub", "Div"]),  # as short as it gets
+            (["* vector", "/ vector"], ["Mul"]),
+            (["+ vector", "- row", "+ scalar"], ["Add"]),
+            (["standardise", "de-standardise"], ["Mul", "Add"]),
+            (["batch norm in primitives"], ["Mul", "Add"]),
+            (["- row", "+ vector", "/ vector", "* vector"], ["Add", "Mul"]),
+            (["neg", "neg"], ["Mul"]),
+            (["neg", "vector -", "/ scalar"], ["Mul", "Add"]),
+            (["standardise", "standardise", "neg", "row +"], ["Mul", "Add"]),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_before_an_activation(self, steps, left, dtype):
+        assert_left(net([*steps, "Relu", "gemm:3"], dtype), [*left, "Relu", "Gemm"], dtype)
+
+    def test_what_is_read_on_the_way_stays(self):
+        g = Sketch()
+        g.affine("x", "a", 6, "* vector")
+        g.affine("a", "b", 6, "/ vector")
+        g.affine("b", "c", 6, "* vector")
+        g.affine("c", "y", 6, "row *")
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 6], "b": ["N", 6]})
+        assert_left(model, ["Mul", "Mul"])
+
+    def test_constants_that_together_make_a_table_stay_apart(self):
+        g = Sketch()
+        g.node("Mul", ["x", g.const("channel", np.full((8, 1), 2.0))], "a")
+        g.node("Mul", ["a", g.const("column", np.arange(1.0, 9))], "y")
+        fused, _, refusals = fold_all(g.model({"x": ["N", 8, 8]}, {"y": ["N", 8, 8]}))
+        assert operators(fused) == ["Mul", "Mul"]
+        assert any("larger than each by itself" in r.reason and r.node == "Mul_y" for r in refusals)
+
+    def test_constants_that_widen_stay(self):
+        g = Sketch()
+        g.node("Mul", ["x", g.const("a", np.ones(4))], "w")
+        g.node("Mul", ["w", g.const("b", 2.0)], "y")
+        fused, _, refusals = fold_all(g.model({"x": ["N", 1]}, {"y": ["N", 4]}))
+        assert operators(fused) == ["Mul", "Mul"]
+        assert any("widen it" in r.reason and r.node == "Mul_y" for r in refusals)
+
+    def test_digits_that_centring_keeps_are_not_lost(self):
+        """(x − 30,000)·s + t as x·s + t' would lose four digits: the proof leaves it."""
+        g = Sketch()
+        for op, values in (("Sub", 30_000.0), ("Mul", 7.3), ("Add", 0.1)):
+            g.node(
+                op,
+                ["x" if op == "Sub" else f"v{op}", g.const(op, values)],
+                {"Sub": "vMul", "Mul": "vAdd", "Add": "y"}[op],
+            )
+        model = g.model({"x": ["N", 6]}, {"y": ["N", 6]})
+        samples = np.random.default_rng(0).normal(30_000, 1, size=(64, 6)).astype(np.float32)
+        fused, report = fuse(model, samples=samples, measure=False)
+        assert operators(fused) == ["Sub", "Mul", "Add"]
+        assert any(r.fold == "affine → affine" and "failed the proof" in r.reason for r in report.refusals)
 
 
 class TestJoins:
@@ -246,6 +308,19 @@ class TestNoOps:
 
 ELEMENTWISE = ["Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "Tanh", "Softplus", "Softsign", "HardSigmoid"]
 ELEMENTWISE += ["HardSwish", "ThresholdedRelu", "Gelu", "Mish", "Erf", "Abs", "Exp"]
+
+
+@pytest.mark.parametrize("shape", [["N", "C"], [None, None], None])
+@pytest.mark.parametrize("form", ["gemm", "matmul + vector"])
+def test_a_batch_norm_states_how_many_columns_it_reads(shape, form):
+    g = Sketch()
+    g.batch_norm("x", "n", 4)
+    g.dense("n", "y", 4, 3, form)
+    fused, _, refusals = fold_all(g.model({"x": shape}, {"y": ["N", 3]}))
+    if shape is None and form != "gemm":  # a MatMul of rank 3 would normalise another axis
+        assert any("rank of 'n'" in r.reason for r in refusals)
+    else:
+        assert operators(fused) == ["Gemm"]
 
 
 def test_flatten_reads_what_a_reshape_read():

@@ -235,3 +235,15 @@ def test_thresholds(op, bar, first, left):
     assert left == 1 or "not between 0 and 1" in refusals[0].reason
     x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     np.testing.assert_array_equal(run(fused, {"x": x})[0], run(model, {"x": x})[0])
+
+
+def test_a_tail_that_stays_for_others_is_read_as_before():
+    g = Sketch()
+    g.node("Softmax", ["x"], "p")
+    g.node("ArgMax", ["p"], "y", axis=1, keepdims=0)
+    model = g.model({"x": ["N", 3]}, {"y": ["N"], "p": ["N", 3]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    fused, folds, refusals = fold_all(model)
+    assert fused.SerializeToString() == model.SerializeToString()
+    assert folds == []
+    assert [(r.node, r.fold, r.reason) for r in refusals] == [("ArgMax_y", "tail of labels", "'p' is a graph output")]

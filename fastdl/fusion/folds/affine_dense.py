@@ -40,7 +40,7 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     value = node.outputs[0]
     _require_readers(index, value)
     if node.op in ("Add", "Mul"):
-        _require_no_larger_whole(index, affine)
+        require_no_larger_whole(index, affine)
     shape = index.shape(affine.value)
     if shape is None and node.op == "BatchNormalization" and all(r.op == "Gemm" for r, _ in index.uses(value)):
         shape = (None, affine.scale.size)  # a batch norm keeps the rank, and a Gemm reads rank 2
@@ -119,13 +119,15 @@ def _beside(index: GraphIndex, node: Node, slot: int, scale: Array, shift: Array
     sizes = [width for width in widths if isinstance(width, int)]
     if len(sizes) < len(widths) or sum(sizes) > COLUMNS:
         raise Refused(f"how many columns {node.label!r} joins is not known, or more than {COLUMNS}")
+    if scale.size not in (1, sizes[slot]):
+        raise Refused(f"it gives {scale.size} values where {node.label!r} joins {sizes[slot]}")
     own = slice(sum(sizes[:slot]), sum(sizes[: slot + 1]))
     s, t = np.ones(sum(sizes)), np.zeros(sum(sizes))
     s[own], t[own] = scale, shift
     return s, t
 
 
-def _require_no_larger_whole(index: GraphIndex, affine: Affine) -> None:
+def require_no_larger_whole(index: GraphIndex, affine: Affine) -> None:
     """Refuse the end of a Gelu or layer norm in primitives: without it onnxruntime no longer sees the whole.
 
     Back from here, through Mul and Add by constants, to the one Mul or Div of two values: Gelu multiplies by

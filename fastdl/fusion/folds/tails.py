@@ -45,6 +45,7 @@ def _argmax(index: GraphIndex, node: Node) -> str | None:
         source = tail.inputs[0]
     else:
         return None
+    index.require_private(node.inputs[0])  # where the tail stays, there is nothing to gain
     index.set_inputs(node, [source])
     return node.label
 
@@ -65,6 +66,7 @@ def _threshold(index: GraphIndex, node: Node) -> str | None:
     tail = index.producer(node.inputs[1 - slot]) if slot is not None and len(node.inputs) == 2 else None
     if slot is None or tail is None or tail.op != "Sigmoid":
         return None
+    index.require_private(node.inputs[1 - slot])
     name = node.inputs[slot]
     bar = index.constant(name)
     if not ((bar > 0) & (bar < 1)).all():
