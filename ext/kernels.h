@@ -27,6 +27,7 @@
 #define FDL_MAX_SCALARS 12
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
+#define FDL_SEEDED ((size_t)1 << 48) /* random streams from here on are those of seeds */
 
 /* What a kernel is called with; the slots are named at each kernel below. */
 typedef struct {

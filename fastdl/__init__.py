@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fastdl import (
         activations,
+        backend,
         callbacks,
         constraints,
         datasets,
@@ -40,19 +41,26 @@ if TYPE_CHECKING:
         optimizers,
         plots,
         regularizers,
+        saving,
         schedules,
         utils,
     )
     from fastdl.finder import find_learning_rate
+    from fastdl.initializers import Initializer
     from fastdl.inspection import layer_statistics
-    from fastdl.layers import Input
+    from fastdl.layers import Input, Layer
+    from fastdl.losses import Loss
     from fastdl.mc import mc_predict
+    from fastdl.metrics import Metric
     from fastdl.models import Model, Sequential, load_model
     from fastdl.onnx.importing import from_onnx
+    from fastdl.optimizers import Optimizer
+    from fastdl.regularizers import Regularizer
     from fastdl.runner import Runner
 
 _MODULES = (
     "activations",
+    "backend",
     "callbacks",
     "constraints",
     "datasets",
@@ -68,12 +76,19 @@ _MODULES = (
     "optimizers",
     "plots",
     "regularizers",
+    "saving",
     "schedules",
     "utils",
 )
 _NAMES = {
+    "Initializer": "fastdl.initializers",
     "Input": "fastdl.layers",
+    "Layer": "fastdl.layers",
+    "Loss": "fastdl.losses",
+    "Metric": "fastdl.metrics",
     "Model": "fastdl.models",
+    "Optimizer": "fastdl.optimizers",
+    "Regularizer": "fastdl.regularizers",
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.finder",
@@ -84,12 +99,19 @@ _NAMES = {
 }
 
 __all__ = [
+    "Initializer",
     "Input",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
+    "Regularizer",
     "Runner",
     "Sequential",
     "__version__",
     "activations",
+    "backend",
     "callbacks",
     "config",
     "constraints",
@@ -112,6 +134,7 @@ __all__ = [
     "optimizers",
     "plots",
     "regularizers",
+    "saving",
     "schedules",
     "set_num_threads",
     "utils",

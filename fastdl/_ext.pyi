@@ -9,6 +9,7 @@ STRIP: int
 CHUNK: int
 MAX_RATES: int
 MAX_FEEDS: int
+SEEDED: int
 BY_FEATURE: int
 BY_PANEL: int
 ONCE: int

@@ -198,6 +198,8 @@ def _gelu_double(v: Formula) -> Formula:
     )
 
 
+swish, hard_swish = silu, hard_silu
+
 NAMES: dict[str, Callable[..., Tensor]] = {
     **{
         function.__name__: function
@@ -209,6 +211,19 @@ NAMES: dict[str, Callable[..., Tensor]] = {
     "swish": silu,
     "hard_swish": hard_silu,
 }
+
+
+def serialize(activation: Callable[..., Tensor]) -> str:
+    """The activation's name (Keras). ValueError for one of one's own."""
+    name = getattr(activation, "__name__", "")
+    if NAMES.get(name) is not activation:
+        raise ValueError(f"{activation!r} is your own activation: only fastdl's have names")
+    return name
+
+
+def deserialize(config: str) -> Callable[[Tensor], Tensor]:
+    """The activation of that name (Keras). ValueError if there is none."""
+    return get(config)
 
 
 def get(activation: Any) -> Callable[[Tensor], Tensor]:

@@ -25,6 +25,11 @@ def set_floatx(value: str) -> None:
     _floatx = value
 
 
+def epsilon() -> float:
+    """What keeps quotients and logarithms finite: 1e-7, which cannot be changed. Keras: config.epsilon."""
+    return 1e-7
+
+
 def _quota() -> float:
     """Cores' worth of time that the control group grants; infinite without one."""
     try:

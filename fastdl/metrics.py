@@ -616,6 +616,13 @@ NAMES: dict[str, type[Metric]] = {
 }
 
 
+def __getattr__(name: str) -> Callable[..., Array]:
+    """Losses as functions are metrics too, as in Keras: `metrics.mean_squared_error` is `losses`'s."""
+    if name in losses.NAMES and name == name.lower() and hasattr(losses, name):
+        return getattr(losses, name)  # type: ignore[no-any-return]
+    raise AttributeError(f"module 'fastdl.metrics' has no attribute {name!r}")
+
+
 serialize = _configured.serialize
 
 

@@ -19,13 +19,17 @@ from fastdl.schedules import LearningRateSchedule
 Rate = float | LearningRateSchedule
 
 
+OLD = ("options", "lr", "decay", "learning_rate")  # what configs leave out, or spell in another way
+
+
 class Options(TypedDict, total=False):
     """What every optimizer takes, by keyword.
 
     weight_decay: each step first takes rate * weight_decay of the weights away (Loshchilov and Hutter 2019).
     clipvalue, clipnorm, global_clipnorm: the most that an element of a gradient, its norm, or the norm of all
     gradients may be; one of them. use_ema: keep a moving average of the weights, put it in their place each
-    ema_overwrite_frequency steps, and when fit ends. lr: an old name of learning_rate.
+    ema_overwrite_frequency steps, and when fit ends. lr: an old name of learning_rate; decay: an old name of
+    InverseTimeDecay(learning_rate, 1, decay).
     """
 
     weight_decay: float | None
@@ -37,6 +41,7 @@ class Options(TypedDict, total=False):
     ema_overwrite_frequency: int | None
     name: str | None
     lr: Rate | None
+    decay: float
 
 
 class Optimizer(Configured):
@@ -62,9 +67,12 @@ class Optimizer(Configured):
         ema_overwrite_frequency: int | None = None,
         name: str | None = None,
         lr: Rate | None = None,
+        decay: float = 0.0,
     ) -> None:
         self._learning_rate: Rate = 0.0
         self.learning_rate = learning_rate if lr is None else lr
+        if _not_negative("decay", decay):
+            self.learning_rate = schedules.InverseTimeDecay(self.learning_rate, 1, decay)
         self.weight_decay = _not_negative("weight_decay", weight_decay)
         self.clipnorm = _not_negative("clipnorm", clipnorm)
         self.clipvalue = _not_negative("clipvalue", clipvalue)
@@ -182,7 +190,7 @@ class Optimizer(Configured):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, a schedule as `schedules.serialize` gives it (Keras)."""
         names = [*inspect.signature(type(self)).parameters, *Options.__annotations__]
-        config = {name: getattr(self, name) for name in names if name not in ("options", "lr", "learning_rate")}
+        config = {name: getattr(self, name) for name in names if name not in OLD}
         rate = self._learning_rate
         return {
             "learning_rate": schedules.serialize(rate) if isinstance(rate, LearningRateSchedule) else rate,

@@ -279,7 +279,7 @@ class Builder:
         """The number of a random op's stream: its seed, or its place among those of its kind; kinds are far apart."""
         assert op.randomness is not None
         if seed is not None:
-            return (1 << 48) + (op.randomness << 32) + seed
+            return _ext.SEEDED + (op.randomness << 32) + seed
         alike = [other for other in self.graph.ops if other.randomness == op.randomness]
         return (op.randomness << 32) + alike.index(op)
 

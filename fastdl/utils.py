@@ -10,7 +10,24 @@ from fastdl._random import set_random_seed
 from fastdl.errors import DataError
 from fastdl.graph import Array
 
-__all__ = ["set_random_seed", "to_categorical"]
+__all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Number the names of new layers and models from the start again. Keras: utils.clear_session.
+
+    There is no other state: models that nobody refers to are gone anyway.
+    """
+    from fastdl.layers import layer
+
+    layer._names.clear()
+
+
+def normalize(x: Any, axis: int = -1, order: int = 2) -> Array:
+    """x / its norm along the axis, or x where that is zero. Keras: utils.normalize."""
+    array = np.asarray(x)
+    norm = np.atleast_1d(np.linalg.norm(array, order, axis, keepdims=True))
+    return np.asarray(array / np.where(norm == 0, 1, norm))
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> Array:

@@ -204,6 +204,41 @@ def test_constraints_hold_after_every_step() -> None:
         assert bias.max() > 0
 
 
+def test_penalties_are_part_of_the_whole_loss_only() -> None:
+    """Not of the outputs' own; and one layer that two outputs share is counted once."""
+    x, y = data()
+    both: list[dict[str, float]] = []
+    for options in ({}, {"kernel_regularizer": regularizers.L2(0.5), "activity_regularizer": "l1"}):
+        fastdl.utils.set_random_seed(3)
+        source = fastdl.Input((9,))
+        shared = layers.Dense(4, "tanh", **options)
+        outputs = [layers.Dense(3, "softmax", name="a")(shared(source)), layers.Dense(1, name="b")(shared(source))]
+        model = fastdl.Model(source, outputs)
+        model.compile("sgd", {"a": "sparse_categorical_crossentropy", "b": "mse"}, loss_weights={"a": 2.0, "b": 0.5})
+        both.append(model.evaluate(x, {"a": y, "b": y / 2}, return_dict=True))
+    activity = np.abs(fastdl.Sequential([fastdl.Input((9,)), shared]).predict(x)).sum() * 0.01 / len(x)
+    more = both[1]["loss"] - both[0]["loss"]
+    assert more == pytest.approx(model.losses[0] + 2 * activity, rel=1e-5)  # it acts twice
+    assert [both[0][name] for name in ("a_loss", "b_loss")] == [both[1][name] for name in ("a_loss", "b_loss")]
+    assert len(model.losses) == 1
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_shared_weights_are_regularized_once(optimizer: str) -> None:
+    """A layer used twice, beside the same penalty in numpy on the sum of both gradients."""
+    after = []
+    for regularizer in ("l2", squares):
+        fastdl.utils.set_random_seed(3)
+        source = fastdl.Input((9,))
+        dense = layers.Dense(9, "tanh", kernel_regularizer=regularizer, kernel_constraint=constraints.MaxNorm(0.8))
+        model = fastdl.Model(source, layers.Dense(3, "softmax")(dense(dense(source))))
+        model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy")
+        losses = [model.train_on_batch(*data(70)) for _ in range(4)]
+        after.append((losses, dense.get_weights()[0]))
+    assert after[0][0] == pytest.approx(after[1][0], rel=1e-5)
+    np.testing.assert_allclose(after[0][1], after[1][1], rtol=1e-3, atol=1e-5)
+
+
 def test_nothing_is_emitted_when_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """A net without penalties and constraints runs none of their kernels, and the plain step."""
     seen: list[tuple[str, Any]] = []

@@ -1,4 +1,4 @@
-/* Dropout, whose random numbers are a function of the element's number, the step and the model's seed. */
+/* Dropout, whose random numbers are a function of the element's number, the step and the model's seed, or the layer's. */
 
 /* Runs BODY for each vector of features [f0, f1) of panels [p0, p1); `i` is its offset into (P, F, 32). */
 #define FDL_FOR_VECTORS(features, ...)                                                    \
@@ -31,9 +31,10 @@ INLINE uint64_t spread(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-/* The keys of one step of one layer's stream. */
+/* The keys of one step of one layer's stream. Those from FDL_SEEDED on are a layer's that has a seed, so that they do not
+ * depend on the model's. */
 INLINE random_key key_of(const fdl_step *step, size_t stream) {
-    uint64_t key = spread(spread(spread(step->seed) + step->step) + stream);
+    uint64_t key = spread(spread(spread(stream < FDL_SEEDED ? step->seed : 0) + step->step) + stream);
     return (random_key){(uint32_t)key, (uint32_t)(key >> 32)};
 }
 

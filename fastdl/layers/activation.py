@@ -9,7 +9,14 @@ import numpy as np
 from fastdl import activations, ops
 from fastdl.activations import not_negative
 from fastdl.graph import Shape, Tensor, features_of
-from fastdl.layers.layer import ActivationLike, ConstraintLike, InitializerLike, Layer, RegularizerLike
+from fastdl.layers.layer import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    Layer,
+    RegularizerLike,
+    checked_seed,
+)
 
 
 class Activation(Layer):
@@ -77,14 +84,14 @@ class PReLU(Layer):
 class RReLU(Layer):
     """x, below 0 times a slope drawn from [lower, upper] in training, times their mean otherwise. PyTorch: nn.RReLU."""
 
-    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, **options: Any) -> None:
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         if not lower <= upper:
             raise ValueError(f"lower must not lie above upper, not {lower} and {upper}")
-        self.lower, self.upper = float(lower), float(upper)
+        self.lower, self.upper, self.seed = float(lower), float(upper), checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return ops.RReLU(inputs, self.lower, self.upper, self.name, training).output
+        return ops.RReLU(inputs, self.lower, self.upper, self.name, training, self.seed).output
 
 
 class ELU(Layer):

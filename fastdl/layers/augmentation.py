@@ -1,7 +1,7 @@
 """Layers that make new samples of old ones in training and do nothing otherwise: Keras's names, arguments, defaults.
 
-Each sample of each batch is drawn anew, in the compiled program. A `seed` gives a layer draws of its own, the same as
-another layer's with that seed; what they are follows from utils.set_random_seed in either case.
+Each sample of each batch is drawn anew, in the compiled program. A `seed` gives a layer draws of its own, the same in
+each model and for each layer of its kind with that seed; without one they follow from utils.set_random_seed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from fastdl import _ext, ops
 from fastdl.graph import Tensor
-from fastdl.layers.layer import Layer
+from fastdl.layers.layer import Layer, checked_seed
 
 Factor = float | Sequence[float]
 
@@ -36,7 +36,7 @@ class _RandomMotion(Layer):
         if data_format not in (None, "channels_last"):
             raise ValueError(f"data_format must be 'channels_last', not {data_format!r}")
         self.fill_mode, self.interpolation, self.fill_value = fill_mode, interpolation, float(fill_value)
-        self.seed, self.data_format = _seed(seed), data_format
+        self.seed, self.data_format = checked_seed(seed), data_format
 
     def move(self, x: Tensor, training: bool | None, kind: str, *scalars: float) -> Tensor:
         settings = self.fill_mode, self.fill_value, self.interpolation == "nearest", self.seed
@@ -157,7 +157,7 @@ class MixUp(Layer):
         super().__init__(**options)
         if not 0 < alpha <= 2:
             raise ValueError(f"alpha must lie in (0, 2], not {alpha}")
-        self.alpha, self.data_format, self.seed = float(alpha), data_format, _seed(seed)
+        self.alpha, self.data_format, self.seed = float(alpha), data_format, checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return ops.MixUp(inputs, self.alpha, self.seed, self.name, training).output
@@ -175,9 +175,3 @@ def _bounds(name: str, factor: Factor, zoom: bool = False) -> tuple[float, float
         low = "(-1" if zoom else "[-1"
         raise ValueError(f"{name} must be a number, or a lower and an upper one, in {low}, 1], not {factor}")
     return float(given[0]), float(given[1])
-
-
-def _seed(seed: int | None) -> int | None:
-    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**32):
-        raise ValueError(f"seed must be an integer in [0, 2**32), not {seed!r}")
-    return seed

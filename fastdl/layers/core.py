@@ -12,7 +12,15 @@ from fastdl import activations, config, initializers, ops, regularizers
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor, features_of
-from fastdl.layers.layer import ActivationLike, ConstraintLike, InitializerLike, Layer, RegularizerLike
+from fastdl.layers.layer import (
+    ActivationLike,
+    ConstraintLike,
+    InitializerLike,
+    Layer,
+    RegularizerLike,
+    checked_seed,
+    no_shape,
+)
 
 
 class Input(Tensor, Configured):
@@ -261,13 +269,17 @@ class Rescaling(Layer):
 
 
 class Dropout(Layer):
-    """Zeroes a share `rate` of the numbers in training and scales the rest up. Keras: layers.Dropout."""
+    """Zeroes a share `rate` of the numbers in training and scales the rest up. Keras: layers.Dropout.
 
-    def __init__(self, rate: float, **options: Any) -> None:
+    seed: draws of its own, the same in each model; noise_shape must be None: each number is drawn.
+    """
+
+    def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         if not 0 <= rate <= 1:
             raise ValueError(f"rate must lie in [0, 1], not {rate}")
-        self.rate = float(rate)
+        no_shape(noise_shape)
+        self.rate, self.noise_shape, self.seed = float(rate), noise_shape, checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return ops.Dropout(inputs, self.rate, self.name, training).output
+        return ops.Dropout(inputs, self.rate, self.name, training, self.seed).output

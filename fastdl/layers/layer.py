@@ -79,9 +79,11 @@ class Layer(Configured):
         name: str | None = None,
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
+        input_dim: int | None = None,
     ) -> None:
         self.name = name or unique_name(type(self).__name__)
-        self.input_shape_argument = None if input_shape is None else tuple(input_shape)
+        shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
+        self.input_shape_argument = None if shape is None else tuple(shape)
         self.activity_regularizer = regularizers.get(activity_regularizer)
         if self.activity_regularizer and self.activity_regularizer.own:
             raise ValueError(
@@ -313,6 +315,19 @@ class Layer(Configured):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
+
+
+def checked_seed(seed: int | None) -> int | None:
+    """A layer's seed. ValueError unless 0 <= seed < 2**32, or None."""
+    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**32):
+        raise ValueError(f"seed must be an integer in [0, 2**32), not {seed!r}")
+    return seed
+
+
+def no_shape(noise_shape: None) -> None:
+    """ValueError for any noise_shape of Keras's but None."""
+    if noise_shape is not None:
+        raise ValueError(f"noise_shape must be None, not {noise_shape!r}: each number is drawn by itself")
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Layers that add noise in training and do nothing otherwise: Keras's names, arguments and defaults."""
+"""Layers that add noise in training and do nothing otherwise: Keras's names, arguments and defaults.
+
+A `seed` gives a layer draws of its own, the same in each model; without one they follow from utils.set_random_seed.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,30 @@ from typing import Any
 from fastdl import ops
 from fastdl.activations import SELU_ALPHA, SELU_SCALE, not_negative
 from fastdl.graph import Tensor
-from fastdl.layers.layer import Layer
+from fastdl.layers.layer import Layer, checked_seed, no_shape
 
 
 class GaussianNoise(Layer):
     """x plus noise of mean 0 and this standard deviation. Keras: layers.GaussianNoise."""
 
-    def __init__(self, stddev: float, **options: Any) -> None:
+    def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.stddev = not_negative("stddev", stddev)
+        self.stddev, self.seed = not_negative("stddev", stddev), checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return ops.Noise(inputs, "gaussian_noise", (self.stddev,), self.name, training).output
+        return ops.Noise(inputs, "gaussian_noise", (self.stddev,), self.name, training, self.seed).output
 
 
 class GaussianDropout(Layer):
     """x times noise of mean 1 and standard deviation sqrt(rate / (1 - rate)). Keras: layers.GaussianDropout."""
 
-    def __init__(self, rate: float, **options: Any) -> None:
+    def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.rate = _rate(rate)
+        self.rate, self.seed = _rate(rate), checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return ops.Noise(
-            inputs, "gaussian_dropout", (math.sqrt(self.rate / (1 - self.rate)),), self.name, training
-        ).output
+        deviation = math.sqrt(self.rate / (1 - self.rate))
+        return ops.Noise(inputs, "gaussian_dropout", (deviation,), self.name, training, self.seed).output
 
 
 class AlphaDropout(Layer):
@@ -41,15 +43,17 @@ class AlphaDropout(Layer):
     Klambauer et al. 2017. Keras: layers.AlphaDropout.
     """
 
-    def __init__(self, rate: float, **options: Any) -> None:
+    def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self.rate = _rate(rate)
+        no_shape(noise_shape)
+        self.rate, self.noise_shape, self.seed = _rate(rate), noise_shape, checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         limit = -SELU_ALPHA * SELU_SCALE
         a = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * limit**2))
         b = -a * limit * self.rate
-        return ops.Noise(inputs, "alpha_dropout", (self.rate, a, b, a * limit + b), self.name, training).output
+        scalars = self.rate, a, b, a * limit + b
+        return ops.Noise(inputs, "alpha_dropout", scalars, self.name, training, self.seed).output
 
 
 def _rate(rate: float) -> float:

@@ -40,6 +40,11 @@ def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, includ
     tensor_file.write(filepath, tensors, {**notes, **training})
 
 
+def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """As model.save. Keras: models.save_model."""
+    save(model, filepath, overwrite, include_optimizer=True)
+
+
 def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool) -> None:
     """See Model.save_weights."""
     _check_target(filepath, overwrite)

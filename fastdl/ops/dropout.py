@@ -19,8 +19,10 @@ class Dropout(Op):
 
     randomness = 0
 
-    def __init__(self, x: Tensor, rate: float, name: str = "", active: bool | None = None) -> None:
-        self.rate, self.active = rate, active
+    def __init__(
+        self, x: Tensor, rate: float, name: str = "", active: bool | None = None, seed: int | None = None
+    ) -> None:
+        self.rate, self.active, self.seed = rate, active, seed
         super().__init__([x], x.shape, name=name)
 
     def _idle(self, build: Builder) -> bool:
@@ -37,7 +39,7 @@ class Dropout(Op):
             read(build.value(x)),
             write(build.value(self.output)),
             write(mask),
-            sizes=(x.features, build.stream(self)),
+            sizes=(x.features, build.stream(self, self.seed)),
             scalars=(self.rate,),
             features=x.features,
         )

@@ -21,9 +21,15 @@ class Noise(Op):
     randomness = 1
 
     def __init__(
-        self, x: Tensor, kind: str, scalars: Sequence[float], name: str = "", active: bool | None = None
+        self,
+        x: Tensor,
+        kind: str,
+        scalars: Sequence[float],
+        name: str = "",
+        active: bool | None = None,
+        seed: int | None = None,
     ) -> None:
-        self.active = active
+        self.active, self.seed = active, seed
         self._number, self._needs_input = _ext.NOISES[kind]
         self._scalars = (*map(float, scalars), *[0.0] * (_ext.NOISE_SCALARS - len(scalars)))
         super().__init__([x], x.shape, name=name)
@@ -39,7 +45,7 @@ class Noise(Op):
         build.emit(
             "noise_forward",
             *(read(build.value(x)), write(build.value(self.output))),
-            sizes=(x.features, self._number, build.stream(self)),
+            sizes=(x.features, self._number, build.stream(self, self.seed)),
             scalars=self._scalars,
             features=x.features,
         )
@@ -52,7 +58,7 @@ class Noise(Op):
         build.emit(
             "noise_backward",
             *(read(build.value(x) if self._needs_input else gradient), read(gradient), write(build.give(x))),
-            sizes=(x.features, self._number, build.stream(self)),
+            sizes=(x.features, self._number, build.stream(self, self.seed)),
             scalars=self._scalars,
             features=x.features,
         )
@@ -65,9 +71,17 @@ class Noise(Op):
 class RReLU(Noise):
     """y = x, below 0 times a random slope between lower and upper (Xu et al. 2015); in inference times their mean."""
 
-    def __init__(self, x: Tensor, lower: float, upper: float, name: str = "", active: bool | None = None) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        lower: float,
+        upper: float,
+        name: str = "",
+        active: bool | None = None,
+        seed: int | None = None,
+    ) -> None:
         self.slope = (lower + upper) / 2
-        super().__init__(x, "rrelu", (lower, upper), name, active)
+        super().__init__(x, "rrelu", (lower, upper), name, active, seed)
 
     def _leaky(self) -> tuple[tuple[int, int], tuple[float, ...]]:
         sizes = self.output.features, _ext.ACTIVATIONS["leaky_relu"][0]

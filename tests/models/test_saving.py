@@ -63,17 +63,18 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "Whitening": lambda: adapted(layers.Whitening("pca", 4, 0.1)),
     "Whitening, zca": lambda: adapted(layers.Whitening("zca")),
     "Dropout": lambda: layers.Dropout(0.3),
+    "Dropout seeded": lambda: layers.Dropout(0.3, seed=5),
     "Activation": lambda: layers.Activation("mish"),
     "Activation with a layer": lambda: layers.Activation(layers.LeakyReLU(0.123)),
     "ReLU": lambda: layers.ReLU(6.0, 0.1, 0.2),
     "LeakyReLU": lambda: layers.LeakyReLU(alpha=0.1),
     "PReLU": lambda: layers.PReLU("random_uniform"),
-    "RReLU": lambda: layers.RReLU(0.1, 0.2),
+    "RReLU": lambda: layers.RReLU(0.1, 0.2, seed=3),
     "ELU": lambda: layers.ELU(0.7),
     "Softmax": layers.Softmax,
-    "AlphaDropout": lambda: layers.AlphaDropout(0.2),
-    "GaussianDropout": lambda: layers.GaussianDropout(0.2),
-    "GaussianNoise": lambda: layers.GaussianNoise(np.float32(0.1)),
+    "AlphaDropout": lambda: layers.AlphaDropout(0.2, seed=1),
+    "GaussianDropout": lambda: layers.GaussianDropout(0.2, 2**32 - 1),
+    "GaussianNoise": lambda: layers.GaussianNoise(np.float32(0.1), seed=0),
 }
 BRANCHED = "Add", "Subtract", "Average", "Multiply", "Concatenate", "DenseTranspose"  # see test_functional.py
 AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
