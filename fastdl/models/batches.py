@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,14 @@ from fastdl import arrays
 from fastdl.callbacks.callback_list import CallbackList
 from fastdl.errors import DataError
 from fastdl.graph import Array
-from fastdl.models.engine import Slice
+from fastdl.models.engine import SLICE_SECONDS, Slice
 from fastdl.program import X_FEED, Program
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
     from fastdl.models.network import Feeds
 
+JOINED = 64  # batches at most that are drawn before the first of them is used
 PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
 Piece = tuple[Slice, "Feeds", Array | None]  # what to run, on which feeds, in which order of their rows
 END = object()
@@ -86,7 +88,7 @@ class Rows:
 
 
 class Batches:
-    """An iterable of batches (x, y) or (x, y, sample_weight), checked as they arrive.
+    """An iterable of batches (x, y) or (x, y, sample_weight), checked as they arrive, some ahead of their use.
 
     A pass takes all batches of an iterable that can be begun again, or the next `steps` of one that goes on, and begins
     it again at its end. DataError if an iterator ends before a pass does, or a batch is not as it should be.
@@ -147,20 +149,37 @@ class Batches:
         return arrays.each_batch(value)
 
     def train(self, most: int | None) -> Iterator[Piece]:
-        """A pass of training, one step a batch."""
-        yield from self._pass("train")
+        """A pass of training, one step a batch; at most so many come to one slice."""
+        yield from self._pass("train", most)
         if callable(tell := getattr(self.value, "on_epoch_end", None)):
             tell()  # as Keras's Sequence is told
 
     def test(self, most: int | None) -> Iterator[Piece]:
-        """A pass of inference, one step a batch."""
-        yield from self._pass("test")
+        """A pass of inference, one step a batch; at most so many come to one slice."""
+        yield from self._pass("test", most)
 
-    def _pass(self, purpose: str) -> Iterator[Piece]:
+    def _pass(self, purpose: str, most: int | None) -> Iterator[Piece]:
         met = set[Program]()
+        for joined in self._alike(most or JOINED):
+            step = self.given.model._step(purpose, joined[0], len(joined), met)
+            feeds = {f: np.concatenate([each[f] for each in joined]) if joined[1:] else joined[0][f] for f in joined[0]}
+            yield step, feeds, None
+
+    def _alike(self, most: int) -> Iterator[list[Feeds]]:
+        """The batches of a pass, checked; those of one size that arrive within a slice's time together."""
+        held: list[Feeds] = []
+        began = time.perf_counter()
         for number, batch in enumerate(self.draw(), 1):
             feeds = self._feeds(batch, f"{self.what}batch {number}'s ")
-            yield self.given.model._step(purpose, feeds, met), feeds, None
+            if held and (held[0].keys() != feeds.keys() or len(held[0][X_FEED]) != len(feeds[X_FEED])):
+                yield held
+                held = []
+            held.append(feeds)
+            if len(held) == most or time.perf_counter() - began > SLICE_SECONDS:
+                yield held
+                held, began = [], time.perf_counter()
+        if held:
+            yield held
 
     def _feeds(self, batch: Any, what: str) -> Feeds:
         """A batch, checked."""

@@ -168,10 +168,10 @@ class Model(Network):
         name, make = self._purpose(purpose, feeds)
         return self._engine.slices(name, rows or len(feeds[X_FEED]), batch, make, most)
 
-    def _step(self, purpose: str, feeds: Feeds, met: set[Program]) -> Slice:
-        """The feeds as one batch of a pass in which the programs `met` have run."""
+    def _step(self, purpose: str, feeds: Feeds, steps: int, met: set[Program]) -> Slice:
+        """So many batches like the feeds, of a pass in which the programs `met` have run."""
         name, make = self._purpose(purpose, feeds)
-        return self._engine.step(name, len(feeds[X_FEED]), make, met)
+        return self._engine.some(name, len(feeds[X_FEED]), steps, make, met)
 
     def _logs(self, programs: Iterable[Program]) -> dict[str, Any]:
         """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
