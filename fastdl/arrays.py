@@ -39,9 +39,12 @@ def is_frame(value: Any) -> bool:
 
 
 def _of_frame(name: str, frame: Any) -> Array:
-    array = np.asarray(frame.to_numpy())
-    if array.dtype.kind in "fiub":
-        return array
+    try:
+        array = np.asarray(frame.to_numpy())
+        if array.dtype.kind in "fiub":
+            return array
+    except TypeError:  # columns that have no type in common
+        pass
     columns = {str(column): np.asarray(frame[column]) for column in frame.columns}  # numbers of several kinds
     wrong = [f"{column!r} ({values.dtype})" for column, values in columns.items() if values.dtype.kind not in "fiub"]
     if wrong:

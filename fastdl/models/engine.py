@@ -121,6 +121,15 @@ class Engine:
                 yield Slice(program, pace, begin + done * size, steps, threads, probe)
                 done += steps
 
+    def some(self, purpose: str, rows: int, steps: int, make: Callable[[int], Program], met: set[Program]) -> Slice:
+        """Some batches of a pass in which the programs `met` have run; any other begins its sums anew, and is met."""
+        program, pace = self._program(purpose, rows, make)
+        if program not in met:
+            program.reset()
+            met.add(program)
+        threads, probe = pace.choose()
+        return Slice(program, pace, 0, steps, threads, probe)
+
 
 def run(
     piece: Slice,

@@ -12,12 +12,12 @@ import numpy as np
 
 from fastdl import _random, config, optimizers
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
-from fastdl.errors import DataError
 from fastdl.graph import Array
 from fastdl.metrics import Metric
-from fastdl.models import data
+from fastdl.models import batches, data
+from fastdl.models.batches import Source
 from fastdl.models.engine import Engine, Slice, run
-from fastdl.models.network import PREDICT_BATCH, Feeds, Network, batch_rows, positive
+from fastdl.models.network import Feeds, Network, batch_rows, positive
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
 from fastdl.optimizers import Optimizer
@@ -156,11 +156,22 @@ class Model(Network):
 
         return make
 
-    def _slices(self, purpose: str, feeds: Feeds, batch: int, most: int | None = None) -> Iterator[Slice]:
-        """A pass over the feeds; with weights by programs of its own."""
+    def _purpose(self, purpose: str, feeds: Feeds) -> tuple[str, Callable[[int], Program]]:
+        """The programs' name and maker; with weights they are others."""
         weighted = any(feed % FEEDS == W_FEED for feed in feeds)
-        make = self._make(training=purpose == "train", weighted=weighted)
-        return self._engine.slices(purpose + " weighted" * weighted, len(feeds[X_FEED]), batch, make, most)
+        return purpose + " weighted" * weighted, self._make(training=purpose == "train", weighted=weighted)
+
+    def _slices(
+        self, purpose: str, feeds: Feeds, batch: int, most: int | None = None, rows: int | None = None
+    ) -> Iterator[Slice]:
+        """A pass over `rows` rows of the feeds, or all."""
+        name, make = self._purpose(purpose, feeds)
+        return self._engine.slices(name, rows or len(feeds[X_FEED]), batch, make, most)
+
+    def _step(self, purpose: str, feeds: Feeds, steps: int, met: set[Program]) -> Slice:
+        """So many batches like the feeds, of a pass in which the programs `met` have run."""
+        name, make = self._purpose(purpose, feeds)
+        return self._engine.some(name, len(feeds[X_FEED]), steps, make, met)
 
     def _logs(self, programs: Iterable[Program]) -> dict[str, Any]:
         """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
@@ -198,59 +209,56 @@ class Model(Network):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
         callbacks: Callbacks = None,
         validation_split: float = 0.0,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
         check_input: bool = True,
     ) -> History:
         """Train. x: (rows, *input shape), y: labels or targets; last batch may be smaller. Keras: Model.fit.
 
-        validation_split takes the last share of the rows, before shuffling; validation_data may hold weights too.
+        Or x is an iterable of batches (x, y) or (x, y, sample_weight): an epoch is one pass over it, or the next
+        steps_per_epoch batches. validation_split takes the last share of the rows, before shuffling; validation_data is
+        (x, y), (x, y, sample_weight) or such an iterable, and validation_steps how many batches of it are used.
         sample_weight: (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for
-        NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched.
+        NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched, or at
+        the batch that is wrong.
         """
-        batch = batch_rows(batch_size)
+        batch_rows(batch_size)
         positive("epochs", epochs)
-        inputs = self._ready(x, check_input)
+        source, held = batches.for_fit(
+            batches.Given(self, batch_size, check_input, class_weight, shuffle),
+            (x, y, sample_weight),
+            steps_per_epoch,
+            validation_data,
+            validation_steps,
+            validation_split,
+        )
         optimizer, _ = self._compiled()
-        feeds = self._feeds(inputs, y, sample_weight, check_input, class_weight)
-        held: Feeds | None = None
-        if validation_data is not None:
-            held_weight = validation_data[2] if len(validation_data) > 2 else None
-            held_x = self._ready(validation_data[0], check_input, "validation ")
-            held = self._feeds(held_x, validation_data[1], held_weight, check_input, what="validation ")
-        elif validation_split:
-            if not 0 < validation_split < 1:
-                raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
-            count = len(feeds[X_FEED])
-            kept = int(count * (1 - validation_split))
-            if not 0 < kept < count:
-                raise DataError(f"validation_split={validation_split} of {count} rows leaves one side empty")
-            held = {feed: array[kept:] for feed, array in feeds.items()}
-            feeds = {feed: array[:kept] for feed, array in feeds.items()}
-        rows, verbosity = len(feeds[X_FEED]), 1 if verbose == "auto" else int(verbose)
-        steps, heard = -(-rows // batch), CallbackList(callbacks)
+        verbosity = 1 if verbose == "auto" else int(verbose)
+        heard = CallbackList(callbacks)
         history = heard.history()
         with self._exclusive():
             self.history, self.stop_training, logs = history, False, dict[str, float]()
-            heard.begin(self, verbose=verbosity, epochs=epochs, steps=steps)
-            heard.tell("set_validation_data", held)
+            heard.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
+            heard.tell("set_validation_data", held.feeds if isinstance(held, batches.Rows) else None)
             self.initial_epoch = initial_epoch
             heard.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):
-                with Progress(epoch, epochs, steps, rows, verbosity) as progress:
+                with Progress(epoch, epochs, source.steps, verbosity) as progress:
                     heard.tell("on_epoch_begin", epoch, {})
-                    logs = self._epoch(feeds, batch, shuffle, progress, heard)
+                    logs = self._epoch(source, progress, heard)
                     if held is not None:
-                        tested = self._test(held, batch, heard)
+                        tested = self._test(held, heard)
                         logs |= {f"val_{name}": value for name, value in tested.items()}
                     heard.tell("on_epoch_end", epoch, logs)
                     progress.finish(logs)
@@ -260,17 +268,9 @@ class Model(Network):
             heard.tell("on_train_end", logs)
         return history
 
-    def _epoch(
-        self, feeds: Feeds, batch: int, shuffle: bool, progress: Progress, heard: CallbackList
-    ) -> dict[str, float]:
-        rows = len(feeds[X_FEED])
-        optimizer, _ = self._compiled()
-        # of the seed and the step alone, so that a training that goes on tomorrow shuffles as it would have today
-        order = np.random.default_rng((self._seed or 0, optimizer.iterations))
-        # a single batch holds the same rows in any order
-        index = order.permutation(rows) if shuffle and rows > batch else None
+    def _epoch(self, source: Source, progress: Progress, heard: CallbackList) -> dict[str, float]:
         programs, steps, done, logs = set[Program](), 0, 0, dict[str, float]()
-        for piece in self._slices("train", feeds, batch, heard.most("train")):
+        for piece, feeds, index in source.train(heard.most("train")):
             programs.add(piece.program)
             heard.batch_begins("train", steps)
             self._train(piece, feeds, index)
@@ -300,13 +300,13 @@ class Model(Network):
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
-    def _test(self, feeds: Feeds, batch: int, heard: CallbackList) -> dict[str, float]:
-        """A pass in inference; in batches of `batch` rows if somebody wants to hear of each."""
-        most, programs = heard.most("test"), set[Program]()
+    def _test(self, source: Source, heard: CallbackList) -> dict[str, float]:
+        """A pass in inference."""
+        programs = set[Program]()
         with self._lock:
             heard.tell("on_test_begin", {})
             with self._tests():
-                for i, piece in enumerate(self._slices("test", feeds, batch if most else PREDICT_BATCH, most)):
+                for i, (piece, feeds, _) in enumerate(source.test(heard.most("test"))):
                     programs.add(piece.program)
                     heard.batch_begins("test", i)
                     run(piece, feeds)
@@ -329,22 +329,25 @@ class Model(Network):
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         batch_size: int | None = None,
         verbose: int | str = 0,
         sample_weight: Any = None,
+        steps: int | None = None,
         callbacks: Callbacks = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss, or [loss, metrics …], in inference. Keras: Model.evaluate.
+        """Loss, or [loss, metrics …], in inference, of arrays, or of an iterable of batches as in `fit`. Keras:
+        Model.evaluate.
 
-        batch_size is how many rows on_test_batch_end hears of at once; it has no effect without such a callback.
+        batch_size is how many rows on_test_batch_end hears of at once; it has no effect without such a callback, or
+        steps: as many batches are used.
         """
-        batch, heard = batch_rows(batch_size), CallbackList(callbacks)
-        feeds = self._feeds(self._ready(x), y, sample_weight)
-        steps = -(-len(feeds[X_FEED]) // batch)
-        heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=steps)
-        logs = self._test(feeds, batch, heard)
+        batch_rows(batch_size)
+        heard, given = CallbackList(callbacks), batches.Given(self, batch_size)
+        source = batches.source(given, (x, y, sample_weight), steps)
+        heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=source.steps)
+        logs = self._test(source, heard)
         if verbose not in (0, "auto"):
             print(describe(logs))
         return _results(logs, return_dict)

@@ -14,7 +14,8 @@ from fastdl.errors import ShapeError
 from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, listed
-from fastdl.models import data
+from fastdl.models import batches, data
+from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
 from fastdl.ops import BatchNorm
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fastdl.models.model import Model
 
 Feeds = dict[int, Array]
-PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
 
 
 class Network(Layer):
@@ -186,18 +186,24 @@ class Network(Layer):
         x: Any,
         batch_size: int | None = None,
         verbose: int | str = 0,
+        steps: int | None = None,
         callbacks: Callbacks = None,
         *,
         training: bool | None = None,
     ) -> Any:
         """The outputs, (rows, *output shape), or a list of them. NaN in, NaN out. Keras: Model.predict.
 
+        x: arrays, or an iterable of batches, of which `steps` are used, or all; targets in them are left out.
         batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
         training=True: as in training (see `__call__`), all rows in one batch where batch norm is trained.
         """
-        feeds = self._ready(x, check=False)
+        if batches.streams(x):
+            return batches.predict(cast("Model", self), x, steps, CallbackList(callbacks), bool(training))
+        feeds, size = self._ready(x, check=False), batch_rows(batch_size)
+        if wanted := batches.checked_steps(steps):
+            feeds = {feed: array[: size * wanted] for feed, array in feeds.items()}
         if callbacks:
-            return self._predict_heard(feeds, CallbackList(callbacks), batch_rows(batch_size), bool(training))
+            return self._predict_heard(feeds, CallbackList(callbacks), size, bool(training))
         return self._predict(feeds, training=bool(training), noisy=bool(training))
 
     def _predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> Any:

@@ -22,8 +22,8 @@ def describe(logs: dict[str, Any]) -> str:
 class Progress:
     """One epoch's line, live on a terminal, printed once at its end elsewhere. verbose: 0 nothing, 1 bar, 2 line."""
 
-    def __init__(self, epoch: int, epochs: int, steps: int, rows: int, verbose: int) -> None:
-        self.title, self.steps, self.rows, self.verbose = f"Epoch {epoch + 1}/{epochs}", steps, rows, verbose
+    def __init__(self, epoch: int, epochs: int, steps: int | None, verbose: int) -> None:
+        self.title, self.verbose, self.steps, self.rows = f"Epoch {epoch + 1}/{epochs}", verbose, 0, 0
         self.started = time.perf_counter()
         self.bar: Any = None
         if verbose == 1 and sys.stdout.isatty():
@@ -47,6 +47,7 @@ class Progress:
 
     def update(self, steps: int, rows: int, logs: dict[str, float]) -> None:
         """Show that `steps` steps with `rows` rows are done."""
+        self.steps, self.rows = steps, rows
         if self.bar:
             speed = rows / max(time.perf_counter() - self.started, 1e-9)
             self.bar.update(self.task, completed=steps, speed=f"{speed:,.0f} samples/s", logs=describe(logs))

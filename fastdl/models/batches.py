@@ -1,0 +1,270 @@
+"""Where a pass takes its rows from: arrays that are all there, or batches that arrive one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastdl import arrays
+from fastdl.callbacks.callback_list import CallbackList
+from fastdl.errors import DataError
+from fastdl.graph import Array
+from fastdl.models.engine import SLICE_SECONDS, Slice
+from fastdl.program import X_FEED, Program
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+    from fastdl.models.network import Feeds
+
+JOINED = 64  # batches at most that are drawn before the first of them is used
+PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
+Piece = tuple[Slice, "Feeds", Array | None]  # what to run, on which feeds, in which order of their rows
+END = object()
+
+
+@dataclass(frozen=True)
+class Given:
+    """How fit or evaluate was called, for whatever it reads."""
+
+    model: Model
+    batch_size: int | None = None
+    check: bool = True
+    class_weight: Mapping[int, float] | None = None
+    shuffle: bool = False
+
+    def feeds(self, inputs: Feeds, y: Any, sample_weight: Any, what: str) -> Feeds:
+        return self.model._feeds(inputs, y, sample_weight, self.check, self.class_weight, what)
+
+    def order(self, number: int, rows: int) -> Array:
+        """A pass's order. Of the seed and its number alone, so that a training that goes on tomorrow shuffles as it
+        would have today."""
+        return np.random.default_rng((self.model._seed or 0, number)).permutation(rows)
+
+    @property
+    def iterations(self) -> int:
+        """Steps trained so far."""
+        assert self.model.optimizer is not None
+        return self.model.optimizer.iterations
+
+
+class Rows:
+    """Arrays, checked. A pass takes all rows; or the `steps` batches that follow those of the steps trained so far."""
+
+    def __init__(self, given: Given, feeds: Feeds, steps: int | None = None) -> None:
+        self.given, self.feeds, self._limit = given, feeds, steps
+        self.rows, self._batch = len(feeds[X_FEED]), given.batch_size or 32
+        self.steps = steps or -(-self.rows // self._batch)
+
+    def train(self, most: int | None) -> Iterator[Piece]:
+        """A pass of training, in slices of at most so many steps."""
+        index = self._order()
+        rows = self.rows if index is None else len(index)
+        for piece in self.given.model._slices("train", self.feeds, self._batch, most, rows):
+            yield piece, self.feeds, index
+
+    def _order(self) -> Array | None:
+        """The rows of a pass, None for all as they are."""
+        given, rows = self.given, self.rows
+        if self._limit is None:
+            # a single batch holds the same rows in any order
+            return given.order(given.iterations, rows) if given.shuffle and rows > self._batch else None
+        first = given.iterations * self._batch
+        wanted = np.arange(first, first + self._limit * self._batch)
+        if not given.shuffle:
+            return wanted % rows
+        passes = range(first // rows, int(wanted[-1]) // rows + 1)
+        return np.concatenate([given.order(number, rows) for number in passes])[wanted - passes[0] * rows]
+
+    def test(self, most: int | None) -> Iterator[Piece]:
+        """A pass of inference; in batches as given if somebody wants to hear of each."""
+        rows = self.rows if self._limit is None else min(self.rows, self._limit * self._batch)
+        size = self._batch if most else PREDICT_BATCH
+        for piece in self.given.model._slices("test", self.feeds, size, most, rows):
+            yield piece, self.feeds, None
+
+
+class Batches:
+    """An iterable of batches (x, y) or (x, y, sample_weight), checked as they arrive, some ahead of their use.
+
+    A pass takes all batches of an iterable that can be begun again, or the next `steps` of one that goes on, and begins
+    it again at its end. DataError if an iterator ends before a pass does, or a batch is not as it should be.
+    """
+
+    def __init__(self, given: Given, value: Any, steps: int | None = None, what: str = "") -> None:
+        self.given, self.value, self._limit, self.what = given, value, steps, what
+        self.steps: int | None = steps or (len(value) if hasattr(value, "__len__") else None)
+        self._iterator: Iterator[Any] | None = None
+        self._first: list[Any] = []  # drawn to look at
+        self._drawn = 0  # since the iterable was begun
+
+    def look(self) -> None:
+        """Build the model, if it waits for the first batch to state its shape; the first pass begins with it."""
+        if arrays.is_sequence(self.value) and len(self.value):
+            first = self.value[0]
+        else:
+            first = next(self.draw())
+            self._first = [first]
+        self.given.model._ready(arrays.parts(first)[0], self.given.check, f"{self.what}batch 1's ")
+
+    def draw(self) -> Iterator[Any]:
+        """The batches of a pass, as they come."""
+        given = 0
+        while self._limit is None or given < self._limit:
+            batch = self._first.pop() if self._first else self._next(given)
+            if batch is END:
+                return
+            given += 1
+            yield batch
+
+    def _next(self, given: int) -> Any:
+        """The next batch of a pass that has given so many; END at its end."""
+        if self._iterator is None:
+            self._iterator, self._drawn = self._begin(), 0
+        for batch in self._iterator:
+            self._drawn += 1
+            return batch
+        again, drawn = self._iterator is not self.value, self._drawn
+        self._iterator = None
+        if self._limit is None and given:
+            return END
+        if drawn and again:
+            return self._next(given)
+        if given:
+            raise DataError(
+                f"{self.what}x ended after {given} of a pass's {self._limit} batches, and cannot begin anew"
+            )
+        raise DataError(
+            f"{self.what}x holds no more batches: an iterator is used up by one pass, so say how many steps one takes, "
+            "or pass what begins anew each time it is iterated over"
+        )
+
+    def _begin(self) -> Iterator[Any]:
+        value = self.value
+        if self.given.shuffle and arrays.is_sequence(value):
+            return (value[int(i)] for i in self.given.order(self.given.iterations, len(value)))
+        return arrays.each_batch(value)
+
+    def train(self, most: int | None) -> Iterator[Piece]:
+        """A pass of training, one step a batch; at most so many come to one slice."""
+        yield from self._pass("train", most)
+        if callable(tell := getattr(self.value, "on_epoch_end", None)):
+            tell()  # as Keras's Sequence is told
+
+    def test(self, most: int | None) -> Iterator[Piece]:
+        """A pass of inference, one step a batch; at most so many come to one slice."""
+        yield from self._pass("test", most)
+
+    def _pass(self, purpose: str, most: int | None) -> Iterator[Piece]:
+        met = set[Program]()
+        for joined in self._alike(most or JOINED):
+            step = self.given.model._step(purpose, joined[0], len(joined), met)
+            feeds = {f: np.concatenate([each[f] for each in joined]) if joined[1:] else joined[0][f] for f in joined[0]}
+            yield step, feeds, None
+
+    def _alike(self, most: int) -> Iterator[list[Feeds]]:
+        """The batches of a pass, checked; those of one size that arrive within a slice's time together."""
+        held: list[Feeds] = []
+        began = time.perf_counter()
+        for number, batch in enumerate(self.draw(), 1):
+            feeds = self._feeds(batch, f"{self.what}batch {number}'s ")
+            if held and (held[0].keys() != feeds.keys() or len(held[0][X_FEED]) != len(feeds[X_FEED])):
+                yield held
+                held = []
+            held.append(feeds)
+            if len(held) == most or time.perf_counter() - began > SLICE_SECONDS:
+                yield held
+                held, began = [], time.perf_counter()
+        if held:
+            yield held
+
+    def _feeds(self, batch: Any, what: str) -> Feeds:
+        """A batch, checked."""
+        parts = arrays.parts(batch)
+        if not 2 <= len(parts) <= 3:
+            raise DataError(f"{what}parts must be (x, y) or (x, y, sample_weight), not {len(parts)}")
+        inputs = self.given.model._ready(parts[0], self.given.check, what)
+        return self.given.feeds(inputs, parts[1], parts[2] if len(parts) == 3 else None, what)
+
+
+Source = Rows | Batches
+
+
+def source(given: Given, data: tuple[Any, Any, Any], steps: int | None = None, what: str = "") -> Source:
+    """What fit or evaluate takes its rows from: data is (x, y, sample_weight). DataError, ShapeError, ValueError."""
+    (x, y, sample_weight), steps = data, checked_steps(steps, what)
+    if not streams(x, y is None):
+        inputs = given.model._ready(x, given.check, what)
+        return Rows(given, given.feeds(inputs, y, sample_weight, what), steps)
+    for name, value in {"y": y, "sample_weight": sample_weight, "batch_size": given.batch_size}.items():
+        if value is not None and not (what and name == "batch_size"):
+            raise DataError(f"{name} must not be given where {what}x is an iterable of batches (x, y[, sample_weight])")
+    batches = Batches(given, x, steps, what)
+    batches.look()
+    return batches
+
+
+def for_fit(
+    given: Given,
+    data: tuple[Any, Any, Any],
+    steps: int | None,
+    validation_data: Any,
+    validation_steps: int | None,
+    validation_split: float,
+) -> tuple[Source, Source | None]:
+    """What fit trains on, and what it validates on. DataError, ShapeError, ValueError."""
+    found = source(given, data, steps)
+    plain = Given(given.model, given.batch_size, given.check)
+    if validation_data is not None:
+        listed = isinstance(validation_data, tuple | list) and not streams(validation_data, listed=True)
+        if listed and not 2 <= len(validation_data) <= 3:
+            raise DataError(
+                f"validation_data must be (x, y) or (x, y, sample_weight), not {len(validation_data)} parts"
+            )
+        held = (*validation_data, None)[:3] if listed else (validation_data, None, None)
+        return found, source(plain, held, validation_steps, "validation ")
+    if not validation_split:
+        return found, None
+    if not 0 < validation_split < 1:
+        raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
+    if not isinstance(found, Rows):
+        raise ValueError("validation_split needs all rows at once: give an iterable of batches validation_data")
+    kept = int(found.rows * (1 - validation_split))
+    if not 0 < kept < found.rows:
+        raise DataError(f"validation_split={validation_split} of {found.rows} rows leaves one side empty")
+    first, last = ({f: array[part] for f, array in found.feeds.items()} for part in (slice(kept), slice(kept, None)))
+    return Rows(given, first, steps), Rows(plain, last, checked_steps(validation_steps, "validation "))
+
+
+def predict(model: Model, x: Any, steps: int | None, heard: CallbackList, training: bool) -> Any:
+    """Predictions for an iterable of batches x, or (x, y) of which y is left out, one after another."""
+    batches, found = Batches(Given(model), x, checked_steps(steps)), []
+    heard.begin(model, verbose=0, epochs=1, steps=batches.steps)
+    heard.tell("on_predict_begin", {})
+    for number, batch in enumerate(batches.draw()):
+        heard.batch_begins("predict", number)
+        feeds = model._ready(arrays.parts(batch)[0], False, f"batch {number + 1}'s ")
+        outputs = model._predict(feeds, training=training, noisy=training)
+        heard.batch_ends("predict", number, {"outputs": outputs})
+        found.append(outputs)
+    heard.tell("on_predict_end", {})
+    if isinstance(found[0], list):
+        return [np.concatenate(each) for each in zip(*found, strict=True)]
+    return np.concatenate(found)
+
+
+def streams(x: Any, listed: bool = False) -> bool:
+    """Whether x is an iterable of batches and no array; a list may be one only where it is `listed` (x, y)."""
+    if isinstance(x, list) and listed:
+        return all(isinstance(batch, tuple) for batch in x) and arrays.arrive_in_batches(x)
+    return not isinstance(x, list | tuple | Mapping) and arrays.arrive_in_batches(x)
+
+
+def checked_steps(steps: Any, what: str = "") -> int | None:
+    """ValueError unless it is None or a positive integer."""
+    if steps is None or (isinstance(steps, int | np.integer) and steps >= 1):
+        return None if steps is None else int(steps)
+    raise ValueError(f"{what}steps must be a positive integer, not {steps!r}")
