@@ -11,7 +11,9 @@ import numpy.typing as npt
 from onnx import ModelProto, helper
 
 from ..errors import DataError, FusionError
+from .folds import constant
 from .index import Dim, GraphIndex, Refused
+from .patterns import Affine
 
 BATCHES = (1, 2, 7, 64)
 ROWS = 1024  # of the caller's samples at a time
@@ -26,6 +28,7 @@ class Feeder:
 
     def __init__(self, model: ModelProto) -> None:
         self._index = GraphIndex(model)
+        constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
         self._dtypes: dict[str, np.dtype[Any]] = {}
         for info in model.graph.input:
@@ -48,7 +51,7 @@ class Feeder:
             yield self.draw(rng, batch)
 
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
-        """One random feed: floats as drawn by a leading BN's moving statistics, else standard normal.
+        """One random feed: floats as the input's own standardisation expects them (see _scale), else standard normal.
 
         Integers are 0 or 1 (safe as an index), booleans fair. A dim other than the batch that is not
         stated is taken as 8.
@@ -72,16 +75,37 @@ class Feeder:
         return shape
 
     def _scale(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Mean and standard deviation that a BN directly on this input saw in training, as (1, C, 1…)."""
-        for node, slot in self._index.uses(name):
-            if node.op == "BatchNormalization" and slot == 0:
-                try:
-                    mean, variance = (self._index.constant(n) for n in node.inputs[3:5])
-                except Refused:
+        """Mean and standard deviation that the graph takes from this input before it does anything else with it.
+
+        That is a BN, or Sub, Div and the like by constants, up to the first other node; what comes out of them is
+        taken as of mean 0 and deviation 1. As (1, …), of the input's rank.
+        """
+        shape, value = self._shape(name), name
+        scale, shift = np.ones(1), np.zeros(1)
+        seen = {name}
+        try:
+            while (affine := self._standardises(value)) is not None and affine.node.outputs[0] not in seen:
+                s, c, t = affine.spread(shape)
+                if not s.all():
                     break
-                shape = (1, -1, *(1,) * (len(self._shape(name)) - 2))
-                return mean.reshape(shape), np.sqrt(np.maximum(variance, 0)).reshape(shape)
-        return np.zeros(1), np.ones(1)
+                scale, shift = scale * s, (shift - c) * s + t
+                value = affine.node.outputs[0]
+                seen.add(value)
+        except Refused:
+            pass  # what is not understood ends it
+        dims = tuple(dim for dim in shape[1:] if isinstance(dim, int))
+        mean, spread = -shift / scale, np.abs(1 / scale)
+        if mean.size == 1 or mean.size != prod(dims):
+            return mean[:1], spread[:1]
+        return mean.reshape(1, *dims), spread.reshape(1, *dims)
+
+    def _standardises(self, value: str) -> Affine | None:
+        """The affine node that reads a value, if one does; a batch norm rather than another."""
+        nodes = [node for node, _ in self._index.uses(value)]
+        for node in sorted(nodes, key=lambda node: node.op != "BatchNormalization"):
+            if (affine := Affine.read(self._index, node)) is not None:
+                return affine
+        return None
 
     def samples(self, given: Samples) -> Iterator[Feed]:
         """The caller's samples in feeds of at most 1024 rows (or of the batch size that the model states)."""

@@ -118,7 +118,8 @@ class TestChainsOfAffineMaps:
             (["standardise", "de-standardise"], ["Mul", "Add"]),
             (["batch norm in primitives"], ["Mul", "Add"]),
             (["- row", "+ vector", "/ vector", "* vector"], ["Add", "Mul"]),
-            (["neg", "neg"], ["Mul"]),
+            (["neg", "neg", "/ scalar"], ["Neg", "Neg", "Div"]),  # single numbers: a formula's
+            (["neg", "neg", "* vector"], ["Mul"]),
             (["neg", "vector -", "/ scalar"], ["Mul", "Add"]),
             (["standardise", "standardise", "neg", "row +"], ["Mul", "Add"]),
         ],
@@ -148,7 +149,7 @@ class TestChainsOfAffineMaps:
     def test_constants_that_widen_stay(self):
         g = Sketch()
         g.node("Mul", ["x", g.const("a", np.ones(4))], "w")
-        g.node("Mul", ["w", g.const("b", 2.0)], "y")
+        g.node("Mul", ["w", g.const("b", np.full(4, 2.0))], "y")
         fused, _, refusals = fold_all(g.model({"x": ["N", 1]}, {"y": ["N", 4]}))
         assert operators(fused) == ["Mul", "Mul"]
         assert any("widen it" in r.reason and r.node == "Mul_y" for r in refusals)
@@ -156,7 +157,7 @@ class TestChainsOfAffineMaps:
     def test_digits_that_centring_keeps_are_not_lost(self):
         """(x − 30,000)·s + t as x·s + t' would lose four digits: the proof leaves it."""
         g = Sketch()
-        for op, values in (("Sub", 30_000.0), ("Mul", 7.3), ("Add", 0.1)):
+        for op, values in (("Sub", np.full(6, 30_000.0)), ("Mul", np.full(6, 7.3)), ("Add", np.full(6, 0.1))):
             g.node(
                 op,
                 ["x" if op == "Sub" else f"v{op}", g.const(op, values)],

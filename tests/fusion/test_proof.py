@@ -6,6 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion import fuse, pipeline
+from fastdl.fusion.feeds import Feeder
 from fastdl.fusion.pipeline import fold_all
 from fastdl.fusion.proof import label_flips, prove
 from fastdl.fusion.truth import Truth
@@ -222,3 +223,41 @@ def test_a_graph_that_random_inputs_do_not_suit_needs_samples():
     assert report.samples == 5
     with pytest.raises(FusionError, match="does not run on the given samples"):
         fuse(model, samples=np.ones((5, 7)), measure=False)
+
+
+@pytest.mark.parametrize("kind", ["standardise", "batch norm", "batch norm in primitives", "batch norm by TensorFlow"])
+def test_random_inputs_are_drawn_as_the_graphs_own_standardisation_expects_them(kind):
+    g = Sketch()
+    g.affine("x", "n", 6, kind)
+    for name in ("n_mean", "n_beta"):
+        if name in g.constants:
+            g.const(name, 1000 + 10 * np.arange(6.0))
+    g.dense("n", "y", 6, 3)
+    model = g.model({"x": ["N", 6]}, {"y": ["N", 3]})
+    feed = Feeder(model).draw(np.random.default_rng(0), 20_000)["x"].astype(np.float64)
+    values = g.model({"x": ["N", 6]}, {"n": ["N", 6]})
+    standard = Truth(values)({"x": feed})[0]
+    np.testing.assert_allclose(standard.mean(axis=0), 0, atol=0.03)
+    np.testing.assert_allclose(standard.std(axis=0), 1, atol=0.03)
+
+
+def test_random_images_are_drawn_by_pixel_and_by_channel():
+    g = Sketch()
+    g.node("Div", ["x", g.const("most", 255.0)], "a")
+    g.node("Sub", ["a", g.const("mean", [[[0.5]], [[0.2]]])], "b")
+    g.node("Mul", ["b", g.const("pixels", np.arange(1.0, 13).reshape(3, 4))], "y")
+    model = g.model({"x": ["N", 2, 3, 4]}, {"y": ["N", 2, 3, 4]})
+    feed = Feeder(model).draw(np.random.default_rng(0), 20_000)["x"]
+    got = Truth(model)({"x": feed})[0]
+    np.testing.assert_allclose(got.mean(axis=0), 0, atol=0.04)
+    np.testing.assert_allclose(got.std(axis=0), 1, atol=0.04)
+
+
+def test_digits_lost_far_from_zero_are_found_without_samples():
+    g = Sketch(seed=3)
+    g.node("Sub", ["x", g.const("mean", np.full(400, 30_000.0))], "a")
+    g.node("Div", ["a", g.const("deviation", g.rng.uniform(0.5, 2, 400))], "b")
+    g.dense("b", "y", 400, 16)
+    fused, report = fuse(g.model({"x": ["N", 400]}, {"y": ["N", 16]}), measure=False)
+    assert operators(fused) == ["Sub", "Gemm"]
+    assert report.verified

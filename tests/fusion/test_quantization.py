@@ -80,7 +80,7 @@ def test_what_standardises_the_input_is_kept_apart_from_int8(start, names):
     first = operators(narrow)[: operators(narrow).index("Gemm")]
     assert first[-2:] == ["QuantizeLinear", "DequantizeLinear"]
     assert set(first) & {"BatchNormalization", "Sub", "Div", "Mul", "Add"}
-    folded, _ = fuse(model, measure=False)
+    folded, _ = fuse(model, measure=False, tolerance=0.1)  # that far from zero even float32 loses digits
     assert not set(operators(folded)) & {"BatchNormalization", "Sub", "Div", "Mul", "Add"}
     with pytest.raises(FusionError, match="loses too much"):
         quantize(folded, samples=x, measure=False, tolerance=0.05)

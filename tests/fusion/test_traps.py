@@ -173,6 +173,13 @@ def convolution_with_a_pixel_bias():
     return done(g, {"x": ["N", 4, 3, 3]})
 
 
+def convolution():
+    g = Sketch()
+    g.node("Conv", ["x", g.const("w", g.rng.normal(size=(4, 4, 1, 1)))], "d")
+    g.batch_norm("d", "y", 4)
+    return done(g, {"x": ["N", 4, 3, 3]})
+
+
 def convolution_with_a_weight_from_outside():
     g = Sketch()
     g.node("Conv", ["x", "w"], "d")
@@ -412,6 +419,13 @@ LEFT = [
         "BatchNormalization_y",
         "convolution → affine",
         "'w' is not a constant",
+    ),
+    (
+        also_read(convolution, "d"),
+        ["Conv", "BatchNormalization", "Relu"],
+        "BatchNormalization_y",
+        "convolution → affine",
+        "'d' has another use",
     ),
     (outer_sum, ["Add", "MatMul"], "Add_m", "constant", "stored with 4096 values"),
     (root_of_a_negative, ["Sqrt", "Gemm", "Mul"], "Sqrt_r", "constant", "would not be finite"),

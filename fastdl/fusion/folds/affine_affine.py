@@ -2,7 +2,8 @@
 
 Whatever the chain, it is (x + p)·s + t, where p is all that is added before the first factor: from standardisation
 that keeps (x − mean)·s, exact for x near the mean. With all three it is x·s + (p·s + t), a Mul and an Add. What is 0
-(or a factor of 1) is no node.
+(or a factor of 1) is no node. Chains of single numbers stay: they are parts of an activation's formula, by which
+onnxruntime and importers know it.
 """
 
 import numpy as np
@@ -20,6 +21,8 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if last is None or _goes_on(index, node):
         return None
     chain = _chain(index, last)
+    if all(affine.uniform for affine in chain):
+        return None
     before, scale, after = np.zeros(()), np.ones(()), np.zeros(())
     for affine in chain:
         if (scale == 1).all() and not after.any() and (affine.scale == 1).all():

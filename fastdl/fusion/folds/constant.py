@@ -7,6 +7,7 @@ small file grows into a large one. Results that are not finite are refused, as a
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -54,6 +55,13 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         return None
     index.replace(node, name)
     return name
+
+
+def fold_all(index: GraphIndex) -> None:
+    """Fold every node that can be, in the order of the graph."""
+    for node in [*index.nodes]:
+        with suppress(Refused):
+            fold(index, node)
 
 
 def _floating(index: GraphIndex, node: Node, dtype: np.dtype[Any], hint: str) -> str:
