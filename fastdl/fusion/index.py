@@ -8,6 +8,7 @@ refuses has changed nothing, and constants stay float64 until they are rounded o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 Array = npt.NDArray[np.float64]
 Dim = int | str | None
 
-FLOATS = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64))
+# A set, which compares by hash first: numpy takes None for float64 when asked whether a dtype equals it
+FLOATS = frozenset((np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)))
 # Attributes by which a Constant node states its value, other than as a tensor
 CONSTANT_ATTRIBUTES = {
     **dict.fromkeys(("value_float", "value_floats"), np.float32),
@@ -119,6 +121,9 @@ class GraphIndex:
         self._added: dict[str, None] = {}  # names of new initializers, in order
         self._shapes, self._types = _infer(model)
         self._resized: set[str] = set()
+        # How many numbers constants may still hold that are computed from constants
+        constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
+        self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
         self._producers: dict[str, Node] = {}
         self._uses: dict[str, dict[Node, list[int]]] = {}  # by reader, the input slots
         for node in self.nodes:

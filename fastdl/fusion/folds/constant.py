@@ -2,8 +2,9 @@
 
 So batch norm written as primitives, γ/√(σ² + ε) and all, comes down to an affine map by constants, and the
 transposed weight that PyTorch writes before a MatMul to a weight. Only operators listed here, whose result follows
-from numpy by ONNX's own definition; never one whose result is larger than what it is computed from, so that no
-small file grows into a large one. Results that are not finite are refused, as are shapes that do not fit.
+from numpy by ONNX's own definition; never one whose result is larger than what it is computed from, and all together
+no more than a few times what the file stores, so that no small file grows into a large one. Results that are not
+finite are refused, as are shapes that do not fit.
 """
 
 from collections.abc import Callable
@@ -36,16 +37,19 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if not all(index.is_constant(name) for name in node.inputs if name) or not any(node.inputs):
         return None
     index.require_hidden(node.outputs[0])
+    _require_room(index, node)
     first = index.stored(node.inputs[0])
     if first is None:
         return None
     hint = f"{node.outputs[0]}_constant"
-    if first.dtype in FLOATS or (node.op == "Cast" and _cast_type(node) in FLOATS):
+    if node.op == "Cast" and (first.dtype.kind not in "biuf" or index.type(node.outputs[0]) not in FLOATS):
+        return None  # to integers it would round, and what is text is no number
+    if first.dtype in FLOATS or node.op == "Cast":
         try:
-            name = _floating(index, node, first.dtype, hint)
+            name = _floating(index, node, hint)
         except (ValueError, IndexError, TypeError) as error:
             raise Refused(f"it cannot be computed: {error}") from None
-    elif node.op in MOVES and node.op != "Cast":
+    elif node.op in MOVES:
         arrays = [index.stored(name) for name in node.inputs if name]
         try:
             name = index.add_tensor(hint, _move(index, node, [a for a in arrays if a is not None]))
@@ -57,6 +61,15 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     return name
 
 
+def _require_room(index: GraphIndex, node: Node) -> None:
+    """Refuse what would make constants of a graph many times larger: each result is kept until all is folded."""
+    arrays = [index.stored(name) for name in node.inputs if name]
+    size = sum(array.size for array in arrays if array is not None)
+    if size > index.spare:
+        raise Refused("constants computed from constants would take many times the room of the file's own")
+    index.spare -= size
+
+
 def fold_all(index: GraphIndex) -> None:
     """Fold every node that can be, in the order of the graph."""
     for node in [*index.nodes]:
@@ -64,34 +77,29 @@ def fold_all(index: GraphIndex) -> None:
             fold(index, node)
 
 
-def _floating(index: GraphIndex, node: Node, dtype: np.dtype[Any], hint: str) -> str:
+def _floating(index: GraphIndex, node: Node, hint: str) -> str:
+    stored = index.stored(node.inputs[0])
+    assert stored is not None  # told by `fold`
+    dtype: np.dtype[Any] | None = stored.dtype
     if node.op in ARITHMETIC:
         function, values = ARITHMETIC[node.op], [index.constant(name) for name in node.inputs]
+        size = prod(np.broadcast_shapes(*(value.shape for value in values)))
+        if size > sum(value.size for value in values):
+            raise Refused(f"it would be stored with {size} values, more than it is computed from")
         with np.errstate(all="ignore"):
             result = function(values[0]) if len(values) == 1 else values[0]
             for other in values[1:]:
                 result = function(result, other)
-        if not np.isfinite(result).all():
-            raise Refused("its value would not be finite")
     elif node.op == "Cast":
-        stored = index.stored(node.inputs[0])
-        assert stored is not None
         result = index.constant(node.inputs[0]) if stored.dtype in FLOATS else stored.astype(np.float64)
-        values, dtype = [result], _cast_type(node)
+        dtype = index.type(node.outputs[0])
     else:
         values = [index.constant(node.inputs[0])]
         if node.op == "Concat":
             values = [index.constant(name) for name in node.inputs]
         result = _move(index, node, values)
-    if result.size > sum(value.size for value in values):
-        raise Refused(f"it would be stored with {result.size} values, more than it is computed from")
+    assert dtype is not None  # told by `fold`
     return index.add_constant(hint, result, dtype)
-
-
-def _cast_type(node: Node) -> np.dtype[Any]:
-    from onnx import helper
-
-    return np.dtype(helper.tensor_dtype_to_np_dtype(node.attribute("to", 1)))
 
 
 def _move(index: GraphIndex, node: Node, arrays: list[Values]) -> Values:

@@ -121,12 +121,14 @@ def _cast(index: GraphIndex, node: Node) -> str | None:
     own, to = index.type(value), index.type(node.outputs[0])
     if own is None or to is None:
         return None
+    if own == to:
+        return value
     first = index.producer(value)
-    if own != to and first is not None and first.op == "Cast" and index.type(first.inputs[0]) == to:
-        # There and back; nothing is lost where the type between holds every value.
-        wider = own in FLOATS and to in FLOATS and np.can_cast(to, own, "safe")
-        return first.inputs[0] if wider else None
-    return value if own == to else None
+    source = index.type(first.inputs[0]) if first is not None and first.op == "Cast" else None
+    if first is None or source is None or source != to:
+        return None
+    # There and back; nothing is lost where the type between holds every value.
+    return first.inputs[0] if {own, to} <= FLOATS and np.can_cast(to, own, "safe") else None
 
 
 SOURCES = {
