@@ -146,3 +146,47 @@ def test_too_many_threads_are_refused() -> None:
     done = run("train", "--threads", "100000")
     assert done.returncode == 2
     assert "--threads" in done.stderr
+
+
+def test_fusion_from_command_line_to_json(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    done = run("fusion", "--net", "tiny, BN as primitives", "--rounds", "1", "--threads", "1",
+               "--seconds", "0.001", "--json", str(out))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Fewer operators than fastdl: nobody" in done.stdout
+    results = json.loads(out.read_text())["results"]
+    assert [line["batch"] for line in results] == [1, 1024]
+    line = results[0]
+    assert line["nodes"]["fastdl"] == line["nodes"]["ideal"] == 6 < line["nodes"]["onnxruntime"]
+    assert line["executed"]["fastdl"] == line["executed"]["ideal"] < line["executed"]["onnxruntime"]
+    assert not {"fastdl", "onnxruntime"} & set(line["wrong"])
+    assert set(line["entries"]) >= {"fastdl", "onnxruntime", "ideal"}
+
+
+def test_a_tool_that_is_missing_or_fails_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import fusion, nets
+    from bench.workloads import Skip
+
+    def missing(model: object) -> object:
+        import no_such_package_1
+
+        return no_such_package_1
+
+    def failing(model: object) -> object:
+        raise RuntimeError("first line\nsecond")
+
+    plain = nets.ideal((2, 3, 2))
+    monkeypatch.setitem(fusion.TOOLS, "missing", missing)
+    monkeypatch.setitem(fusion.TOOLS, "failing", failing)
+    with pytest.raises(Skip, match="no_such_package_1 not installed"):
+        fusion._apply("missing", plain)
+    with pytest.raises(Skip, match=r"RuntimeError: first line$"):
+        fusion._apply("failing", plain)
+
+
+def test_a_file_that_computes_something_else_is_called_wrong() -> None:
+    from bench import fusion, nets
+
+    plain = nets.chain((4, 5, 2), "batch_norm", "Relu")
+    assert fusion._differs("tool", plain, fusion._apply("fastdl", plain)) == {}
+    assert "off by" in fusion._differs("tool", plain, nets.chain((4, 5, 2), "Relu"))["tool"]

@@ -1,8 +1,8 @@
-"""fastdl beside its peers, interleaved in one run: python tools/benchmark.py train|kernels|predict|start|…
+"""fastdl beside its peers, interleaved in one run: python tools/benchmark.py train|kernels|predict|fusion|…
 
     python tools/benchmark.py train --threads 1 2 --json train.json --plot pictures
     python tools/benchmark.py train --workload tiny deep --peers torch jax-scan --rounds 9
-    python tools/benchmark.py kernels | predict | start | scaling | time-to-accuracy
+    python tools/benchmark.py kernels | predict | start | scaling | fusion | time-to-accuracy
 
 Each peer runs in a process of its own, pinned to as many cores as it may use threads, and stands still while
 another is timed. Peers are installed by tools/benchmark-requirements.txt; what is missing is skipped with a

@@ -22,6 +22,7 @@ from .folds import (
     no_op,
     slow_activation,
     tails,
+    two_classes,
     units,
     unused,
 )
@@ -48,6 +49,7 @@ FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
     ("affine → dense", affine_dense.fold),
     ("dense → dense", dense_dense.fold),
     ("units that cannot matter", units.fold),
+    ("two classes", two_classes.fold),
     ("tail of labels", tails.fold),
     ("affine → affine", affine_affine.fold),
     ("slow activation", slow_activation.fold),

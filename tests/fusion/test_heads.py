@@ -7,8 +7,10 @@ from onnx import TensorProto, helper
 from fastdl.errors import FusionError
 from fastdl.fusion import fuse
 from fastdl.fusion.pipeline import fold_all
+from fastdl.runner import Runner
 
 from .graphs import Sketch, check, operators, run
+from .test_runner import sklearn_like
 
 
 def net(*tail, classes=3, dtype=np.float32, opset=17, seed=0):
@@ -247,3 +249,34 @@ def test_a_tail_that_stays_for_others_is_read_as_before():
     assert fused.SerializeToString() == model.SerializeToString()
     assert folds == []
     assert [(r.node, r.fold, r.reason) for r in refusals] == [("ArgMax_y", "tail of labels", "'p' is a graph output")]
+
+
+CLASSES = [(["ant", "bee", "cat"], ["ant", "bee", "cat"]), ([7, -1, 30], ["7", "-1", "30"])]
+
+
+@pytest.mark.parametrize(("keys", "names"), CLASSES)
+@pytest.mark.parametrize("head", ["probabilities", "logits"])
+def test_the_maps_of_scikit_learn_become_an_array_and_class_names(head, keys, names):
+    model = sklearn_like(keys)
+    fused, report = fuse(model, output=head, measure=False)
+    assert operators(fused) == ["Gemm", "Softmax"][: 2 if head == "probabilities" else 1]
+    assert report.verified
+    x = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    _, maps = run(model, {"x": x})
+    (got,) = run(fused, {"x": x})
+    want = np.array([[row[key] for key in keys] for row in maps])
+    if head == "logits":
+        got = np.exp(got) / np.exp(got).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    assert Runner(fused).class_names == names
+    assert Runner(fused).predict_labels(x).tolist() == [names[i] for i in want.argmax(axis=1)]
+
+
+def test_scores_joined_from_several_values_have_no_known_logits():
+    g = Sketch()
+    g.dense("x", "z", 4, 1)
+    g.node("Sigmoid", ["z"], "p")
+    g.node("Sub", [g.const("one", 1.0), "p"], "q")
+    g.node("Concat", ["q", "p"], "y", axis=1)
+    with pytest.raises(FusionError, match="which of its inputs are logits"):
+        fuse(g.model({"x": ["N", 4]}, {"y": ["N", 2]}), output="logits", measure=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, train
+from bench.nets import NETS
 from bench.peers import PEERS
 from bench.pool import Pool
 
@@ -21,6 +22,7 @@ COMMANDS = {  # module, rounds, seconds of a round, what it does
     "predict": ("predict", 5, 0.05, "inference on 1 to 10,000 rows"),
     "start": ("start", 5, 0.0, "import, first fit, installed size"),
     "scaling": ("scaling", 3, 0.1, "cost of a step against width, depth and batch"),
+    "fusion": ("fusion", 21, 0.01, "what fastdl and other tools leave of ONNX files, and how fast it runs"),
     "time-to-accuracy": ("accuracy", 1, 0.0, "training time to 88.5 % on Fashion-MNIST"),
 }
 QUIET = 0.1  # cores that others may use before the figures are called disturbed
@@ -41,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "train":
             one.add_argument("--workload", nargs="+", choices=train.NAMES, help="default: all")
             one.add_argument("--rows", type=int, help="rows of an epoch, instead of each workload's own")
+        if name == "fusion":
+            one.add_argument("--net", nargs="+", choices=list(NETS), help="default: all")
         if name == "start":
             one.add_argument("--wheel", type=Path, help="a wheel whose size is told")
         if name == "time-to-accuracy":

@@ -25,6 +25,12 @@ COLORS = {
     "runner": "#7aa7f0",
     "fastdl-v3": "#7aa7f0",
     "fastdl": OURS,
+    "onnxruntime": "#7aa7f0",
+    "onnxoptimizer": "#e5804c",
+    "onnxsim": "#8f7cc3",
+    "onnxslim": "#d9a62e",
+    "onnxscript": "#b5485d",
+    "ideal": "#5f9ea0",
 }
 MARKERS = {"x W": "o", "dy Wᵀ": "s", "xᵀ dy": "^"}
 SHIFT = {"numpy": 0.96, "torch": 1.04, "fastdl": 1.0}  # beside each other, not on top
