@@ -1,9 +1,11 @@
 """`fastdl fuse` from a checkout: python tools/fuse.py in.onnx out.onnx [--samples x.npy] [--dry-run] …"""
 
+import importlib.util
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if importlib.util.find_spec("fastdl") is None:  # neither installed nor on the path: take the checkout's
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from fastdl.cli import main
 
