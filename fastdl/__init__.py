@@ -78,6 +78,7 @@ _MODULES = (
     "regularizers",
     "saving",
     "schedules",
+    "sklearn",
     "utils",
 )
 _NAMES = {
