@@ -46,4 +46,4 @@ def main(epochs: int = 5, rows: int | None = None, labels: int = 1000) -> tuple[
 
 if __name__ == "__main__":
     scratch, transferred = main()
-    print(f"1000 pictures of new classes, 3 epochs: {scratch:.1%} right from scratch, {transferred:.1%} with a layer moved")
+    print(f"1000 pictures of new classes: {scratch:.1%} right from scratch, {transferred:.1%} with a layer moved")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastdl
+from fastdl import datasets
+
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "data")
+ALL = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "data")
+COMMANDS = {"fashion_mnist_recipe": ["--seeds", "1", "--epochs", "1", "--width", "32"]}  # what takes arguments
+EXAMPLES = [name for name in ALL if name not in COMMANDS]
 NEEDS = {"regression": "sklearn", "vanishing_gradients": "matplotlib"}
 
 
@@ -43,7 +50,19 @@ def test_it_runs(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         assert options["picture"].read_bytes()[:4] == b"\x89PNG"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_command_runs(name: str) -> None:
+    if datasets.find_fashion_mnist() is None:
+        pytest.skip("Fashion-MNIST is not on this machine")
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *COMMANDS[name]]
+    environment = {**os.environ, "PYTHONPATH": str(Path(fastdl.__file__).parent.parent)}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert "test accuracy" in run.stdout
+
+
 def test_all_are_described() -> None:
     text = (ROOT / "docs" / "examples.md").read_text(encoding="utf-8")
     assert len(EXAMPLES) >= 10
-    assert [name for name in EXAMPLES if f"{name}.py" not in text] == []
+    assert [name for name in ALL if f"{name}.py" not in text] == []
