@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         onnx,
         optimizers,
         plots,
+        pretraining,
         regularizers,
         saving,
         schedules,
@@ -75,9 +76,11 @@ _MODULES = (
     "onnx",
     "optimizers",
     "plots",
+    "pretraining",
     "regularizers",
     "saving",
     "schedules",
+    "sklearn",
     "utils",
 )
 _NAMES = {
@@ -133,6 +136,7 @@ __all__ = [
     "onnx",
     "optimizers",
     "plots",
+    "pretraining",
     "regularizers",
     "saving",
     "schedules",
