@@ -296,6 +296,16 @@ def nearly_twins():
     return done(g)
 
 
+def twins_but_for_the_last_weight():
+    g = Sketch()
+    w = np.repeat(g.rng.normal(size=(30, 1)), 4, axis=1)
+    w[-1] = range(4)
+    g.node("Gemm", ["x", g.const("w", w), g.const("b", np.zeros(4))], "d")
+    g.node("Relu", ["d"], "h")
+    g.dense("h", "y", 4, 3)
+    return done(g, {"x": ["N", 30]})
+
+
 def casts(first, second):
     def build():
         g = Sketch()
@@ -463,6 +473,7 @@ LEFT = [
     (idle_units("Softmax"), ["Gemm", "Softmax", "Gemm"], "Gemm_d", "units that cannot matter", "read by Softmax"),
     (idle_units("PRelu"), ["Gemm", "PRelu", "Gemm"], "Gemm_d", "units that cannot matter", "read by PRelu"),
     (nearly_twins, ["Gemm", "Relu", "Gemm"], None, None, None),
+    (twins_but_for_the_last_weight, ["Gemm", "Relu", "Gemm"], None, None, None),
     (
         casts(TensorProto.FLOAT16, TensorProto.FLOAT),
         ["Gemm", "Cast", "Cast", "BatchNormalization"],
