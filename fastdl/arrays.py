@@ -22,15 +22,19 @@ def numbers(name: str, value: Any) -> Array:
         raise DataError(f"{name} is missing")
     if isinstance(value, dict):
         raise DataError(f"{name} must be one array, not a dict of {', '.join(map(repr, value))}")
-    try:
-        array = _of_frame(name, value) if is_frame(value) else np.asarray(getattr(value, "detach", lambda: value)())
-    except ValueError as error:
-        raise DataError(f"{name} is not a regular array of numbers: {error}") from None
+    array = value if type(value) is np.ndarray else _read(name, value)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} must hold real numbers, not {array.dtype}")
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} is empty: it has shape {array.shape}")
     return array
+
+
+def _read(name: str, value: Any) -> Array:
+    try:
+        return _of_frame(name, value) if is_frame(value) else np.asarray(getattr(value, "detach", lambda: value)())
+    except ValueError as error:
+        raise DataError(f"{name} is not a regular array of numbers: {error}") from None
 
 
 def is_frame(value: Any) -> bool:

@@ -264,7 +264,8 @@ class Model(Network):
                     progress.finish(logs)
                 if self.stop_training:
                     break
-            optimizer.finalize_variable_values(self.trainable_weights)
+            if optimizer.use_ema:
+                optimizer.finalize_variable_values(self.trainable_weights)
             heard.tell("on_train_end", logs)
         return history
 

@@ -165,6 +165,8 @@ class Network(Layer):
 
     def _ready(self, x: Any, check: bool = True, what: str = "") -> Feeds:
         """Check x, of which data, and build what waits for its shape."""
+        if type(x) is np.ndarray and self._graph and len(self._graph.inputs) == 1:  # nothing to find out
+            return {X_FEED: data.as_rows(f"{what}x", x, self._graph.inputs[0].shape, self.dtype, check)}
         several = len(self._samples) > 1 if self._samples else self._reads_list(x)
         names = self.input_names if self._samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
         arrays = [data.numbers(name, each) for name, each in data.by_name(what + "x", x, names, several)]
@@ -197,13 +199,15 @@ class Network(Layer):
         batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
         training=True: as in training (see `__call__`), all rows in one batch where batch norm is trained.
         """
-        if batches.streams(x):
+        if type(x) is not np.ndarray and batches.streams(x):
             return batches.predict(cast("Model", self), x, steps, CallbackList(callbacks), bool(training))
-        feeds, size = self._ready(x, check=False), batch_rows(batch_size)
-        if wanted := batches.checked_steps(steps):
-            feeds = {feed: array[: size * wanted] for feed, array in feeds.items()}
-        if callbacks:
-            return self._predict_heard(feeds, CallbackList(callbacks), size, bool(training))
+        feeds = self._ready(x, check=False)
+        if batch_size is not None or steps is not None or callbacks:
+            size, wanted = batch_rows(batch_size), batches.checked_steps(steps)
+            if wanted:
+                feeds = {feed: array[: size * wanted] for feed, array in feeds.items()}
+            if callbacks:
+                return self._predict_heard(feeds, CallbackList(callbacks), size, bool(training))
         return self._predict(feeds, training=bool(training), noisy=bool(training))
 
     def _predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> Any:
@@ -231,7 +235,7 @@ class Network(Layer):
         return answers
 
     def _predicting(self, graph: Graph, training: bool, noisy: bool) -> tuple[str, Callable[[int], Program]]:
-        purpose = "predict" + " in training" * training + " with noise" * noisy
+        purpose = "predict in training" if training else "predict with noise" if noisy else "predict"
         return purpose, lambda size: Program(graph, size, output=True, training=training, noisy=noisy)
 
     def _predict_heard(self, feeds: Feeds, heard: CallbackList, batch: int, training: bool) -> Any:
