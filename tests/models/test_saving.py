@@ -399,3 +399,14 @@ def test_overwrite(tmp_path: Path) -> None:
     assert (tmp_path / "m").read_bytes() == before
     net().save(str(tmp_path / "n"))
     assert fastdl.load_model(str(tmp_path / "n")).built
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("fuse", [True, False])
+def test_every_layer_is_exported(name: str, fuse: bool, tmp_path: Path) -> None:
+    """What onnxruntime makes of the file is within 1e-6 of predict; see test_functional.py for those with branches."""
+    model = net(LAYERS[name]())
+    fit(model, epochs=1)
+    model.export(tmp_path / "m.onnx", fuse=fuse, verify=X)
+    served, predicted = fastdl.Runner(tmp_path / "m.onnx").predict(X.astype(np.float32)), model.predict(X)
+    assert np.abs(served - predicted).max() <= 1e-6
