@@ -1,10 +1,9 @@
 """Fashion-MNIST by dense layers only: the recipe that reaches most, and what it reaches, for several seeds.
 
-Images are flipped and shifted by up to a pixel as batches are drawn; batch norm, dropout, smoothed labels; AdamW with
-decoupled weight decay in one cycle of learning rates; the weights at the end are a moving average. The test images are
-looked at once, after training.
+Half of the images are flipped as batches are drawn; batch norm, dropout, smoothed labels; AdamW in one cycle of learning
+rates; the weights at the end are a moving average. The test images are looked at once, after training.
 
-    python examples/fashion_mnist_recipe.py [--seeds 1 2 3] [--epochs 40]
+    python examples/fashion_mnist_recipe.py [--seeds 1 2 3] [--epochs 30]
 """
 
 import argparse
@@ -26,14 +25,13 @@ def recipe(width: int, steps: int) -> keras.Sequential:
             layers.Dense(width, kernel_initializer="he_normal", use_bias=False),
             layers.BatchNormalization(),
             layers.ReLU(),
-            layers.Dropout(0.35),
+            layers.Dropout(0.3),
         )
     ]
     model = keras.Sequential(
         [
             keras.Input((28, 28)),
             layers.RandomFlip("horizontal"),
-            layers.RandomTranslation(1 / 28, 1 / 28, fill_mode="constant"),
             layers.Flatten(),
             layers.BatchNormalization(),
             *hidden,
@@ -52,8 +50,8 @@ def recipe(width: int, steps: int) -> keras.Sequential:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--width", type=int, default=1024)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--width", type=int, default=768)
     options = parser.parse_args()
     (x, y), (x_test, y_test) = keras.datasets.fashion_mnist()
     x, x_test = (np.asarray(images / 255, np.float32) for images in (x, x_test))
