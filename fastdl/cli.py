@@ -62,6 +62,9 @@ def _terminable() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code, after one line on standard error that says what was wrong."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot write must not cost the file
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         with _terminable():
             options.run(options)

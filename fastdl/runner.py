@@ -22,7 +22,7 @@ CLASS_NAMES_KEY = "fastdl.class_names"  # metadata: a JSON list of names
 SMALL = 2_000_000  # parameters up to which a second thread costs more than it gives at batch 1
 BOUND_BYTES = 1 << 15  # buffers larger than this cost more to copy than binding saves
 BOUND_SHAPES = 8  # batch shapes a thread keeps buffers for
-PROBABILITIES = frozenset(("Softmax", "Sigmoid", "ZipMap"))  # operators that give nothing but probabilities
+PROBABILITIES = frozenset(("Softmax", "Sigmoid"))  # operators that give nothing but probabilities
 
 Array = npt.NDArray[Any]
 

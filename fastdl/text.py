@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 KEPT = "\n"
-INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control, format (bidi too), surrogates, private, separators
+INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, format (bidi too), surrogates, private, separators
 
 
 def shown(text: str) -> str:

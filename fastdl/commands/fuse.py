@@ -34,6 +34,9 @@ def run(options: argparse.Namespace) -> None:
 
     if options.target is None and not options.dry_run:
         options.usage("out.onnx is needed, or --dry-run")
+    paths = [path.absolute() for path in (options.target, options.json, options.html) if path is not None]
+    if len(set(paths)) < len(paths):
+        options.usage("out.onnx, --json and --html must be different files")
     given: dict[str, Any] = {"output": options.output} if options.output else {}
     plain = fusion.read_model(options.source)
     fused, report = fusion.fuse(

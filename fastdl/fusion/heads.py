@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ..errors import FusionError
 from .index import FLOATS, Dim, GraphIndex, Node
-from .zip_map import without_zip_map
+from .zip_map import CLASS_NAMES_KEY, without_zip_map
 
 Head = Literal["probabilities", "logits", "labels"]
 
@@ -38,10 +38,17 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
     labels = [o for o in copy.graph.output if _is_label(o, index)]
     if head == "labels" and labels:
         _keep_outputs(copy, labels)
+        if all(entry.key != CLASS_NAMES_KEY for entry in model.metadata_props):
+            # Names from a ZipMap are of columns; labels that the model gives itself are no column numbers.
+            others = [(entry.key, entry.value) for entry in copy.metadata_props if entry.key != CLASS_NAMES_KEY]
+            del copy.metadata_props[:]
+            for key, value in others:
+                copy.metadata_props.add(key=key, value=value)
         return copy
     if not scores:
         raise FusionError(f"no output of the model gives {head}: none is floating point")
     _keep_outputs(copy, scores)
+    renamed: dict[str, str] = {}
     for output in copy.graph.output:
         tail = _tail(index, output.name)
         if head == "probabilities":
@@ -50,7 +57,8 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
         elif head == "labels":
             _to_label(copy, index, output, tail)
         elif tail is not None and tail.op in TAILS:
-            _cut(copy, index, output.name, tail.inputs[0])
+            source = tail.inputs[0]  # another output, perhaps, that was cut before
+            renamed[output.name] = _cut(copy, index, output.name, renamed.get(source, source))
         elif tail is not None and tail.op == "Concat":  # of a sigmoid and what it lacks to 1, say
             raise FusionError(f"output {output.name!r} comes from {_origin(tail)}: which of its inputs are logits?")
     return copy
@@ -81,10 +89,11 @@ def _keep_outputs(model: ModelProto, wanted: Iterable[ValueInfoProto]) -> None:
     model.graph.output.extend(kept)
 
 
-def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> None:
-    """Let `output` be `source` under its own name; what made it goes when it is fused."""
-    _rename(model, index, output)
+def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> str:
+    """Let `output` be `source` under its own name; what made it goes when it is fused. The name of what it was."""
+    fresh = _rename(model, index, output)
     model.graph.node.append(helper.make_node("Identity", [source], [output], name=f"{output}_logits"))
+    return fresh
 
 
 def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from .index import FLOATS, Array, Dim, GraphIndex, Node, Refused
 
 DENSE = ("Gemm", "MatMul")
+ROW = 2**22  # at most so many values a row are given a scale and shift of their own
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Dense:
         dtype = index.dtype(node.inputs[1])
         if weight.ndim != 2:
             raise Refused(f"weight {node.inputs[1]!r} of {node.label!r} has rank {weight.ndim}, not 2")
+        if weight.size == 0:
+            raise Refused(f"weight {node.inputs[1]!r} of {node.label!r} holds nothing")
         if node.op == "MatMul":
             shape = index.shape(node.inputs[0])
             if shape is None:
@@ -196,6 +199,8 @@ class Affine:
             raise Refused(f"the shape of {self.value!r}, which it works on, is not known")
         elif size not in (None, prod(dims)):  # type: ignore[arg-type]
             raise Refused(f"it works on rows of {prod(dims)}, not {size}")  # type: ignore[arg-type]
+        if prod(dims) > ROW:  # type: ignore[arg-type]
+            raise Refused(f"its rows hold {prod(dims)} values, more than {ROW}")  # type: ignore[arg-type]
         scale, center, shift = (self._spread(part, len(shape), dims) for part in self.parts)  # type: ignore[arg-type]
         return scale, center, shift
 

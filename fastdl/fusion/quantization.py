@@ -7,6 +7,7 @@ would share one scale. The tools themselves are called in narrow.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -122,7 +123,8 @@ def quantize(
     folded, _ = fuse(plain, samples=samples, measure=False, keep=kept)
     feeder = Feeder(folded)
     feeds = list(feeder.samples(samples))
-    trial = _Trial(folded, feeds, labels, type, tolerance)
+    given = len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)  # type: ignore[arg-type]
+    trial = _Trial(folded, feeds, labels, type, tolerance, sum(map(_rows, feeds)) - given)
     if trial.rows < FEWEST:
         raise DataError(f"{trial.rows} samples are too few to judge by: give at least {FEWEST}")
     failed: list[str] = []
@@ -151,10 +153,18 @@ class _Trial:
     """What the folded model gives for the samples, to hold others against."""
 
     def __init__(
-        self, folded: ModelProto, feeds: list[Feed], labels: npt.ArrayLike | None, type: Kind, tolerance: float | None
+        self,
+        folded: ModelProto,
+        feeds: list[Feed],
+        labels: npt.ArrayLike | None,
+        type: Kind,
+        tolerance: float | None,
+        repeated: int = 0,
     ) -> None:
         self._folded, self._feeds, self._type, self._tolerance = folded, feeds, type, tolerance
-        self.rows = sum(map(_rows, feeds))
+        # The last feed of a model of fixed batch begins with rows that the one before it ended with.
+        self._repeated = repeated
+        self.rows = sum(map(_rows, feeds)) - repeated
         self._want = self._run(folded)
         self._truth = None if labels is None else np.asarray(labels).reshape(-1)
         if self._truth is not None and len(self._truth) != self.rows:
@@ -162,6 +172,8 @@ class _Trial:
         self._labels = _first_labels(self._want)
         if self._truth is not None:
             _require_comparable(self._truth, self._labels)
+            if not _classifies(folded) and all(a.dtype.kind == "f" and a.shape[1:] == (1,) for a in self._want):
+                raise DataError("labels were given, but the model gives one value a row, no class: leave them out")
 
     def judge(self, narrow: ModelProto, method: str) -> QuantizationReport:
         """Run it on the samples, and say what is lost."""
@@ -205,7 +217,9 @@ class _Trial:
         except Exception as error:
             line = str(error).splitlines()[0]
             raise FusionError(f"onnxruntime does not run the {self._type} file: {line}") from error
-        return [np.concatenate([np.atleast_1d(a) for a in arrays]) for arrays in zip(*parts, strict=True)]
+        parts = [[np.atleast_1d(a) for a in part] for part in parts]
+        parts[-1] = [a[self._repeated :] for a in parts[-1]]
+        return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def _first_labels(outputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:

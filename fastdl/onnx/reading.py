@@ -113,14 +113,15 @@ class Reader:
     def _result(self, rule: Callable[..., Array], node: Node) -> Array | None:
         operands = [self._operand(value) for value in node.inputs]
         try:
-            shape = np.broadcast_shapes(*(a.shape for a in operands)) if len(operands) == 2 else ()
+            widens = node.op in ("Add", "Sub", "Mul", "Div")
+            shape = np.broadcast_shapes(*(a.shape for a in operands)) if widens else ()
             if int(np.prod(shape)) > sum(a.size for a in operands):
                 return None
             with np.errstate(all="ignore"):
                 values = rule(node, *operands)
-        except (Refused, ValueError, TypeError, IndexError):
+            return values if np.isfinite(values).all() else None
+        except (Refused, ValueError, TypeError, IndexError, OverflowError):
             return None
-        return values if np.isfinite(values).all() else None
 
     def _constant_node(self, node: Node) -> Array | None:
         """A Constant's numbers where they are not a tensor."""

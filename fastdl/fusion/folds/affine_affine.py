@@ -6,6 +6,8 @@ that keeps (x − mean)·s, exact for x near the mean. With all three it is x·s
 onnxruntime and importers know it.
 """
 
+from math import prod
+
 import numpy as np
 
 from ..index import GraphIndex, Node, Refused
@@ -23,6 +25,13 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     chain = _chain(index, last)
     if all(affine.uniform for affine in chain):
         return None
+    parts = [part for affine in chain for part in affine.parts]
+    try:
+        size = prod(np.broadcast_shapes(*(part.shape for part in parts)))
+    except ValueError:
+        raise Refused("its constants do not fit each other") from None
+    if size > sum(part.size for part in parts):
+        raise Refused("its constants together would be larger than each by itself")
     before, scale, after = np.zeros(()), np.ones(()), np.zeros(())
     for affine in chain:
         if (scale == 1).all() and not after.any() and (affine.scale == 1).all():
@@ -41,8 +50,6 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     shape = index.shape(x)
     if shape is None or shape != index.shape(value):
         raise Refused(f"the shape of {x!r} is not known, or its constants widen it")
-    if any(values.size > sum(part.size for a in chain for part in a.parts) for _, values in needed):
-        raise Refused("its constants together would be larger than each by itself")
     constants = [a.constant for a in chain if a.constant]
     dtype = index.dtype(constants[0]) if constants else index.type(x)
     if dtype is None:

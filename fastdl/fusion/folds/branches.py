@@ -23,6 +23,8 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if join is None or join.op not in (*SUMS, "Concat"):
         return None
     index.require_private(affine.value)
+    if node.outputs[0] in index.captured:
+        raise Refused(f"{node.outputs[0]!r} is read inside a subgraph")
     parts = [Dense.read(index, branch) for branch in _branches(index, join)]
     sizes = [part.bias.size for part in parts]
     if join.op == "Concat":

@@ -47,13 +47,13 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if first.dtype in FLOATS or node.op == "Cast":
         try:
             name = _floating(index, node, hint)
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, IndexError, TypeError, OverflowError) as error:
             raise Refused(f"it cannot be computed: {error}") from None
     elif node.op in MOVES:
         arrays = [index.stored(name) for name in node.inputs if name]
         try:
             name = index.add_tensor(hint, _move(index, node, [a for a in arrays if a is not None]))
-        except (ValueError, IndexError, TypeError) as error:
+        except (ValueError, IndexError, TypeError, OverflowError) as error:
             raise Refused(f"it cannot be computed: {error}") from None
     else:
         return None

@@ -28,6 +28,8 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     groups = conv.attribute("group", 1)
     if weight.ndim < 3 or groups < 1 or prod(weight.shape) == 0:
         raise Refused(f"weight {conv.inputs[1]!r} of {conv.label!r} has shape {weight.shape}")
+    if weight.shape[0] % groups:
+        raise Refused(f"{conv.label!r} has {weight.shape[0]} channels in {groups} groups")
     channels = weight.shape[0] if conv.op == "Conv" else weight.shape[1] * groups
     bias = np.zeros(channels)
     if len(conv.inputs) > 2 and conv.inputs[2]:
@@ -37,8 +39,6 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     scale, center, shift = (_per_channel(affine, part, channels, weight.ndim) for part in affine.parts)
     if conv.op == "Conv":
         scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    elif weight.shape[0] % groups:
-        raise Refused(f"{conv.label!r} has {weight.shape[0]} input channels in {groups} groups")
     else:
         by_group = weight.reshape(groups, -1, *weight.shape[1:])
         scaled = (by_group * scale.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))).reshape(weight.shape)

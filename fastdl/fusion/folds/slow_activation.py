@@ -28,7 +28,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         return _prelu(index, node)
     if node.op in ("Mish", "Mul"):
         x = node.inputs[0] if node.op == "Mish" else _mish_input(index, node)
-        return None if x is None or _values(index, x) < MISH_FROM else _mish(index, node, x)
+        return None if x is None or index.opset < 8 or _values(index, x) < MISH_FROM else _mish(index, node, x)
     if node.op == "Softplus" and _values(index, node.inputs[0]) >= SOFTPLUS_FROM:
         return None if _begins_mish(index, node) else _softplus(index, node)
     return None

@@ -39,9 +39,7 @@ def _argmax(index: GraphIndex, node: Node) -> str | None:
     elif tail.op in ("Softmax", "LogSoftmax"):
         _require_axis(index, node, tail)
         source = tail.inputs[0]
-    elif tail.op in INCREASING or tail.attribute("alpha", INCREASING_BY_ALPHA.get(tail.op, -1.0)) > 0:
-        if tail.op not in INCREASING and tail.op not in INCREASING_BY_ALPHA:
-            return None
+    elif _increases(tail):
         source = tail.inputs[0]
     else:
         return None
@@ -50,10 +48,19 @@ def _argmax(index: GraphIndex, node: Node) -> str | None:
     return node.label
 
 
+def _increases(tail: Node) -> bool:
+    """Whether a node gives more for more, value by value: some do with attributes above zero only."""
+    if tail.op == "Selu":
+        return all(tail.attribute(key, 1.0) > 0 for key in ("alpha", "gamma"))
+    if tail.op in INCREASING_BY_ALPHA:
+        return bool(tail.attribute("alpha", INCREASING_BY_ALPHA[tail.op]) > 0)
+    return tail.op in INCREASING
+
+
 def _require_axis(index: GraphIndex, node: Node, tail: Node) -> None:
     """Both along one axis. Before opset 13 Softmax took all axes from its own on as one: on the last they agree."""
     shape = index.shape(tail.inputs[0])
-    if shape is None:
+    if not shape:
         raise Refused(f"the rank of {tail.inputs[0]!r} is not known, so neither is the axis")
     axes = node.attribute("axis", 0), tail.attribute("axis", -1 if index.opset >= 13 else 1)
     taken, normalised = (axis % len(shape) for axis in axes)

@@ -57,7 +57,8 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         if not idle.any():
             return None
         raise Refused(f"{int(idle.sum())} of its units could go, but {reason}") from None
-    unread = ~np.any([head.weight.any(axis=1) for head in hidden.heads], axis=0)
+    read = np.any([head.weight.any(axis=1) for head in hidden.heads], axis=0)
+    unread = ~np.isin(leaders, leaders[read])  # twins are read as one: the first of them stays for all
     keep = ~(still | unread) & (leaders == np.arange(leaders.size))
     if not keep.any():
         keep[0] = True
