@@ -1,7 +1,7 @@
 """Fashion-MNIST by dense layers only: the recipe that reaches most, and what it reaches, for several seeds.
 
-Half of the images are flipped as batches are drawn; batch norm, dropout, smoothed labels; AdamW in one cycle of learning
-rates; the weights at the end are a moving average. The test images are looked at once, after training.
+Half of the images are flipped as batches are drawn; batch norm, dropout, smoothed labels; AdamW in one cycle of rates;
+the weights at the end are a moving average. The test images are looked at once, after training.
 
     python examples/fashion_mnist_recipe.py [--seeds 1 2 3] [--epochs 30]
 """

@@ -152,7 +152,7 @@ class BatchNormalization(_Normalization):
             "moving_variance", size, dtype, self.moving_variance_initializer, trainable=False
         )
 
-    def call(self, x: Tensor) -> Tensor:
+    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
         return ops.BatchNorm(
             x,
             self.gamma,
@@ -161,7 +161,7 @@ class BatchNormalization(_Normalization):
             self.moving_variance,
             self.momentum,
             self.epsilon,
-            frozen=not self.trainable,
+            frozen=not self.trainable or training is False,
             name=self.name,
         ).output
 

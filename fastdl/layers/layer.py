@@ -148,7 +148,9 @@ class Layer(Configured):
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         if any(array.ndim < 2 for array in arrays):
             raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")
+        used = self._called
         outputs = self(sources if self.takes_several else sources[0])
+        self._called = used or self._called  # a use on arrays is none in a model
         results = compute(Graph(sources, listed(outputs)), arrays, bool(training), bool(training))
         return results if isinstance(outputs, list) else results[0]
 

@@ -11,7 +11,7 @@ from fastdl.graph import Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together
 from fastdl.models.model import Model
-from fastdl.models.network import unique
+from fastdl.models.network import unique, unused
 
 
 class Functional(Model):
@@ -59,12 +59,13 @@ class Functional(Model):
         """The layers are those between the tensors that it was made of."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        tensors = list(inputs.values()) if isinstance(inputs, Mapping) else listed(inputs)
+        tensors = listed(inputs)
         if len(tensors) != len(self._inputs):
             raise ValueError(f"{self.name} takes {len(self._inputs)} tensors, not {len(tensors)}")
         made = dict(zip(self._inputs, tensors, strict=True))
-        for call in self._calls:
-            made |= zip(call.outputs, call.again([made[tensor] for tensor in call.inputs], training), strict=True)
+        with unused(self.layers):  # their inputs and outputs stay those that the model was made of
+            for call in self._calls:
+                made |= zip(call.outputs, call.again([made[tensor] for tensor in call.inputs], training), strict=True)
         results = [made[tensor] for tensor in self._outputs]
         return results if len(results) > 1 else results[0]
 
@@ -81,6 +82,7 @@ class Functional(Model):
         return {
             "name": self.name,
             "dtype": self.dtype.name,
+            "trainable": self.trainable,
             "inputs": [
                 {"name": name, "shape": list(sample)}
                 for name, sample in zip(self.input_names, self._samples or [], strict=True)
@@ -106,7 +108,9 @@ class Functional(Model):
         tensors: list[Tensor] = list(inputs.values())
         for layer, numbers, training in plan["calls"]:
             tensors += Call(layers[layer], (), (), training).again([tensors[number] for number in numbers])
-        return cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
+        model = cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
+        model._trainable = bool(plan.get("trainable", True))  # its layers say themselves what of them is
+        return model
 
     def __getstate__(self) -> dict[str, Any]:
         """The plan in place of tensors."""

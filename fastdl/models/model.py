@@ -93,8 +93,15 @@ class Model(Network):
     def _targets(self, y: Any, rows: int, check: bool = True, what: str = "") -> Feeds:
         """The targets of `rows` samples, for each output that has a loss."""
         _, objective = self._compiled()
-        graph, feeds, several = self.trace(), Feeds(), len(self.output_names) > 1
+        graph, feeds = self.trace(), Feeds()
         names = [self.output_names[i] for i in objective.outputs]
+        if len(names) < len(self.output_names):  # what outputs without a loss are given is not needed
+            if isinstance(y, Mapping):
+                y = {name: each for name, each in y.items() if name in names or name not in self.output_names}
+            elif isinstance(y, list | tuple) and len(y) == len(self.output_names):
+                y = [y[i] for i in objective.outputs]
+        listed = isinstance(y, list | tuple) and len(y) == 1 < len(self.output_names)
+        several = len(names) > 1 or listed
         for i, (name, each) in zip(objective.outputs, data.by_name(what + "y", y, names, several), strict=True):
             output, loss = graph.outputs[i], objective.losses[i]
             assert loss is not None
@@ -120,7 +127,9 @@ class Model(Network):
                 raise ValueError("class_weight is for models of one output: use sample_weight")
             sample_weight = data.class_weights(feeds[Y_FEED], class_weight)
         if sample_weight is not None:
-            several = isinstance(sample_weight, Mapping | list | tuple) and len(self.output_names) > 1
+            several = isinstance(sample_weight, Mapping) or (
+                isinstance(sample_weight, list | tuple) and len(self.output_names) > 1
+            )
             weights = by_output("sample_weight", sample_weight, self.output_names) if several else None
             for i in objective.outputs:
                 given = weights[i] if weights else sample_weight

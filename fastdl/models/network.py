@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -60,6 +61,7 @@ class Network(Layer):
                 self._samples = None
             raise
         self._found(sources, outputs)
+        self.takes_several = len(sources) > 1
         self._graph = Graph(sources, outputs)
         self.output_names = unique([tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs])
         self._called = self._called or Call(self, tuple(sources), tuple(outputs), None)
@@ -133,7 +135,7 @@ class Network(Layer):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
-        for layer in self.layers:
+        for layer in dict.fromkeys([*self.layers, *self._inner_layers()]):  # a subclass's, before it is traced
             layer.trainable = value
 
     def __call__(self, x: Any, training: bool | None = None) -> Any:
@@ -142,8 +144,12 @@ class Network(Layer):
         training=True draws dropout and other noise, and takes batch norm's statistics from the batch (Keras); the
         model stays as it is.
         """
+        if isinstance(x, Mapping) and x and all(isinstance(tensor, Tensor) for tensor in x.values()):
+            x = [tensor for _, tensor in data.by_name(self.name, x, self.input_names, True)]
         if all(isinstance(tensor, Tensor) for tensor in listed(x)):
-            return super().__call__(x, training=training)
+            self._prepare(tuple(listed(x)))
+            with unused(self.layers):
+                return super().__call__(x, training=training)
         return self.predict(x, training=training)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
@@ -257,6 +263,17 @@ class Network(Layer):
         return only(answers)
 
     predict_on_batch = predict
+
+
+@contextmanager
+def unused(layers: Sequence[Layer]) -> Iterator[None]:
+    """What layers last read and gave stays: calls of them within belong to another graph than their model's own."""
+    used = [(layer, layer._called) for layer in layers]
+    try:
+        yield
+    finally:
+        for layer, called in used:
+            layer._called = called
 
 
 def only(values: list[Any]) -> Any:

@@ -45,6 +45,7 @@ class Objective:
             raise ValueError("compile needs a loss for one output at least")
         shares = by_output("loss_weights", given.loss_weights, names)
         self.shares = [1.0 if share is None else share for share in shares]
+        self._taken = {"loss", *(f"{name}_loss" for name in names if len(names) > 1)}
         self.measured = [
             measured
             for what, of, weighted in (
@@ -65,6 +66,12 @@ class Objective:
                 )
             made = metrics.get(metric, loss, graph.outputs[output])
             name = f"{self.names[output]}_{made.name}" if len(self.names) > 1 else made.name
+            name = f"weighted_{name}" if weighted and name in self._taken else name
+            number, plain = 0, name
+            while name in self._taken:  # as Keras's: auc, auc_1, ...
+                number += 1
+                name = f"{plain}_{number}"
+            self._taken.add(name)
             found.append(Measured(made, output, weighted, name))
         return found
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastdl import _configured, losses, metrics, optimizers, schedules
 from fastdl._configured import Configured
 from fastdl.errors import ModelFileError
@@ -86,13 +88,19 @@ def _load(content: Content, compile: bool) -> Model:
     keys = notes.get("weights")
     if not isinstance(keys, list) or "model" not in notes:
         raise ModelFileError(f"{content.name}: it holds weights only: make the model, then call its load_weights")
-    waiting, tensors = iter(keys), dict(content.tensors)
+    waiting, tensors = list(keys), dict(content.tensors)
+
+    def fits(key: Any, shape: tuple[int, ...], dtype: Any) -> bool:
+        array = content.tensors.get(key) if isinstance(key, str) else None
+        return array is not None and array.shape == shape and array.dtype == np.dtype(dtype)
 
     def value(shape: tuple[int, ...], dtype: Any) -> Array:
-        """The next weight instead of an initializer's: nothing is allocated that the file does not hold."""
-        if (key := next(waiting, None)) is None:
+        """A weight of this shape instead of an initializer's: nothing is allocated that the file does not hold. Models
+        within the model are built before the layers around them; `restore` gives each weight its own values."""
+        if not waiting:
             raise ModelFileError(f"{content.name}: its layers need more than the {len(keys)} weight arrays it holds")
-        return content.take(key, shape, dtype)
+        place = next((i for i, key in enumerate(waiting) if fits(key, shape, dtype)), 0)
+        return content.take(waiting.pop(place), shape, dtype)
 
     token = values_from.set(value)
     try:

@@ -33,14 +33,17 @@ class Sequential(Model):
     def get_config(self) -> dict[str, Any]:
         """Name, dtype and layers, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
         source = [_configured.serialize(Input(sample)) for sample in self._samples or []]
-        return {"name": self.name, "dtype": self.dtype.name, "layers": [*source, *map(serialize, self.layers)]}
+        layers = [*source, *map(serialize, self.layers)]
+        return {"name": self.name, "dtype": self.dtype.name, "trainable": self.trainable, "layers": layers}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A model with these layers, and weights of its own (Keras)."""
         with together():
             layers: list[Any] = [deserialize(layer) for layer in config["layers"]]
-        return cls(layers, config.get("name"), config.get("dtype"))
+        model = cls(layers, config.get("name"), config.get("dtype"))
+        model._trainable = bool(config.get("trainable", True))  # its layers say themselves what of them is
+        return model
 
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
+from fastdl.models.network import Network
+
 if TYPE_CHECKING:
-    from fastdl.models.network import Network
+    from fastdl.layers.layer import Layer
 
 
 def summary(model: Network) -> str:
@@ -28,7 +30,7 @@ def summary(model: Network) -> str:
             f"{layer.name} ({type(layer).__name__})",
             str(layer.output_shape),
             f"{layer.count_params():,}",
-            f"{owned.get(layer.name, 0):,}",
+            f"{sum(owned.get(name, 0) for name in _names(layer)):,}",
         )
     trainable = sum(p.size for p in model.trainable_weights)
     kept = sum(p.size for p in model.non_trainable_weights)
@@ -40,3 +42,9 @@ def summary(model: Network) -> str:
     console.print(f" Non-trainable params: {kept:,}", highlight=False)
     console.print(f" FLOPs per sample: {graph.flops:,}", highlight=False)
     return text.getvalue().rstrip()
+
+
+def _names(layer: Layer) -> set[str]:
+    """The layer's, and those of the layers that it is made of: ops bear the innermost."""
+    inner = layer.layers if isinstance(layer, Network) else layer._inner_layers()
+    return {layer.name}.union(*map(_names, inner))

@@ -119,12 +119,25 @@ class BatchNorm(Op):
                     scalars=(self.epsilon,),
                     features=features,
                 )
-            return
+            onward = None
         trained = [p for p in (self.gamma, self.beta) if p and build.trains(p)]
+        if self.frozen and not trained:
+            return
         gradients = {p: build.vector_ref(features) for p in trained}
+        saved = build.saved.get(self)
+        if saved is None:  # the moving averages, in place of the batch's statistics
+            saved = build.parameter(self.moving_mean), build.vector_ref(features)
+            build.emit(
+                "batch_norm_scale",
+                *(None, read(build.parameter(self.moving_variance)), write(saved[1])),
+                sizes=(features,),
+                scalars=(self.epsilon,),
+                features=features,
+                axis=_ext.BY_FEATURE,
+            )
         build.emit(
             "batch_norm_backward",
-            *(read(build.value(x)), gradient, onward, gamma, *map(read, build.saved[self])),
+            *(read(build.value(x)), gradient, onward, gamma, *map(read, saved)),
             *(write(gradients[p]) if p in gradients else None for p in (self.gamma, self.beta)),
             mask,
             sizes=(features,),

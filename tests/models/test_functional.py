@@ -338,6 +338,129 @@ def test_batch_norm_by_the_whole_set() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(kept, frozen.get_weights(), strict=True))
 
 
+def test_saved_with_models_inside(tmp_path: Path) -> None:
+    """Models inside are built before the layers in front of them; each weight comes back to its own place."""
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(4), inner, layers.Dense(3), layers.Dense(2)])
+    model.compile("adam", "mse")
+    model.fit(X, VALUES, verbose=0)
+    model.save(tmp_path / "m")
+    assert np.array_equal(keras.load_model(tmp_path / "m").predict(X), model.predict(X))
+
+
+def test_what_is_frozen_comes_back_frozen(tmp_path: Path) -> None:
+    for model in (all_merges(), keras.Sequential([keras.Input((8,)), layers.Dense(4)])):
+        model.trainable = False
+        model.save(tmp_path / "m")
+        again = keras.load_model(tmp_path / "m")
+        assert not again.trainable
+        assert again.trainable_weights == []
+
+
+@pytest.mark.parametrize("rows", [40, 90])
+@pytest.mark.parametrize("rectified", [True, False])
+def test_batch_norm_called_in_inference_trains_gamma_and_beta(rows: int, rectified: bool) -> None:
+    """Transfer learning's base(x, training=False): moving averages are used and stay; gradients as float64 has them."""
+    x, y = X[:rows], VALUES[:rows]
+
+    def made() -> tuple[keras.Model, layers.BatchNormalization]:
+        keras.utils.set_random_seed(4)
+        source = keras.Input((8,), dtype="float64")
+        norm = layers.BatchNormalization(
+            gamma_initializer="random_normal",
+            beta_initializer="random_normal",
+            moving_mean_initializer="random_normal",
+            moving_variance_initializer=keras.initializers.Constant(0.3),
+        )
+        h = norm(layers.Dense(7)(source), training=False)
+        out = layers.Dense(2)(layers.ReLU()(h) if rectified else h)
+        model = keras.Model(source, out)
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        return model, norm
+
+    model, norm = made()
+    before = model.get_weights()
+    loss = model.evaluate(x, y)
+    assert model.train_on_batch(x, y) == pytest.approx(loss, rel=1e-12)
+    kept = [w for w in norm.weights if not w.trainable]
+    moved = dict(zip(model.weights, before, strict=True))
+    assert all(np.array_equal(w.numpy(), moved[w]) for w in kept)
+    for i, parameter in enumerate(model.weights):
+        if parameter in kept:
+            continue
+        at = tuple(np.unravel_index(np.abs(before[i] - parameter.numpy()).argmax(), parameter.shape))
+        losses = []
+        for sign in (1, -1):
+            shifted = [w.copy() for w in before]
+            shifted[i][at] += sign * 1e-6
+            other, _ = made()
+            other.set_weights(shifted)
+            losses.append(other.evaluate(x, y))
+        assert (before[i] - parameter.numpy())[at] == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
+
+
+def test_a_view_of_a_hidden_layer_of_any_model() -> None:
+    x = keras.Input((8,))
+    model = keras.Model(x, layers.Dense(1)(layers.Dense(3, name="h")(x)))
+    keras.Sequential([keras.Input((8,)), model])
+    model.get_layer("h")(X)
+    view = keras.Model(model.input, model.get_layer("h").output)
+    assert np.allclose(view.predict(X), X @ model.get_layer("h").get_weights()[0], atol=1e-5)
+
+
+def test_metrics_of_one_name_are_all_there() -> None:
+    model = keras.Sequential([keras.Input((8,)), layers.Dense(1, "sigmoid")])
+    metrics = [keras.metrics.AUC(curve="ROC"), keras.metrics.AUC(curve="PR"), "accuracy"]
+    model.compile("sgd", "binary_crossentropy", metrics=metrics, weighted_metrics=["accuracy"])
+    results = model.evaluate(X, VALUES[:, :1] > 0, return_dict=True)
+    assert list(results) == ["loss", "auc", "auc_1", "accuracy", "weighted_accuracy"]
+    assert results["auc"] != results["auc_1"]
+
+
+class Pair(keras.Model):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = layers.Dense(3), layers.Dense(3)
+
+    def call(self, inputs: Any) -> Any:
+        return layers.Add()([self.one(inputs[0]), self.other(inputs[1])])
+
+
+def test_models_of_several_inputs_within_models() -> None:
+    pair = Pair()
+    pair.trainable = False
+    x, z = keras.Input((8,)), keras.Input((5,))
+    pair.build([(None, 8), (None, 5)])
+    model = keras.Model([x, z], layers.Dense(1)(pair([x, z])))
+    assert len(model.trainable_weights) == 2
+    inner = wide_and_deep()
+    outer = keras.Model([x, z], inner({"wide": z, "input": x}))
+    assert all(np.array_equal(a, b) for a, b in zip(outer.predict([X, Z]), inner.predict([X, Z]), strict=True))
+
+
+def test_targets_of_outputs_without_a_loss_are_not_needed() -> None:
+    for y in (VALUES, [VALUES], [None, VALUES], {"values": VALUES}, {"values": VALUES, "classes": None}):
+        model = wide_and_deep()
+        model.compile("sgd", {"values": "mse"})
+        assert list(model.fit([X, Z], y, verbose=0).history) == ["loss", "values_loss"]
+
+
+def test_sample_weights_by_name_of_one_output() -> None:
+    x = keras.Input((8,))
+    model = keras.Model(x, layers.Dense(2, name="out")(x))
+    model.compile("sgd", "mse")
+    weight = RNG.uniform(0, 2, 90)
+    assert model.evaluate(X, VALUES, sample_weight={"out": weight}) == model.evaluate(X, VALUES, sample_weight=weight)
+
+
+def test_the_summary_counts_what_models_inside_compute() -> None:
+    lines: list[str] = []
+    inner = keras.Sequential([keras.Input((8,)), layers.Dense(4, name="a"), layers.Dense(4, name="b")], name="inner")
+    keras.Sequential([keras.Input((8,)), inner, layers.Dense(2)]).summary(print_fn=lines.append)
+    row = next(line for line in lines[0].splitlines() if "inner" in line)
+    assert str(2 * 8 * 4 + 4 + 2 * 4 * 4 + 4) in row
+
+
 X8, Z5 = keras.Input((8,)), keras.Input((5,))
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an input is missing": (
