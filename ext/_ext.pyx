@@ -191,6 +191,7 @@ cdef class Program:
     cdef dict feeds
     cdef object error
     cdef bint calls_python
+    cdef readonly size_t steps_done  # of the last run
 
     def __cinit__(self, size_t batch, size_t itemsize, size_t parts=1):
         build_for(itemsize)
@@ -252,6 +253,7 @@ cdef class Program:
         cdef Py_buffer view
         cdef size_t rows = <size_t>-1, end = start + steps * self.program.batch
         cdef bint fits
+        self.steps_done = 0
         if steps == 0:
             return
         memset(&first, 0, sizeof(first))
@@ -280,10 +282,19 @@ cdef class Program:
             if <size_t>rates.shape[0] < steps or rates.shape[1] != FDL_MAX_RATES:
                 raise ValueError(f"rates must be ({steps}, {FDL_MAX_RATES})")
             first.rates = &rates[0, 0]
-        if self.calls_python:
-            threads = 1  # who stops must not leave others waiting
-        with nogil:
-            fdl_program_run(&self.program, &first, steps, threads)
+        if not self.calls_python:
+            with nogil:
+                fdl_program_run(&self.program, &first, steps, threads)
+            self.steps_done = steps
+        while self.steps_done < steps and not self.program.stop:  # on one thread: who stops must not leave others waiting
+            with nogil:
+                fdl_program_run(&self.program, &first, 1, 1)
+            if not self.program.stop:
+                self.steps_done += 1
+                first.start += first.batch
+                first.step += 1
+                if first.rates != NULL:
+                    first.rates += FDL_MAX_RATES
         if self.program.stop:
             error, self.error, self.program.stop = self.error, None, 0
             raise error

@@ -570,6 +570,11 @@ class Program:
         self._program.run(feeds, start, steps, index, rates, step, seed, threads)
 
     @property
+    def steps_done(self) -> int:
+        """Of the last run: all, unless a function of one's own raised an error."""
+        return self._program.steps_done
+
+    @property
     def totals(self) -> list[Array]:
         """The sums since `reset`, of each terminal: loss first, then the metrics."""
         return [totals.copy() for totals in self._totals]

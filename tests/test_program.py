@@ -52,7 +52,8 @@ def data(rows: int = 1500) -> tuple[Array, Array]:
 def trained(threads: int, batch: int, dtype: str) -> tuple[list[Array], Array, dict[str, list[float]]]:
     fastdl.set_num_threads(threads)
     model = net(dtype)
-    history = model.fit(*data(), epochs=2, batch_size=batch, verbose=0, validation_split=0.2)
+    x, y = data(150) if batch == 1 else data()
+    history = model.fit(x, y, epochs=2, batch_size=batch, verbose=0, validation_split=0.2)
     return model.get_weights(), model.predict(data()[0]), history.history
 
 

@@ -194,8 +194,10 @@ class Model(Network):
         optimizer, _ = self._compiled()
         assert self._seed is not None
         rates = optimizer.rates(piece.steps)
-        run(piece, feeds, index=index, rates=rates, step=optimizer.iterations, seed=self._seed)
-        optimizer.iterations += piece.steps
+        try:
+            run(piece, feeds, index=index, rates=rates, step=optimizer.iterations, seed=self._seed)
+        finally:
+            optimizer.iterations += piece.program.steps_done
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -104,7 +104,7 @@ class TestPyTorch:
         self.check(torch_net("before", head="Softmax"), dynamo, [*THREE_LAYERS, "Softmax"])
 
     def test_standardisation_inside_the_module(self, dynamo):
-        import torch
+        torch = pytest.importorskip("torch")
 
         inner = torch_net("before")
 
@@ -122,7 +122,7 @@ class TestPyTorch:
         self.check(Standardised().eval(), dynamo, THREE_LAYERS)
 
     def test_branches(self, dynamo):
-        import torch
+        torch = pytest.importorskip("torch")
 
         class Branched(torch.nn.Module):
             def __init__(self):

@@ -408,6 +408,31 @@ def test_a_view_of_a_hidden_layer_of_any_model() -> None:
     assert np.allclose(view.predict(X), X @ model.get_layer("h").get_weights()[0], atol=1e-5)
 
 
+def test_steps_before_an_error_are_counted() -> None:
+    class Fails(layers.NumpyLayer):
+        calls = 0
+
+        def forward(self, x: Array, *weights: Array) -> Array:
+            self.calls += 1
+            if self.calls == 4:
+                raise ZeroDivisionError("the fourth batch")
+            return x
+
+        def backward(self, x: Array, y: Array, dy: Array, *weights: Array) -> Array:
+            return dy
+
+    model = keras.Sequential([keras.Input((8,)), Fails(), layers.Dense(2)])
+    model.compile("adam", "mse")
+    assert model.optimizer is not None
+    for steps in (3, 9):  # the other three batches of the epoch, then both epochs' six
+        if steps == 3:
+            with pytest.raises(ZeroDivisionError):
+                model.fit(X, VALUES, batch_size=15, verbose=0)
+        else:
+            model.fit(X, VALUES, batch_size=15, verbose=0)
+        assert model.optimizer.iterations == steps
+
+
 def test_metrics_of_one_name_are_all_there() -> None:
     model = keras.Sequential([keras.Input((8,)), layers.Dense(1, "sigmoid")])
     metrics = [keras.metrics.AUC(curve="ROC"), keras.metrics.AUC(curve="PR"), "accuracy"]
