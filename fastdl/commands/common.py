@@ -35,6 +35,16 @@ def positive(text: str) -> float:
     return value
 
 
+def report_path(options: argparse.Namespace) -> Path:
+    """Where the report goes: --json, or beside out.onnx. Wrong usage: one file would be written over another."""
+    beside: Path = options.json or Path(f"{options.target}.json")
+    html = getattr(options, "html", None)
+    paths = [path.absolute() for path in (options.target, beside, html) if path is not None]
+    if len(set(paths)) < len(paths):
+        options.usage("out.onnx and its reports must be different files")
+    return beside
+
+
 def load_arrays(path: Path | None) -> Any:
     """The array of an .npy file, or the mapping by name of an .npz; None for None. DataError: neither of the two."""
     import numpy as np

@@ -34,9 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
     if options.target is None and not options.dry_run:
         options.usage("out.onnx is needed, or --dry-run")
-    paths = [path.absolute() for path in (options.target, options.json, options.html) if path is not None]
-    if len(set(paths)) < len(paths):
-        options.usage("out.onnx, --json and --html must be different files")
+    beside = common.report_path(options)
     given: dict[str, Any] = {"output": options.output} if options.output else {}
     plain = fusion.read_model(options.source)
     fused, report = fusion.fuse(
@@ -51,7 +49,7 @@ def run(options: argparse.Namespace) -> None:
     if options.dry_run:
         common.show("Dry run: nothing is written.")
         return
-    written = {options.target: "", options.json or Path(f"{options.target}.json"): report.to_json() + "\n"}
+    written = {options.target: "", beside: report.to_json() + "\n"}
     if options.html is not None:
         written[options.html] = fusion.page(plain, fused, report, title=options.source.name)
     for path, text in written.items():

@@ -13,18 +13,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.source_argument(parser)
     parser.add_argument("target", type=Path, metavar="out.onnx")
     common.samples_argument(parser, "rows to calibrate and to measure on", required=True)
-    parser.add_argument("--labels", type=Path, metavar="y.npy", help="the right class or value of each row")
+    parser.add_argument("--labels", type=Path, metavar="y.npy", help="the class of each row")
     parser.add_argument("--type", choices=("int8", "float16"), default="int8", help="default: int8")
     common.tolerance_argument(
         parser, "most that may be lost: accuracy with --labels, else share of labels flipped, else error / spread"
     )
     parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
+    parser.set_defaults(usage=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
     """Quantise, print what it cost and gained, write out.onnx and its JSON."""
     from fastdl import fusion
 
+    beside = common.report_path(options)
     model, report = fusion.quantize(
         options.source,
         samples=common.load_arrays(options.samples),
@@ -33,7 +35,6 @@ def run(options: argparse.Namespace) -> None:
         tolerance=options.tolerance,
     )
     common.show(report)
-    beside = options.json or Path(f"{options.target}.json")
     fusion.write_model(model, options.target)
     common.write_text(beside, report.to_json() + "\n")
     common.show(f"Written: {options.target}, {beside}")

@@ -8,6 +8,7 @@ uint8. Weights take 7 bits, so that no CPU's 16-bit sums of products saturate: a
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import tempfile
 from collections.abc import Container, Iterable, Iterator
@@ -140,14 +141,15 @@ def _reads(node: NodeProto) -> Iterator[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The tools advise on every call what fuse has done already, and warn of what they do themselves."""
+    """The tools advise on every call what fuse has done already, warn of what they do themselves, and print it too."""
     import onnxruntime as ort
 
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     ort.set_default_logger_severity(ERRORS)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         logging.disable(before)
         ort.set_default_logger_severity(WARNINGS)

@@ -303,7 +303,8 @@ def test_all_forms_of_a_dense_layer_are_one_layer(form: str) -> None:
 def test_weights_that_the_graph_computes() -> None:
     """Transposed, reshaped, cast weights, a variance under a root: constants all, though no initializers."""
     g = Sketch()
-    w = g.node("Transpose", [g.weights("w", 3, 4)], "wt", perm=[1, 0])
+    flat = g.node("Reshape", [g.vector("w", 12), g.const("rows", [3, 4], np.int64)], "wr")
+    w = g.node("Transpose", [flat], "wt", perm=[1, 0])
     b = g.node("Reshape", [g.vector("b", 3), g.const("three", [3], np.int64)], "br")
     scale = g.node(
         "Reciprocal", [g.node("Sqrt", [g.node("Add", [g.const("v", [1.0, 2, 3]), number(g, 0.1)], "s")], "r")], "q"
@@ -429,6 +430,11 @@ def after_squeeze(g: Sketch) -> str:
     return g.node("Relu", [g.node("Squeeze", [d, g.const("axes", [1], np.int64)], "s", name="flat")], "y")
 
 
+def class_names(g: Sketch) -> str:
+    names = g.node("Identity", [g.const("names", ["ant", "bee", "cat", "doe"], object)], "n")
+    return g.node("Gather", [names, g.node("ArgMax", ["x"], "i", axis=1, keepdims=0)], "y", name="name")
+
+
 NO_NETS: dict[str, tuple[Build, str]] = {
     "unknown operator": (chain(("Sin", "x", {"name": "wave"})), r"node 'wave' \(Sin\).*no such operator"),
     "branches of two shapes": (broadcast, r"node 'join' \(Add\).*one shape|shapes"),
@@ -459,6 +465,7 @@ NO_NETS: dict[str, tuple[Build, str]] = {
     "constant output": (lambda g: g.node("Identity", [g.vector("c", 4)], "y"), "does not depend on its input"),
     "only the input": (lambda g: g.node("Identity", ["x"], "y"), "holds no layer"),
     "not finite": (lambda g: g.node("Gemm", ["x", g.const("w", np.full((4, 2), np.nan))], "y"), "not finite"),
+    "names of classes": (class_names, r"node 'name' \(Gather\)"),
     "constants of two sizes": (chain(("Mul", "x", [1.0, 2, 3, 4]), ("Add", 0, [1.0, 2, 3])), "one size|do not fit"),
 }  # fmt: skip
 

@@ -186,6 +186,29 @@ def opset(version):
     return lambda model: setattr(model.graph, "name", "g") or setattr(model.opset_import[0], "version", version)
 
 
+def beside(*nodes, shape=("N", 4), **constants):
+    """Of nodes that end in "y", by constants of those names: arrays, or tensors."""
+    graph = helper.make_graph(
+        [helper.make_node(*args, name=args[2][0], **attributes) for *args, attributes in nodes],
+        "g",
+        [helper.make_tensor_value_info("x", FLOAT, list(shape))],
+        [helper.make_tensor_value_info("y", FLOAT, None)],
+        [v if isinstance(v, TensorProto) else numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("org.example", 1)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8)
+
+
+def own_then_argmax(alpha):
+    return lambda: beside(
+        ("Own", ["x"], ["r"], {"domain": "org.example", "alpha": alpha}), ("ArgMax", ["r"], ["y"], {"axis": 1})
+    )
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
 # Never a model: ModelFileError, of which the text says this.
 REFUSED = {
     "cycle": (cycle, "cycle"),
@@ -294,7 +317,63 @@ STRANGE = {
     "a constant of 2^60 numbers": lambda: filled([2**30, 2**30]),
     "a constant of 2^34 numbers": lambda: filled([2**34]),
     "a constant of negative size": lambda: filled([-5]),
+    "Unsqueeze of a constant at 2^40": lambda: beside(
+        ("Unsqueeze", ["c", "axes"], ["s"], {}), ("Add", ["x", "s"], ["y"], {}), c=ones(4), axes=np.array([2**40])
+    ),
+    "ArgMax of a number": lambda: beside(
+        ("Softmax", ["x"], ["p"], {}), ("ArgMax", ["p"], ["y"], {"axis": 0}), shape=()
+    ),
+    "ArgMax of an unknown operator whose alpha is a list": own_then_argmax([0.1, 0.2]),
+    "ArgMax of an unknown operator whose alpha is a string": own_then_argmax("much"),
+    "constants in a row that do not fit each other": lambda: beside(
+        ("Add", ["x", "c"], ["a"], {}), ("Add", ["a", "d"], ["y"], {}), shape=("N", "M"), c=ones(4), d=ones(3)
+    ),
     "infinite weights": lambda: tensor(raw(np.full(16, np.inf, np.float32).tobytes())),
     "a name of a million letters": lambda: changed(outputs(0, "d" * 10**6)) and with_node("Relu", ["x"], ["z" * 10**6]),
     "names that are markup and control": lambda: with_node("Relu", ["x"], ["</svg><script>\x1b[2J"], name="\u202e&\"'"),
+}
+
+# A few kilobytes that would cost a fold much memory: the fold of this node is refused, for this reason.
+COSTLY = {
+    "a weight of 20,000,000 columns and no rows": (
+        lambda: beside(
+            ("MatMul", ["x", "w"], ["h"], {}),
+            ("Add", ["h", "c"], ["y"], {}),
+            shape=("N", 0),
+            w=TensorProto(name="w", data_type=FLOAT, dims=[0, 20_000_000], raw_data=b""),
+            c=ones(1),
+        ),
+        "holds nothing",
+    ),
+    "20,000,000 groups": (
+        lambda: beside(
+            ("ConvTranspose", ["x", "w"], ["h"], {"group": 20_000_000}),
+            ("Mul", ["h", "c"], ["y"], {}),
+            shape=("N", 1, 4),
+            w=ones(1, 1, 1),
+            c=ones(1),
+        ),
+        "1 channels in 20000000 groups",
+    ),
+    "a column that rows of 9,000,000 values would each be given": (
+        lambda: beside(
+            ("Add", ["x", "c"], ["a"], {}),
+            ("Flatten", ["a"], ["f"], {}),
+            ("Gemm", ["f", "w"], ["y"], {}),
+            shape=("N", 3000, 3000),
+            c=ones(3000, 1),
+            w=ones(2, 2),
+        ),
+        "rows hold 9000000 values",
+    ),
+    "a column and a row that make a square": (
+        lambda: beside(
+            ("Add", ["x", "c"], ["a"], {}),
+            ("Add", ["a", "d"], ["y"], {}),
+            shape=(5000, 5000),
+            c=ones(5000, 1),
+            d=ones(1, 5000),
+        ),
+        "larger than each by itself",
+    ),
 }

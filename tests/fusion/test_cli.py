@@ -1,5 +1,6 @@
 """`fastdl fuse`, `verify`, `inspect` and `quantize`, run as scripts run them: what they write, and their exit codes."""
 
+import io
 import json
 import os
 import signal
@@ -115,6 +116,11 @@ def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
         ("fuse in.onnx out.onnx --tolerance -1", USAGE, "above zero"),
         ("fuse in.onnx out.onnx --tolerance nan", USAGE, "above zero"),
         ("fuse in.onnx out.onnx --output colours", USAGE, "colours"),
+        ("fuse in.onnx out.onnx --json out.onnx", USAGE, "must be different files"),
+        ("fuse in.onnx out.onnx --html ./out.onnx", USAGE, "must be different files"),
+        ("fuse in.onnx out.onnx --json r --html r", USAGE, "must be different files"),
+        ("fuse in.onnx out.onnx --html out.onnx.json", USAGE, "must be different files"),
+        ("quantize in.onnx out.onnx --samples x.npy --json out.onnx", USAGE, "must be different files"),
         ("fuse", USAGE, "required"),
         ("verify in.onnx other.onnx", NOT_PROVEN, "off by"),
         ("verify in.onnx none.onnx", FAILED, "no such file"),
@@ -205,6 +211,18 @@ def test_a_run_stopped_while_it_writes_leaves_the_old_file_and_no_half(folder, m
     assert call("fuse in.onnx out.onnx") == code
     assert Path("out.onnx").read_bytes() == b"old"
     assert names(folder) == before
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_that_cannot_write_every_letter_still_gets_the_file(folder, monkeypatch, encoding):
+    model = net()
+    model.graph.node[1].name = "нормировка"
+    onnx.save(model, "in.onnx")
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding=encoding, write_through=True))
+    assert call("fuse in.onnx out.onnx") == DONE
+    assert operators(onnx.load("out.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax"]
+    assert rb"\u043d\u043e" in printed.getvalue()
 
 
 def test_names_cannot_steer_the_terminal(folder, capsys):

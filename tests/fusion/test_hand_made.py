@@ -344,6 +344,14 @@ class TestUnits:
         g.node("Gemm", ["x", g.const("w1", w1), g.const("b1", b1)], "d")
         return g, w2
 
+    def test_twins_of_which_the_head_reads_the_second_only(self):
+        g, w2 = self.sketch()
+        w2[2] = 0
+        g.node("Relu", ["d"], "h")
+        g.node("MatMul", ["h", g.const("w2", w2)], "y")
+        fused, _ = assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 3]}), ["Gemm", "Relu", "Gemm"])
+        assert {t.dims[0] for t in fused.graph.initializer if t.dims[-1] == 3 and len(t.dims) == 2} == {4}
+
     @pytest.mark.parametrize("activation", ELEMENTWISE)
     def test_through_every_activation(self, activation):
         g, w2 = self.sketch()
@@ -470,6 +478,10 @@ class TestSlowActivations:
 
     def test_a_stated_batch_counts(self):
         assert_left(self.net("Mish", 32, batch=4), ["Gemm", *MISH, "Gemm"])
+
+    def test_opsets_whose_min_does_not_broadcast_are_left(self):
+        for opset, left in ((8, MISH), (7, ["Softplus", "Tanh", "Mul"])):
+            assert_left(self.net("mish in primitives", 200, opset=opset), ["Gemm", *left, "Gemm"])
 
     def test_other_types_are_left(self):
         fused, _ = fuse(self.net("Softplus", 500, np.float16), measure=False)

@@ -97,6 +97,23 @@ def test_logits(tail):
     assert report.verified
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_logits_of_an_output_that_another_is_computed_from(order):
+    """What Softmax takes is the sigmoid still, though the output of that name now gives what the sigmoid takes."""
+    g = Sketch()
+    g.dense("x", "z", 6, 4)
+    g.node("Sigmoid", ["z"], "a")
+    g.node("Softmax", ["a"], "b")
+    model = g.model({"x": ["N", 6]}, {name: ["N", 4] for name in order})
+    fused, report = fuse(model, output="logits", measure=False)
+    assert report.verified
+    assert operators(fused) == ["Gemm", "Sigmoid"]
+    sigmoid = run(model, {"x": rows()})[order.index("a")]
+    got = dict(zip(order, run(fused, {"x": rows()}), strict=True))
+    np.testing.assert_allclose(got["b"], sigmoid, rtol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-got["a"])), sigmoid, rtol=1e-5)
+
+
 def test_probabilities_and_what_has_no_head_to_choose_stay():
     for tail in ("Softmax", "Sigmoid"):
         fused, _ = fuse(net(tail), output="probabilities", measure=False)
@@ -200,6 +217,10 @@ def with_argmax(*tails, opset=17, classes=3, axis=1, rank3=False):
         (["Neg"], {}, ["Neg", "ArgMax"]),
         (["Abs"], {}, ["Abs", "ArgMax"]),
         (["HardSigmoid"], {}, ["HardSigmoid", "ArgMax"]),
+        (["Selu"], {}, ["ArgMax"]),
+        ([("Selu", {"gamma": -1.0})], {}, ["Selu", "ArgMax"]),
+        ([("Selu", {"gamma": 0.0})], {}, ["Selu", "ArgMax"]),
+        ([("Selu", {"alpha": -1.0})], {}, ["Selu", "ArgMax"]),
         ([("LeakyRelu", {"alpha": 0.1})], {}, ["ArgMax"]),
         ([("LeakyRelu", {"alpha": -0.1})], {}, ["LeakyRelu", "ArgMax"]),
         ([("LeakyRelu", {"alpha": 0.0})], {}, ["LeakyRelu", "ArgMax"]),
@@ -270,6 +291,16 @@ def test_the_maps_of_scikit_learn_become_an_array_and_class_names(head, keys, na
     np.testing.assert_allclose(got, want, atol=1e-6)
     assert Runner(fused).class_names == names
     assert Runner(fused).predict_labels(x).tolist() == [names[i] for i in want.argmax(axis=1)]
+
+
+@pytest.mark.parametrize("keys", [keys for keys, _ in CLASSES] + [[1, 2, 3]])
+def test_the_labels_of_scikit_learn_are_no_column_numbers(keys):
+    model = sklearn_like(keys)
+    fused, _ = fuse(model, output="labels", measure=False)
+    x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    want = run(model, {"x": x})[0].tolist()
+    assert len(set(want)) > 1
+    assert Runner(fused).predict_labels(x).tolist() == want
 
 
 def test_scores_joined_from_several_values_have_no_known_logits():

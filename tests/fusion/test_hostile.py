@@ -1,6 +1,7 @@
 """Broken and hostile graphs: a typed error of one line, or passed through; no crash, no hang, no memory."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from onnx import TensorProto, helper
 import fastdl.fusion
 from fastdl.errors import FusionError, ModelFileError
 from fastdl.fusion import fuse, proof
+from fastdl.fusion.pipeline import fold_all
 from fastdl.runner import Runner
 
 from .graphs import operators
-from .hostile import REFUSED, STRANGE, good
+from .hostile import COSTLY, REFUSED, STRANGE, good
 
 LIMIT = 10  # seconds, of which these take well below one each
 READERS = {"fuse": fuse, "inspect": fastdl.fusion.inspect, "Runner": Runner}
@@ -46,6 +48,25 @@ def test_what_is_strange_gives_a_typed_error_or_comes_through(name):
     for reader in (*READERS.values(), _page):
         assert "\n" not in _words(reader, model)
         assert model.SerializeToString() == content
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_what_would_cost_much_is_not_folded(name):
+    """At most 16 MB and a second of the processor for files of a few kilobytes."""
+    build, reason = COSTLY[name]
+    model = build()
+    assert model.ByteSize() < 50_000
+    began = time.process_time()
+    tracemalloc.start()
+    try:
+        fused, _, refusals = fold_all(model)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert operators(fused) == operators(model)
+    assert any(reason in refusal.reason for refusal in refusals), [str(refusal) for refusal in refusals]
+    assert peak < 2**24
+    assert time.process_time() - began < 1
 
 
 def _words(reader, model):

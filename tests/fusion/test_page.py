@@ -117,6 +117,7 @@ HOSTILE = [
     "&lt;script&gt;",
     "\x00\x01\x1b[31m",
     "\u202egnp.exe\u2066",
+    "\uffff\ufffe\U0010ffff",
     "a" * 5000,
     "\U0001f600 ünï",
 ]

@@ -133,7 +133,7 @@ def test_float16_that_overflows_is_refused():
         quantize(model, samples=draw(), type="float16", measure=False)
 
 
-def test_other_ranges_are_tried_before_giving_up(monkeypatch):
+def test_other_ranges_are_tried_before_giving_up(monkeypatch, capsys):
     tried = []
     real = quantization.to_int8
 
@@ -145,6 +145,7 @@ def test_other_ranges_are_tried_before_giving_up(monkeypatch):
     with pytest.raises(FusionError, match=r"MinMax\).*Percentile\).*Entropy\)"):
         quantize(net(None), samples=draw(), measure=False, tolerance=1e-6)
     assert tried == ["MinMax", "Percentile", "Entropy"]
+    assert capsys.readouterr() == ("", ""), "the tools tell of their histograms, which is nobody's business"
 
 
 @pytest.mark.parametrize(
@@ -162,12 +163,25 @@ def test_wrong_arguments(change, error, match):
         quantize(net(), **({"samples": draw(), "measure": False} | change))
 
 
-def test_a_fixed_batch():
-    model = net()
+@pytest.mark.parametrize("batch", [50, 64])
+def test_a_fixed_batch(batch):
+    """Where the batch does not divide the rows, the last one repeats some: each counts once."""
+    model, x = net(), draw()
+    right = run(model, {"x": x})[0].argmax(1)
+    right[-1] = (right[-1] + 1) % 4  # in the last batch, among those that are new
     for info in (model.graph.input[0], model.graph.output[0]):
-        info.type.tensor_type.shape.dim[0].dim_value = 50
-    _, report = quantize(model, samples=draw(), measure=False, tolerance=0.1)
+        info.type.tensor_type.shape.dim[0].dim_value = batch
+    _, report = quantize(model, samples=x, labels=right, measure=False, tolerance=0.1)
     assert report.rows == ROWS
+    assert report.accuracy_before == 1 - 1 / ROWS
+
+
+@pytest.mark.parametrize("to", [np.float32, np.int64])
+def test_labels_for_a_model_of_one_value_a_row_are_refused(to):
+    """Compared as classes, a regression's values are all 0: any loss would pass."""
+    model, x = net(None, 1), draw()
+    with pytest.raises(DataError, match="one value a row, no class"):
+        quantize(model, samples=x, labels=run(model, {"x": x})[0].astype(to), measure=False)
 
 
 @pytest.mark.parametrize("kind", ["int8", "float16"])

@@ -275,6 +275,15 @@ def test_scores_and_labels_are_no_probabilities(tail):
         Runner(model).predict_probabilities(draw(7))
 
 
+@pytest.mark.parametrize("keys", [["ant", "bee", "cat"], [7, -1, 30]])
+def test_maps_of_scores_are_no_probabilities_either(keys):
+    model = sklearn_like(keys)
+    softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+    softmax.op_type = "Neg"
+    with pytest.raises(ModelFileError, match="'probability' holds scores, not probabilities"):
+        Runner(model).predict_probabilities(draw(7))
+
+
 def test_strings_in_and_strings_out():
     g = Sketch()
     codes = {"keys_strings": ["red", "green"], "values_int64s": [0, 1], "default_int64": -1}

@@ -199,6 +199,18 @@ def branches(op="Add", units=(4, 4), second="gemm", constant=4, **more):
     return build
 
 
+def then_relu(build):
+    """The same with a ReLU after it, whose value alone is given out."""
+
+    def longer():
+        model = build()
+        model.graph.node.append(helper.make_node("Relu", ["y"], ["o"], name="Relu_o"))
+        model.graph.output[0].name = "o"
+        return model
+
+    return longer
+
+
 def one_branch_twice():
     g = Sketch()
     g.dense("x", "a", 4, 4)
@@ -405,6 +417,13 @@ LEFT = [
     (also_read(branches(), "b"), ["Gemm", "Gemm", "Add", "Mul", "Relu"], "Mul_y", "branches → affine", "another use"),
     (also_an_output(branches(), "s"), ["Gemm", "Gemm", "Add", "Mul"], "Mul_y", "branches → affine", "graph output"),
     (overridable(branches(), "b_w"), ["Gemm", "Gemm", "Add", "Mul"], "Mul_y", "branches → affine", "may override"),
+    (
+        also_read_inside(then_relu(branches()), "y"),
+        ["Gemm", "Gemm", "Add", "Mul", "Relu", "If"],
+        "Mul_y",
+        "branches → affine",
+        "'y' is read inside a subgraph",
+    ),
     (
         one_branch_twice,
         ["Gemm", "Add", "BatchNormalization"],
