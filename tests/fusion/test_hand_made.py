@@ -481,7 +481,8 @@ class TestSlowActivations:
 
     def test_opsets_whose_min_does_not_broadcast_are_left(self):
         for opset, left in ((8, MISH), (7, ["Softplus", "Tanh", "Mul"])):
-            assert_left(self.net("mish in primitives", 200, opset=opset), ["Gemm", *left, "Gemm"])
+            fused, _, _ = fold_all(self.net("mish in primitives", 200, opset=opset))  # no proof that takes it back
+            assert operators(fused) == ["Gemm", *left, "Gemm"]
 
     def test_other_types_are_left(self):
         fused, _ = fuse(self.net("Softplus", 500, np.float16), measure=False)
