@@ -40,8 +40,8 @@ def report_path(options: argparse.Namespace) -> Path:
     beside: Path = options.json or Path(f"{options.target}.json")
     html = getattr(options, "html", None)
     paths = [path.absolute() for path in (options.target, beside, html) if path is not None]
-    if len(set(paths)) < len(paths):
-        options.usage("out.onnx and its reports must be different files")
+    if len(set(paths)) < len(paths) or options.source.absolute() in paths[options.target is not None :]:
+        options.usage("in.onnx, out.onnx and the reports must be different files")
     return beside
 
 

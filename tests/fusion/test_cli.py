@@ -116,6 +116,7 @@ def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
         ("fuse in.onnx out.onnx --tolerance -1", USAGE, "above zero"),
         ("fuse in.onnx out.onnx --tolerance nan", USAGE, "above zero"),
         ("fuse in.onnx out.onnx --output colours", USAGE, "colours"),
+        ("fuse in.onnx out.onnx --json in.onnx", USAGE, "must be different files"),
         ("fuse in.onnx out.onnx --json out.onnx", USAGE, "must be different files"),
         ("fuse in.onnx out.onnx --html ./out.onnx", USAGE, "must be different files"),
         ("fuse in.onnx out.onnx --json r --html r", USAGE, "must be different files"),
