@@ -56,15 +56,10 @@ class _Decay(LearningRateSchedule):
     """A decay by the share of `decay_steps` that is done; with `staircase` by the whole ones only."""
 
     def __init__(
-        self,
-        initial_learning_rate: float,
-        decay_steps: float,
-        decay_rate: float,
-        staircase: bool = False,
-        name: str | None = None,
+        self, initial_learning_rate: float, decay_steps: float, decay_rate: float, staircase: bool, name: str
     ) -> None:
         self.initial_learning_rate, self.decay_steps = initial_learning_rate, _positive("decay_steps", decay_steps)
-        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name or type(self).__name__
+        self.decay_rate, self.staircase, self.name = decay_rate, staircase, name
 
     def done(self, step: Array) -> Array:
         share = step / self.decay_steps
@@ -74,12 +69,32 @@ class _Decay(LearningRateSchedule):
 class InverseTimeDecay(_Decay):
     """initial / (1 + decay_rate step / decay_steps)"""
 
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "InverseTimeDecay",
+    ) -> None:
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
+
     def formula(self, step: Array) -> Array:
         return self.initial_learning_rate / (1 + self.decay_rate * self.done(step))
 
 
 class ExponentialDecay(_Decay):
     """initial decay_rate^(step / decay_steps)"""
+
+    def __init__(
+        self,
+        initial_learning_rate: float,
+        decay_steps: float,
+        decay_rate: float,
+        staircase: bool = False,
+        name: str = "ExponentialDecay",
+    ) -> None:
+        super().__init__(initial_learning_rate, decay_steps, decay_rate, staircase, name)
 
     def formula(self, step: Array) -> Array:
         return self.initial_learning_rate * np.float64(self.decay_rate) ** self.done(step)
