@@ -153,6 +153,7 @@ class Op:
     registry: ClassVar[dict[str, type[Op]]] = {}
     randomness: ClassVar[int | None] = None  # of an op that draws random numbers: which kind of streams it has
     active: bool | None = None  # whether it draws always or never; None: in training
+    seed: int | None = None  # of draws of its own
     inputs: tuple[Tensor, ...]
     parameters: tuple[Parameter, ...] = ()
     output: Tensor

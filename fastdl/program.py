@@ -275,11 +275,15 @@ class Builder:
             self._weights[self.output] = self._gathered(self.feed(W_FEED), 1)
         return self._weights[self.output]
 
-    def stream(self, op: Op, seed: int | None = None) -> int:
+    def acts(self, op: Op) -> bool:
+        """Whether a random op draws."""
+        return self.noisy if op.active is None else op.active
+
+    def stream(self, op: Op) -> int:
         """The number of a random op's stream: its seed, or its place among those of its kind; kinds are far apart."""
         assert op.randomness is not None
-        if seed is not None:
-            return _ext.SEEDED + (op.randomness << 32) + seed
+        if op.seed is not None:
+            return _ext.SEEDED + (op.randomness << 32) + op.seed
         alike = [other for other in self.graph.ops if other.randomness == op.randomness]
         return (op.randomness << 32) + alike.index(op)
 

@@ -18,6 +18,7 @@ from fastdl.layers.layer import Call, Layer, listed
 from fastdl.models import batches, data
 from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
+from fastdl.naming import free_name
 from fastdl.ops import BatchNorm
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
 
@@ -283,11 +284,7 @@ def only(values: list[Any]) -> Any:
 def unique(names: Sequence[str]) -> list[str]:
     found: list[str] = []
     for name in names:
-        number, free = 0, name
-        while free in found:
-            number += 1
-            free = f"{name}_{number}"
-        found.append(free)
+        found.append(free_name(name, found))
     return found
 
 

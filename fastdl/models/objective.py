@@ -12,6 +12,7 @@ from fastdl import losses, metrics
 from fastdl.graph import Array, Graph
 from fastdl.losses import Loss
 from fastdl.metrics import Metric
+from fastdl.naming import free_name
 from fastdl.program import Reading
 
 
@@ -67,10 +68,7 @@ class Objective:
             made = metrics.get(metric, loss, graph.outputs[output])
             name = f"{self.names[output]}_{made.name}" if len(self.names) > 1 else made.name
             name = f"weighted_{name}" if weighted and name in self._taken else name
-            number, plain = 0, name
-            while name in self._taken:  # as Keras's: auc, auc_1, ...
-                number += 1
-                name = f"{plain}_{number}"
+            name = free_name(name, self._taken)  # as Keras's: auc, auc_1, ...
             self._taken.add(name)
             found.append(Measured(made, output, weighted, name))
         return found

@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING, Any
 from fastdl.errors import ModelFileError
 from fastdl.graph import Array, Parameter
 from fastdl.models.tensor_file import Content
+from fastdl.naming import free_name
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
 
 Tensors = dict[str, Array]
-
-
-def _free(name: str, taken: Mapping[str, Any]) -> str:
-    """The name, or with the first number that makes it a new one: layers may have the same name."""
-    number, free = 0, name
-    while free in taken:
-        number += 1
-        free = f"{name}_{number}"
-    return free
 
 
 def weights(model: Model) -> dict[str, Parameter]:
@@ -33,7 +25,7 @@ def weights(model: Model) -> dict[str, Parameter]:
             if parameter in seen:
                 raise ValueError(f"{parameter.path} belongs to two layers: a file cannot say so")
             seen.add(parameter)
-            found[_free(f"{layer.name}/{parameter.name}", found)] = parameter
+            found[free_name(f"{layer.name}/{parameter.name}", found)] = parameter
     return found
 
 
@@ -46,7 +38,7 @@ def gather(model: Model, optimizer: bool = True) -> tuple[Tensors, dict[str, Any
         return tensors, notes
 
     def keep(slot: Parameter) -> str:
-        key = _free(f"optimizer/{slot.name}", tensors)
+        key = free_name(f"optimizer/{slot.name}", tensors)
         tensors[key] = slot.numpy()
         return key
 

@@ -17,6 +17,7 @@ from fastdl.formula import Form, Formula, Value
 from fastdl.fusion.report import FusionReport
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor
 from fastdl.layers.layer import listed
+from fastdl.naming import free_name
 
 if TYPE_CHECKING:
     from fastdl.models import Model
@@ -53,11 +54,7 @@ class OnnxGraph:
         return name
 
     def _free(self, base: str) -> str:
-        taken = {*self.constants, *self._names.values(), *self._inner, *self._outputs.values()}
-        name, number = base, 1
-        while name in taken:
-            name, number = f"{base}_{number}", number + 1
-        return name
+        return free_name(base, {*self.constants, *self._names.values(), *self._inner, *self._outputs.values()})
 
     def constant(self, value: Parameter | Array, name: str = "") -> str:
         """An initializer with the parameter's values; returns its name."""

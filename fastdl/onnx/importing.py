@@ -21,6 +21,7 @@ from fastdl.fusion.model_file import ModelSource, read_model
 from fastdl.graph import Array, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
+from fastdl.naming import free_name
 from fastdl.onnx import formulas
 from fastdl.onnx.handlers import HANDLERS, Affine, ByShape, Made, Part, Product, Step, dense, fixed, take
 from fastdl.onnx.reading import Reader
@@ -297,8 +298,4 @@ def _named(name: str) -> str:
 
 def _free(node: Node, default: str, taken: list[str]) -> str:
     """The node's name as a layer's, or the layer's own, with a number if another layer has it."""
-    base = _named(node.proto.name) or default
-    name, number = base, 0
-    while name in taken:
-        name, number = f"{base}_{number + 1}", number + 1
-    return name
+    return free_name(_named(node.proto.name) or default, taken)

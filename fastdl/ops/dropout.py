@@ -26,7 +26,7 @@ class Dropout(Op):
         super().__init__([x], x.shape, name=name)
 
     def _idle(self, build: Builder) -> bool:
-        return self.rate == 0 or not (build.noisy if self.active is None else self.active)
+        return self.rate == 0 or not build.acts(self)
 
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
@@ -39,7 +39,7 @@ class Dropout(Op):
             read(build.value(x)),
             write(build.value(self.output)),
             write(mask),
-            sizes=(x.features, build.stream(self, self.seed)),
+            sizes=(x.features, build.stream(self)),
             scalars=(self.rate,),
             features=x.features,
         )

@@ -56,29 +56,26 @@ class MixUp(Op):
     def __init__(
         self, x: Tensor, alpha: float, seed: int | None = None, name: str = "", active: bool | None = None
     ) -> None:
-        self.alpha, self._seed, self.active = alpha, seed, active
+        self.alpha, self.seed, self.active = alpha, seed, active
         super().__init__([x], x.shape, name=name)
 
     @property
     def flops(self) -> int:
         return 0
 
-    def _acts(self, build: Builder) -> bool:
-        return build.noisy if self.active is None else self.active
-
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if not self._acts(build):
+        if not build.acts(self):
             build.same(self.output, x)
             return
         if _is_mixed(x):
             raise DataError(f"{self.name}: its input is mixed already, and targets can be mixed only once")
-        build.mixing = build.mixing or Mixing(build, self.alpha, build.stream(self, self._seed))
+        build.mixing = build.mixing or Mixing(build, self.alpha, build.stream(self))
         build.mixing.mix(build, build.value(x), build.value(self.output), x.features)
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if self._acts(build):
+        if build.acts(self):
             assert build.mixing
             build.mixing.mix(build, build.gradient(self.output), build.give(x), x.features, back=True)
 

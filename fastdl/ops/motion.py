@@ -47,25 +47,22 @@ class Motion(Op):
             )
         self._sizes = height, width, channels, _ext.MOTIONS[kind], _ext.FILLS[fill], int(nearest)
         self._scalars = (*map(float, scalars), *[0.0] * (4 - len(scalars)), float(fill_value))
-        self._seed, self.active = seed, active
+        self.seed, self.active = seed, active
         super().__init__([x], x.shape, name=name)
 
     @property
     def flops(self) -> int:
         return 0
 
-    def _acts(self, build: Builder) -> bool:
-        return build.noisy if self.active is None else self.active
-
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if not self._acts(build):
+        if not build.acts(self):
             build.same(self.output, x)
             return
         build.emit(
             "motion_forward",
             *(read(build.value(x)), write(build.value(self.output))),
-            sizes=(*self._sizes, build.stream(self, self._seed)),
+            sizes=(*self._sizes, build.stream(self)),
             scalars=self._scalars,
             features=x.features,
             axis=_ext.BY_PANEL,
@@ -73,12 +70,12 @@ class Motion(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if not self._acts(build):
+        if not build.acts(self):
             return
         build.emit(
             "motion_backward",
             *(read(build.gradient(self.output)), write(build.give(x))),
-            sizes=(*self._sizes, build.stream(self, self._seed)),
+            sizes=(*self._sizes, build.stream(self)),
             scalars=self._scalars,
             features=x.features,
             axis=_ext.BY_PANEL,

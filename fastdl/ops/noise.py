@@ -34,31 +34,28 @@ class Noise(Op):
         self._scalars = (*map(float, scalars), *[0.0] * (_ext.NOISE_SCALARS - len(scalars)))
         super().__init__([x], x.shape, name=name)
 
-    def acts(self, build: Builder) -> bool:
-        return build.noisy if self.active is None else self.active
-
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if not self.acts(build):
+        if not build.acts(self):
             build.same(self.output, x)
             return
         build.emit(
             "noise_forward",
             *(read(build.value(x)), write(build.value(self.output))),
-            sizes=(x.features, self._number, build.stream(self, self.seed)),
+            sizes=(x.features, self._number, build.stream(self)),
             scalars=self._scalars,
             features=x.features,
         )
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if not self.acts(build):
+        if not build.acts(self):
             return
         gradient = build.gradient(self.output)
         build.emit(
             "noise_backward",
             *(read(build.value(x) if self._needs_input else gradient), read(gradient), write(build.give(x))),
-            sizes=(x.features, self._number, build.stream(self, self.seed)),
+            sizes=(x.features, self._number, build.stream(self)),
             scalars=self._scalars,
             features=x.features,
         )
@@ -88,7 +85,7 @@ class RReLU(Noise):
         return sizes, (self.slope, *[0.0] * (_ext.ACTIVATION_SCALARS - 1))
 
     def forward(self, build: Builder) -> None:
-        if self.acts(build):
+        if build.acts(self):
             super().forward(build)
             return
         sizes, scalars = self._leaky()
@@ -96,7 +93,7 @@ class RReLU(Noise):
         build.emit("activation_forward", *accesses, sizes=sizes, scalars=scalars, features=sizes[0])
 
     def backward(self, build: Builder) -> None:
-        if self.acts(build):
+        if build.acts(self):
             super().backward(build)
             return
         sizes, scalars = self._leaky()
