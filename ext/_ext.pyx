@@ -1,6 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, binding=True
 """The binding: aligned memory, programs of kernels, matmul. It checks what it is given and calls C without the GIL."""
 
+from collections import namedtuple
+from operator import index
+
 from cpython.buffer cimport (
     Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_FORMAT, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_FillInfo, PyBuffer_Release,
 )
@@ -13,15 +16,17 @@ cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **pointer, size_t alignment, size_t size)
 
 cdef extern from "kernels.h" nogil:
-    enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_POINTERS, FDL_MAX_SIZES, FDL_MAX_SCALARS, FDL_MAX_FEEDS, FDL_MAX_RATES
+    enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_FEEDS, FDL_MAX_RATES
     size_t FDL_SEEDED
     enum: FDL_LINEAR, FDL_RELU, FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
     enum: FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
     enum: FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
+    ctypedef union fdl_slot:
+        const void *p
+        size_t n
+        double s
     ctypedef struct fdl_args:
-        void *p[1]
-        size_t n[1]
-        double s[1]
+        fdl_slot slot[1]
     ctypedef struct fdl_feed:
         char *data
         ptrdiff_t stride
@@ -33,7 +38,7 @@ cdef extern from "kernels.h" nogil:
         fdl_feed feed[1]
     ctypedef struct fdl_range:
         size_t part
-    ctypedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch)
+    ctypedef void (*fdl_kernel)(const void *args, fdl_range range, const fdl_step *step, void *scratch)
     ctypedef struct fdl_matmul:
         size_t m, n, k
         const void *a
@@ -45,9 +50,16 @@ cdef extern from "kernels.h" nogil:
         fdl_kernel kernel[1]
 
 cdef extern from "signature.h" nogil:
+    enum: FDL_READ, FDL_WRITTEN, FDL_SIZE, FDL_SCALAR
+    ctypedef struct fdl_argument:
+        const char *name
+        const char *what
+        int kind, count, optional
     ctypedef struct fdl_signature:
         const char *name
-        int pointers, sizes, scalars
+        const char *what
+        const fdl_argument *arguments
+        size_t count
     ctypedef struct fdl_rule:
         const char *name
         int slots
@@ -106,7 +118,26 @@ NOISE_SCALARS = FDL_NOISE_SCALARS
 MOTIONS = {fdl_motions[i].decode(): i for i in range(FDL_MOTION_COUNT)}
 FILLS = {"constant": FDL_FILL_CONSTANT, "nearest": FDL_FILL_NEAREST, "reflect": FDL_FILL_REFLECT, "wrap": FDL_FILL_WRAP}
 LOSSES = {fdl_losses[i].decode(): i for i in range(FDL_LOSS_COUNT)}
-cdef dict kernel_numbers = {fdl_signatures[i].name.decode(): i for i in range(FDL_KERNEL_COUNT)}
+Argument = namedtuple("Argument", "kind length optional what")
+Kernel = namedtuple("Kernel", "number what arguments")
+
+
+cdef dict arguments_of(const fdl_signature *kernel):
+    kinds = {FDL_READ: "read", FDL_WRITTEN: "written", FDL_SIZE: "size", FDL_SCALAR: "scalar"}
+    return {
+        kernel.arguments[i].name.decode(): Argument(
+            kinds[kernel.arguments[i].kind], kernel.arguments[i].count, bool(kernel.arguments[i].optional),
+            kernel.arguments[i].what.decode(),
+        )
+        for i in range(kernel.count)
+    }
+
+
+# The kernel table (ext/table.h), by name.
+KERNELS = {
+    fdl_signatures[i].name.decode(): Kernel(i, fdl_signatures[i].what.decode(), arguments_of(&fdl_signatures[i]))
+    for i in range(FDL_KERNEL_COUNT)
+}
 cdef const fdl_build *build_f32 = NULL
 cdef const fdl_build *build_f64 = NULL
 cdef str build_name = ""
@@ -170,11 +201,25 @@ cdef void *address(object array) except NULL:
     return start
 
 
-cdef void call_python(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch) noexcept with gil:
+def check_arguments(str kernel, arguments):
+    """TypeError unless the kernel takes arguments of these names, and all that it must have are among them."""
+    if kernel not in KERNELS:
+        raise TypeError(f"there is no kernel {kernel!r}")
+    wants = KERNELS[kernel].arguments
+    for name in arguments:
+        if name not in wants:
+            raise TypeError(f"{kernel} has no argument {name!r}: it takes {', '.join(wants)}")
+    missing = [name for name, argument in wants.items() if name not in arguments and not argument.optional]
+    if missing:
+        raise TypeError(f"{kernel} misses {', '.join(missing)}")
+
+
+cdef void call_python(const void *args, fdl_range range, const fdl_step *step, void *scratch) noexcept with gil:
     """A kernel that is a Python function. What it raises stops its program, which raises it again."""
-    program = <Program>args.p[0]
+    cdef const fdl_slot *slot = (<const fdl_args *>args).slot
+    program = <Program>slot[0].p
     try:
-        (<object>args.p[1])()
+        (<object>slot[1].p)()
     except BaseException as error:
         program.error = error
         program.program.stop = 1
@@ -214,32 +259,42 @@ cdef class Program:
             raise ValueError(f"a program has at most {FDL_MAX_FEEDS} feeds")
         self.feeds[number] = (row_bytes, writable)
 
-    def emit(self, str kernel, pointers, sizes, scalars, int axis, size_t features, bint barrier):
-        """Append a kernel. pointers: arrays or None; the counts are checked against the kernel table."""
+    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier):
+        """Append a kernel with its arguments by name: arrays or None, numbers, or sequences of them, as the kernel table
+        says. TypeError for names that are wrong or missing, ValueError for another count."""
         cdef fdl_instruction instruction
-        cdef int number = kernel_numbers[kernel]
-        cdef const fdl_signature *wants = &fdl_signatures[number]
-        if (len(pointers), len(sizes), len(scalars)) != (wants.pointers, wants.sizes, wants.scalars):
-            raise ValueError(f"{kernel} takes {wants.pointers} arrays, {wants.sizes} sizes, {wants.scalars} scalars")
+        cdef size_t at = 0
+        cdef str kind
+        check_arguments(kernel, arguments)
+        number, _, wants = KERNELS[kernel]
         memset(&instruction, 0, sizeof(instruction))
-        instruction.kernel = build_for(self.itemsize).kernel[number]
-        for i, array in enumerate(pointers):
-            instruction.args.p[i] = NULL if array is None else address(array)
-        for i, size in enumerate(sizes):
-            instruction.args.n[i] = size
-        for i, scalar in enumerate(scalars):
-            instruction.args.s[i] = scalar
+        instruction.kernel = build_for(self.itemsize).kernel[<size_t>number]
+        for name, (kind, count, optional, _) in wants.items():
+            given = arguments.get(name)
+            values = (given,) if count == 1 else (None,) * count if given is None else given
+            if len(values) != count:
+                raise ValueError(f"{kernel} takes {count} numbers or arrays as {name}, not {len(values)}")
+            for value in values:
+                if kind == "size":
+                    instruction.args.slot[at].n = index(value)  # a float would be cut to a whole number
+                elif kind == "scalar":
+                    instruction.args.slot[at].s = value
+                elif value is not None:
+                    instruction.args.slot[at].p = address(value)
+                elif not optional:
+                    raise TypeError(f"{kernel} needs an array as {name}")
+                at += 1
         instruction.axis, instruction.features, instruction.barrier = axis, features, barrier
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")
-        self.alive.append(pointers)
+        self.alive.append(arguments)
 
     def emit_call(self, function, bint barrier):
         """Append a Python function without arguments. From then on the program runs on the caller's thread alone."""
         cdef fdl_instruction instruction
         memset(&instruction, 0, sizeof(instruction))
         instruction.kernel = call_python
-        instruction.args.p[0], instruction.args.p[1] = <void *>self, <void *>function
+        instruction.args.slot[0].p, instruction.args.slot[1].p = <void *>self, <void *>function
         instruction.axis, instruction.features, instruction.barrier = FDL_ONCE, 1, barrier
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")

@@ -39,7 +39,7 @@
 #include "kernels/dense.h"
 #include "kernels/matmul.h"
 
-#define FDL_ENTRY(name, pointers, sizes, scalars) [FDL_K_##name] = name,
+#define FDL_ENTRY(name, arguments, what) [FDL_K_##name] = name,
 const fdl_build FDL_BUILD = {
     .vector_bytes = FDL_VBYTES,
     .kernel = {FDL_KERNELS(FDL_ENTRY)},

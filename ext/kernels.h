@@ -22,19 +22,10 @@
 #define FDL_UNIT 16       /* features in a unit of work: one cache line of float32 */
 #define FDL_CHUNK 256     /* samples of a weight gradient accumulated in registers and L1 at once */
 #define FDL_SCRATCH 65536 /* bytes of private memory that each thread lends to a kernel */
-#define FDL_MAX_POINTERS 12
-#define FDL_MAX_SIZES 8
-#define FDL_MAX_SCALARS 12
+#define FDL_MAX_ARGUMENTS 32 /* of a kernel */
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
 #define FDL_SEEDED ((size_t)1 << 48) /* random streams from here on are those of seeds */
-
-/* What a kernel is called with; the slots are named at each kernel below. */
-typedef struct {
-    void *p[FDL_MAX_POINTERS];
-    size_t n[FDL_MAX_SIZES];
-    double s[FDL_MAX_SCALARS];
-} fdl_args;
 
 /* A share of the work: panels [p0, p1) and features [f0, f1). A program cuts its panels into parts, the same ones
  * for any number of threads; when work is split by panels, p0 and p1 are those of the part. When it is split by halves
@@ -62,7 +53,8 @@ typedef struct {
     fdl_feed feed[FDL_MAX_FEEDS];
 } fdl_step;
 
-typedef void (*fdl_kernel)(const fdl_args *args, fdl_range range, const fdl_step *step, void *scratch);
+/* args: the kernel's own struct, see below. */
+typedef void (*fdl_kernel)(const void *args, fdl_range range, const fdl_step *step, void *scratch);
 
 /* Optimizer rules: X(name, slots kept for each parameter). Their formulas stand in kernels/optimizers.h. */
 #define FDL_RULES(X)                \
@@ -162,176 +154,48 @@ enum { FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP };
 enum { FDL_LOSSES(FDL_ENUM) FDL_LOSS_COUNT };
 #undef FDL_ENUM
 
-/* X(name, pointers, sizes, scalars). B = batch, P = ceil(B / FDL_PANEL).
- *
- * Rows in and out
- *   gather            p: out (P, F, 32).  n: feed, F.  Copies and transposes the batch's rows of the feed (n, F).
- *   scatter           p: x (P, F, 32).    n: feed, F.  Writes the rows of the feed, row-major.
- * Dense: y = act(x W + b)
- *   dense_forward     p: x (P, K, 32), w (strips), b (N) or NULL, y (P, N, 32), y of the second half or NULL,
- *                     mean, scale, shift (N) or NULL.  n: K, N, FDL_LINEAR | FDL_RELU, block, middle.
- *                     With a scale, a batch norm follows: y = act((x W + b - mean) scale + shift).
- *                     Dot products are summed in blocks of `block`: the smaller, the more exact. Inputs [0, middle) and
- *                     [middle, K) are summed apart, then added. One half alone goes to y as it is, or to its own y.
- *   dense_finish      p: y (P, N, 32), y of the second half, b (N) or NULL.  n: N, FDL_LINEAR | FDL_RELU.
- *                     y = act(y + second half + b): what dense_forward leaves to do when threads shared it by halves.
- *   dense_input_grad  p: dy (P, N, 32), w (strips), dx (P, K, 32), output of the ReLU that gave
- *                     x, or NULL: then dx is the gradient before it.  n: K, N.  Features are those of x.
- *   dense_weight_grad p: x (P, K, 32), dy (P, N, 32), dw (strips), db (N) or NULL.
- *                     n: K, N, elements from one part's dw to the next one's, and db's.  Over the range's panels.
- *   sum_partials      p: partials (parts, size), out (size).  n: size, parts.  Features are elements.
- * Element by element
- *   activation_forward  p: x, y (P, F, 32).     n: F, activation.  s: its scalars.
- *   activation_backward p: y or x, dy, dx (P, F, 32).  n: F, activation.  s: its scalars.
- *   dropout_forward   p: x, y, mask (P, F, 32). n: F, stream.  s: rate.  mask is 0 or 1 / (1 - rate).
- *   dropout_backward  p: dy, mask, dx.          n: F.
- *   noise_forward     p: x, y (P, F, 32).       n: F, noise, stream.  s: its scalars.
- *   noise_backward    p: x (dy, if it reads none), dy, dx (P, F, 32).  n: F, noise, stream.  s: its scalars.
- *   motion_forward    p: x, y (P, H W C, 32).   n: H, W, C, motion, fill, whether the nearest pixel alone, stream.
- *                     s: the motion's four, fill value.  By panels.
- *   motion_backward   p: dy, dx.  n, s: as forward.
- *   mix_weights       p: w (P, 32).  n: stream.  s: alpha.  w from Beta(alpha, alpha).
- *   mix               p: x, y (P, F, 32), w (P, 32).  n: F, stream, back.  y = w x + (1 - w) partner's x; with back dx of
- *                     dy.  By features, not in place.
- *   affine            p: x, y (P, F, 32), center, spread, offset (count, or NULL).  s: least.
- *                     n: F, inner, count, FDL_SCALE | FDL_ROOT | FDL_INVERSE_ROOT.  y = (x - center) scale + offset.
- *   prelu_forward     p: x, alpha (F), y.       n: F.
- *   prelu_backward    p: x, dy, alpha, dx or NULL, dalpha or NULL.  n: F.  By features.
- * Where branches meet
- *   add               p: a, b (or NULL), y (P, F, 32).  n: F.  s: alpha, beta.  y = alpha a + beta b.
- *   multiply          p: a, b, y.               n: F.
- *   copy_features     p: x (P, F, 32), y (P, G, 32).  n: F, first of x, G, first of y.  Features are those copied.
- *   add_bias          p: x, b (F), y.           n: F.
- *   bias_grad         p: dy, db (F).            n: F.  By features.
- *   add_weights       p: part, total.           total += part.  Features are elements.
- * Batch normalization over the samples of each feature
- *   batch_norm_train  p: x, y (P, F, 32), gamma, beta (or NULL), moving mean, moving variance, mean, inv (F).
- *                     n: F, FDL_LINEAR | FDL_RELU.  s: momentum, epsilon.  inv = 1 / sqrt(variance + epsilon); variance is biased.
- *   batch_norm_infer  p: x, y, gamma, beta (or NULL), moving mean, moving variance.
- *                     n: F, FDL_LINEAR | FDL_RELU.  s: epsilon.
- *   batch_norm_scale  p: gamma (or NULL), moving variance, scale (F).  n: F.  s: epsilon.
- *   batch_norm_backward p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv, dgamma, dbeta (or NULL),
- *                     output of the ReLU behind, or NULL.  n: F.
- *   batch_norm_infer_backward p: dy, dx, gamma (or NULL), moving variance, output of the ReLU or NULL.
- *                     n: F.  s: epsilon.
- * Softmax over the features of each sample
- *   softmax_forward   p: x, y (P, F, 32).      n: F.
- *   softmax_backward  p: y, dy, dx (P, F, 32). n: F.
- *   log_softmax_forward  p: x, y (P, F, 32).      n: F.
- *   log_softmax_backward p: y, dy, dx (P, F, 32). n: F.
- * Layer normalization over the features of each sample
- *   layer_norm_forward     p: x, y (P, F, 32), gamma, beta (F, or NULL), mean, inv (P, 32, or NULL).
- *                          n: F.  s: epsilon.
- *   layer_norm_backward    p: x, dy, dx (P, F, 32), gamma (or NULL), mean, inv.  n: F.
- *   layer_norm_weight_grad p: x, dy, mean, inv, dgamma, dbeta (or NULL).         n: F.  By features.
- * Losses and metrics of one value a sample. p: x, dx (P, F, 32) or NULL, part (P), target (P, F, 32) or NULL, weight
- * (P, 32) or NULL, each (P, 32) or NULL.  n: F, feed of int32 labels (n) where target is NULL, number.  s: four.
- * `each` takes the values; part (double) each panel's sum of them, times the weights; dx the gradient of the sum over the
- * batch, divided by B. Targets are multiplied by s_2, and s_3 is added, where they may be smoothed.
- *   element_loss      sum over the features of the loss of that number, times s_0.  s_1: its own.
- *   softmax_cross_entropy      from logits x.  Targets sum to one, or weigh the sample.  Labels or targets.
- *   probability_cross_entropy  from positive x, taken in proportion.  Labels or targets.
- *   binary_focal      mean over the features; number: whether x are logits.  s_1: gamma, s_4, s_5: weight of ones, of zeros.
- *   categorical_focal s_0 times it; number: whether x are logits, else they are taken in proportion.  s_1: gamma.
- *   generalized_cross_entropy  (1 - x^q) / q of the label's x.  s_1: q.
- *   cosine_similarity s_0 times it.
- *   categorical_hinge
- *   accuracy          first largest entry of both.  Labels or targets.
- *   accuracy_top      whether the class is among the `number` largest.  Labels or targets.
- *   accuracy_binary   sum over the features, times s_0.  s_1: threshold.
- *   sum_parts         p: part (P), total (3), both double, weight (P, 32) or NULL.  total_0 += sum of part, total_1 += B,
- *                     or the sum of weights, total_2 += B.
- * Metrics that count. p: x, target (P, F, 32), weight (P, 32) or NULL, total (double), which they add to.
- *   count_above       total (2, k + 1), thresholds (k), ascending double.  n: F, k, only this feature if below F.
- *   count_classes     total (3, F).  n: F, whether there is a threshold.  s: threshold.
- *   sum_moments       total (4, F).  n: F.
- * Penalties l1 |x| + l2 x^2.  s: l1, l2
- *   weight_penalty    p: w (strips or vector), part (one double each FDL_UNIT features).  n: K, N.
- *   activity_penalty  p: x (P, F, 32), part (P, double).  n: F.  Over each panel's samples.
- *   activity_penalty_grad p: x, dx (P, F, 32).  n: F.  dx = slope / B.
- *   add_parts         p: part, total (1), double.  n: parts, whether they are the first: total = [total +] sum of part.
- * Constraints, after a step
- *   limit_norm        p: w (strips or vector).  n: K, N, FDL_NORM_COLUMNS | ROWS | ALL.  s: min, max, rate.
- *                     w *= (rate clip(norm, min, max) + (1 - rate) norm) / (norm + 1e-7).  Features are columns or rows.
- *   not_negative      p: w.  n: elements.  w = max(w, 0).  Features are elements.
- * Optimizer steps by the rule of that number. Slots that it does not keep are NULL; s: its four scalars, and, if `tame`,
- * how far an element of the gradient may be from zero; then the weight decay, and the l1 and l2 of a penalty whose slope
- * is added to the gradient first.
- *   optimizer_step    p: w, dw, slots (3), in strips, or vectors (K = 1), sum of squares or NULL.  n: K, rule, tame.
- *                     With a sum of squares (double) it is the norm that may be no larger.
- *   dense_weight_step p: x (P, K, 32), dy (P, N, 32), w, slots (strips), b, slots (N) or NULL.
- *                     n: K, N, rule, tame.  s: decay, l1, l2 of b as well.  dense_weight_grad and the step in one;
- *                     B <= FDL_CHUNK.  Features are those of x: a thread owns rows of W, as in dense_input_grad.
- *   sum_squares       p: dw, w (strips or vector) or NULL, part (one double each FDL_UNIT features).  n: K, N.  s: l1, l2.
- *   average_weights   p: w, average.  n: elements.  s: momentum, frequency.  average = momentum average +
- *                     (1 - momentum) w, each `frequency` steps (0: never) w = average.  Features are elements.
- */
-#define FDL_KERNELS(X)                      \
-    X(gather, 1, 2, 0)                      \
-    X(scatter, 1, 2, 0)                     \
-    X(dense_forward, 8, 5, 0)               \
-    X(dense_finish, 3, 2, 0)                \
-    X(dense_input_grad, 4, 2, 0)            \
-    X(dense_weight_grad, 4, 4, 0)           \
-    X(sum_partials, 2, 2, 0)                \
-    X(activation_forward, 2, 2, 3)          \
-    X(activation_backward, 3, 2, 3)         \
-    X(dropout_forward, 3, 2, 1)             \
-    X(dropout_backward, 3, 1, 0)            \
-    X(noise_forward, 2, 3, 4)               \
-    X(noise_backward, 3, 3, 4)              \
-    X(motion_forward, 2, 7, 5)              \
-    X(motion_backward, 2, 7, 5)             \
-    X(mix_weights, 1, 1, 1)                 \
-    X(mix, 3, 3, 0)                         \
-    X(affine, 5, 4, 1)                      \
-    X(prelu_forward, 3, 1, 0)               \
-    X(prelu_backward, 5, 1, 0)              \
-    X(add, 3, 1, 2)                         \
-    X(multiply, 3, 1, 0)                    \
-    X(copy_features, 2, 4, 0)               \
-    X(add_bias, 3, 1, 0)                    \
-    X(bias_grad, 2, 1, 0)                   \
-    X(add_weights, 2, 0, 0)                 \
-    X(batch_norm_train, 8, 2, 2)            \
-    X(batch_norm_infer, 6, 2, 1)            \
-    X(batch_norm_scale, 3, 1, 1)            \
-    X(batch_norm_backward, 9, 1, 0)         \
-    X(batch_norm_infer_backward, 5, 1, 1)   \
-    X(softmax_forward, 2, 1, 0)             \
-    X(softmax_backward, 3, 1, 0)            \
-    X(log_softmax_forward, 2, 1, 0)         \
-    X(log_softmax_backward, 3, 1, 0)        \
-    X(layer_norm_forward, 6, 1, 1)          \
-    X(layer_norm_backward, 6, 1, 0)         \
-    X(layer_norm_weight_grad, 6, 1, 0)      \
-    X(element_loss, 6, 3, 4)                \
-    X(softmax_cross_entropy, 6, 3, 4)       \
-    X(probability_cross_entropy, 6, 3, 4)   \
-    X(binary_focal, 6, 3, 6)                \
-    X(categorical_focal, 6, 3, 4)           \
-    X(generalized_cross_entropy, 6, 3, 4)   \
-    X(cosine_similarity, 6, 3, 4)           \
-    X(categorical_hinge, 6, 3, 4)           \
-    X(accuracy, 6, 3, 4)                    \
-    X(accuracy_top, 6, 3, 4)                \
-    X(accuracy_binary, 6, 3, 4)             \
-    X(sum_parts, 3, 0, 0)                   \
-    X(count_above, 5, 3, 0)                 \
-    X(count_classes, 4, 2, 1)               \
-    X(sum_moments, 4, 1, 0)                 \
-    X(weight_penalty, 2, 2, 2)              \
-    X(activity_penalty, 2, 1, 2)            \
-    X(activity_penalty_grad, 2, 1, 2)       \
-    X(add_parts, 2, 2, 0)                   \
-    X(limit_norm, 1, 3, 3)                  \
-    X(not_negative, 1, 1, 0)                \
-    X(optimizer_step, 6, 3, 8)              \
-    X(dense_weight_step, 10, 4, 11)         \
-    X(sum_squares, 3, 2, 2)                 \
-    X(average_weights, 2, 1, 2)
+#include "table.h"
 
-#define FDL_ENUM(name, pointers, sizes, scalars) FDL_K_##name,
+/* What kernels are called with: for each a struct, name_args, whose fields bear the names of the table; all of them fit
+ * into an fdl_args, one argument a slot, in the table's order. */
+typedef union {
+    const void *p;
+    size_t n;
+    double s;
+} fdl_slot;
+typedef struct {
+    fdl_slot slot[FDL_MAX_ARGUMENTS];
+} fdl_args;
+_Static_assert(sizeof(void *) == 8 && sizeof(size_t) == 8 && sizeof(double) == 8, "arguments of one size lie slot by slot");
+
+#define READS(name, what) const void *name;
+#define MAYBE_READS(name, what) const void *name;
+#define WRITES(name, what) void *name;
+#define MAYBE_WRITES(name, what) void *name;
+#define MAYBE_WRITES_EACH(name, count, what) void *name[count];
+#define SIZE(name, what) size_t name;
+#define SCALAR(name, what) double name;
+#define SCALARS(name, count, what) double name[count];
+#define FDL_STRUCT(name, arguments, what)                                                  \
+    typedef struct {                                                                       \
+        arguments                                                                          \
+    } name##_args;                                                                         \
+    _Static_assert(sizeof(name##_args) <= sizeof(fdl_args), "too many arguments: " #name);
+FDL_KERNELS(FDL_STRUCT)
+/* What several kernels' structs begin with. */
+FDL_STRUCT(motion, FDL_MOTION_SETTINGS, "")
+FDL_STRUCT(terminal, FDL_TERMINAL, "")
+#undef FDL_STRUCT
+#undef READS
+#undef MAYBE_READS
+#undef WRITES
+#undef MAYBE_WRITES
+#undef MAYBE_WRITES_EACH
+#undef SIZE
+#undef SCALAR
+#undef SCALARS
+
+#define FDL_ENUM(name, arguments, what) FDL_K_##name,
 enum { FDL_KERNELS(FDL_ENUM) FDL_KERNEL_COUNT };
 #undef FDL_ENUM
 

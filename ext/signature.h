@@ -4,14 +4,43 @@
 
 #include "kernels.h"
 
+/* An argument of a kernel: `count` values of a kind, in as many slots. */
+enum { FDL_READ, FDL_WRITTEN, FDL_SIZE, FDL_SCALAR };
 typedef struct {
-    const char *name;
-    int pointers, sizes, scalars;
+    const char *name, *what;
+    int kind, count;
+    int optional; /* an array that may be NULL */
+} fdl_argument;
+
+typedef struct {
+    const char *name, *what;
+    const fdl_argument *arguments;
+    size_t count;
 } fdl_signature;
 
-#define FDL_SIGNATURE(name, pointers, sizes, scalars) {#name, pointers, sizes, scalars},
+#define READS(name, what) {#name, what, FDL_READ, 1, 0},
+#define MAYBE_READS(name, what) {#name, what, FDL_READ, 1, 1},
+#define WRITES(name, what) {#name, what, FDL_WRITTEN, 1, 0},
+#define MAYBE_WRITES(name, what) {#name, what, FDL_WRITTEN, 1, 1},
+#define MAYBE_WRITES_EACH(name, count, what) {#name, what, FDL_WRITTEN, count, 1},
+#define SIZE(name, what) {#name, what, FDL_SIZE, 1, 0},
+#define SCALAR(name, what) {#name, what, FDL_SCALAR, 1, 0},
+#define SCALARS(name, count, what) {#name, what, FDL_SCALAR, count, 0},
+#define FDL_ARGUMENTS(name, arguments, what) static const fdl_argument fdl_arguments_of_##name[] = {arguments};
+FDL_KERNELS(FDL_ARGUMENTS)
+#undef FDL_ARGUMENTS
+#define FDL_SIGNATURE(name, arguments, what) \
+    {#name, what, fdl_arguments_of_##name, sizeof fdl_arguments_of_##name / sizeof(fdl_argument)},
 static const fdl_signature fdl_signatures[] = {FDL_KERNELS(FDL_SIGNATURE)};
 #undef FDL_SIGNATURE
+#undef READS
+#undef MAYBE_READS
+#undef WRITES
+#undef MAYBE_WRITES
+#undef MAYBE_WRITES_EACH
+#undef SIZE
+#undef SCALAR
+#undef SCALARS
 
 typedef struct {
     const char *name;

@@ -1,5 +1,5 @@
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,20 @@ MOTIONS: dict[str, int]
 FILLS: dict[str, int]
 LOSSES: dict[str, int]
 
+class Argument(NamedTuple):
+    kind: Literal["read", "written", "size", "scalar"]
+    length: int
+    optional: bool
+    what: str
+
+class Kernel(NamedTuple):
+    number: int
+    what: str
+    arguments: dict[str, Argument]
+
+KERNELS: dict[str, Kernel]
+
+def check_arguments(kernel: str, arguments: Iterable[str]) -> None: ...
 def supported_isas() -> list[str]: ...
 def select_isa(name: str) -> None: ...
 def isa() -> tuple[str, int]: ...
@@ -49,9 +63,7 @@ class Program:
     def emit(
         self,
         kernel: str,
-        pointers: Sequence[np.ndarray[Any, Any] | None],
-        sizes: Sequence[int],
-        scalars: Sequence[float],
+        arguments: dict[str, Any],
         axis: int,
         features: int,
         barrier: bool,

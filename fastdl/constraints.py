@@ -66,9 +66,8 @@ class NonNeg(Constraint):
         size = parameter.storage.size
         build.emit(
             "not_negative",
-            write(build.parameter(parameter)),
-            sizes=(size,),
-            features=size,
+            w=write(build.parameter(parameter)),
+            over=size,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
@@ -115,12 +114,17 @@ class _Norm(Constraint):
             _ext.NORM_ROWS: (write_rows(weights), parameter.rows, _ext.BY_FEATURE),
             _ext.NORM_ALL: (write_all(weights), 1, _ext.ONCE),
         }[kind]
+        least, most, rate = self._limits()
         build.emit(
             "limit_norm",
-            access,
-            sizes=(parameter.rows, parameter.shape[-1], kind),
-            scalars=self._limits(),
-            features=features,
+            w=access,
+            inputs=parameter.rows,
+            outputs=parameter.shape[-1],
+            norm_of=kind,
+            least=least,
+            most=most,
+            rate=rate,
+            over=features,
             axis=axis,
             defer=True,
         )

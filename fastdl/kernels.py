@@ -14,6 +14,17 @@ import numpy as np
 from fastdl import _ext, config
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, aligned, from_strips, padded, to_strips
+from fastdl.schedule import Arguments
+
+
+def describe(kernel: str) -> str:
+    """What a kernel computes and what it is called with, as the kernel table says it. KeyError for another name."""
+    table = _ext.KERNELS[kernel]
+    lines = [f"{kernel}: {table.what}"]
+    for name, argument in table.arguments.items():
+        several = f"{argument.length} × " if argument.length > 1 else ""
+        lines.append(f"  {name:16} {argument.kind:8}{several}{argument.what}{', or None' * argument.optional}")
+    return "\n".join(lines)
 
 
 def _checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
@@ -92,7 +103,7 @@ class _Call:
         panel = self.panel(x.shape[1])
         program = self._program()
         program.declare_feed(0, x.shape[1] * self.dtype.itemsize, False)
-        program.emit("gather", [panel], (0, x.shape[1]), (), _ext.ONCE, x.shape[1], False)
+        program.emit("gather", {"out": panel, "feed": 0, "features": x.shape[1]}, _ext.ONCE, x.shape[1], False)
         program.run({0: x}, 0, 1, None, None, 0, 0, 1)
         return panel
 
@@ -101,7 +112,8 @@ class _Call:
         out = np.empty((self.batch, panel.shape[1]), self.dtype)
         program = self._program()
         program.declare_feed(0, panel.shape[1] * self.dtype.itemsize, True)
-        program.emit("scatter", [panel], (0, panel.shape[1]), (), _ext.ONCE, panel.shape[1], False)
+        arguments = {"x": panel, "feed": 0, "features": panel.shape[1]}
+        program.emit("scatter", arguments, _ext.ONCE, panel.shape[1], False)
         program.run({0: out}, 0, 1, None, None, 0, 0, 1)
         return out
 
@@ -114,40 +126,39 @@ class _Call:
     def run(
         self,
         kernel: str,
-        pointers: Sequence[Array | None],
-        sizes: Sequence[int],
-        features: int,
-        scalars: Sequence[float] = (),
+        over: int,
         *,
         rates: Sequence[float] = (0.0,) * _ext.MAX_RATES,
         labels: Array | None = None,
         seed: int = 0,
         step: int = 0,
+        **arguments: Any,
     ) -> None:
+        """over: how many features it computes. arguments: by the names of the kernel table, arrays in its layouts."""
         program = self._program()
         feeds = {}
         if labels is not None:
             program.declare_feed(0, 4, False)
             feeds[0] = labels
-        program.emit(kernel, pointers, sizes, scalars, _ext.ONCE, features, False)
+        program.emit(kernel, arguments, _ext.ONCE, over, False)
         program.run(feeds, 0, 1, None, np.array([rates], np.float64), step, seed, 1)
 
 
-def _elementwise(
-    kernel: str, arrays: dict[str, Any], extra: Sequence[int] = (), scalars: Sequence[float] = ()
-) -> Array:
-    """A kernel from panels to one panel of the same shape."""
+def _elementwise(kernel: str, arrays: dict[str, Any], **numbers: Any) -> Array:
+    """A kernel from panels to one panel of the same shape. numbers: what the kernel takes beside `features`."""
     first = next(iter(arrays))
     head = _checked(first, arrays[first], 2)
     call = _Call(len(head), head.dtype)
-    panels = []
+    panels: Arguments = {}
     for name, value in arrays.items():
         array = _checked(name, value, 2, head.dtype)
         if array.shape != head.shape:
             raise ShapeError(f"{name} has shape {array.shape}, {first} {head.shape}")
-        panels.append(call.rows(array))
-    out = call.panel(head.shape[1])
-    call.run(kernel, [*panels, out], (head.shape[1], *extra), head.shape[1], scalars)
+        panels[name] = call.rows(array)
+    features = panels["features"] = head.shape[1]
+    (written,) = (name for name, argument in _ext.KERNELS[kernel].arguments.items() if argument.kind == "written")
+    out = panels[written] = call.panel(features)
+    call.run(kernel, features, **panels, **numbers)
     return call.back(out)
 
 
@@ -168,12 +179,8 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     offset = None if b is None else call.vector(_checked("b", b, 1, x.dtype), outputs)
     out = call.panel(outputs)
     kind = _ext.RELU if relu else _ext.LINEAR
-    call.run(
-        "dense_forward",
-        [call.rows(x), storage, offset, out, *[None] * 4],
-        (inputs, outputs, kind, 128, inputs),
-        outputs,
-    )
+    sizes: Arguments = {"inputs": inputs, "outputs": outputs, "act": kind, "block": 128, "middle": inputs}
+    call.run("dense_forward", outputs, x=call.rows(x), w=storage, b=offset, y=out, **sizes)
     return call.back(out)
 
 
@@ -187,23 +194,25 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     storage, gradient = to_strips(w), call.rows(dy)
     inputs, outputs = w.shape
     dx, dw, db = call.panel(inputs), aligned(storage.shape, x.dtype), call.vector(None, outputs)
-    call.run("dense_input_grad", [gradient, storage, dx, None], (inputs, outputs), inputs)
-    call.run("dense_weight_grad", [call.rows(x), gradient, dw, db], (inputs, outputs, 0, 0), outputs)
+    sizes: Arguments = {"inputs": inputs, "outputs": outputs}
+    call.run("dense_input_grad", inputs, dy=gradient, w=storage, dx=dx, **sizes)
+    call.run("dense_weight_grad", outputs, x=call.rows(x), dy=gradient, dw=dw, db=db, dw_stride=0, db_stride=0, **sizes)
     return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
 
 
 def activation(name: str, x: Any, *scalars: float) -> Array:
     """y of a row of the kernel table (`_ext.ACTIVATIONS`) with its scalars. x: (batch, features)."""
-    return _elementwise("activation_forward", {"x": x}, *_activation(name, scalars))
+    return _elementwise("activation_forward", {"x": x}, **_activation(name, scalars))
 
 
 def activation_backward(name: str, saved: Any, dy: Any, *scalars: float) -> Array:
     """dx from dy and what the row reads: the input x, or the output y. All (batch, features)."""
-    return _elementwise("activation_backward", {"saved": saved, "dy": dy}, *_activation(name, scalars))
+    return _elementwise("activation_backward", {"saved": saved, "dy": dy}, **_activation(name, scalars))
 
 
-def _activation(name: str, scalars: Sequence[float]) -> tuple[list[int], list[float]]:
-    return [_ext.ACTIVATIONS[name][0]], [*scalars, *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars))]
+def _activation(name: str, scalars: Sequence[float]) -> Arguments:
+    own = [*scalars, *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars))]
+    return {"activation": _ext.ACTIVATIONS[name][0], "own": own}
 
 
 def relu(x: Any) -> Array:
@@ -247,7 +256,8 @@ def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, A
     call = _Call(len(x), x.dtype)
     features = x.shape[1]
     out, mask = call.panel(features), call.panel(features)
-    call.run("dropout_forward", [call.rows(x), out, mask], (features, 0), features, (rate,), seed=seed, step=step)
+    numbers: Arguments = {"features": features, "stream": 0, "rate": rate, "seed": seed, "step": step}
+    call.run("dropout_forward", features, x=call.rows(x), y=out, mask=mask, **numbers)
     return call.back(out), call.back(mask)
 
 
@@ -256,8 +266,8 @@ def noise(kind: str, x: Any, *scalars: float, seed: int = 0, step: int = 0) -> A
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     out, settings = call.panel(features), (*scalars, *[0.0] * (_ext.NOISE_SCALARS - len(scalars)))
-    sizes = (features, _ext.NOISES[kind][0], 0)
-    call.run("noise_forward", [call.rows(x), out], sizes, features, settings, seed=seed, step=step)
+    numbers: Arguments = {"features": features, "noise": _ext.NOISES[kind][0], "stream": 0, "own": settings}
+    call.run("noise_forward", features, x=call.rows(x), y=out, **numbers, seed=seed, step=step)
     return call.back(out)
 
 
@@ -272,25 +282,28 @@ def motion(
     step: int = 0,
 ) -> Array:
     """Images moved at random by a row of the kernel table (`_ext.MOTIONS`). x: (batch, height, width, channels)."""
-    call, pointers, sizes = _motion(kind, x, fill, nearest)
-    settings = (*scalars, *[0.0] * (4 - len(scalars)), fill_value)
-    call.run("motion_forward", pointers, sizes, pointers[0].shape[1], settings, seed=seed, step=step)
-    return call.back(pointers[1]).reshape(np.shape(x))
+    call, rows, out, settings = _motion(kind, x, scalars, fill, nearest, fill_value)
+    call.run("motion_forward", rows.shape[1], x=rows, y=out, **settings, seed=seed, step=step)
+    return call.back(out).reshape(np.shape(x))
 
 
 def motion_backward(kind: str, dy: Any, *scalars: float, fill: str = "reflect", seed: int = 0, step: int = 0) -> Array:
     """dx of `motion`, from dy; (batch, height, width, channels) both."""
-    call, pointers, sizes = _motion(kind, dy, fill, False)
-    settings = (*scalars, *[0.0] * (5 - len(scalars)))
-    call.run("motion_backward", pointers, sizes, pointers[0].shape[1], settings, seed=seed, step=step)
-    return call.back(pointers[1]).reshape(np.shape(dy))
+    call, rows, out, settings = _motion(kind, dy, scalars, fill)
+    call.run("motion_backward", rows.shape[1], dy=rows, dx=out, **settings, seed=seed, step=step)
+    return call.back(out).reshape(np.shape(dy))
 
 
-def _motion(kind: str, x: Any, fill: str, nearest: bool) -> tuple[_Call, list[Array], tuple[int, ...]]:
+def _motion(
+    kind: str, x: Any, scalars: Sequence[float], fill: str, nearest: bool = False, fill_value: float = 0.0
+) -> tuple[_Call, Array, Array, Arguments]:
+    """The images and room for others, in panels, and the motion's numbers by the names of the kernel table."""
     x = _checked("x", x, 4)
     call, rows = _Call(len(x), x.dtype), x.reshape(len(x), -1)
-    sizes = (*x.shape[1:], _ext.MOTIONS[kind], _ext.FILLS[fill], int(nearest), 0)
-    return call, [call.rows(rows), call.panel(rows.shape[1])], sizes
+    settings: Arguments = dict(zip(("height", "width", "channels"), x.shape[1:], strict=True))
+    settings |= {"motion": _ext.MOTIONS[kind], "fill": _ext.FILLS[fill], "nearest": int(nearest), "stream": 0}
+    own = (*scalars, *[0.0] * (4 - len(scalars)))
+    return call, call.rows(rows), call.panel(rows.shape[1]), {**settings, "own": own, "fill_value": fill_value}
 
 
 def mix(x: Any, alpha: float, back: bool = False, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
@@ -301,8 +314,9 @@ def mix(x: Any, alpha: float, back: bool = False, seed: int = 0, step: int = 0) 
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     weights, out = call.panel(1), call.panel(features)
-    call.run("mix_weights", [weights], (0,), 1, (alpha,), seed=seed, step=step)
-    call.run("mix", [call.rows(x), out, weights], (features, 0, int(back)), features, seed=seed, step=step)
+    drawn: Arguments = {"stream": 0, "seed": seed, "step": step}
+    call.run("mix_weights", 1, weight=weights, alpha=alpha, **drawn)
+    call.run("mix", features, x=call.rows(x), y=out, weight=weights, features=features, back=int(back), **drawn)
     return call.back(out), call.back(weights)[:, 0]
 
 
@@ -311,7 +325,7 @@ def prelu(x: Any, alpha: Any) -> Array:
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     out = call.panel(features)
-    call.run("prelu_forward", [call.rows(x), call.vector(alpha, features), out], (features,), features)
+    call.run("prelu_forward", features, x=call.rows(x), alpha=call.vector(alpha, features), y=out, features=features)
     return call.back(out)
 
 
@@ -320,8 +334,9 @@ def prelu_backward(x: Any, dy: Any, alpha: Any) -> tuple[Array, Array]:
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     dx, slopes = call.panel(features), call.vector(None, features)
-    given = [call.rows(x), call.rows(_checked("dy", dy, 2, x.dtype)), call.vector(alpha, features)]
-    call.run("prelu_backward", [*given, dx, slopes], (features,), features)
+    gradient, slope = call.rows(_checked("dy", dy, 2, x.dtype)), call.vector(alpha, features)
+    arrays: Arguments = {"x": call.rows(x), "dy": gradient, "alpha": slope, "dx": dx, "dalpha": slopes}
+    call.run("prelu_backward", features, **arrays, features=features)
     return call.back(dx), slopes[:features].copy()
 
 
@@ -336,8 +351,9 @@ def layer_norm_backward(x: Any, dy: Any, gamma: Any, epsilon: float = 1e-3) -> t
     features = rows.shape[1]
     gradient, scale = call.rows(_checked("dy", dy, 2, call.dtype)), call.vector(gamma, features)
     dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
-    call.run("layer_norm_backward", [rows, gradient, dx, scale, mean, inverse], (features,), features)
-    call.run("layer_norm_weight_grad", [rows, gradient, mean, inverse, dgamma, dbeta], (features,), features)
+    given: Arguments = {"x": rows, "dy": gradient, "mean": mean, "inv": inverse, "features": features}
+    call.run("layer_norm_backward", features, **given, gamma=scale, dx=dx)
+    call.run("layer_norm_weight_grad", features, **given, dgamma=dgamma, dbeta=dbeta)
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
 
@@ -346,8 +362,8 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Array, _
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     rows, out, mean, inverse = call.rows(x), call.panel(features), call.panel(1), call.panel(1)
-    vectors = [call.vector(gamma, features), call.vector(beta, features)]
-    call.run("layer_norm_forward", [rows, out, *vectors, mean, inverse], (features,), features, (epsilon,))
+    given: Arguments = {"x": rows, "gamma": call.vector(gamma, features), "beta": call.vector(beta, features)}
+    call.run("layer_norm_forward", features, **given, y=out, mean=mean, inv=inverse, features=features, epsilon=epsilon)
     return call.back(out), call, rows, mean, inverse
 
 
@@ -366,13 +382,28 @@ def batch_norm(
     """
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
-    vectors = [call.vector(_checked("gamma", gamma, 1, x.dtype), features)]
-    vectors += [call.vector(_checked("beta", beta, 1, x.dtype), features)]
-    moving = [call.vector(moving_mean, features), call.vector(moving_variance, features)]
+    affine = {"gamma": gamma, "beta": beta}
+    vectors: Arguments = {
+        name: call.vector(_checked(name, value, 1, x.dtype), features) for name, value in affine.items()
+    }
+    means, variances = call.vector(moving_mean, features), call.vector(moving_variance, features)
     mean, inverse, out = call.vector(None, features), call.vector(None, features), call.panel(features)
-    pointers = [call.rows(x), out, *vectors, *moving, mean, inverse]
-    call.run("batch_norm_train", pointers, (features, _ext.LINEAR), features, (momentum, epsilon))
-    moving_mean[...], moving_variance[...] = moving[0][:features], moving[1][:features]
+    call.run(
+        "batch_norm_train",
+        features,
+        x=call.rows(x),
+        y=out,
+        **vectors,
+        moving_mean=means,
+        moving_variance=variances,
+        mean=mean,
+        inv=inverse,
+        features=features,
+        act=_ext.LINEAR,
+        momentum=momentum,
+        epsilon=epsilon,
+    )
+    moving_mean[...], moving_variance[...] = means[:features], variances[:features]
     return call.back(out), mean[:features].copy(), inverse[:features].copy()
 
 
@@ -383,9 +414,12 @@ def batch_norm_inference(
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     named = {"gamma": gamma, "beta": beta, "moving_mean": moving_mean, "moving_variance": moving_variance}
-    vectors = [call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()]
+    vectors: Arguments = {
+        name: call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()
+    }
     out = call.panel(features)
-    call.run("batch_norm_infer", [call.rows(x), out, *vectors], (features, _ext.LINEAR), features, (epsilon,))
+    numbers: Arguments = {"features": features, "act": _ext.LINEAR, "epsilon": epsilon}
+    call.run("batch_norm_infer", features, x=call.rows(x), y=out, **vectors, **numbers)
     return call.back(out)
 
 
@@ -396,11 +430,13 @@ def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) ->
     if dy.shape != x.shape:
         raise ShapeError(f"dy has shape {dy.shape}, x {x.shape}")
     call, features = _Call(len(x), x.dtype), x.shape[1]
-    named = {"gamma": gamma, "mean": mean, "inverse": inverse}
-    vectors = [call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()]
+    named = {"gamma": gamma, "mean": mean, "inv": inverse}
+    vectors: Arguments = {
+        name: call.vector(_checked(name, value, 1, x.dtype), features) for name, value in named.items()
+    }
     dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
-    pointers = [call.rows(x), call.rows(dy), dx, *vectors, dgamma, dbeta, None]
-    call.run("batch_norm_backward", pointers, (features,), features)
+    given: Arguments = {"x": call.rows(x), "dy": call.rows(dy), **vectors, "features": features}
+    call.run("batch_norm_backward", features, **given, dx=dx, dgamma=dgamma, dbeta=dbeta)
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
 
@@ -409,12 +445,14 @@ def terminal(
     x: Any,
     target: Any,
     *,
-    number: int = 0,
-    scalars: Sequence[float] = (1.0, 0.0, 1.0, 0.0),
     weight: Any = None,
+    scale: float = 1.0,
+    own: float = 0.0,
+    smoothing: tuple[float, float] = (1.0, 0.0),
+    **more: Any,
 ) -> tuple[float, Array, Array]:
     """A kernel of one value a sample: the sum over the batch, times the weights (batch,); the values (batch,); and the
-    gradient of that sum / batch (batch, features). target: as x, or labels (batch,). See ext/kernels.h.
+    gradient of that sum / batch (batch, features). target: as x, or labels (batch,). The numbers: see `describe`.
     """
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
@@ -432,8 +470,23 @@ def terminal(
             raise ShapeError(f"target has shape {rows.shape}, x {x.shape}")
     gradient, each, part = call.panel(features), call.panel(1), aligned((call.panels,), np.dtype(np.float64))
     weights = None if weight is None else call.rows(_checked("weight", weight, 1, x.dtype)[:, None])
-    pointers = [call.rows(x), gradient, part, None if rows is None else call.rows(rows), weights, each]
-    call.run(kernel, pointers, (features, 0, number), features, scalars, labels=labels)
+    call.run(
+        kernel,
+        features,
+        x=call.rows(x),
+        dx=gradient,
+        part=part,
+        target=None if rows is None else call.rows(rows),
+        weight=weights,
+        each=each,
+        features=features,
+        feed=0,
+        scale=scale,
+        own=own,
+        smoothing=smoothing,
+        labels=labels,
+        **more,
+    )
     return float(part.sum()), call.back(each)[:, 0], call.back(gradient)
 
 
@@ -445,8 +498,8 @@ def softmax_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
 
 def element_loss(loss: str, x: Any, target: Any, own: float = 0.0) -> tuple[float, Array]:
     """Mean over batch and features of a loss of the kernel table, and its gradient. Both (batch, features)."""
-    scalars = 1 / np.shape(x)[1], own, 1.0, 0.0
-    total, _, gradient = terminal("element_loss", x, target, number=_ext.LOSSES[loss], scalars=scalars)
+    share = 1 / np.shape(x)[1]
+    total, _, gradient = terminal("element_loss", x, target, loss=_ext.LOSSES[loss], scale=share, own=own)
     return total / len(gradient), gradient
 
 
@@ -479,11 +532,22 @@ def step(
     columns = matrices[0].shape[1]
     squares = aligned((1,), np.dtype(np.float64))
     squares[0] = (norm or 0.0) ** 2
-    pointers = [*stored, *[None] * (_ext.MAX_SLOTS - count), None if norm is None else squares]
-    settings = (*scalars, *[0.0] * (4 - len(scalars)), limit, decay, l1, l2)
-    sizes = len(matrices[0]), number, int(limit < np.inf or any((decay, l1, l2)))
-    call = _Call(1, w.dtype)
-    call.run("optimizer_step", pointers, sizes, columns, settings, rates=(*rates, *[0.0] * (3 - len(rates)), 1.0))
+    kept = [*stored[2:], *[None] * (_ext.MAX_SLOTS - count)]
+    numbers: Arguments = {"limit": limit, "decay": decay, "l1": l1, "l2": l2}
+    _Call(1, w.dtype).run(
+        "optimizer_step",
+        columns,
+        w=stored[0],
+        dw=stored[1],
+        slots=kept,
+        squares=None if norm is None else squares,
+        inputs=len(matrices[0]),
+        rule=number,
+        prepare=int(limit < np.inf or any((decay, l1, l2))),
+        constants=(*scalars, *[0.0] * (4 - len(scalars))),
+        **numbers,
+        rates=(*rates, *[0.0] * (3 - len(rates)), 1.0),
+    )
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = from_strips(stored[i], columns)
 
@@ -492,22 +556,22 @@ def sum_squares(gradient: Any, w: Any = None, l1: float = 0.0, l2: float = 0.0) 
     """The sum of squares of a gradient, (rows, columns) or (columns,), with the slope of a penalty on w added."""
     matrix = np.atleast_2d(np.asarray(gradient))
     weights = None if w is None else to_strips(np.atleast_2d(np.asarray(w, matrix.dtype)))
-    return _summed("sum_squares", matrix, [to_strips(matrix), weights], (l1, l2))
+    return _summed("sum_squares", matrix, dw=to_strips(matrix), w=weights, l1=l1, l2=l2)
 
 
 def weight_penalty(w: Any, l1: float, l2: float) -> float:
     """l1 times the sum of |w|, and l2 times that of w². w: (rows, columns) or (columns,)."""
     matrix = np.atleast_2d(np.asarray(w))
-    return _summed("weight_penalty", matrix, [to_strips(matrix)], (l1, l2))
+    return _summed("weight_penalty", matrix, w=to_strips(matrix), l1=l1, l2=l2)
 
 
-def _summed(kernel: str, matrix: Array, given: list[Array | None], scalars: Sequence[float]) -> float:
+def _summed(kernel: str, matrix: Array, **given: Any) -> float:
     """What a kernel leaves in a double for each unit of columns, summed."""
     columns = matrix.shape[1]
     part, total = (aligned((size,), np.dtype(np.float64)) for size in (padded(columns) // _ext.UNIT, 1))
     call = _Call(1, matrix.dtype)
-    call.run(kernel, [*given, part], (len(matrix), columns), columns, scalars)
-    call.run("add_parts", [part, total], (len(part), 1), 1)
+    call.run(kernel, columns, **given, part=part, inputs=len(matrix), outputs=columns)
+    call.run("add_parts", 1, part=part, total=total, parts=len(part), first=1)
     return float(total[0])
 
 
@@ -516,8 +580,8 @@ def activity_penalty(x: Any, l1: float, l2: float) -> tuple[float, Array]:
     x = _checked("x", x, 2)
     call, features = _Call(len(x), x.dtype), x.shape[1]
     rows, dx, part = call.rows(x), call.panel(features), aligned((call.panels,), np.dtype(np.float64))
-    call.run("activity_penalty", [rows, part], (features,), features, (l1, l2))
-    call.run("activity_penalty_grad", [rows, dx], (features,), features, (l1, l2))
+    call.run("activity_penalty", features, x=rows, part=part, features=features, l1=l1, l2=l2)
+    call.run("activity_penalty_grad", features, x=rows, dx=dx, features=features, l1=l1, l2=l2)
     return float(part.sum()), call.back(dx)
 
 
@@ -527,7 +591,8 @@ def limit_norm(w: Any, least: float, most: float, rate: float = 1.0, axis: int |
     stored, (rows, columns) = to_strips(matrix), matrix.shape
     kind = {0: _ext.NORM_COLUMNS, 1: _ext.NORM_ROWS, None: _ext.NORM_ALL}[axis]
     features = {0: columns, 1: rows, None: 1}[axis]
-    _Call(1, matrix.dtype).run("limit_norm", [stored], (rows, columns, kind), features, (least, most, rate))
+    sizes: Arguments = {"inputs": rows, "outputs": columns, "norm_of": kind}
+    _Call(1, matrix.dtype).run("limit_norm", features, w=stored, **sizes, least=least, most=most, rate=rate)
     return from_strips(stored, columns).reshape(np.shape(w))
 
 
@@ -535,7 +600,7 @@ def not_negative(w: Any) -> Array:
     """max(w, 0), NaN kept. w: (rows, columns) or (columns,)."""
     matrix = np.atleast_2d(np.asarray(w))
     stored = to_strips(matrix)
-    _Call(1, matrix.dtype).run("not_negative", [stored], (stored.size,), stored.size)
+    _Call(1, matrix.dtype).run("not_negative", stored.size, w=stored)
     return from_strips(stored, matrix.shape[1]).reshape(np.shape(w))
 
 
@@ -546,5 +611,6 @@ def average_weights(w: Array, average: Array, step: int, momentum: float, freque
     """
     call, size = _Call(1, w.dtype), len(w)
     stored = [call.vector(array, size) for array in (w, average)]
-    call.run("average_weights", stored, (size,), size, (momentum, frequency), step=step)
+    numbers: Arguments = {"momentum": momentum, "frequency": frequency}
+    call.run("average_weights", size, w=stored[0], average=stored[1], **numbers, step=step)
     w[...], average[...] = stored[0][:size], stored[1][:size]

@@ -15,6 +15,7 @@ from fastdl.graph import Array, Tensor
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
 from fastdl.program import Terminal
+from fastdl.schedule import Arguments
 
 
 def snake_case(name: str) -> str:
@@ -68,7 +69,7 @@ class _Elementwise(Loss):
 
     def terminal(self, features: int) -> PerSample:
         own = float(getattr(self, self.own)) if self.own else 0.0
-        return PerSample("element_loss", mean=True, number=_ext.LOSSES[self.kind], own=own)
+        return PerSample("element_loss", mean=True, more={"loss": _ext.LOSSES[self.kind]}, own=own)
 
 
 class MeanSquaredError(_Elementwise):
@@ -141,7 +142,7 @@ class KLDivergence(Loss):
     """Sum of target log(target / y): how far y's distribution is from the target's (Kullback and Leibler 1951)."""
 
     def terminal(self, features: int) -> PerSample:
-        return PerSample("element_loss", number=_ext.LOSSES["divergence"])
+        return PerSample("element_loss", more={"loss": _ext.LOSSES["divergence"]})
 
 
 class CosineSimilarity(Loss):
@@ -213,7 +214,7 @@ class BinaryCrossentropy(_CrossEntropy):
 
     def _kernel(self, kind: str) -> PerSample:
         smoothing = 1 - self.label_smoothing, 0.5 * self.label_smoothing
-        return PerSample("element_loss", mean=True, number=_ext.LOSSES[kind], smoothing=smoothing)
+        return PerSample("element_loss", mean=True, more={"loss": _ext.LOSSES[kind]}, smoothing=smoothing)
 
     def logits(self, features: int) -> PerSample:
         return self._kernel("sigmoid")
@@ -242,8 +243,8 @@ class BinaryFocalCrossentropy(BinaryCrossentropy):
 
     def _kernel(self, kind: str) -> PerSample:
         weights = (self.alpha, 1 - self.alpha) if self.apply_class_balancing else (1.0, 1.0)
-        plain = replace(super()._kernel(kind), kernel="binary_focal", own=self.gamma, more=weights)
-        return replace(plain, number=int(kind == "sigmoid"))
+        more: Arguments = {"logits": int(kind == "sigmoid"), "weights": weights}
+        return replace(super()._kernel(kind), kernel="binary_focal", own=self.gamma, more=more)
 
 
 class CategoricalCrossentropy(_CrossEntropy):
@@ -277,11 +278,11 @@ class CategoricalFocalCrossentropy(CategoricalCrossentropy):
         self.alpha, self.gamma = _not_negative("alpha", alpha), _not_negative("gamma", gamma)
 
     def logits(self, features: int) -> PerSample:
-        plain = super().logits(features)
-        return replace(plain, kernel="categorical_focal", scale=self.alpha, own=self.gamma, number=1)
+        plain, more = super().logits(features), {"logits": 1}
+        return replace(plain, kernel="categorical_focal", scale=self.alpha, own=self.gamma, more=more)
 
     def probabilities(self, features: int) -> PerSample:
-        return replace(self.logits(features), number=0)
+        return replace(self.logits(features), more={"logits": 0})
 
 
 class CategoricalGeneralizedCrossEntropy(Loss):

@@ -278,7 +278,7 @@ class TopKCategoricalAccuracy(_Ranked):
         self.k = int(k)
 
     def terminal(self, features: int) -> PerSample:
-        return PerSample("accuracy_top", labels=self.sparse, number=self.k)
+        return PerSample("accuracy_top", labels=self.sparse, more={"k": self.k})
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
@@ -321,7 +321,8 @@ class _Thresholds(Metric):
         if self.class_id is not None and not 0 <= self.class_id < features:
             raise ValueError(f"class_id is {self.class_id}: there are outputs 0 to {features - 1}")
         count, only = len(self._limits), features if self.class_id is None else self.class_id
-        return Counts("count_above", 2 * (count + 1), (count, only), each_feature=False, thresholds=self._limits)
+        more = {"count": count, "only": only}
+        return Counts("count_above", 2 * (count + 1), more, each_feature=False, thresholds=self._limits)
 
     def above(self, totals: Array) -> tuple[Array, Array, float, float]:
         """True and false positives at each threshold; all positives, all negatives."""
@@ -552,7 +553,8 @@ class FBetaScore(Metric):
         self.average, self.beta, self.threshold = average, float(beta), threshold
 
     def terminal(self, features: int) -> Counts:
-        return Counts("count_classes", 3, (int(self.threshold is not None),), (self.threshold or 0.0,))
+        more = {"by_threshold": int(self.threshold is not None), "threshold": self.threshold or 0.0}
+        return Counts("count_classes", 3, more)
 
     def value(self, totals: Array) -> Any:
         counts = totals.reshape(3, -1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastdl import _ext
 from fastdl.graph import Array, Graph, Op, Parameter, Tensor, aligned, padded
-from fastdl.schedule import Access, Call, Ref, place, read, read_all, schedule, write
+from fastdl.schedule import Access, Argument, Arguments, Call, Ref, accesses_in, place, read, read_all, schedule, write
 
 if TYPE_CHECKING:
     from fastdl.ops.mix import Mixing
@@ -182,10 +182,12 @@ class Builder:
         total = self.panel_ref(features)
         self.emit(
             "add",
-            *(read(first), read(second) if second else None, write(total)),
-            sizes=(features,),
-            scalars=(alpha, 1.0),
+            first=read(first),
+            second=read(second) if second else None,
+            y=write(total),
             features=features,
+            alpha=alpha,
+            beta=1.0,
         )
         return total
 
@@ -225,9 +227,15 @@ class Builder:
         written = [self.partial_gradients(parameter) for parameter in parameters] if shared else gradients
         self.emit(
             "dense_weight_grad",
-            *(x, dy, *map(write, written), *([] if bias else [None])),
-            sizes=(rows, columns, kernel.storage.size, bias.storage.size if bias else 0),
-            features=columns,
+            x=x,
+            dy=dy,
+            dw=write(written[0]),
+            db=write(written[1]) if bias else None,
+            inputs=rows,
+            outputs=columns,
+            dw_stride=kernel.storage.size,
+            db_stride=bias.storage.size if bias else 0,
+            over=columns,
             defer=True,
         )
         if shared:
@@ -244,9 +252,11 @@ class Builder:
         size = parameter.storage.size
         self.emit(
             "sum_partials",
-            *(read_all(partials), write(gradient)),
-            sizes=(size, self.parts),
-            features=size,
+            partials=read_all(partials),
+            out=write(gradient),
+            size=size,
+            parts=self.parts,
+            over=size,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
@@ -257,7 +267,7 @@ class Builder:
 
     def _gathered(self, feed: int, features: int) -> Ref:
         ref = self.panel_ref(features)
-        self.emit("gather", write(ref), sizes=(feed, features), features=features, axis=_ext.BY_PANEL)
+        self.emit("gather", out=write(ref), feed=feed, features=features, axis=_ext.BY_PANEL)
         return ref
 
     def target(self, features: int) -> Ref:
@@ -295,7 +305,7 @@ class Builder:
 
     def call(self, function: Callable[..., None], *accesses: Access | None, defer: bool = False) -> None:
         """Append a Python function of the accesses' arrays, None where there is none. defer: as for kernels."""
-        self.calls.append(Call("", accesses, (), (), _ext.ONCE, 1, defer, function=function))
+        self.calls.append(Call("", accesses, _ext.ONCE, 1, defer, function=function))
 
     def only_consumer(self, tensor: Tensor) -> Op | None:
         """The one op that reads the tensor, or None when there are several, or it is an output."""
@@ -305,19 +315,29 @@ class Builder:
     def emit(
         self,
         kernel: str,
-        *accesses: Access | None,
-        sizes: Sequence[int],
-        features: int,
-        scalars: Sequence[float] = (),
+        *,
+        over: int | None = None,
         axis: int | None = None,
         defer: bool = False,
-        first: bool = False,
+        ahead: bool = False,
+        **arguments: Argument,
     ) -> None:
-        """Append a kernel. `defer` lets it wait until threads meet anyway: nobody is waiting for its result. `first`
-        puts it before all others, so that it does not part kernels that one thread runs through without a meeting."""
-        axis = self.axis if axis is None else axis
-        call = Call(kernel, accesses, tuple(sizes), tuple(scalars), axis, features, defer)
-        self.calls.insert(0 if first else len(self.calls), call)
+        """Append a kernel with its arguments by the names of the kernel table (ext/table.h). TypeError for wrong ones.
+
+        over: how many features the work is shared over; if not given, the kernel's argument `features`. defer: it may
+        wait until threads meet anyway: nobody is waiting for its result. ahead: it goes before all others, where it
+        adds no meeting between kernels that one thread runs through.
+        """
+        _ext.check_arguments(kernel, arguments)
+        for name, value in arguments.items():
+            written = _ext.KERNELS[kernel].arguments[name].kind == "written"
+            if any(access.writes != written for access in accesses_in([value])):
+                raise TypeError(f"{kernel} {'writes' if written else 'reads'} {name}")
+        accesses, axis = tuple(accesses_in(arguments.values())), self.axis if axis is None else axis
+        shared = arguments["features"] if over is None else over
+        assert isinstance(shared, int)
+        call = Call(kernel, accesses, axis, shared, defer, arguments)
+        self.calls.insert(0 if ahead else len(self.calls), call)
 
     def slots(self, parameter: Parameter) -> list[Ref | None]:
         """What the optimizer keeps for a parameter, None for what it does not need."""
@@ -333,9 +353,11 @@ class Builder:
         """Append the sum of a penalty's parts, doubles, to all penalties."""
         self.emit(
             "add_parts",
-            *(read_all(part), write(self.penalty())),
-            sizes=(parts, 0),
-            features=1,
+            part=read_all(part),
+            total=write(self.penalty()),
+            parts=parts,
+            first=0,
+            over=1,
             axis=_ext.ONCE,
             defer=True,
         )
@@ -352,14 +374,27 @@ class Builder:
         own = any(parameter.regularizer and parameter.regularizer.own for parameter in parameters)
         return not clips and not own and not self._shared.intersection(parameters)
 
-    def rule(self, *parameters: Parameter) -> tuple[tuple[int, int], tuple[float, ...]]:
-        """The optimizer's rule by number and whether it comes with more than the rule; and their scalars."""
+    def rule(self, parameter: Parameter, bias: Parameter | None = None) -> Arguments:
+        """The optimizer's rule, what prepares the gradient, and, where a kernel steps a bias as well, that one's."""
         assert self.optimizer is not None
-        scalars = tuple(self.optimizer.scalars())
-        own = [number for p in parameters for number in (self.optimizer.decay(p), *_strengths(p))]
+        constants = tuple(self.optimizer.scalars())
+        own: dict[str, float] = {}
+        for prefix, each in {"": parameter, "b_": bias}.items():
+            if each:
+                own |= zip([f"{prefix}{name}" for name in ("decay", "l1", "l2")], self._own(each), strict=True)
         limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
-        tame = limit < math.inf or any(own)
-        return (_ext.RULES[self.optimizer.rule][0], int(tame)), (*scalars, *[0.0] * (4 - len(scalars)), limit, *own)
+        return {
+            "rule": _ext.RULES[self.optimizer.rule][0],
+            "prepare": int(limit < math.inf or any(own.values())),
+            "constants": (*constants, *[0.0] * (4 - len(constants))),
+            "limit": limit,
+            **own,
+        }
+
+    def _own(self, parameter: Parameter) -> tuple[float, float, float]:
+        """A parameter's weight decay, l1 and l2."""
+        assert self.optimizer is not None
+        return self.optimizer.decay(parameter), *_strengths(parameter)
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter, once all who read it have given their gradients."""
@@ -367,8 +402,9 @@ class Builder:
         self._left[parameter] -= 1
         if (partial := self._partial.pop(parameter, None)) is not None:
             size = parameter.storage.size
-            accesses = read(gradient), write(partial)
-            self.emit("add_weights", *accesses, sizes=(), features=size, axis=_ext.BY_FEATURE, defer=True)
+            self.emit(
+                "add_weights", part=read(gradient), total=write(partial), over=size, axis=_ext.BY_FEATURE, defer=True
+            )
             gradient = partial
         if self._left[parameter]:
             self._partial[parameter] = gradient
@@ -389,16 +425,15 @@ class Builder:
             self._step(parameter, gradient, self._squares)
 
     def _step(self, parameter: Parameter, gradient: Ref, squares: Ref | None) -> None:
-        numbers, scalars = self.rule(parameter)
         self.emit(
             "optimizer_step",
-            write(self.parameter(parameter)),
-            read(gradient),
-            *(write(slot) if slot else None for slot in self.slots(parameter)),
-            read_all(squares) if squares else None,
-            sizes=(parameter.rows, *numbers),
-            scalars=scalars,
-            features=parameter.shape[-1],
+            w=write(self.parameter(parameter)),
+            dw=read(gradient),
+            slots=[write(slot) if slot else None for slot in self.slots(parameter)],
+            squares=read_all(squares) if squares else None,
+            inputs=parameter.rows,
+            **self.rule(parameter),
+            over=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
@@ -415,18 +450,24 @@ class Builder:
         assert total is not None
         self.emit(
             "sum_squares",
-            *(read(gradient), read(self.parameter(parameter)) if any(strengths) else None, write(part)),
-            sizes=(parameter.rows, parameter.shape[-1]),
-            scalars=strengths,
-            features=parameter.shape[-1],
+            dw=read(gradient),
+            w=read(self.parameter(parameter)) if any(strengths) else None,
+            part=write(part),
+            inputs=parameter.rows,
+            outputs=parameter.shape[-1],
+            l1=strengths[0],
+            l2=strengths[1],
+            over=parameter.shape[-1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
         self.emit(
             "add_parts",
-            *(read(part), write(total)),
-            sizes=(units, int(first)),
-            features=1,
+            part=read(part),
+            total=write(total),
+            parts=units,
+            first=int(first),
+            over=1,
             axis=_ext.ONCE,
             defer=True,
         )
@@ -439,10 +480,11 @@ class Builder:
             size = parameter.storage.size
             self.emit(
                 "average_weights",
-                *(write(self.parameter(parameter)), write(self.array(self.optimizer.average(parameter)))),
-                sizes=(size,),
-                scalars=(self.optimizer.ema_momentum, self.optimizer.ema_overwrite_frequency or 0),
-                features=size,
+                w=write(self.parameter(parameter)),
+                average=write(self.array(self.optimizer.average(parameter))),
+                momentum=self.optimizer.ema_momentum,
+                frequency=self.optimizer.ema_overwrite_frequency or 0,
+                over=size,
                 axis=_ext.BY_FEATURE,
                 defer=True,
             )
@@ -498,8 +540,8 @@ class Program:
         build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates, bool(losses))
         self.batch, self.dtype, self._penalties = batch, build.dtype, build.penalties
         for i, source in enumerate(graph.inputs):
-            sizes = X_FEED + FEEDS * i, source.features
-            build.emit("gather", write(build.value(source)), sizes=sizes, features=source.features)
+            out = write(build.value(source))
+            build.emit("gather", out=out, feed=X_FEED + FEEDS * i, features=source.features)
         for op in graph.ops:
             op.forward(build)
         readings = [*losses, *metrics]
@@ -546,17 +588,17 @@ class Program:
 
     @staticmethod
     def _scatter(build: Builder, ref: Ref, feed: int, features: int) -> None:
-        build.emit("scatter", read(ref), sizes=(feed, features), features=features)
+        build.emit("scatter", x=read(ref), feed=feed, features=features)
 
     def _emit(self, calls: list[Call]) -> None:
         phase = 0
         for call in calls:
-            arrays = [access.ref.array if access else None for access in call.accesses]
             barrier, phase = call.phase != phase, call.phase
             if call.function:
+                arrays = [access.ref.array if access else None for access in call.accesses]
                 self._program.emit_call(partial(call.function, *arrays), barrier)
             else:
-                self._program.emit(call.kernel, arrays, call.sizes, call.scalars, call.axis, call.features, barrier)
+                self._program.emit(call.kernel, call.placed(), call.axis, call.features, barrier)
 
     def run(
         self,

@@ -106,12 +106,15 @@ class _Norms(Regularizer):
         part = Ref(units * 8, panels=False)
         build.emit(
             "weight_penalty",
-            *(read(build.parameter(parameter)), write(part)),
-            sizes=(parameter.rows, features),
-            scalars=(build.batch * l1, build.batch * l2),
-            features=features,
+            w=read(build.parameter(parameter)),
+            part=write(part),
+            inputs=parameter.rows,
+            outputs=features,
+            l1=build.batch * l1,
+            l2=build.batch * l2,
+            over=features,
             axis=_ext.BY_FEATURE,
-            first=True,
+            ahead=True,
         )
         build.add_penalty(part, units)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -67,19 +68,42 @@ def write_all(ref: Ref) -> Access:
     return Access(ref, True, "all")
 
 
+# Of a kernel: an array that it touches, None where it may do without, or a number; or several of these.
+Argument = Access | float | None | Sequence[Access | None] | Sequence[float]
+Arguments = dict[str, Any]  # by the names of the kernel table; of Any, so that some may be spread among keywords
+
+
+def _array(value: Any) -> Any:
+    return value.ref.array if isinstance(value, Access) else value
+
+
+def accesses_in(arguments: Iterable[Argument]) -> Iterator[Access]:
+    """What a kernel with these arguments touches."""
+    for value in arguments:
+        for each in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(each, Access):
+                yield each
+
+
 @dataclass
 class Call:
     """One kernel with its arguments, and the phase that it runs in."""
 
     kernel: str
     accesses: tuple[Access | None, ...]
-    sizes: tuple[int, ...]
-    scalars: tuple[float, ...]
     axis: int
-    features: int
+    features: int  # over which the work is shared
     defer: bool
+    arguments: Mapping[str, Argument] = field(default_factory=dict)  # by the names of the kernel table
     phase: int = 0
     function: Callable[..., None] | None = None  # in place of a kernel; called with the arrays of `accesses`
+
+    def placed(self) -> dict[str, Any]:
+        """The arguments with arrays in place of accesses, once all buffers have their place."""
+        return {
+            name: [_array(each) for each in value] if isinstance(value, tuple | list) else _array(value)
+            for name, value in self.arguments.items()
+        }
 
     def share_of(self, access: Access) -> object:
         """What decides which thread touches which part of the buffer; None when a thread may touch any part."""

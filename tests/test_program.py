@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import _ext, layers, program
+from fastdl import _ext, kernels, layers, program
+from fastdl.graph import Graph, Tensor, aligned
 from fastdl.models import engine
 from fastdl.ops import dense
-from fastdl.program import Program
+from fastdl.program import Builder, Program
+from fastdl.schedule import read, write
 
 Array = np.ndarray[Any, Any]
 
@@ -140,15 +142,68 @@ def test_binding_refuses_what_would_read_outside() -> None:
         program.run({0: x, 2: out})
 
 
-def test_binding_checks_kernels_and_alignment() -> None:
+SOFTMAX = {
+    "x": aligned((1, 1, 32), np.dtype(np.float32)),
+    "y": aligned((1, 1, 32), np.dtype(np.float32)),
+    "features": 1,
+}
+WRONG_ARGUMENTS = {
+    "no such kernel": ("no_such_kernel", SOFTMAX, TypeError, "no kernel 'no_such_kernel'"),
+    "unknown": ("softmax_forward", {**SOFTMAX, "bias": None}, TypeError, "no argument 'bias': it takes x, y, features"),
+    "missing": ("softmax_forward", {"x": SOFTMAX["x"], "features": 1}, TypeError, "misses y"),
+    "no array": ("softmax_forward", {**SOFTMAX, "y": None}, TypeError, "needs an array as y"),
+    "a number too few": (
+        "activation_forward",
+        {**SOFTMAX, "activation": 0, "own": (0.0,)},
+        ValueError,
+        "takes 3 numbers or arrays as own, not 1",
+    ),
+    "not aligned": (
+        "softmax_forward",
+        {**SOFTMAX, "y": np.frombuffer(_ext.Buffer(256), np.uint8)[4:132]},
+        ValueError,
+        "aligned",
+    ),
+    "a size below zero": ("softmax_forward", {**SOFTMAX, "features": -1}, OverflowError, "negative"),
+    "a size that is none": ("softmax_forward", {**SOFTMAX, "features": 1.5}, TypeError, "float"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ARGUMENTS)
+def test_kernels_are_called_by_name(case: str) -> None:
+    kernel, arguments, error, message = WRONG_ARGUMENTS[case]
     program = _ext.Program(32, 4)
-    with pytest.raises(KeyError):
-        program.emit("no_such_kernel", [], (), (), _ext.ONCE, 1, False)
-    with pytest.raises(ValueError, match="takes 2 arrays"):
-        program.emit("softmax_forward", [None], (1,), (), _ext.ONCE, 1, False)
-    crooked = np.frombuffer(_ext.Buffer(256), np.uint8)[4:132]
-    with pytest.raises(ValueError, match="aligned"):
-        program.emit("softmax_forward", [crooked, crooked], (1,), (), _ext.ONCE, 1, False)
+    with pytest.raises(error, match=message):
+        program.emit(kernel, arguments, _ext.ONCE, 1, False)
+    assert len(program) == 0
+    program.emit("softmax_forward", SOFTMAX, _ext.ONCE, 1, False)
+    assert len(program) == 1
+
+
+def test_emit_names_a_wrong_argument_where_it_is_written() -> None:
+    """Ops hear of it when they emit, not when the program is put together."""
+    x = Tensor((None, 4), np.dtype(np.float32))
+    build = Builder(Graph([x], [x]), 32, False, None)
+    y = build.panel_ref(4)
+    for arguments, message in (
+        ({"x": read(build.value(x)), "features": 4}, "misses y"),
+        ({"x": read(build.value(x)), "y": write(y), "features": 4, "axes": 1}, "no argument 'axes'"),
+        ({"x": write(build.value(x)), "y": write(y), "features": 4}, "reads x"),
+        ({"x": read(build.value(x)), "y": read(y), "features": 4}, "writes y"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            build.emit("softmax_forward", **arguments)
+    assert not build.calls
+
+
+def test_each_kernel_is_described_by_its_declaration() -> None:
+    for name, kernel in _ext.KERNELS.items():
+        text = kernels.describe(name)
+        assert text.startswith(f"{name}: {kernel.what}")
+        assert all(argument in text and of.what for argument, of in kernel.arguments.items())
+
+
+def test_binding_checks_sizes_and_memory() -> None:
     with pytest.raises(ValueError, match="4 or 8"):
         _ext.Program(32, 2)
     with pytest.raises(MemoryError):

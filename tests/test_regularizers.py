@@ -243,12 +243,10 @@ def test_nothing_is_emitted_when_nothing_is_asked_for(monkeypatch: pytest.Monkey
     """A net without penalties and constraints runs none of their kernels, and the plain step."""
     seen: list[tuple[str, Any]] = []
     emit = Builder.emit
-    monkeypatch.setattr(
-        Builder, "emit", lambda self, kernel, *a, **o: (seen.append((kernel, o["sizes"])), emit(self, kernel, *a, **o))
-    )
+    monkeypatch.setattr(Builder, "emit", lambda self, kernel, **o: (seen.append((kernel, o)), emit(self, kernel, **o)))
     net().fit(*data(), batch_size=100, verbose=0)
     assert not {"weight_penalty", "activity_penalty", "limit_norm", "not_negative", "add_parts"} & {k for k, _ in seen}
-    assert {sizes[-1] for kernel, sizes in seen if kernel == "dense_weight_step"} == {0}
+    assert {arguments["prepare"] for kernel, arguments in seen if kernel == "dense_weight_step"} == {0}
     assert "Penalty" in Op.registry
 
 

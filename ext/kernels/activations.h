@@ -168,30 +168,32 @@ FDL_ACTIVATIONS(FDL_LOOPS)
 static const activation_loops activations[] = {FDL_ACTIVATIONS(FDL_ENTRY)};
 #undef FDL_ENTRY
 
-INLINE activation_scalars scalars_of(const fdl_args *a) {
+INLINE activation_scalars scalars_of(const double *own) {
     activation_scalars set;
-    for (size_t i = 0; i < FDL_ACTIVATION_SCALARS; i++) set.s[i] = (T)a->s[i];
+    for (size_t i = 0; i < FDL_ACTIVATION_SCALARS; i++) set.s[i] = (T)own[i];
     return set;
 }
 
 /* y = act(x) */
-static void activation_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
+static void activation_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const activation_forward_args *a = args;
+    const T *x = a->x;
+    T *y = a->y;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
-        size_t at = (p * a->n[0] + range.f0) * FDL_PANEL;
-        activations[a->n[1]].forward(scalars_of(a), x + at, y + at, (range.f1 - range.f0) * FDL_PANEL);
+        size_t at = (p * a->features + range.f0) * FDL_PANEL;
+        activations[a->activation].forward(scalars_of(a->own), x + at, y + at, (range.f1 - range.f0) * FDL_PANEL);
     }
 }
 
 /* dx = dy act'(x) */
-static void activation_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *saved = a->p[0], *dy = a->p[1];
-    T *dx = a->p[2];
+static void activation_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const activation_backward_args *a = args;
+    const T *saved = a->saved, *dy = a->dy;
+    T *dx = a->dx;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
-        size_t at = (p * a->n[0] + range.f0) * FDL_PANEL;
-        activations[a->n[1]].backward(scalars_of(a), saved + at, dy + at, dx + at, (range.f1 - range.f0) * FDL_PANEL);
+        size_t at = (p * a->features + range.f0) * FDL_PANEL;
+        activations[a->activation].backward(scalars_of(a->own), saved + at, dy + at, dx + at, (range.f1 - range.f0) * FDL_PANEL);
     }
 }

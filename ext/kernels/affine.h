@@ -9,16 +9,17 @@ INLINE T scale_of(T spread, size_t kind, double least) {
 }
 
 /* y = (x - center) scale + offset */
-static void affine(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *center = a->p[2], *spread = a->p[3], *offset = a->p[4];
-    T *y = a->p[1];
-    size_t n = a->n[0], inner = a->n[1], count = a->n[2];
+static void affine(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const affine_args *a = args;
+    const T *x = a->x, *center = a->center, *spread = a->spread, *offset = a->offset;
+    T *y = a->y;
+    size_t n = a->features, inner = a->inner, count = a->count;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
             size_t number = f / inner % count, at = (p * n + f) * FDL_PANEL;
             T from = center ? center[number] : 0, to = offset ? offset[number] : 0;
-            T scale = spread ? scale_of(spread[number], a->n[3], a->s[0]) : 1;
+            T scale = spread ? scale_of(spread[number], a->spread_is, a->least) : 1;
             for (size_t i = at; i < at + FDL_PANEL; i += VL) store(y + i, (load(x + i) - from) * scale + to);
         }
 }

@@ -48,19 +48,19 @@
  * divisions. As many as stay in the first-level cache meanwhile. */
 INLINE size_t blocks_at_once(size_t batch) { return batch <= 2 * FDL_PANEL ? 4 * VL : VL; }
 
-INLINE void mean_of_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0];
-    size_t n = a->n[0];
+INLINE void mean_of_block(const batch_norm_train_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->x;
+    size_t n = a->features;
     V sum[VL] = {{0}};
     FDL_FOR_BLOCK(n, f, m, { sum[j] += load(x + i); }, { sum[j] += keep(in_batch, load(x + i)); })
-    store((T *)a->p[6] + f, sum_rows(sum) / (T)step->batch);
+    store((T *)a->mean + f, sum_rows(sum) / (T)step->batch);
 }
 
-INLINE void variance_of_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0], *mean = a->p[6];
-    T *moving_mean = a->p[4], *moving_variance = a->p[5], *inv = a->p[7];
-    size_t n = a->n[0];
-    T momentum = (T)a->s[0], epsilon = (T)a->s[1];
+INLINE void variance_of_block(const batch_norm_train_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->x, *mean = a->mean;
+    T *moving_mean = a->moving_mean, *moving_variance = a->moving_variance, *inv = a->inv;
+    size_t n = a->features;
+    T momentum = (T)a->momentum, epsilon = (T)a->epsilon;
     V square[VL] = {{0}};
     FDL_FOR_BLOCK(n, f, m, { V d = load(x + i) - mean[f + j]; square[j] += d * d; },
                   { V d = keep(in_batch, load(x + i) - mean[f + j]); square[j] += d * d; })
@@ -71,11 +71,11 @@ INLINE void variance_of_block(const fdl_args *a, size_t f, size_t m, const fdl_s
     store(moving_variance + f, load(moving_variance + f) * momentum + variance * (1 - momentum));
 }
 
-INLINE void normalize_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0], *gamma = a->p[2], *beta = a->p[3], *mean = a->p[6], *inv = a->p[7];
-    T *y = a->p[1], scale[VL], shift[VL];
-    size_t n = a->n[0];
-    int relu = a->n[1] == FDL_RELU;
+INLINE void normalize_block(const batch_norm_train_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->x, *gamma = a->gamma, *beta = a->beta, *mean = a->mean, *inv = a->inv;
+    T *y = a->y, scale[VL], shift[VL];
+    size_t n = a->features;
+    int relu = a->act == FDL_RELU;
     V factor = load(inv + f), offset = {0};
     if (gamma) factor *= load(gamma + f);
     if (beta) offset = load(beta + f);
@@ -88,7 +88,8 @@ INLINE void normalize_block(const fdl_args *a, size_t f, size_t m, const fdl_ste
 }
 
 /* y = act((x - mean) inv gamma + beta), and moving = momentum moving + (1 - momentum) statistic */
-static void batch_norm_train(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+static void batch_norm_train(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const batch_norm_train_args *a = args;
     (void)scratch;
     for (size_t f = range.f0, end; f < range.f1; f = end) {
         end = f + blocks_at_once(step->batch) < range.f1 ? f + blocks_at_once(step->batch) : range.f1;
@@ -105,12 +106,13 @@ static void batch_norm_train(const fdl_args *a, fdl_range range, const fdl_step 
 }
 
 /* y = act((x - moving mean) gamma / sqrt(moving variance + epsilon) + beta) */
-static void batch_norm_infer(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *gamma = a->p[2], *beta = a->p[3], *mean = a->p[4], *variance = a->p[5];
-    T *y = a->p[1];
-    size_t n = a->n[0];
-    int relu = a->n[1] == FDL_RELU;
-    T epsilon = (T)a->s[0];
+static void batch_norm_infer(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const batch_norm_infer_args *a = args;
+    const T *x = a->x, *gamma = a->gamma, *beta = a->beta, *mean = a->moving_mean, *variance = a->moving_variance;
+    T *y = a->y;
+    size_t n = a->features;
+    int relu = a->act == FDL_RELU;
+    T epsilon = (T)a->epsilon;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
@@ -124,9 +126,10 @@ static void batch_norm_infer(const fdl_args *a, fdl_range range, const fdl_step 
 }
 
 /* scale = gamma / sqrt(moving variance + epsilon) */
-static void batch_norm_scale(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *gamma = a->p[0], *variance = a->p[1];
-    T *scale = a->p[2], epsilon = (T)a->s[0];
+static void batch_norm_scale(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const batch_norm_scale_args *a = args;
+    const T *gamma = a->gamma, *variance = a->moving_variance;
+    T *scale = a->scale, epsilon = (T)a->epsilon;
     (void)step, (void)scratch;
     for (size_t f = range.f0; f < range.f1; f += VL) {
         V root = square_root(load(variance + f) + epsilon);
@@ -135,10 +138,10 @@ static void batch_norm_scale(const fdl_args *a, fdl_range range, const fdl_step 
 }
 
 /* One block of batch_norm_backward. y, if given, is the output of the ReLU behind: dy counts where it is positive. */
-INLINE void gradient_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0], *dy = a->p[1], *gamma = a->p[3], *mean = a->p[4], *inv = a->p[5], *y = a->p[8];
-    T *dx = a->p[2], *dgamma = a->p[6], *dbeta = a->p[7];
-    size_t n = a->n[0];
+INLINE void gradient_block(const batch_norm_backward_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->x, *dy = a->dy, *gamma = a->gamma, *mean = a->mean, *inv = a->inv, *y = a->relu;
+    T *dx = a->dx, *dgamma = a->dgamma, *dbeta = a->dbeta;
+    size_t n = a->features;
     T count = (T)step->batch;
     V sum[VL] = {{0}}, dot[VL] = {{0}};
     T slope[VL], of_x[VL], of_one[VL];
@@ -161,7 +164,8 @@ INLINE void gradient_block(const fdl_args *a, size_t f, size_t m, const fdl_step
 }
 
 /* dbeta = sum dy, dgamma = sum dy xhat, dx = gamma inv (dy - dbeta / B - xhat dgamma / B) */
-static void batch_norm_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+static void batch_norm_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const batch_norm_backward_args *a = args;
     (void)scratch;
 #define BLOCK(f, m) gradient_block(a, f, m, step)
     FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);
@@ -169,11 +173,12 @@ static void batch_norm_backward(const fdl_args *a, fdl_range range, const fdl_st
 }
 
 /* dx = dy gamma / sqrt(moving variance + epsilon): a frozen layer only scales. y as in batch_norm_backward. */
-static void batch_norm_infer_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dy = a->p[0], *gamma = a->p[2], *variance = a->p[3], *y = a->p[4];
-    T *dx = a->p[1];
-    size_t n = a->n[0];
-    T epsilon = (T)a->s[0];
+static void batch_norm_infer_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const batch_norm_infer_backward_args *a = args;
+    const T *dy = a->dy, *gamma = a->gamma, *variance = a->moving_variance, *y = a->relu;
+    T *dx = a->dx;
+    size_t n = a->features;
+    T epsilon = (T)a->epsilon;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {

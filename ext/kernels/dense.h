@@ -97,16 +97,17 @@ static void forward_row(size_t k, size_t block, const T *w, const forward_end *e
     }
 }
 
-static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *w = a->p[1];
-    T *y = a->p[3];
-    size_t k = a->n[0], n = a->n[1];
-    forward_sum sum = {0, a->n[4], k, a->n[3], 1};
-    forward_end end_with = {a->p[2], a->p[5], a->p[6], a->p[7], a->n[2] == FDL_RELU};
-    if (a->p[4] && range.part != FDL_BOTH) {
+static void dense_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dense_forward_args *a = args;
+    const T *x = a->x, *w = a->w;
+    T *y = a->y;
+    size_t k = a->inputs, n = a->outputs;
+    forward_sum sum = {0, a->middle, k, a->block, 1};
+    forward_end end_with = {a->b, a->mean, a->scale, a->shift, a->act == FDL_RELU};
+    if (a->second && range.part != FDL_BOTH) {
         sum.whole = 0;
         if (range.part == 0) sum.to = sum.middle;
-        else sum.from = sum.middle, y = a->p[4];
+        else sum.from = sum.middle, y = a->second;
     } else if (step->batch <= FDL_FEW_ROWS) {
         for (size_t s = 0; s < step->batch; s++)
             forward_row(k, sum.block, w, &end_with, x + s, y + s, range.f0, range.f1);
@@ -131,11 +132,12 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
 }
 
 /* y = act(y + second half + b) */
-static void dense_finish(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    T *y = a->p[0];
-    const T *second = a->p[1];
-    forward_end end_with = {a->p[2], NULL, NULL, NULL, a->n[1] == FDL_RELU};
-    size_t n = a->n[0];
+static void dense_finish(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dense_finish_args *a = args;
+    T *y = a->y;
+    const T *second = a->second;
+    forward_end end_with = {a->b, NULL, NULL, NULL, a->act == FDL_RELU};
+    size_t n = a->outputs;
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
@@ -167,10 +169,11 @@ INLINE void input_grad_tile(int rows, int wide, size_t k, size_t from, size_t to
     tile_store(rows, wide, acc, dx, FDL_PANEL);
 }
 
-static void dense_input_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dy = a->p[0], *w = a->p[1], *relu = a->p[3];
-    T *dx = a->p[2];
-    size_t k = a->n[0], n = a->n[1];
+static void dense_input_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dense_input_grad_args *a = args;
+    const T *dy = a->dy, *w = a->w, *relu = a->relu;
+    T *dx = a->dx;
+    size_t k = a->inputs, n = a->outputs;
     (void)scratch;
     for (size_t begin = 0, end; begin < n; begin = end) { /* outermost: a block of dy stays in the cache for all tiles */
         end = n - begin < FDL_GRADIENT_BLOCK ? n : begin + FDL_GRADIENT_BLOCK;
@@ -303,12 +306,13 @@ static void bias_sums(size_t n, const T *dy, fdl_range range, size_t batch, T *d
 
 /* dW = x^T dy, db = sum of dy, over the range's panels. Samples go in chunks whose transposed dy stays in the
  * first-level cache. */
-static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *dy = a->p[1];
-    T *dw = (T *)a->p[2] + range.part * a->n[2], *db = a->p[3], *strip = scratch;
-    size_t k = a->n[0], n = a->n[1], begin = range.p0 * FDL_PANEL, end = range.p1 * FDL_PANEL;
+static void dense_weight_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dense_weight_grad_args *a = args;
+    const T *x = a->x, *dy = a->dy;
+    T *dw = (T *)a->dw + range.part * a->dw_stride, *db = a->db, *strip = scratch;
+    size_t k = a->inputs, n = a->outputs, begin = range.p0 * FDL_PANEL, end = range.p1 * FDL_PANEL;
     if (end > step->batch) end = step->batch;
-    if (db) db += range.part * a->n[3];
+    if (db) db += range.part * a->db_stride;
     if (by_dots(k, end - begin)) {
         weight_dots(k, n, x, dy, range, step->batch, dw);
         if (db) bias_sums(n, dy, range, step->batch, db);
@@ -336,13 +340,14 @@ static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step
 }
 
 /* out = the sum over parts, in order. Elements [f0, f1). */
-static void sum_partials(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *partials = a->p[0];
-    T *out = a->p[1];
+static void sum_partials(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const sum_partials_args *a = args;
+    const T *partials = a->partials;
+    T *out = a->out;
     (void)step, (void)scratch;
     for (size_t i = range.f0; i < range.f1; i += VL) {
         V sum = load(partials + i);
-        for (size_t part = 1; part < a->n[1]; part++) sum += load(partials + part * a->n[0] + i);
+        for (size_t part = 1; part < a->parts; part++) sum += load(partials + part * a->size + i);
         store(out + i, sum);
     }
 }
@@ -361,9 +366,9 @@ INLINE void tile_and_step(int rule, int wide, rule_settings set, rule_place befo
     }
 }
 
-/* The tallest tiles of rows [i, k1) of a strip; returns the first row left. p: weights and slots, whose strip begins at
+/* The tallest tiles of rows [i, k1) of a strip; returns the first row left. place: weights and slots, whose strip begins at
  * `at`; gradient: room for one tile. */
-INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_taming *tame, void *const *p, size_t at,
+INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_taming *tame, rule_place place, size_t at,
                               size_t i, size_t k1, size_t k, const T *x, size_t batch, const T *strip, T *gradient) {
     rule_place before = {NULL, {NULL}};
     for (; i + FDL_TILE_ROWS <= k1; i += FDL_TILE_ROWS) {
@@ -378,7 +383,7 @@ INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_
             weight_grad_tile(FDL_TILE_ROWS, wide, k, x + (done * k + i * FDL_PANEL), 0, batch - done,
                              strip + done * 2 * VL, acc);
         tile_store(FDL_TILE_ROWS, wide, acc, gradient, wide * VL);
-        before = place_at(p, at + i * FDL_STRIP);
+        before = place_at(place, at + i * FDL_STRIP);
         if (tame) tame_rows(tame, before.w, gradient, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
     }
     if (before.w) step_rows(rule, set, before, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
@@ -387,14 +392,15 @@ INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
  * never written, and weights and slots are read in the order they lie in. `tame` is a constant in each use. */
-INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *dy = a->p[1];
-    void *const *w = a->p + 2, *const *b = w + 1 + FDL_MAX_SLOTS;
-    size_t k = a->n[0], n = a->n[1], batch = step->batch;
+INLINE void weight_step(int tame, const dense_weight_step_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+    const T *x = a->x, *dy = a->dy;
+    const rule_place w = place_of(a->w, a->slots), b = place_of(a->b, a->b_slots);
+    size_t k = a->inputs, n = a->outputs, batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
-    const rule_settings set = settings_of(step->rates, a->s);
-    const rule_taming tame_w = taming_of(step->rates, a->s, a->s + 5), tame_b = taming_of(step->rates, a->s, a->s + 8);
-    rule_stepper stepper = rule_steppers[a->n[2]];
+    const rule_settings set = settings_of(step->rates, a->constants);
+    const rule_taming tame_w = taming_of(step->rates, a->limit, a->decay, a->l1, a->l2);
+    const rule_taming tame_b = taming_of(step->rates, a->limit, a->b_decay, a->b_l1, a->b_l2);
+    rule_stepper stepper = rule_steppers[a->rule];
 #define STEP(rows, i)                                                                                           \
     V acc[FDL_TILE_MAX][2];                                                                                     \
     rule_place place = place_at(w, at + (i) * FDL_STRIP);                                                       \
@@ -407,16 +413,16 @@ INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_
     const int wide = width;                                                                                     \
     size_t f = first, at = column(k, f), i = range.f0;                                                          \
     transpose_strip(dy, n, f, 0, batch, strip);                                                                 \
-    if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_adam)                                  \
+    if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->rule == FDL_RULE_adam)                                  \
         i = step_tall_tiles(FDL_RULE_adam, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x, batch,   \
                             strip, gradient);                                                                   \
-    else if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_rmsprop)                          \
+    else if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->rule == FDL_RULE_rmsprop)                          \
         i = step_tall_tiles(FDL_RULE_rmsprop, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x,       \
                             batch, strip, gradient);                                                            \
     FDL_FOR_TILES(STEP, i, range.f1);                                                                           \
-    if (b[0] && range.f0 == 0) {                                                                                \
+    if (b.w && range.f0 == 0) {                                                                                 \
         sum_strip(wide, strip, batch, NULL, gradient);                                                          \
-        if (tame) tame_rows(&tame_b, (T *)b[0] + f, gradient, gradient, 0, 1, wide * VL);                       \
+        if (tame) tame_rows(&tame_b, b.w + f, gradient, gradient, 0, 1, wide * VL);                             \
         stepper(&set, place_at(b, f), gradient, 0, 1, wide * VL);                                               \
     }
     FDL_FOR_STRIPS(STRIP, 0, n);
@@ -425,12 +431,13 @@ INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_
 }
 
 /* Apart, so that what nobody asked for costs the plain step nothing. */
-static __attribute__((noinline)) void tame_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step,
+static __attribute__((noinline)) void tame_weight_step(const dense_weight_step_args *a, fdl_range range, const fdl_step *step,
                                                        void *scratch) {
     weight_step(1, a, range, step, scratch);
 }
 
-static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    if (a->n[3]) tame_weight_step(a, range, step, scratch);
+static void dense_weight_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dense_weight_step_args *a = args;
+    if (a->prepare) tame_weight_step(a, range, step, scratch);
     else weight_step(0, a, range, step, scratch);
 }

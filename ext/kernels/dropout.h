@@ -39,12 +39,13 @@ INLINE random_key key_of(const fdl_step *step, size_t stream) {
 }
 
 /* y = x mask, mask = 1 / (1 - rate) with probability 1 - rate, else 0 (inverted dropout). */
-static void dropout_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1], *mask = a->p[2];
-    size_t n = a->n[0];
-    const random_key key = key_of(step, a->n[1]);
-    double rate = a->s[0];
+static void dropout_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dropout_forward_args *a = args;
+    const T *x = a->x;
+    T *y = a->y, *mask = a->mask;
+    size_t n = a->features;
+    const random_key key = key_of(step, a->stream);
+    double rate = a->rate;
     uint32_t threshold = rate < 1 ? (uint32_t)(rate * 4294967296.0) : UINT32_MAX;
     T kept = rate < 1 ? (T)(1 / (1 - rate)) : 0;
     (void)scratch;
@@ -59,9 +60,10 @@ static void dropout_forward(const fdl_args *a, fdl_range range, const fdl_step *
         }
 }
 
-static void dropout_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dy = a->p[0], *mask = a->p[1];
-    T *dx = a->p[2];
+static void dropout_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dropout_backward_args *a = args;
+    const T *dy = a->dy, *mask = a->mask;
+    T *dx = a->dx;
     (void)step, (void)scratch;
-    FDL_FOR_VECTORS(a->n[0], { store(dx + i, load(dy + i) * load(mask + i)); })
+    FDL_FOR_VECTORS(a->features, { store(dx + i, load(dy + i) * load(mask + i)); })
 }

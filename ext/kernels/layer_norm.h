@@ -2,11 +2,12 @@
 
 /* xhat = (x - mean) inv, y = xhat gamma + beta; mean and inv are kept for the gradient if there is room for them.
  * The mean of many numbers far from 0 is rounded; what is left of x after it, `rest`, is subtracted too. */
-static void layer_norm_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *gamma = a->p[2], *beta = a->p[3];
-    T *y = a->p[1], *mean_out = a->p[4], *inv_out = a->p[5];
-    size_t n = a->n[0];
-    T epsilon = (T)a->s[0], count = (T)n;
+static void layer_norm_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const layer_norm_forward_args *a = args;
+    const T *x = a->x, *gamma = a->gamma, *beta = a->beta;
+    T *y = a->y, *mean_out = a->mean, *inv_out = a->inv;
+    size_t n = a->features;
+    T epsilon = (T)a->epsilon, count = (T)n;
     (void)scratch;
     FDL_FOR_LANES(n, {
         V sum = {0}, rest = {0}, square = {0};
@@ -31,10 +32,11 @@ static void layer_norm_forward(const fdl_args *a, fdl_range range, const fdl_ste
 }
 
 /* dx = inv (g - mean of g - xhat mean of g xhat), g = dy gamma */
-static void layer_norm_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *dy = a->p[1], *gamma = a->p[3], *means = a->p[4], *invs = a->p[5];
-    T *dx = a->p[2];
-    size_t n = a->n[0];
+static void layer_norm_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const layer_norm_backward_args *a = args;
+    const T *x = a->x, *dy = a->dy, *gamma = a->gamma, *means = a->mean, *invs = a->inv;
+    T *dx = a->dx;
+    size_t n = a->features;
     T count = (T)n;
     (void)scratch;
     FDL_FOR_LANES(n, {
@@ -54,10 +56,10 @@ static void layer_norm_backward(const fdl_args *a, fdl_range range, const fdl_st
 }
 
 /* One block of layer_norm_weight_grad: features [f, f + m). */
-INLINE void layer_norm_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0], *dy = a->p[1], *mean = a->p[2], *inv = a->p[3];
-    T *dgamma = a->p[4], *dbeta = a->p[5];
-    size_t n = a->n[0];
+INLINE void layer_norm_block(const layer_norm_weight_grad_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->x, *dy = a->dy, *mean = a->mean, *inv = a->inv;
+    T *dgamma = a->dgamma, *dbeta = a->dbeta;
+    size_t n = a->features;
     V sum[VL] = {{0}}, dot[VL] = {{0}};
 #define FDL_XHAT ((load(x + i) - load(mean + p_ * FDL_PANEL + lane_)) * load(inv + p_ * FDL_PANEL + lane_))
     if (dgamma) {
@@ -73,7 +75,8 @@ INLINE void layer_norm_block(const fdl_args *a, size_t f, size_t m, const fdl_st
 }
 
 /* dgamma = sum dy xhat, dbeta = sum dy, over the samples */
-static void layer_norm_weight_grad(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+static void layer_norm_weight_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const layer_norm_weight_grad_args *a = args;
     (void)scratch;
 #define BLOCK(f, m) layer_norm_block(a, f, m, step)
     FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);

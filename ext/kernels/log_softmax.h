@@ -1,10 +1,11 @@
 /* The logarithm of softmax, for each sample over its features. */
 
 /* y = x - max - log of the sum of exp(x - max) */
-static void log_softmax_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
-    size_t n = a->n[0];
+static void log_softmax_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const log_softmax_forward_args *a = args;
+    const T *x = a->x;
+    T *y = a->y;
+    size_t n = a->features;
     (void)scratch;
     FDL_FOR_LANES(n, {
         V top = largest(x + at, n), sum = {0};
@@ -16,10 +17,11 @@ static void log_softmax_forward(const fdl_args *a, fdl_range range, const fdl_st
 }
 
 /* dx = dy - exp(y) sum dy */
-static void log_softmax_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *y = a->p[0], *dy = a->p[1];
-    T *dx = a->p[2];
-    size_t n = a->n[0];
+static void log_softmax_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const log_softmax_backward_args *a = args;
+    const T *y = a->y, *dy = a->dy;
+    T *dx = a->dx;
+    size_t n = a->features;
     (void)scratch;
     FDL_FOR_LANES(n, {
         V sum = {0};

@@ -42,10 +42,11 @@ INLINE V largest(const T *x, size_t n) {
 }
 
 /* y = exp(x - max) / sum */
-static void softmax_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
-    size_t n = a->n[0];
+static void softmax_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const softmax_forward_args *a = args;
+    const T *x = a->x;
+    T *y = a->y;
+    size_t n = a->features;
     (void)scratch;
     FDL_FOR_LANES(n, {
         V top = largest(x + at, n), sum = {0};
@@ -60,10 +61,11 @@ static void softmax_forward(const fdl_args *a, fdl_range range, const fdl_step *
 }
 
 /* dx = y (dy - sum y dy) */
-static void softmax_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *y = a->p[0], *dy = a->p[1];
-    T *dx = a->p[2];
-    size_t n = a->n[0];
+static void softmax_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const softmax_backward_args *a = args;
+    const T *y = a->y, *dy = a->dy;
+    T *dx = a->dx;
+    size_t n = a->features;
     (void)scratch;
     FDL_FOR_LANES(n, {
         V dot = {0};
@@ -83,12 +85,13 @@ typedef struct {
     size_t n, labels;
     fdl_range range;
     const fdl_step *step;
-    const double *s;
+    T scale, own, kept, added; /* a target t counts as kept t + added */
 } terminal;
 
-INLINE terminal terminal_of(const fdl_args *a, fdl_range range, const fdl_step *step) {
-    terminal t = {.x = a->p[0], .dx = a->p[1], .part = a->p[2], .target = a->p[3], .weight = a->p[4], .each = a->p[5],
-                  .n = a->n[0], .labels = a->n[1], .range = range, .step = step, .s = a->s};
+INLINE terminal terminal_of(const terminal_args *a, fdl_range range, const fdl_step *step) {
+    terminal t = {.x = a->x, .dx = a->dx, .part = a->part, .target = a->target, .weight = a->weight, .each = a->each,
+                  .n = a->features, .labels = a->feed, .range = range, .step = step, .scale = (T)a->scale, .own = (T)a->own,
+                  .kept = (T)a->smoothing[0], .added = (T)a->smoothing[1]};
     for (size_t p = range.p0; p < range.p1; p++) t.part[p] = 0;
     return t;
 }
@@ -230,7 +233,7 @@ INLINE V loss_by_number(int kind, V x, V t, T by, V *slope) {
 }
 
 INLINE void element_samples(int kind, const terminal *t) {
-    const T share = (T)t->s[0], by = (T)t->s[1], kept = (T)t->s[2], added = (T)t->s[3];
+    const T share = t->scale, by = t->own, kept = t->kept, added = t->added;
     FDL_FOR_SAMPLES(t, {
         V sum = {0}, slope = {0}, scale;
         for (size_t f = 0; f < t->n; f++) {
@@ -247,19 +250,20 @@ INLINE void element_samples(int kind, const terminal *t) {
 FDL_LOSSES(FDL_RUNNER)
 #undef FDL_RUNNER
 
-static void element_loss(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+static void element_loss(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const element_loss_args *a = args;
 #define FDL_ENTRY(name) element_##name,
     static void (*const runners[])(const terminal *) = {FDL_LOSSES(FDL_ENTRY)};
 #undef FDL_ENTRY
-    terminal t = terminal_of(a, range, step);
+    terminal t = terminal_of(args, range, step);
     (void)scratch;
-    runners[a->n[2]](&t);
+    runners[a->loss](&t);
 }
 
 /* The target of a feature: of the labels, or the target's, smoothed. */
 INLINE V goal_of(const terminal *t, const T *target, VI labels, size_t f) {
     if (!target) return keep(labels == (I)f, splat(1));
-    return load(target + f * FDL_PANEL) * (T)t->s[2] + (T)t->s[3];
+    return load(target + f * FDL_PANEL) * t->kept + t->added;
 }
 
 INLINE VI labels_at(const terminal *t, size_t p, size_t lane) {
@@ -267,8 +271,8 @@ INLINE VI labels_at(const terminal *t, size_t p, size_t lane) {
 }
 
 /* loss = log sum exp x - sum target x, dx = (softmax x - target) / B. */
-static void softmax_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
+static void softmax_cross_entropy(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V top = largest(x, t.n), sum = {0}, all = {0}, picked = {0};
@@ -289,8 +293,8 @@ static void softmax_cross_entropy(const fdl_args *a, fdl_range range, const fdl_
 }
 
 /* loss = -sum target log q, q = x / sum x within (epsilon, 1 - epsilon); dx = (dq - sum q dq) / sum x, dq = -target / q. */
-static void probability_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
+static void probability_cross_entropy(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
     const T low = FDL_EPSILON, high = (T)(1 - 1e-7);
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
@@ -313,11 +317,12 @@ static void probability_cross_entropy(const fdl_args *a, fdl_range range, const 
 /* v^by for v in [0, 1]; 0^0 is 1. */
 INLINE V power_of(V v, T by) { return vexp(by * vlog(larger(v, splat((T)1e-37)))); }
 
-/* Sum of s_0 w (1 - p_t)^gamma times the binary cross-entropy of q, p_t = t q + (1 - t)(1 - q) (Lin et al. 2017). */
-static void binary_focal(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
-    const T share = (T)t.s[0], gamma = (T)t.s[1], kept = (T)t.s[2], added = (T)t.s[3], one = (T)t.s[4], zero = (T)t.s[5];
-    const int logits = a->n[2] != 0;
+/* Sum of scale w (1 - p_t)^gamma times the binary cross-entropy of q, p_t = t q + (1 - t)(1 - q) (Lin et al. 2017). */
+static void binary_focal(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const binary_focal_args *a = args;
+    const terminal t = terminal_of(args, range, step);
+    const T share = t.scale, gamma = t.own, kept = t.kept, added = t.added, one = (T)a->weights[0], zero = (T)a->weights[1];
+    const int logits = a->logits != 0;
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V sum = {0}, scale;
@@ -336,12 +341,13 @@ static void binary_focal(const fdl_args *a, fdl_range range, const fdl_step *ste
     })
 }
 
-/* Sum of -s_0 (1 - q)^gamma target log q, q = exp x / sum exp x, or x / sum x, within (epsilon, 1 - epsilon) (Lin et al.
+/* Sum of -scale (1 - q)^gamma target log q, q = exp x / sum exp x, or x / sum x, within (epsilon, 1 - epsilon) (Lin et al.
  * 2017). */
-static void categorical_focal(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
-    const T low = FDL_EPSILON, high = (T)(1 - 1e-7), alpha = (T)t.s[0], gamma = (T)t.s[1];
-    const int logits = a->n[2] != 0;
+static void categorical_focal(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const categorical_focal_args *a = args;
+    const terminal t = terminal_of(args, range, step);
+    const T low = FDL_EPSILON, high = (T)(1 - 1e-7), alpha = t.scale, gamma = t.own;
+    const int logits = a->logits != 0;
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V top = logits ? largest(x, t.n) : (V){0}, sum = {0}, loss = {0}, dot = {0};
@@ -367,9 +373,9 @@ static void categorical_focal(const fdl_args *a, fdl_range range, const fdl_step
 }
 
 /* (1 - x^q) / q of the label's x (Zhang and Sabuncu 2018). */
-static void generalized_cross_entropy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
-    const T q = (T)t.s[1];
+static void generalized_cross_entropy(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
+    const T q = t.own;
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V picked = {0};
@@ -381,10 +387,10 @@ static void generalized_cross_entropy(const fdl_args *a, fdl_range range, const 
     })
 }
 
-/* s_0 times the cosine of the angle between x and target. */
-static void cosine_similarity(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
-    const T by = (T)t.s[0], least = FDL_EPSILON * FDL_EPSILON;
+/* scale times the cosine of the angle between x and target. */
+static void cosine_similarity(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
+    const T by = t.scale, least = FDL_EPSILON * FDL_EPSILON;
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V xx = {0}, tt = {0}, xt = {0};
@@ -403,8 +409,8 @@ static void cosine_similarity(const fdl_args *a, fdl_range range, const fdl_step
 }
 
 /* max(1 + the largest of (1 - target) x - sum target x, 0) */
-static void categorical_hinge(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
+static void categorical_hinge(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V wrong = splat(-(T)__builtin_inf()), right = {0};
@@ -439,8 +445,8 @@ INLINE VI argmax(const T *x, size_t n) {
 }
 
 /* Whether the largest prediction is the class. */
-static void accuracy(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
+static void accuracy(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         VI wanted = target ? argmax(target, t.n) : labels_at(&t, p, lane);
@@ -449,9 +455,9 @@ static void accuracy(const fdl_args *a, fdl_range range, const fdl_step *step, v
 }
 
 /* The share of features that lie on the target's side of the threshold. */
-static void accuracy_binary(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
-    const T share = (T)t.s[0], threshold = (T)t.s[1];
+static void accuracy_binary(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
+    const T share = t.scale, threshold = t.own;
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         V hits = {0};
@@ -464,9 +470,10 @@ static void accuracy_binary(const fdl_args *a, fdl_range range, const fdl_step *
 }
 
 /* Whether fewer than k predictions are larger than that of the class. */
-static void accuracy_top(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const terminal t = terminal_of(a, range, step);
-    const T k = (T)a->n[2];
+static void accuracy_top(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const accuracy_top_args *a = args;
+    const terminal t = terminal_of(args, range, step);
+    const T k = (T)a->k;
     (void)scratch;
     FDL_FOR_SAMPLES(&t, {
         VI wanted = target ? argmax(target, t.n) : labels_at(&t, p, lane);
@@ -478,10 +485,11 @@ static void accuracy_top(const fdl_args *a, fdl_range range, const fdl_step *ste
 }
 
 /* total += (sum of part, in order; samples, or their weights; samples) */
-static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const double *part = a->p[0];
-    double *total = a->p[1];
-    const T *weight = a->p[2];
+static void sum_parts(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const sum_parts_args *a = args;
+    const double *part = a->part;
+    double *total = a->total;
+    const T *weight = a->weight;
     (void)range, (void)scratch;
     for (size_t p = 0; p * FDL_PANEL < step->batch; p++) {
         total[0] += part[p];
@@ -494,8 +502,8 @@ static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, 
 /* Runs BODY for each sample and feature, one by one and in order, with its prediction `x`, target `t`, weight `w`. */
 #define FDL_FOR_EACH(...)                                                                              \
     do {                                                                                               \
-        const T *all_x = a->p[0], *all_t = a->p[1], *weight = a->p[2];                                 \
-        size_t n = a->n[0];                                                                            \
+        const T *all_x = a->x, *all_t = a->target, *weight = a->weight;                                \
+        size_t n = a->features;                                                                        \
         (void)range, (void)scratch;                                                                    \
         for (size_t p = 0; p * FDL_PANEL < step->batch; p++)                                           \
             for (size_t s = 0, samples = samples_in(step->batch, p); s < samples; s++) {               \
@@ -508,10 +516,11 @@ static void sum_parts(const fdl_args *a, fdl_range range, const fdl_step *step, 
     } while (0)
 
 /* total[i] += w for each negative that lies above exactly i thresholds, total[k + 1 + i] for each positive. */
-static void count_above(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const double *threshold = a->p[4];
-    double *total = a->p[3];
-    size_t k = a->n[1], only = a->n[2];
+static void count_above(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const count_above_args *a = args;
+    const double *threshold = a->thresholds;
+    double *total = a->total;
+    size_t k = a->count, only = a->only;
     FDL_FOR_EACH({
         size_t low = 0, high = k;
         if (only < n && f != only) continue;
@@ -526,10 +535,11 @@ static void count_above(const fdl_args *a, fdl_range range, const fdl_step *step
 
 /* total (3, F): positives that were said to be, others that were, positives that were not. Said is what lies above the
  * threshold, or, without one, a sample's largest unless it is zero. */
-static void count_classes(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    double *total = a->p[3], top = 0;
-    int by_threshold = a->n[1] != 0;
-    T threshold = (T)a->s[0];
+static void count_classes(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const count_classes_args *a = args;
+    double *total = a->total, top = 0;
+    int by_threshold = a->by_threshold != 0;
+    T threshold = (T)a->threshold;
     FDL_FOR_EACH({
         if (f == 0 && !by_threshold) {
             top = -__builtin_inf();
@@ -546,8 +556,9 @@ static void count_classes(const fdl_args *a, fdl_range range, const fdl_step *st
 }
 
 /* total (4, F): sums of t, t^2, (x - t)^2 and of weights. */
-static void sum_moments(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    double *total = a->p[3];
+static void sum_moments(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const sum_moments_args *a = args;
+    double *total = a->total;
     FDL_FOR_EACH({
         double d = (double)x - (double)t;
         total[f] += w * (double)t;

@@ -8,10 +8,11 @@ INLINE size_t partner_distance(const fdl_step *step, random_key key) {
 /* Beta(a, a) by Joehnk 1964: of two uniform numbers u^(1/a) / (u^(1/a) + v^(1/a)), if that sum is at most 1; in
  * logarithms, for the powers are tiny. A lane that never gets there would stay 1, unmixed. */
 #define FDL_MIX_TRIES 256
-static void mix_weights(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    T *weight = a->p[0];
-    const random_key key = key_of(step, a->n[0]);
-    const T over = (T)(1 / a->s[0]);
+static void mix_weights(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const mix_weights_args *a = args;
+    T *weight = a->weight;
+    const random_key key = key_of(step, a->stream);
+    const T over = (T)(1 / a->alpha);
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
         uint32_t bits[FDL_PANEL];
@@ -43,11 +44,12 @@ static void mix_weights(const fdl_args *a, fdl_range range, const fdl_step *step
 }
 
 /* y = w x + (1 - w) partner's x; back: dx of dy, where a sample is itself, and the partner of the one before it. */
-static void mix(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *weight = a->p[2];
-    T *y = a->p[1];
-    const size_t n = a->n[0], batch = step->batch, back = a->n[2];
-    size_t distance = partner_distance(step, key_of(step, a->n[1]));
+static void mix(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const mix_args *a = args;
+    const T *x = a->x, *weight = a->weight;
+    T *y = a->y;
+    const size_t n = a->features, batch = step->batch, back = a->back;
+    size_t distance = partner_distance(step, key_of(step, a->stream));
     (void)scratch;
     if (back) distance = batch - distance;
     for (size_t p = range.p0; p < range.p1; p++) {

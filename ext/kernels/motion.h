@@ -69,15 +69,15 @@ static void (*const draw_motions[])(motions *, const T *, const T *, const doubl
 #undef FDL_ENTRY
 
 /* The motions of a panel's samples: the same each time it is asked in a step. */
-static void draw_panel(motions *to, const fdl_args *a, const fdl_step *step, size_t panel) {
-    const random_key key = key_of(step, a->n[6]);
+static void draw_panel(motions *to, const motion_args *a, const fdl_step *step, size_t panel) {
+    const random_key key = key_of(step, a->stream);
     uint32_t bits[2][FDL_PANEL];
     _Alignas(64) T uniform[2][FDL_PANEL];
     for (size_t k = 0; k < 2; k++) {
         for (size_t i = 0; i < FDL_PANEL; i++) bits[k][i] = random_bits((uint32_t)(2 * (panel * FDL_PANEL + i) + k), key);
         draw_uniform(uniform[k], bits[k]);
     }
-    draw_motions[a->n[3]](to, uniform[0], uniform[1], a->s, (T)a->n[1] - 1, (T)a->n[0] - 1);
+    draw_motions[a->motion](to, uniform[0], uniform[1], a->own, (T)a->width - 1, (T)a->height - 1);
 }
 
 INLINE V round_down(V x) {
@@ -103,15 +103,15 @@ typedef struct {
     _Alignas(64) T rest[FDL_PANEL];
 } sources;
 
-INLINE void find_sources(sources *to, const fdl_args *a, const motions *m, size_t row, size_t column) {
-    const T height = (T)a->n[0], width = (T)a->n[1];
-    const size_t fill = a->n[4];
-    const I pixel = (I)(a->n[2] * FDL_PANEL), line = (I)a->n[1] * pixel;
+INLINE void find_sources(sources *to, const motion_args *a, const motions *m, size_t row, size_t column) {
+    const T height = (T)a->height, width = (T)a->width;
+    const size_t fill = a->fill;
+    const I pixel = (I)(a->channels * FDL_PANEL), line = (I)a->width * pixel;
     const VI lanes = FDL_IOTA;
     for (size_t i = 0; i < FDL_PANEL; i += VL) {
         V x = load(m->xx + i) * (T)column + load(m->xy + i) * (T)row + load(m->x0 + i);
         V y = load(m->yx + i) * (T)column + load(m->yy + i) * (T)row + load(m->y0 + i), outside = {0};
-        if (a->n[5]) x = round_down(x + (T)0.5), y = round_down(y + (T)0.5); /* the nearest pixel alone */
+        if (a->nearest) x = round_down(x + (T)0.5), y = round_down(y + (T)0.5); /* the nearest pixel alone */
         V x_low = round_down(x), y_low = round_down(y);
         V across[2] = {1 - (x - x_low), x - x_low}, down[2] = {1 - (y - y_low), y - y_low};
         VI at_x[2], at_y[2], in_x[2], in_y[2];
@@ -132,29 +132,30 @@ INLINE void find_sources(sources *to, const fdl_args *a, const motions *m, size_
             *(VI *)(to->at[k] + i) = at_x[k & 1] + at_y[k >> 1];
             store(to->weight[k] + i, weight);
         }
-        store(to->rest + i, outside * (T)a->s[4]);
+        store(to->rest + i, outside * (T)a->fill_value);
     }
 }
 
 /* Runs BODY for each output pixel of each panel: `in` and `out` are its panel's and its own place in (P, H W C, 32). */
 #define FDL_FOR_PIXELS(...)                                                                  \
-    const size_t size = a->n[0] * a->n[1] * a->n[2] * FDL_PANEL, pixel = a->n[2] * FDL_PANEL; \
+    const size_t size = a->height * a->width * a->channels * FDL_PANEL, pixel = a->channels * FDL_PANEL; \
     (void)scratch;                                                                           \
     for (size_t p = range.p0; p < range.p1; p++) {                                           \
         size_t in = p * size, out = in;                                                      \
         motions m;                                                                           \
         sources from;                                                                        \
-        draw_panel(&m, a, step, p);                                                          \
-        for (size_t row = 0; row < a->n[0]; row++)                                           \
-            for (size_t column = 0; column < a->n[1]; column++, out += pixel) {              \
-                find_sources(&from, a, &m, row, column);                                     \
+        draw_panel(&m, args, step, p);                                                          \
+        for (size_t row = 0; row < a->height; row++)                                           \
+            for (size_t column = 0; column < a->width; column++, out += pixel) {              \
+                find_sources(&from, args, &m, row, column);                                     \
                 for (size_t c = 0; c < pixel; c += FDL_PANEL) __VA_ARGS__                    \
             }                                                                                \
     }
 
-static void motion_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
+static void motion_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const motion_forward_args *a = args;
+    const T *x = a->x;
+    T *y = a->y;
     FDL_FOR_PIXELS({
         const T *image = x + in + c;
         for (size_t i = 0; i < FDL_PANEL; i += VL) {
@@ -169,11 +170,12 @@ static void motion_forward(const fdl_args *a, fdl_range range, const fdl_step *s
     })
 }
 
-static void motion_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dy = a->p[0];
-    T *dx = a->p[1];
+static void motion_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const motion_backward_args *a = args;
+    const T *dy = a->dy;
+    T *dx = a->dx;
     for (size_t p = range.p0; p < range.p1; p++) {
-        size_t size_ = a->n[0] * a->n[1] * a->n[2] * FDL_PANEL;
+        size_t size_ = a->height * a->width * a->channels * FDL_PANEL;
         memset(dx + p * size_, 0, size_ * sizeof(T));
     }
     FDL_FOR_PIXELS({

@@ -86,26 +86,28 @@ static const noise_loops noises[] = {FDL_NOISES(FDL_ENTRY)};
 
 /* Runs BODY for each feature of each panel: `at` is its offset into (P, F, 32), `bits` its FDL_PANEL random words. */
 #define FDL_FOR_DRAWS(...)                                                                     \
-    const random_key key = key_of(step, a->n[2]);                                              \
+    const random_key key = key_of(step, a->stream);                                            \
     noise_scalars set;                                                                         \
     (void)scratch;                                                                             \
-    for (size_t i = 0; i < FDL_NOISE_SCALARS; i++) set.s[i] = (T)a->s[i];                      \
+    for (size_t i = 0; i < FDL_NOISE_SCALARS; i++) set.s[i] = (T)a->own[i];                    \
     for (size_t p = range.p0; p < range.p1; p++)                                               \
         for (size_t f = range.f0; f < range.f1; f++) {                                         \
             uint32_t bits[FDL_PANEL];                                                          \
-            size_t at = (p * a->n[0] + f) * FDL_PANEL;                                         \
+            size_t at = (p * a->features + f) * FDL_PANEL;                                     \
             for (size_t i = 0; i < FDL_PANEL; i++) bits[i] = random_bits((uint32_t)(at + i), key); \
             __VA_ARGS__                                                                        \
         }
 
-static void noise_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    T *y = a->p[1];
-    FDL_FOR_DRAWS(noises[a->n[1]].forward(set, bits, x + at, y + at);)
+static void noise_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const noise_forward_args *a = args;
+    const T *x = a->x;
+    T *y = a->y;
+    FDL_FOR_DRAWS(noises[a->noise].forward(set, bits, x + at, y + at);)
 }
 
-static void noise_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *saved = a->p[0], *dy = a->p[1];
-    T *dx = a->p[2];
-    FDL_FOR_DRAWS(noises[a->n[1]].backward(set, bits, saved + at, dy + at, dx + at);)
+static void noise_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const noise_backward_args *a = args;
+    const T *saved = a->saved, *dy = a->dy;
+    T *dx = a->dx;
+    FDL_FOR_DRAWS(noises[a->noise].backward(set, bits, saved + at, dy + at, dx + at);)
 }

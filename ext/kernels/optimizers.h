@@ -7,10 +7,10 @@ typedef struct {
     T s[4];                /* its scalars */
 } rule_settings;
 
-INLINE rule_settings settings_of(const double *rates, const double *scalars) {
+INLINE rule_settings settings_of(const double *rates, const double *constants) {
     rule_settings set;
     for (size_t i = 0; i < FDL_MAX_RATES; i++) set.rate[i] = (T)rates[i];
-    for (size_t i = 0; i < 4; i++) set.s[i] = (T)scalars[i];
+    for (size_t i = 0; i < 4; i++) set.s[i] = (T)constants[i];
     return set;
 }
 
@@ -125,10 +125,16 @@ typedef struct {
     T *w, *slot[FDL_MAX_SLOTS];
 } rule_place;
 
-INLINE rule_place place_at(void *const *p, size_t at) {
-    rule_place place = {(T *)p[0] + at, {NULL}};
+INLINE rule_place place_of(void *w, void *const *slots) {
+    rule_place place = {w, {NULL}};
+    for (size_t i = 0; i < FDL_MAX_SLOTS; i++) place.slot[i] = slots[i];
+    return place;
+}
+
+INLINE rule_place place_at(rule_place place, size_t at) {
+    place.w += at;
     for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
-        if (p[i + 1]) place.slot[i] = (T *)p[i + 1] + at;
+        if (place.slot[i]) place.slot[i] += at;
     return place;
 }
 
@@ -172,9 +178,9 @@ typedef struct {
     T scale, limit, decay, l1, l2;
 } rule_taming;
 
-/* own: the parameter's decay, l1 and l2 among the scalars. */
-INLINE rule_taming taming_of(const double *rates, const double *scalars, const double *own) {
-    return (rule_taming){1, (T)scalars[4], (T)(own[0] * rates[FDL_MAX_RATES - 1]), (T)own[1], (T)own[2]};
+/* limit: of an element of the gradient; decay, l1, l2: the parameter's. */
+INLINE rule_taming taming_of(const double *rates, double limit, double decay, double l1, double l2) {
+    return (rule_taming){1, (T)limit, (T)(decay * rates[FDL_MAX_RATES - 1]), (T)l1, (T)l2};
 }
 
 /* The same where the norm may be no larger than the limit. A norm that is no number makes the weights none. */
@@ -197,37 +203,39 @@ static void tame_rows(const rule_taming *tame, T *w, const T *g, T *to, size_t l
 }
 
 /* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
-static void optimizer_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const rule_settings set = settings_of(step->rates, a->s);
-    rule_taming tame = taming_of(step->rates, a->s, a->s + 5);
-    const double *squares = a->p[5];
-    const T *dw = a->p[1];
-    void *const to[] = {a->p[0], a->p[2], a->p[3], a->p[4]};
-    const size_t k = a->n[0], end = (range.f1 + VL - 1) / VL * VL;
-    const size_t most = a->n[2] ? FDL_SCRATCH / sizeof(T) / FDL_STRIP : k; /* rows at once */
-    if (squares) tame_norm(&tame, *squares, a->s[4]);
+static void optimizer_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const optimizer_step_args *a = args;
+    const rule_settings set = settings_of(step->rates, a->constants);
+    rule_taming tame = taming_of(step->rates, a->limit, a->decay, a->l1, a->l2);
+    const double *squares = a->squares;
+    const T *dw = a->dw;
+    const rule_place to = place_of(a->w, a->slots);
+    const size_t k = a->inputs, end = (range.f1 + VL - 1) / VL * VL;
+    const size_t most = a->prepare ? FDL_SCRATCH / sizeof(T) / FDL_STRIP : k; /* rows at once */
+    if (squares) tame_norm(&tame, *squares, a->limit);
     for (size_t f = range.f0, next; f < end; f = next) {
         next = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
         if (next > end) next = end;
         for (size_t row = 0; row < k; row += most) {
             size_t rows = k - row < most ? k - row : most, at = column(k, f) + row * FDL_STRIP;
             const T *g = dw + at;
-            if (a->n[2]) {
-                tame_rows(&tame, (T *)to[0] + at, g, scratch, FDL_STRIP, rows, next - f);
+            if (a->prepare) {
+                tame_rows(&tame, to.w + at, g, scratch, FDL_STRIP, rows, next - f);
                 g = scratch;
             }
-            rule_steppers[a->n[1]](&set, place_at(to, at), g, FDL_STRIP, rows, next - f);
+            rule_steppers[a->rule](&set, place_at(to, at), g, FDL_STRIP, rows, next - f);
         }
     }
 }
 
 /* part = the sum of squares of each unit of columns, with the slope of a penalty on w added to dw; in double, in an order
  * of its own. */
-static void sum_squares(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *dw = a->p[0], *w = a->p[1];
-    const T l1 = (T)a->s[0], l2 = (T)a->s[1];
-    double *part = a->p[2];
-    size_t k = a->n[0], n = a->n[1];
+static void sum_squares(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const sum_squares_args *a = args;
+    const T *dw = a->dw, *w = a->w;
+    const T l1 = (T)a->l1, l2 = (T)a->l2;
+    double *part = a->part;
+    size_t k = a->inputs, n = a->outputs;
     (void)step, (void)scratch;
     for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
         const size_t at = column(k, f);
@@ -245,19 +253,21 @@ static void sum_squares(const fdl_args *a, fdl_range range, const fdl_step *step
     }
 }
 
-static void add_parts(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const double *part = a->p[0];
-    double *total = a->p[1];
+static void add_parts(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const add_parts_args *a = args;
+    const double *part = a->part;
+    double *total = a->total;
     (void)range, (void)step, (void)scratch;
-    if (a->n[1]) *total = 0;
-    for (size_t i = 0; i < a->n[0]; i++) *total += part[i];
+    if (a->first) *total = 0;
+    for (size_t i = 0; i < a->parts; i++) *total += part[i];
 }
 
 /* average = momentum average + (1 - momentum) w, which begins as w; and back into w where it is due. */
-static void average_weights(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    T *w = a->p[0], *average = a->p[1];
-    const T momentum = step->step ? (T)a->s[0] : 0;
-    const uint64_t frequency = (uint64_t)a->s[1];
+static void average_weights(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const average_weights_args *a = args;
+    T *w = a->w, *average = a->average;
+    const T momentum = step->step ? (T)a->momentum : 0;
+    const uint64_t frequency = (uint64_t)a->frequency;
     const int overwrite = frequency && (step->step + 1) % frequency == 0;
     (void)scratch;
     for (size_t i = range.f0; i < range.f1; i += VL) {

@@ -1,10 +1,11 @@
 /* PReLU (He et al. 2015): the slope below zero is trained, one a feature. */
 
 /* y = x, below 0 alpha x */
-static void prelu_forward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0], *alpha = a->p[1];
-    T *y = a->p[2];
-    size_t n = a->n[0];
+static void prelu_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const prelu_forward_args *a = args;
+    const T *x = a->x, *alpha = a->alpha;
+    T *y = a->y;
+    size_t n = a->features;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
@@ -17,10 +18,10 @@ static void prelu_forward(const fdl_args *a, fdl_range range, const fdl_step *st
 }
 
 /* One block of prelu_backward: features [f, f + m). */
-INLINE void prelu_block(const fdl_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *x = a->p[0], *dy = a->p[1], *alpha = a->p[2];
-    T *dx = a->p[3], *dalpha = a->p[4];
-    size_t n = a->n[0];
+INLINE void prelu_block(const prelu_backward_args *a, size_t f, size_t m, const fdl_step *step) {
+    const T *x = a->x, *dy = a->dy, *alpha = a->alpha;
+    T *dx = a->dx, *dalpha = a->dalpha;
+    size_t n = a->features;
     V sum[VL] = {{0}};
     if (dalpha) {
         FDL_FOR_BLOCK(n, f, m, { sum[j] += keep(load(x + i) < 0, load(x + i) * load(dy + i)); },
@@ -33,7 +34,8 @@ INLINE void prelu_block(const fdl_args *a, size_t f, size_t m, const fdl_step *s
 }
 
 /* dx = dy, below 0 alpha dy; dalpha = the sum of x dy over the samples below 0 */
-static void prelu_backward(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+static void prelu_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const prelu_backward_args *a = args;
     (void)scratch;
 #define BLOCK(f, m) prelu_block(a, f, m, step)
     FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);

@@ -4,10 +4,11 @@ INLINE size_t row_of(const fdl_step *step, size_t sample) {
     return step->index ? (size_t)step->index[step->start + sample] : step->start + sample;
 }
 
-static void gather(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    T *out = a->p[0];
-    const fdl_feed *feed = &step->feed[a->n[0]];
-    size_t n = a->n[1];
+static void gather(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const gather_args *a = args;
+    T *out = a->out;
+    const fdl_feed *feed = &step->feed[a->feed];
+    size_t n = a->features;
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t s = 0; s < FDL_PANEL; s += VL) {
@@ -32,10 +33,11 @@ static void gather(const fdl_args *a, fdl_range range, const fdl_step *step, voi
         }
 }
 
-static void scatter(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const T *x = a->p[0];
-    const fdl_feed *feed = &step->feed[a->n[0]];
-    size_t n = a->n[1];
+static void scatter(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const scatter_args *a = args;
+    const T *x = a->x;
+    const fdl_feed *feed = &step->feed[a->feed];
+    size_t n = a->features;
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
         size_t samples = samples_in(step->batch, p);

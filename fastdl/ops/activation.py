@@ -13,7 +13,6 @@ from fastdl.schedule import read, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
-    from fastdl.schedule import Access
 
 
 class Activation(Op):
@@ -30,11 +29,11 @@ class Activation(Op):
         if self not in build.fused:
             build.emit(
                 "activation_forward",
-                read(build.value(x)),
-                write(build.value(self.output)),
-                sizes=(x.features, self._number),
-                scalars=self._scalars,
+                x=read(build.value(x)),
+                y=write(build.value(self.output)),
                 features=x.features,
+                activation=self._number,
+                own=self._scalars,
             )
 
     def backward(self, build: Builder) -> None:
@@ -43,12 +42,12 @@ class Activation(Op):
             return
         build.emit(
             "activation_backward",
-            read(build.value(x if self._needs_input else self.output)),
-            read(build.gradient(self.output)),
-            write(build.give(x)),
-            sizes=(x.features, self._number),
-            scalars=self._scalars,
+            saved=read(build.value(x if self._needs_input else self.output)),
+            dy=read(build.gradient(self.output)),
+            dx=write(build.give(x)),
             features=x.features,
+            activation=self._number,
+            own=self._scalars,
         )
 
     def onnx(self, graph: OnnxGraph) -> None:
@@ -68,18 +67,26 @@ class _OverFeatures(Op):
     def flops(self) -> int:
         return 5 * self.output.features
 
-    def _emit(self, build: Builder, kernel: str, *accesses: Access) -> None:
-        features = self.output.features
-        build.emit(kernel, *accesses, sizes=(features,), features=features, axis=_ext.BY_PANEL)
-
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
-        self._emit(build, f"{self.kernel}_forward", read(build.value(x)), write(build.value(self.output)))
+        build.emit(
+            f"{self.kernel}_forward",
+            x=read(build.value(x)),
+            y=write(build.value(self.output)),
+            features=x.features,
+            axis=_ext.BY_PANEL,
+        )
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        y, dy = read(build.value(self.output)), read(build.gradient(self.output))
-        self._emit(build, f"{self.kernel}_backward", y, dy, write(build.give(x)))
+        build.emit(
+            f"{self.kernel}_backward",
+            y=read(build.value(self.output)),
+            dy=read(build.gradient(self.output)),
+            dx=write(build.give(x)),
+            features=x.features,
+            axis=_ext.BY_PANEL,
+        )
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.node(self.operator, [graph.name(self.inputs[0])], self, axis=-1)

@@ -15,7 +15,7 @@ from fastdl.schedule import read, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
-    from fastdl.schedule import Ref
+    from fastdl.schedule import Arguments, Ref
 
 KINDS = {"scale": _ext.SCALE, "root": _ext.ROOT, "inverse root": _ext.INVERSE_ROOT}
 
@@ -46,27 +46,31 @@ class Affine(Op):
     def flops(self) -> int:
         return len(self.parameters) * self.output.features
 
-    def _emit(self, build: Builder, x: Ref, y: Ref, *vectors: Parameter | None) -> None:
+    def _emit(self, build: Builder, x: Ref, y: Ref, **vectors: Parameter | None) -> None:
         sizes = [size or 1 for size in self.output.shape]
         inner = math.prod(sizes[self.axes.stop :])
         count = math.prod(sizes[axis] for axis in self.axes)
         features = self.output.features
+        given: Arguments = {name: read(build.parameter(vector)) for name, vector in vectors.items() if vector}
         build.emit(
             "affine",
-            *(read(x), write(y)),
-            *(read(build.parameter(vector)) if vector else None for vector in vectors),
-            sizes=(features, inner, count, KINDS[self.kind]),
-            scalars=(self.least,),
+            x=read(x),
+            y=write(y),
+            **given,
             features=features,
+            inner=inner,
+            count=count,
+            spread_is=KINDS[self.kind],
+            least=self.least,
         )
 
     def forward(self, build: Builder) -> None:
         x, y = build.value(self.inputs[0]), build.value(self.output)
-        self._emit(build, x, y, self.center, self.spread, self.offset)
+        self._emit(build, x, y, center=self.center, spread=self.spread, offset=self.offset)
 
     def backward(self, build: Builder) -> None:
         dx, dy = build.give(self.inputs[0]), build.gradient(self.output)
-        self._emit(build, dy, dx, None, self.spread, None)
+        self._emit(build, dy, dx, spread=self.spread)
 
     def onnx(self, graph: OnnxGraph) -> None:
         shape = [(size or 1) if axis in self.axes else 1 for axis, size in enumerate(self.output.shape)]

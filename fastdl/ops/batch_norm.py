@@ -13,7 +13,7 @@ from fastdl.schedule import read, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
-    from fastdl.schedule import Access
+    from fastdl.schedule import Access, Arguments
 
 
 class BatchNorm(Op):
@@ -54,21 +54,22 @@ class BatchNorm(Op):
             read(build.parameter(self.beta)) if self.beta else None,
         )
 
-    def fold(self, build: Builder) -> list[Access | None]:
+    def fold(self, build: Builder) -> Arguments:
         """Mean, scale and shift with which the dense layer before computes this one too, in inference."""
         features = self.output.features
         scale = build.vector_ref(features)
         gamma, beta = self._affine(build)
         build.emit(
             "batch_norm_scale",
-            *(gamma, read(build.parameter(self.moving_variance)), write(scale)),
-            sizes=(features,),
-            scalars=(self.epsilon,),
+            gamma=gamma,
+            moving_variance=read(build.parameter(self.moving_variance)),
+            scale=write(scale),
             features=features,
+            epsilon=self.epsilon,
             axis=_ext.BY_FEATURE,
-            first=True,
+            ahead=True,
         )
-        return [read(build.parameter(self.moving_mean)), read(scale), beta]
+        return {"mean": read(build.parameter(self.moving_mean)), "scale": read(scale), "shift": beta}
 
     def forward(self, build: Builder) -> None:
         if self in build.fused:
@@ -79,27 +80,30 @@ class BatchNorm(Op):
         rectified = build.fuse_relu(self)
         if rectified and rectified.op:
             build.done_backward.add(rectified.op)  # backward looks at its output itself
-        value, output = read(build.value(x)), write(build.value(rectified or self.output))
-        sizes = (features, _ext.RELU if rectified else _ext.LINEAR)
+        common: Arguments = {
+            "x": read(build.value(x)),
+            "y": write(build.value(rectified or self.output)),
+            "gamma": gamma,
+            "beta": beta,
+            "features": features,
+            "act": _ext.RELU if rectified else _ext.LINEAR,
+            "epsilon": self.epsilon,
+        }
         mean, variance = build.parameter(self.moving_mean), build.parameter(self.moving_variance)
         if not build.training or self.frozen:
-            build.emit(
-                "batch_norm_infer",
-                *(value, output, gamma, beta, read(mean), read(variance)),
-                sizes=sizes,
-                scalars=(self.epsilon,),
-                features=features,
-            )
+            build.emit("batch_norm_infer", moving_mean=read(mean), moving_variance=read(variance), **common)
             return
         saved = build.saved[self] = build.vector_ref(features), build.vector_ref(features)
-        moving = [None, None] if build.optimizer is None and not build.recalibrates else [write(mean), write(variance)]
+        moves = build.optimizer is not None or build.recalibrates
         build.emit(
             "batch_norm_train",
-            *(value, output, gamma, beta, *moving, *map(write, saved)),
-            sizes=sizes,
-            scalars=(0.0 if build.recalibrates else self.momentum, self.epsilon),
-            features=features,
+            moving_mean=write(mean) if moves else None,
+            moving_variance=write(variance) if moves else None,
+            mean=write(saved[0]),
+            inv=write(saved[1]),
+            momentum=0.0 if build.recalibrates else self.momentum,
             axis=_ext.BY_FEATURE,
+            **common,
         )
 
     def backward(self, build: Builder) -> None:
@@ -114,10 +118,13 @@ class BatchNorm(Op):
             if onward:
                 build.emit(
                     "batch_norm_infer_backward",
-                    *(gradient, onward, gamma, read(build.parameter(self.moving_variance)), mask),
-                    sizes=(features,),
-                    scalars=(self.epsilon,),
+                    dy=gradient,
+                    dx=onward,
+                    gamma=gamma,
+                    moving_variance=read(build.parameter(self.moving_variance)),
+                    relu=mask,
                     features=features,
+                    epsilon=self.epsilon,
                 )
             onward = None
         trained = [p for p in (self.gamma, self.beta) if p and build.trains(p)]
@@ -129,18 +136,23 @@ class BatchNorm(Op):
             saved = build.parameter(self.moving_mean), build.vector_ref(features)
             build.emit(
                 "batch_norm_scale",
-                *(None, read(build.parameter(self.moving_variance)), write(saved[1])),
-                sizes=(features,),
-                scalars=(self.epsilon,),
+                moving_variance=read(build.parameter(self.moving_variance)),
+                scale=write(saved[1]),
                 features=features,
+                epsilon=self.epsilon,
                 axis=_ext.BY_FEATURE,
             )
         build.emit(
             "batch_norm_backward",
-            *(read(build.value(x)), gradient, onward, gamma, *map(read, saved)),
-            *(write(gradients[p]) if p in gradients else None for p in (self.gamma, self.beta)),
-            mask,
-            sizes=(features,),
+            x=read(build.value(x)),
+            dy=gradient,
+            dx=onward,
+            gamma=gamma,
+            mean=read(saved[0]),
+            inv=read(saved[1]),
+            dgamma=write(gradients[self.gamma]) if self.gamma in gradients else None,
+            dbeta=write(gradients[self.beta]) if self.beta in gradients else None,
+            relu=mask,
             features=features,
             axis=_ext.BY_FEATURE,
         )

@@ -13,7 +13,7 @@ from fastdl.schedule import read, read_all, read_inputs, read_rows, write, write
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
     from fastdl.program import Builder
-    from fastdl.schedule import Access
+    from fastdl.schedule import Arguments
 
 
 # Dot products are summed in blocks this long. Training pays 2 % for rounding half of that of one long sum;
@@ -42,7 +42,7 @@ class Dense(Op):
         rows, columns = self.kernel.shape
         bias = read(build.parameter(self.bias)) if self.bias else None
         last: Op = self
-        after: list[Access | None] = [None] * 3
+        after: Arguments = {}
         norm = build.only_consumer(self.output)
         if isinstance(norm, BatchNorm) and not build.training:
             build.fused.add(norm)
@@ -51,30 +51,43 @@ class Dense(Op):
         kind = _ext.RELU if rectified else _ext.LINEAR
         value, output = build.value(x), build.value(rectified or last.output)
         block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
+        sizes: Arguments = {"inputs": rows, "outputs": columns, "act": kind, "block": block}
         halved = build.halves and rows >= HALVED_INPUTS
         if not halved:
             build.emit(
                 "dense_forward",
-                *(read_all(value), read(build.parameter(self.kernel)), bias, write(output), None, *after),
-                sizes=(rows, columns, kind, block, rows),
-                features=columns,
+                x=read_all(value),
+                w=read(build.parameter(self.kernel)),
+                b=bias,
+                y=write(output),
+                **after,
+                **sizes,
+                middle=rows,
+                over=columns,
             )
             return
         # each of two threads reads the inputs and the rows of W that are its own, and only sums cross between them
         second = build.panel_ref(columns)
         build.emit(
             "dense_forward",
-            *(read_inputs(value, rows), read_all(build.parameter(self.kernel)), bias),
-            *(write_half(output), write_half(second), None, None, None),
-            sizes=(rows, columns, kind, block, padded(rows) // _ext.UNIT // 2 * _ext.UNIT),
-            features=columns,
+            x=read_inputs(value, rows),
+            w=read_all(build.parameter(self.kernel)),
+            b=bias,
+            y=write_half(output),
+            second=write_half(second),
+            **sizes,
+            middle=padded(rows) // _ext.UNIT // 2 * _ext.UNIT,
+            over=columns,
             axis=_ext.BY_HALF,
         )
         build.emit(
             "dense_finish",
-            *(write(output), read(second), bias),
-            sizes=(columns, kind),
-            features=columns,
+            y=write(output),
+            second=read(second),
+            b=bias,
+            outputs=columns,
+            act=kind,
+            over=columns,
             axis=_ext.AFTER_HALVES,
         )
 
@@ -86,12 +99,13 @@ class Dense(Op):
             relu = build.fuse_relu_gradient(self)
             build.emit(
                 "dense_input_grad",
-                read_all(gradient),
-                read_rows(build.parameter(self.kernel)),
-                write(build.give(relu.inputs[0] if relu else x)),
-                read(build.value(x)) if relu else None,
-                sizes=(rows, columns),
-                features=rows,
+                dy=read_all(gradient),
+                w=read_rows(build.parameter(self.kernel)),
+                dx=write(build.give(relu.inputs[0] if relu else x)),
+                relu=read(build.value(x)) if relu else None,
+                inputs=rows,
+                outputs=columns,
+                over=rows,
             )
         if not build.trains(self.kernel):
             return
@@ -105,18 +119,18 @@ class Dense(Op):
     def _step_at_once(self, build: Builder) -> None:
         """Gradient and optimizer in one kernel, by rows of W as the input's gradient: both run without a meeting."""
         rows, columns = self.kernel.shape
-        numbers, scalars = build.rule(self.kernel, self.bias or self.kernel)
-        weights = [build.parameter(self.kernel), *build.slots(self.kernel)]
-        biases = [build.parameter(self.bias), *build.slots(self.bias)] if self.bias else [None] * len(weights)
         build.emit(
             "dense_weight_step",
-            read(build.value(self.inputs[0])),
-            read_all(build.gradient(self.output)),
-            *(write_rows(ref) if ref else None for ref in weights),
-            *(write_all(ref) if ref else None for ref in biases),
-            sizes=(rows, columns, *numbers),
-            scalars=scalars,
-            features=rows,
+            x=read(build.value(self.inputs[0])),
+            dy=read_all(build.gradient(self.output)),
+            w=write_rows(build.parameter(self.kernel)),
+            slots=[write_rows(slot) if slot else None for slot in build.slots(self.kernel)],
+            b=write_all(build.parameter(self.bias)) if self.bias else None,
+            b_slots=[write_all(slot) if slot else None for slot in build.slots(self.bias)] if self.bias else None,
+            inputs=rows,
+            outputs=columns,
+            **build.rule(self.kernel, self.bias or self.kernel),
+            over=rows,
             axis=_ext.BY_FEATURE,
             defer=True,
         )

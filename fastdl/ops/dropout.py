@@ -36,12 +36,12 @@ class Dropout(Op):
         (mask,) = build.saved[self] = (build.panel_ref(x.features),)
         build.emit(
             "dropout_forward",
-            read(build.value(x)),
-            write(build.value(self.output)),
-            write(mask),
-            sizes=(x.features, build.stream(self)),
-            scalars=(self.rate,),
+            x=read(build.value(x)),
+            y=write(build.value(self.output)),
+            mask=write(mask),
             features=x.features,
+            stream=build.stream(self),
+            rate=self.rate,
         )
 
     def backward(self, build: Builder) -> None:
@@ -49,10 +49,9 @@ class Dropout(Op):
         if not self._idle(build):
             build.emit(
                 "dropout_backward",
-                read(build.gradient(self.output)),
-                read(build.saved[self][0]),
-                write(build.give(x)),
-                sizes=(x.features,),
+                dy=read(build.gradient(self.output)),
+                mask=read(build.saved[self][0]),
+                dx=write(build.give(x)),
                 features=x.features,
             )
 

@@ -34,12 +34,14 @@ class LayerNorm(Op):
         saved = build.saved[self] = (build.panel_ref(1), build.panel_ref(1)) if build.training else ()
         build.emit(
             "layer_norm_forward",
-            *(read(build.value(x)), write(build.value(self.output))),
-            *(read(build.parameter(p)) if p else None for p in (self.gamma, self.beta)),
-            *(map(write, saved) if saved else (None, None)),
-            sizes=(x.features,),
-            scalars=(self.epsilon,),
+            x=read(build.value(x)),
+            y=write(build.value(self.output)),
+            gamma=read(build.parameter(self.gamma)) if self.gamma else None,
+            beta=read(build.parameter(self.beta)) if self.beta else None,
+            mean=write(saved[0]) if saved else None,
+            inv=write(saved[1]) if saved else None,
             features=x.features,
+            epsilon=self.epsilon,
             axis=_ext.BY_PANEL,
         )
 
@@ -51,19 +53,24 @@ class LayerNorm(Op):
         if trained:
             build.emit(
                 "layer_norm_weight_grad",
-                *(read(value), read(gradient), *map(read_all, saved)),
-                *(write(gradients[p]) if p in gradients else None for p in (self.gamma, self.beta)),
-                sizes=(x.features,),
+                x=read(value),
+                dy=read(gradient),
+                mean=read_all(saved[0]),
+                inv=read_all(saved[1]),
+                dgamma=write(gradients[self.gamma]) if self.gamma in gradients else None,
+                dbeta=write(gradients[self.beta]) if self.beta in gradients else None,
                 features=x.features,
                 axis=_ext.BY_FEATURE,
             )
         if build.needs_gradient(x):
             build.emit(
                 "layer_norm_backward",
-                *(read(value), read(gradient), write(build.give(x))),
-                read(build.parameter(self.gamma)) if self.gamma else None,
-                *map(read, saved),
-                sizes=(x.features,),
+                x=read(value),
+                dy=read(gradient),
+                dx=write(build.give(x)),
+                gamma=read(build.parameter(self.gamma)) if self.gamma else None,
+                mean=read(saved[0]),
+                inv=read(saved[1]),
                 features=x.features,
                 axis=_ext.BY_PANEL,
             )

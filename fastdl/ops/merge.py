@@ -28,8 +28,10 @@ class Add(Op):
         return (2 * len(self.inputs) - 1) * self.output.features
 
     def _sum(self, build: Builder, first: Access, second: Access | None, to: Ref, weights: tuple[float, float]) -> None:
-        features = self.output.features
-        build.emit("add", first, second, write(to), sizes=(features,), scalars=weights, features=features)
+        alpha, beta = weights
+        build.emit(
+            "add", first=first, second=second, y=write(to), features=self.output.features, alpha=alpha, beta=beta
+        )
 
     def forward(self, build: Builder) -> None:
         total, alpha = read(build.value(self.inputs[0])), self.weights[0]
@@ -75,8 +77,7 @@ class Multiply(Op):
         self._product(build, a, b, build.value(self.output))
 
     def _product(self, build: Builder, a: Access, b: Access, to: Ref) -> None:
-        features = self.output.features
-        build.emit("multiply", a, b, write(to), sizes=(features,), features=features)
+        build.emit("multiply", first=a, second=b, y=write(to), features=self.output.features)
 
     def backward(self, build: Builder) -> None:
         gradient = read(build.gradient(self.output))
@@ -104,18 +105,32 @@ class Concatenate(Op):
     def forward(self, build: Builder) -> None:
         to, first = build.value(self.output), 0
         for x in self.inputs:
-            self._copy(build, read(build.value(x)), write(to), (x.features, 0, self.output.features, first), x)
+            build.emit(
+                "copy_features",
+                x=read(build.value(x)),
+                y=write(to),
+                x_features=x.features,
+                x_first=0,
+                y_features=self.output.features,
+                y_first=first,
+                over=x.features,
+            )
             first += x.features
-
-    def _copy(self, build: Builder, source: Access, to: Access, sizes: tuple[int, int, int, int], x: Tensor) -> None:
-        build.emit("copy_features", source, to, sizes=sizes, features=x.features)
 
     def backward(self, build: Builder) -> None:
         gradient, first = build.gradient(self.output), 0
         for x in self.inputs:
             if build.needs_gradient(x):
-                sizes = self.output.features, first, x.features, 0
-                self._copy(build, read(gradient), write(build.give(x)), sizes, x)
+                build.emit(
+                    "copy_features",
+                    x=read(gradient),
+                    y=write(build.give(x)),
+                    x_features=self.output.features,
+                    x_first=first,
+                    y_features=x.features,
+                    y_first=0,
+                    over=x.features,
+                )
             first += x.features
 
     def onnx(self, graph: OnnxGraph) -> None:

@@ -21,10 +21,10 @@ class Mixing:
         self.alpha, self.stream, self._weights = alpha, stream, build.panel_ref(1)
         build.emit(
             "mix_weights",
-            write(self._weights),
-            sizes=(stream,),
-            scalars=(alpha,),
-            features=1,
+            weight=write(self._weights),
+            stream=stream,
+            alpha=alpha,
+            over=1,
             axis=_ext.BY_PANEL,
         )
 
@@ -32,9 +32,12 @@ class Mixing:
         """Append what makes y of x, or back a gradient dx of dy."""
         build.emit(
             "mix",
-            *(read(x), write(y), read_all(self._weights)),
-            sizes=(features, self.stream, int(back)),
+            x=read(x),
+            y=write(y),
+            weight=read_all(self._weights),
             features=features,
+            stream=self.stream,
+            back=int(back),
             axis=_ext.BY_FEATURE,
         )
 

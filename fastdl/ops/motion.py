@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastdl import _ext
 from fastdl.errors import ShapeError
 from fastdl.graph import Op, Tensor
-from fastdl.schedule import read, write
+from fastdl.schedule import Arguments, read, write
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
@@ -45,8 +45,16 @@ class Motion(Op):
             raise ShapeError(
                 f"{name}: images of {height} by {width} by {channels} are too large: {LARGEST} a side at most"
             )
-        self._sizes = height, width, channels, _ext.MOTIONS[kind], _ext.FILLS[fill], int(nearest)
-        self._scalars = (*map(float, scalars), *[0.0] * (4 - len(scalars)), float(fill_value))
+        self._settings: Arguments = {
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "motion": _ext.MOTIONS[kind],
+            "fill": _ext.FILLS[fill],
+            "nearest": int(nearest),
+            "own": (*map(float, scalars), *[0.0] * (4 - len(scalars))),
+            "fill_value": float(fill_value),
+        }
         self.seed, self.active = seed, active
         super().__init__([x], x.shape, name=name)
 
@@ -61,10 +69,11 @@ class Motion(Op):
             return
         build.emit(
             "motion_forward",
-            *(read(build.value(x)), write(build.value(self.output))),
-            sizes=(*self._sizes, build.stream(self)),
-            scalars=self._scalars,
-            features=x.features,
+            x=read(build.value(x)),
+            y=write(build.value(self.output)),
+            **self._settings,
+            stream=build.stream(self),
+            over=x.features,
             axis=_ext.BY_PANEL,
         )
 
@@ -74,10 +83,11 @@ class Motion(Op):
             return
         build.emit(
             "motion_backward",
-            *(read(build.gradient(self.output)), write(build.give(x))),
-            sizes=(*self._sizes, build.stream(self)),
-            scalars=self._scalars,
-            features=x.features,
+            dy=read(build.gradient(self.output)),
+            dx=write(build.give(x)),
+            **self._settings,
+            stream=build.stream(self),
+            over=x.features,
             axis=_ext.BY_PANEL,
         )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastdl import _ext
 from fastdl.formula import Formula
 from fastdl.graph import Op, Tensor
-from fastdl.schedule import read, write
+from fastdl.schedule import Arguments, read, write
 
 if TYPE_CHECKING:
     from fastdl.onnx.export import OnnxGraph
@@ -41,10 +41,12 @@ class Noise(Op):
             return
         build.emit(
             "noise_forward",
-            *(read(build.value(x)), write(build.value(self.output))),
-            sizes=(x.features, self._number, build.stream(self)),
-            scalars=self._scalars,
+            x=read(build.value(x)),
+            y=write(build.value(self.output)),
             features=x.features,
+            noise=self._number,
+            stream=build.stream(self),
+            own=self._scalars,
         )
 
     def backward(self, build: Builder) -> None:
@@ -54,10 +56,13 @@ class Noise(Op):
         gradient = build.gradient(self.output)
         build.emit(
             "noise_backward",
-            *(read(build.value(x) if self._needs_input else gradient), read(gradient), write(build.give(x))),
-            sizes=(x.features, self._number, build.stream(self)),
-            scalars=self._scalars,
+            saved=read(build.value(x) if self._needs_input else gradient),
+            dy=read(gradient),
+            dx=write(build.give(x)),
             features=x.features,
+            noise=self._number,
+            stream=build.stream(self),
+            own=self._scalars,
         )
 
     def onnx(self, graph: OnnxGraph) -> None:
@@ -80,25 +85,26 @@ class RReLU(Noise):
         self.slope = (lower + upper) / 2
         super().__init__(x, "rrelu", (lower, upper), name, active, seed)
 
-    def _leaky(self) -> tuple[tuple[int, int], tuple[float, ...]]:
-        sizes = self.output.features, _ext.ACTIVATIONS["leaky_relu"][0]
-        return sizes, (self.slope, *[0.0] * (_ext.ACTIVATION_SCALARS - 1))
+    def _leaky(self) -> Arguments:
+        return {
+            "features": self.output.features,
+            "activation": _ext.ACTIVATIONS["leaky_relu"][0],
+            "own": (self.slope, *[0.0] * (_ext.ACTIVATION_SCALARS - 1)),
+        }
 
     def forward(self, build: Builder) -> None:
         if build.acts(self):
             super().forward(build)
             return
-        sizes, scalars = self._leaky()
-        accesses = read(build.value(self.inputs[0])), write(build.value(self.output))
-        build.emit("activation_forward", *accesses, sizes=sizes, scalars=scalars, features=sizes[0])
+        x, y = read(build.value(self.inputs[0])), write(build.value(self.output))
+        build.emit("activation_forward", x=x, y=y, **self._leaky())
 
     def backward(self, build: Builder) -> None:
         if build.acts(self):
             super().backward(build)
             return
-        sizes, scalars = self._leaky()
-        accesses = read(build.value(self.output)), read(build.gradient(self.output)), write(build.give(self.inputs[0]))
-        build.emit("activation_backward", *accesses, sizes=sizes, scalars=scalars, features=sizes[0])
+        y, dy = read(build.value(self.output)), read(build.gradient(self.output))
+        build.emit("activation_backward", saved=y, dy=dy, dx=write(build.give(self.inputs[0])), **self._leaky())
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.refuse_noise(self)

@@ -31,10 +31,11 @@ class Penalty(Op):
             part = Ref(build.panels * 8)
             build.emit(
                 "activity_penalty",
-                *(read(build.value(x)), write(part)),
-                sizes=(x.features,),
-                scalars=self.strengths,
+                x=read(build.value(x)),
+                part=write(part),
                 features=x.features,
+                l1=self.strengths[0],
+                l2=self.strengths[1],
                 axis=_ext.BY_PANEL,
                 defer=True,
             )
@@ -45,10 +46,11 @@ class Penalty(Op):
         (x,) = self.inputs
         build.emit(
             "activity_penalty_grad",
-            *(read(build.value(x)), write(build.give(x))),
-            sizes=(x.features,),
-            scalars=self.strengths,
+            x=read(build.value(x)),
+            dx=write(build.give(x)),
             features=x.features,
+            l1=self.strengths[0],
+            l2=self.strengths[1],
         )
 
     def onnx(self, graph: OnnxGraph) -> None:

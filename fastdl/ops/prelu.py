@@ -27,8 +27,9 @@ class PReLU(Op):
         (x,) = self.inputs
         build.emit(
             "prelu_forward",
-            *(read(build.value(x)), read(build.parameter(self.alpha)), write(build.value(self.output))),
-            sizes=(x.features,),
+            x=read(build.value(x)),
+            alpha=read(build.parameter(self.alpha)),
+            y=write(build.value(self.output)),
             features=x.features,
         )
 
@@ -37,10 +38,11 @@ class PReLU(Op):
         slopes = build.vector_ref(x.features) if build.trains(self.alpha) else None
         build.emit(
             "prelu_backward",
-            *(read(build.value(x)), read(build.gradient(self.output)), read(build.parameter(self.alpha))),
-            write(build.give(x)) if build.needs_gradient(x) else None,
-            write(slopes) if slopes else None,
-            sizes=(x.features,),
+            x=read(build.value(x)),
+            dy=read(build.gradient(self.output)),
+            alpha=read(build.parameter(self.alpha)),
+            dx=write(build.give(x)) if build.needs_gradient(x) else None,
+            dalpha=write(slopes) if slopes else None,
             features=x.features,
             axis=_ext.BY_FEATURE,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from fastdl.graph import Array, Graph, Tensor
 from fastdl.ops.panels import from_panels, into_panels
 from fastdl.program import OUT_FEED, W_FEED, X_FEED, Y_FEED, Program, Reading
 from fastdl.program import Terminal as Terminal  # what a program asks of one
-from fastdl.schedule import Ref, read, write
+from fastdl.schedule import Arguments, Ref, read, write
 
 if TYPE_CHECKING:
     from fastdl.program import Builder
@@ -32,11 +32,10 @@ class PerSample:
     kernel: str
     labels: bool = False
     mean: bool = False
-    number: int = 0
     own: float = 0.0
     smoothing: tuple[float, float] = NO_SMOOTHING
     scale: float = 1.0
-    more: tuple[float, ...] = ()  # scalars that only this kernel has
+    more: Arguments = field(default_factory=dict)  # arguments that only this kernel has
 
     def width(self, features: int) -> int:
         return 3
@@ -53,14 +52,18 @@ class PerSample:
         target = None if self.labels else build.target(features)
         build.emit(
             self.kernel,
-            read(build.value(x)),
-            write(gradient) if gradient else None,
-            write(part),
-            *(read(ref) if ref else None for ref in (target, weight)),
-            write(each) if each else None,
-            sizes=(features, build.feed(Y_FEED), self.number),
-            scalars=(self.scale / features if self.mean else self.scale, self.own, *self.smoothing, *self.more),
+            x=read(build.value(x)),
+            dx=write(gradient) if gradient else None,
+            part=write(part),
+            target=read(target) if target else None,
+            weight=read(weight) if weight else None,
+            each=write(each) if each else None,
             features=features,
+            feed=build.feed(Y_FEED),
+            scale=self.scale / features if self.mean else self.scale,
+            own=self.own,
+            smoothing=self.smoothing,
+            **self.more,
             axis=_ext.BY_PANEL,
         )
         _sum_parts(build, part, totals, weight)
@@ -72,9 +75,10 @@ class PerSample:
 def _sum_parts(build: Builder, part: Ref, totals: Array, weight: Ref | None) -> None:
     build.emit(
         "sum_parts",
-        *(read(part), write(build.array(totals)), read(weight) if weight else None),
-        sizes=(),
-        features=1,
+        part=read(part),
+        total=write(build.array(totals)),
+        weight=read(weight) if weight else None,
+        over=1,
         axis=_ext.ONCE,
         defer=True,
     )
@@ -89,8 +93,7 @@ class Counts:
 
     kernel: str
     rows: int
-    sizes: tuple[int, ...] = ()
-    scalars: tuple[float, ...] = ()
+    more: Arguments = field(default_factory=dict)  # arguments that only this kernel has
     each_feature: bool = True
     thresholds: tuple[float, ...] | None = None
 
@@ -100,16 +103,18 @@ class Counts:
     def emit(
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
     ) -> None:
-        accesses = [read(build.value(x)), read(build.target(x.features)), read(weight) if weight else None]
-        accesses.append(write(build.array(totals)))
+        more = dict(self.more)
         if self.thresholds is not None:
-            accesses.append(read(build.array(build.constant(self.thresholds))))
+            more["thresholds"] = read(build.array(build.constant(self.thresholds)))
         build.emit(
             self.kernel,
-            *accesses,
-            sizes=(x.features, *self.sizes),
-            scalars=self.scalars,
-            features=1,
+            x=read(build.value(x)),
+            target=read(build.target(x.features)),
+            weight=read(weight) if weight else None,
+            total=write(build.array(totals)),
+            features=x.features,
+            **more,
+            over=1,
             axis=_ext.ONCE,
         )
 

@@ -35,13 +35,16 @@ class TiedDense(Op):
         # what the input's gradient is to Dense, the output is here
         build.emit(
             "dense_input_grad",
-            *(read_all(build.value(self.inputs[0])), read_rows(build.parameter(self.kernel)), write(product), None),
-            sizes=(rows, columns),
-            features=rows,
+            dy=read_all(build.value(self.inputs[0])),
+            w=read_rows(build.parameter(self.kernel)),
+            dx=write(product),
+            inputs=rows,
+            outputs=columns,
+            over=rows,
         )
         if self.bias:
-            accesses = read(product), read(build.parameter(self.bias)), write(build.value(self.output))
-            build.emit("add_bias", *accesses, sizes=(rows,), features=rows)
+            bias, y = read(build.parameter(self.bias)), write(build.value(self.output))
+            build.emit("add_bias", x=read(product), b=bias, y=y, features=rows)
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
@@ -50,14 +53,19 @@ class TiedDense(Op):
         if build.needs_gradient(x):
             build.emit(
                 "dense_forward",
-                *(read_all(gradient), read(build.parameter(self.kernel)), None, write(build.give(x)), *[None] * 4),
-                sizes=(rows, columns, _ext.LINEAR, TRAINING_BLOCK, rows),
-                features=columns,
+                x=read_all(gradient),
+                w=read(build.parameter(self.kernel)),
+                y=write(build.give(x)),
+                inputs=rows,
+                outputs=columns,
+                act=_ext.LINEAR,
+                block=TRAINING_BLOCK,
+                middle=rows,
+                over=columns,
             )
         if self.bias and build.trains(self.bias):
             slope = build.vector_ref(rows)
-            accesses = read(gradient), write(slope)
-            build.emit("bias_grad", *accesses, sizes=(rows,), features=rows, axis=_ext.BY_FEATURE)
+            build.emit("bias_grad", dy=read(gradient), db=write(slope), features=rows, axis=_ext.BY_FEATURE)
             build.train(self.bias, slope)
         if build.trains(self.kernel):
             build.train(self.kernel, build.weight_gradient(self.kernel, read_all(gradient), read(build.value(x))))

@@ -108,32 +108,32 @@ def focal_of_classes(q: Array, t: Array) -> Array:
     return np.asarray(-(0.4 * t * (1 - q) ** GAMMA * np.log(q)).sum(1))
 
 
-# name: (x, target, each sample's, kernel, its number and scalars; a first one below zero stands for 1 / features)
-WITH_OPTIONS: dict[str, tuple[Draw, Draw, Callable[[Array, Array], Array], str, int, tuple[float, ...]]] = {
-    "focal": (unit, unit, focal, "binary_focal", 0, (-1.0, GAMMA, 1.0, 0.0, 0.3, 0.6)),
+# name: (x, target, each sample's, kernel, its scale, None for 1 / features, and what only it has)
+WITH_OPTIONS: dict[str, tuple[Draw, Draw, Callable[[Array, Array], Array], str, float | None, dict[str, Any]]] = {
+    "focal": (unit, unit, focal, "binary_focal", None, {"logits": 0, "weights": (0.3, 0.6)}),
     "focal of logits": (
         real,
         unit,
         lambda x, t: focal(1 / (1 + np.exp(-x)), t),
         "binary_focal",
-        1,
-        (-1.0, GAMMA, 1.0, 0.0, 0.3, 0.6),
+        None,
+        {"logits": 1, "weights": (0.3, 0.6)},
     ),
     "focal of classes": (
         positive,
         softmax,
         lambda x, t: focal_of_classes(x / x.sum(1, keepdims=True), t),
         "categorical_focal",
-        0,
-        (0.4, GAMMA, 1.0, 0.0),
+        0.4,
+        {"logits": 0},
     ),
     "focal of classes' logits": (
         real,
         softmax,
         lambda x, t: focal_of_classes(softmax(x), t),
         "categorical_focal",
-        1,
-        (0.4, GAMMA, 1.0, 0.0),
+        0.4,
+        {"logits": 1},
     ),
 }
 Run = Callable[[Array, Array, Any], tuple[float, Array, Array]]
@@ -142,17 +142,15 @@ Run = Callable[[Array, Array, Any], tuple[float, Array, Array]]
 def cases() -> dict[str, tuple[Draw, Draw, Callable[[Array, Array], Array], Run]]:
     def element(name: str) -> Run:
         return lambda x, t, w: kernels.terminal(
-            "element_loss", x, t, number=_ext.LOSSES[name], scalars=(1 / x.shape[1], OWN, 1.0, 0.0), weight=w
+            "element_loss", x, t, loss=_ext.LOSSES[name], scale=1 / x.shape[1], own=OWN, weight=w
         )
 
     def kernel(name: str) -> Run:
         return lambda x, t, w: kernels.terminal(name, x, t, weight=w)
 
     def options(name: str) -> Run:
-        *_, used, number, (scale, *scalars) = WITH_OPTIONS[name]
-        return lambda x, t, w: kernels.terminal(
-            used, x, t, number=number, scalars=(scale if scale > 0 else 1 / x.shape[1], *scalars), weight=w
-        )
+        *_, used, scale, more = WITH_OPTIONS[name]
+        return lambda x, t, w: kernels.terminal(used, x, t, scale=scale or 1 / x.shape[1], own=GAMMA, **more, weight=w)
 
     def mean(formula: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
         return lambda x, t: formula(x, t).mean(1)
@@ -237,12 +235,12 @@ def test_nan_is_not_hidden(name: str) -> None:
 
 def test_clipped_probabilities_have_finite_losses_and_no_slope() -> None:
     x, target = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32), np.array([[1, 0], [1, 0]])
-    for kernel, number, outside in (
-        ("element_loss", _ext.LOSSES["binary"], True),
-        ("element_loss", _ext.LOSSES["divergence"], False),
-        ("probability_cross_entropy", 0, True),
+    for kernel, more, outside in (
+        ("element_loss", {"loss": _ext.LOSSES["binary"]}, True),
+        ("element_loss", {"loss": _ext.LOSSES["divergence"]}, False),
+        ("probability_cross_entropy", {}, True),
     ):
-        _, each, gradient = kernels.terminal(kernel, x, target, number=number)
+        _, each, gradient = kernels.terminal(kernel, x, target, **more)
         assert np.isfinite(each).all()
         assert each[0] > 15
         assert abs(each[1]) < 1e-5
@@ -260,7 +258,7 @@ def test_zero_is_a_negative_for_hinges() -> None:
 
 def test_smoothing() -> None:
     x, target = draw("softmax_cross_entropy", (20, 4), np.float64)
-    smoothed = kernels.terminal("softmax_cross_entropy", x, target, scalars=(1.0, 0.0, 0.9, 0.025))
+    smoothed = kernels.terminal("softmax_cross_entropy", x, target, smoothing=(0.9, 0.025))
     expected = kernels.terminal("softmax_cross_entropy", x, 0.9 * target + 0.025)
     for a, b in zip(smoothed, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
@@ -285,8 +283,7 @@ def test_generalized_cross_entropy(dtype: Any) -> None:
     """Of the label's output alone; gradients against differences in float64."""
     x = unit(np.random.default_rng(0).standard_normal((70, 5))).astype(dtype)
     labels = np.random.default_rng(1).integers(0, 5, 70)
-    scalars = 1.0, OWN, 1.0, 0.0
-    total, each, gradient = kernels.terminal("generalized_cross_entropy", x, labels, scalars=scalars)
+    total, each, gradient = kernels.terminal("generalized_cross_entropy", x, labels, own=OWN)
     right = x[np.arange(70), labels].astype(np.float64)
     expected = (1 - right**OWN) / OWN
     np.testing.assert_allclose(each, expected, rtol=0, atol=16 * np.finfo(dtype).eps)
@@ -299,10 +296,9 @@ def test_generalized_cross_entropy(dtype: Any) -> None:
 def test_focal_losses_of_certain_predictions_are_finite() -> None:
     sure, target = np.array([[80.0, -80.0], [-80.0, 80.0]], np.float32), np.array([[1.0, 0.0], [1.0, 0.0]])
     for gamma in (0.0, 0.5, 2.0):
-        for kernel, more in (("binary_focal", (1.0, 1.0)), ("categorical_focal", ())):
-            for number, x in ((1, sure), (0, (sure > 0) * 1.0)):
-                scalars = 1.0, gamma, 1.0, 0.0, *more
-                _, each, gradient = kernels.terminal(kernel, x, target, number=number, scalars=scalars)
+        for kernel, more in (("binary_focal", {"weights": (1.0, 1.0)}), ("categorical_focal", {})):
+            for logits, x in ((1, sure), (0, (sure > 0) * 1.0)):
+                _, each, gradient = kernels.terminal(kernel, x, target, own=gamma, logits=logits, **more)
                 assert np.isfinite(each).all()
                 assert np.isfinite(gradient).all()
                 assert each[1] > 15 > 0.1 > each[0] >= 0

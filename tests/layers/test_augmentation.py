@@ -182,8 +182,9 @@ def mixing(batch: int, alpha: float, seed: Any, stream: int) -> tuple[Array, Arr
     """The matrix (batch, batch) that mixes a batch, and its diagonal: what becomes of the unit vectors."""
     call = kernels._Call(batch, np.dtype(np.float64))
     w, out = call.panel(1), call.panel(batch)
-    call.run("mix_weights", [w], (stream,), 1, (alpha,), seed=seed)
-    call.run("mix", [call.rows(np.eye(batch)), out, w], (batch, stream, 0), batch, seed=seed)
+    call.run("mix_weights", 1, weight=w, stream=stream, alpha=alpha, seed=seed)
+    x = call.rows(np.eye(batch))
+    call.run("mix", batch, x=x, y=out, weight=w, features=batch, stream=stream, back=0, seed=seed)
     return call.back(out), call.back(w)[:, 0]
 
 

@@ -1,0 +1,216 @@
+/* The kernel table: what each kernel is called with, declared once.
+ *
+ * From this table come the structs that kernels read their arguments from (kernels.h), the checks of Python's emit, and
+ * the text that fastdl.kernels.describe shows. A kernel is K(name, arguments, what it computes); an argument is one of
+ *
+ *   READS(name, what)  WRITES(name, what)   an array that is read, or written (and perhaps read before)
+ *   MAYBE_READS  MAYBE_WRITES               the same, or NULL
+ *   MAYBE_WRITES_EACH(name, count, what)    several of these
+ *   SIZE(name, what)                        a whole number
+ *   SCALAR(name, what)                      a double
+ *   SCALARS(name, count, what)              several doubles
+ *
+ * `what` is the shape of an array, the meaning of a number. B = batch, P = ceil(B / FDL_PANEL); (P, F, 32) are panels, and
+ * strips hold a weight matrix (see kernels.h). Arrays are of the build's element type unless it says double.
+ */
+#ifndef FDL_TABLE_H
+#define FDL_TABLE_H
+
+/* A random motion of an image (H, W, C). */
+#define FDL_MOTION_SETTINGS                                                                        \
+    SIZE(height, "H") SIZE(width, "W") SIZE(channels, "C") SIZE(motion, "number of FDL_MOTIONS")   \
+    SIZE(fill, "FDL_FILL_CONSTANT, NEAREST, REFLECT or WRAP") SIZE(nearest, "1: the nearest pixel alone") \
+    SIZE(stream, "of random numbers") SCALARS(own, 4, "the motion's") SCALAR(fill_value, "what stands outside")
+
+/* A loss or metric of one value a sample. `each` takes the values; `part` each panel's sum of them, times the weights; `dx`
+ * the gradient of the sum over the batch, divided by B. Targets are multiplied by the first number of `smoothing`, and the
+ * second is added, where they may be smoothed. */
+#define FDL_TERMINAL                                                                               \
+    READS(x, "(P, F, 32)") MAYBE_WRITES(dx, "(P, F, 32)") WRITES(part, "(P) double")                        \
+    MAYBE_READS(target, "(P, F, 32), else labels are read") MAYBE_READS(weight, "(P, 32)") MAYBE_WRITES(each, "(P, 32)") \
+    SIZE(features, "F") SIZE(feed, "number of the feed of int32 labels (n), where target is NULL") \
+    SCALAR(scale, "times the value") SCALAR(own, "the kernel's own number") SCALARS(smoothing, 2, "of targets")
+
+/* A metric that counts, or sums, feature by feature, and adds to `total`. */
+#define FDL_COUNTER                                                                                \
+    READS(x, "(P, F, 32)") READS(target, "(P, F, 32)") MAYBE_READS(weight, "(P, 32)") WRITES(total, "double") SIZE(features, "F")
+
+/* An optimizer's step. What comes before the rule, where `prepare` says so, in Keras's order: the slope of the penalty is
+ * added to the gradient, which is then limited, and the weights decay. */
+#define FDL_RULE_SETTINGS                                                                          \
+    SIZE(rule, "number of FDL_RULES") SIZE(prepare, "whether there is more than the rule")         \
+    SCALARS(constants, 4, "the rule's") SCALAR(limit, "of an element of the gradient, or of its norm") \
+    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")
+
+#define FDL_KERNELS(K)                                                                                                \
+    /* Rows in and out */                                                                                             \
+    K(gather, WRITES(out, "(P, F, 32)") SIZE(feed, "number of the feed") SIZE(features, "F"),                         \
+      "copies and transposes the batch's rows of the feed (n, F)")                                                    \
+    K(scatter, READS(x, "(P, F, 32)") SIZE(feed, "number of the feed") SIZE(features, "F"),                           \
+      "writes the rows of the feed (n, F), row-major")                                                                \
+    /* Dense layers */                                                                                                \
+    K(dense_forward, READS(x, "(P, K, 32)") READS(w, "strips of (K, N)") MAYBE_READS(b, "(N)")                        \
+      WRITES(y, "(P, N, 32)") MAYBE_WRITES(second, "(P, N, 32), for the sums of the second half")                     \
+      MAYBE_READS(mean, "(N), with scale") MAYBE_READS(scale, "(N), of a batch norm that follows")                    \
+      MAYBE_READS(shift, "(N)") SIZE(inputs, "K") SIZE(outputs, "N") SIZE(act, "FDL_LINEAR or FDL_RELU")              \
+      SIZE(block, "inputs summed at once: the fewer, the more exact")                                                 \
+      SIZE(middle, "inputs before it and from it on are summed apart, then added"),                                   \
+      "y = act(x W + b), or act((x W + b - mean) scale + shift); half of the sum alone goes to y or second")          \
+    K(dense_finish, WRITES(y, "(P, N, 32)") READS(second, "(P, N, 32)") MAYBE_READS(b, "(N)") SIZE(outputs, "N")      \
+      SIZE(act, "FDL_LINEAR or FDL_RELU"),                                                                            \
+      "y = act(y + second + b): what dense_forward leaves to do when threads shared it by halves")                    \
+    K(dense_input_grad, READS(dy, "(P, N, 32)") READS(w, "strips of (K, N)") WRITES(dx, "(P, K, 32)")                 \
+      MAYBE_READS(relu, "(P, K, 32), output of the ReLU that gave x") SIZE(inputs, "K") SIZE(outputs, "N"),           \
+      "dx = dy W^T, and on through that ReLU; features are those of x")                                               \
+    K(dense_weight_grad, READS(x, "(P, K, 32)") READS(dy, "(P, N, 32)")                                               \
+      WRITES(dw, "strips of (K, N), for each part") MAYBE_WRITES(db, "(N), for each part") SIZE(inputs, "K")          \
+      SIZE(outputs, "N") SIZE(dw_stride, "elements from one part's dw to the next one's")                             \
+      SIZE(db_stride, "the same of db"), "dw = x^T dy, db = the sum of dy, over the range's panels")                  \
+    K(sum_partials, READS(partials, "(parts, size)") WRITES(out, "(size)") SIZE(size, "elements")                     \
+      SIZE(parts, "how many"), "out = the sum over the parts, in order; features are elements")                       \
+    /* Element by element */                                                                                          \
+    K(activation_forward, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F")                          \
+      SIZE(activation, "number of FDL_ACTIVATIONS") SCALARS(own, FDL_ACTIVATION_SCALARS, "its scalars"),              \
+      "y = act(x)")                                                                                                   \
+    K(activation_backward, READS(saved, "(P, F, 32): y or x, as the activation reads") READS(dy, "(P, F, 32)")        \
+      WRITES(dx, "(P, F, 32)") SIZE(features, "F") SIZE(activation, "number of FDL_ACTIVATIONS")                      \
+      SCALARS(own, FDL_ACTIVATION_SCALARS, "its scalars"), "dx = dy act'(x)")                                         \
+    K(dropout_forward, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)")                                                 \
+      WRITES(mask, "(P, F, 32): 0 or 1 / (1 - rate)") SIZE(features, "F") SIZE(stream, "of random numbers")           \
+      SCALAR(rate, "share that is dropped"), "y = x mask")                                                            \
+    K(dropout_backward, READS(dy, "(P, F, 32)") READS(mask, "(P, F, 32)") WRITES(dx, "(P, F, 32)")                    \
+      SIZE(features, "F"), "dx = dy mask")                                                                            \
+    K(noise_forward, SIZE(features, "F") SIZE(noise, "number of FDL_NOISES") SIZE(stream, "of random numbers")        \
+      SCALARS(own, FDL_NOISE_SCALARS, "its scalars") READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)"),                  \
+      "y = x with noise")                                                                                             \
+    K(noise_backward, SIZE(features, "F") SIZE(noise, "number of FDL_NOISES") SIZE(stream, "of random numbers")       \
+      SCALARS(own, FDL_NOISE_SCALARS, "its scalars") READS(saved, "(P, F, 32): x, or dy where it reads none")         \
+      READS(dy, "(P, F, 32)") WRITES(dx, "(P, F, 32)"), "dx, with the same noise")                                    \
+    K(motion_forward, FDL_MOTION_SETTINGS READS(x, "(P, H W C, 32)") WRITES(y, "(P, H W C, 32)"),                     \
+      "each sample's image moved at random; by panels")                                                               \
+    K(motion_backward, FDL_MOTION_SETTINGS READS(dy, "(P, H W C, 32)") WRITES(dx, "(P, H W C, 32)"),                  \
+      "the gradient of motion_forward; by panels")                                                                    \
+    K(mix_weights, WRITES(weight, "(P, 32)") SIZE(stream, "of random numbers")                                        \
+      SCALAR(alpha, "of Beta(alpha, alpha)"), "weight drawn from Beta(alpha, alpha)")                                 \
+    K(mix, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") READS(weight, "(P, 32)") SIZE(features, "F")                \
+      SIZE(stream, "of random numbers") SIZE(back, "1: dx of dy"),                                                    \
+      "y = weight x + (1 - weight) partner's x; by features, not in place")                                           \
+    K(affine, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") MAYBE_READS(center, "(count)")                           \
+      MAYBE_READS(spread, "(count)") MAYBE_READS(offset, "(count)") SIZE(features, "F")                               \
+      SIZE(inner, "elements that share a number") SIZE(count, "numbers")                                              \
+      SIZE(spread_is, "FDL_SCALE, FDL_ROOT or FDL_INVERSE_ROOT") SCALAR(least, "of a root"),                          \
+      "y = (x - center) scale + offset")                                                                              \
+    K(prelu_forward, READS(x, "(P, F, 32)") READS(alpha, "(F)") WRITES(y, "(P, F, 32)") SIZE(features, "F"),          \
+      "y = x, below zero alpha x")                                                                                    \
+    K(prelu_backward, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") READS(alpha, "(F)")                              \
+      MAYBE_WRITES(dx, "(P, F, 32)") MAYBE_WRITES(dalpha, "(F)") SIZE(features, "F"), "by features")                  \
+    /* Where branches meet */                                                                                         \
+    K(add, READS(first, "(P, F, 32)") MAYBE_READS(second, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F")   \
+      SCALAR(alpha, "of first") SCALAR(beta, "of second"), "y = alpha first + beta second")                           \
+    K(multiply, READS(first, "(P, F, 32)") READS(second, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F"),   \
+      "y = first second")                                                                                             \
+    K(copy_features, READS(x, "(P, F, 32)") WRITES(y, "(P, G, 32)") SIZE(x_features, "F")                             \
+      SIZE(x_first, "first feature that is copied") SIZE(y_features, "G") SIZE(y_first, "where it goes"),             \
+      "features are those copied")                                                                                    \
+    K(add_bias, READS(x, "(P, F, 32)") READS(b, "(F)") WRITES(y, "(P, F, 32)") SIZE(features, "F"), "y = x + b")      \
+    K(bias_grad, READS(dy, "(P, F, 32)") WRITES(db, "(F)") SIZE(features, "F"),                                       \
+      "db = the sum of dy over the samples; by features")                                                             \
+    K(add_weights, READS(part, "(size)") WRITES(total, "(size)"), "total += part; features are elements")             \
+    /* Batch normalization over the samples of each feature; variances are biased */                                  \
+    K(batch_norm_train, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") MAYBE_READS(gamma, "(F)")                      \
+      MAYBE_READS(beta, "(F)") MAYBE_WRITES(moving_mean, "(F)")                                                       \
+      MAYBE_WRITES(moving_variance, "(F), with moving_mean") WRITES(mean, "(F)")                                      \
+      WRITES(inv, "(F): 1 / sqrt(variance + epsilon)") SIZE(features, "F") SIZE(act, "FDL_LINEAR or FDL_RELU")        \
+      SCALAR(momentum, "of the moving averages") SCALAR(epsilon, "added to the variance"),                            \
+      "y = act((x - mean) inv gamma + beta)")                                                                         \
+    K(batch_norm_infer, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") MAYBE_READS(gamma, "(F)")                      \
+      MAYBE_READS(beta, "(F)") READS(moving_mean, "(F)") READS(moving_variance, "(F)") SIZE(features, "F")            \
+      SIZE(act, "FDL_LINEAR or FDL_RELU") SCALAR(epsilon, "added to the variance"),                                   \
+      "the same by the moving averages")                                                                              \
+    K(batch_norm_scale, MAYBE_READS(gamma, "(F)") READS(moving_variance, "(F)") WRITES(scale, "(F)")                  \
+      SIZE(features, "F") SCALAR(epsilon, "added to the variance"),                                                   \
+      "scale = gamma / sqrt(moving_variance + epsilon)")                                                              \
+    K(batch_norm_backward, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") MAYBE_WRITES(dx, "(P, F, 32)")              \
+      MAYBE_READS(gamma, "(F)") READS(mean, "(F)") READS(inv, "(F)") MAYBE_WRITES(dgamma, "(F)")                      \
+      MAYBE_WRITES(dbeta, "(F)") MAYBE_READS(relu, "(P, F, 32), output of the ReLU behind") SIZE(features, "F"),      \
+      "of batch_norm_train")                                                                                          \
+    K(batch_norm_infer_backward, READS(dy, "(P, F, 32)") WRITES(dx, "(P, F, 32)") MAYBE_READS(gamma, "(F)")           \
+      READS(moving_variance, "(F)") MAYBE_READS(relu, "(P, F, 32), output of the ReLU behind") SIZE(features, "F")    \
+      SCALAR(epsilon, "added to the variance"), "of batch_norm_infer")                                                \
+    /* Over the features of each sample */                                                                            \
+    K(softmax_forward, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F"), "y = softmax x")           \
+    K(softmax_backward, READS(y, "(P, F, 32)") READS(dy, "(P, F, 32)") WRITES(dx, "(P, F, 32)") SIZE(features, "F"),  \
+      "from the output y")                                                                                            \
+    K(log_softmax_forward, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F"), "y = log softmax x")   \
+    K(log_softmax_backward, READS(y, "(P, F, 32)") READS(dy, "(P, F, 32)") WRITES(dx, "(P, F, 32)")                   \
+      SIZE(features, "F"), "from the output y")                                                                       \
+    K(layer_norm_forward, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") MAYBE_READS(gamma, "(F)")                    \
+      MAYBE_READS(beta, "(F)") MAYBE_WRITES(mean, "(P, 32)") MAYBE_WRITES(inv, "(P, 32), with mean")                  \
+      SIZE(features, "F") SCALAR(epsilon, "added to the variance"), "y = (x - mean) inv gamma + beta")                \
+    K(layer_norm_backward, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") WRITES(dx, "(P, F, 32)")                    \
+      MAYBE_READS(gamma, "(F)") READS(mean, "(P, 32)") READS(inv, "(P, 32)") SIZE(features, "F"),                     \
+      "dx of layer_norm_forward")                                                                                     \
+    K(layer_norm_weight_grad, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") READS(mean, "(P, 32)")                   \
+      READS(inv, "(P, 32)") MAYBE_WRITES(dgamma, "(F)") MAYBE_WRITES(dbeta, "(F)") SIZE(features, "F"),               \
+      "by features")                                                                                                  \
+    /* Losses and metrics of one value a sample (see FDL_TERMINAL) */                                                 \
+    K(element_loss, FDL_TERMINAL SIZE(loss, "number of FDL_LOSSES"),                                                  \
+      "sum over the features of that loss, times scale; own: its own number")                                         \
+    K(softmax_cross_entropy, FDL_TERMINAL,                                                                            \
+      "from logits x; targets sum to one, or weigh the sample; labels or targets")                                    \
+    K(probability_cross_entropy, FDL_TERMINAL, "from positive x, taken in proportion; labels or targets")             \
+    K(binary_focal, FDL_TERMINAL SIZE(logits, "whether x are logits") SCALARS(weights, 2, "of ones, of zeros"),       \
+      "mean over the features; own: gamma")                                                                           \
+    K(categorical_focal, FDL_TERMINAL SIZE(logits, "whether x are logits, else taken in proportion"),                 \
+      "scale times it; own: gamma")                                                                                   \
+    K(generalized_cross_entropy, FDL_TERMINAL, "(1 - x^q) / q of the label's x; own: q")                              \
+    K(cosine_similarity, FDL_TERMINAL, "scale times the cosine of the angle between x and target")                    \
+    K(categorical_hinge, FDL_TERMINAL, "max(1 + the largest of (1 - target) x - the sum of target x, 0)")             \
+    K(accuracy, FDL_TERMINAL, "whether the first largest entry is the same; labels or targets")                       \
+    K(accuracy_top, FDL_TERMINAL SIZE(k, "how many"), "whether the class is among the k largest; labels or targets")  \
+    K(accuracy_binary, FDL_TERMINAL, "scale times the sum of features on the target's side; own: threshold")          \
+    K(sum_parts, READS(part, "(P) double") WRITES(total, "(3) double") MAYBE_READS(weight, "(P, 32)"),                \
+      "total += sum of part; B, or the sum of weight; B")                                                             \
+    /* Metrics that count (see FDL_COUNTER) */                                                                        \
+    K(count_above, FDL_COUNTER READS(thresholds, "(k) double, ascending") SIZE(count, "k")                            \
+      SIZE(only, "this feature alone, if below F"),                                                                   \
+      "total (2, k + 1): negatives and positives that lie above exactly so many thresholds")                          \
+    K(count_classes, FDL_COUNTER SIZE(by_threshold, "whether there is one")                                           \
+      SCALAR(threshold, "above it, or the largest, is said to be"),                                                   \
+      "total (3, F): true positives, false positives, false negatives")                                               \
+    K(sum_moments, FDL_COUNTER, "total (4, F): sums of t, t^2, (x - t)^2 and of weights")                             \
+    /* Penalties l1 |x| + l2 x^2 */                                                                                   \
+    K(weight_penalty, READS(w, "strips or vector") WRITES(part, "one double each FDL_UNIT features")                  \
+      SIZE(inputs, "K") SIZE(outputs, "N") SCALAR(l1, "of the sum of |x|") SCALAR(l2, "of the sum of x^2"),           \
+      "part = the penalty of each unit of columns")                                                                   \
+    K(activity_penalty, READS(x, "(P, F, 32)") WRITES(part, "(P) double") SIZE(features, "F")                         \
+      SCALAR(l1, "of the sum of |x|") SCALAR(l2, "of the sum of x^2"), "part = the penalty of each panel's samples")  \
+    K(activity_penalty_grad, READS(x, "(P, F, 32)") WRITES(dx, "(P, F, 32)") SIZE(features, "F")                      \
+      SCALAR(l1, "of the sum of |x|") SCALAR(l2, "of the sum of x^2"), "dx = slope / B")                              \
+    K(add_parts, READS(part, "(parts) double") WRITES(total, "(1) double") SIZE(parts, "how many")                    \
+      SIZE(first, "whether total begins with them"), "total = [total +] the sum of part")                             \
+    /* Constraints, after a step */                                                                                   \
+    K(limit_norm, WRITES(w, "strips or vector") SIZE(inputs, "K") SIZE(outputs, "N")                                  \
+      SIZE(norm_of, "FDL_NORM_COLUMNS, FDL_NORM_ROWS or FDL_NORM_ALL") SCALAR(least, "norm") SCALAR(most, "norm")     \
+      SCALAR(rate, "how much of the way"),                                                                            \
+      "w *= (rate clip(norm, least, most) + (1 - rate) norm) / (norm + 1e-7); features are columns or rows")          \
+    K(not_negative, WRITES(w, "any layout"), "w = max(w, 0); features are elements")                                  \
+    /* Optimizer steps by a rule of FDL_RULES (see FDL_RULE_SETTINGS) */                                              \
+    K(optimizer_step, FDL_RULE_SETTINGS SIZE(inputs, "K, 1 for a vector") WRITES(w, "strips or vector")               \
+      READS(dw, "as w") MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps")                    \
+      MAYBE_READS(squares, "(1) double: the norm may be no larger than limit"), "features are columns")               \
+    K(dense_weight_step, FDL_RULE_SETTINGS SIZE(inputs, "K") SIZE(outputs, "N") READS(x, "(P, K, 32)")                \
+      READS(dy, "(P, N, 32)") WRITES(w, "strips of (K, N)")                                                           \
+      MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") MAYBE_WRITES(b, "(N)")               \
+      MAYBE_WRITES_EACH(b_slots, FDL_MAX_SLOTS, "as b") SCALAR(b_decay, "of b") SCALAR(b_l1, "of b")                  \
+      SCALAR(b_l2, "of b"),                                                                                           \
+      "dense_weight_grad and the step in one, B <= FDL_CHUNK; features are those of x: a thread owns rows of W")      \
+    K(sum_squares, READS(dw, "strips or vector") MAYBE_READS(w, "as dw")                                              \
+      WRITES(part, "one double each FDL_UNIT features") SIZE(inputs, "K") SIZE(outputs, "N")                          \
+      SCALAR(l1, "of the sum of |x|") SCALAR(l2, "of the sum of x^2"),                                                \
+      "part = sum of squares of dw, with the penalty's slope added")                                                  \
+    K(average_weights, WRITES(w, "any layout") WRITES(average, "as w") SCALAR(momentum, "of the average")             \
+      SCALAR(frequency, "steps after which w = average; 0: never"),                                                   \
+      "average = momentum average + (1 - momentum) w; features are elements")
+
+#endif
