@@ -15,7 +15,7 @@ from fastdl.graph import Array, Parameter
 from fastdl.schedule import write, write_all, write_rows
 
 if TYPE_CHECKING:
-    from fastdl.program import Builder
+    from fastdl.builder import Builder
 
 EPSILON = 1e-7  # Keras's, added to norms
 Axis = int | Sequence[int] | None

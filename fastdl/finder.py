@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastdl import _random
+from fastdl.feeds import X_FEED
 from fastdl.graph import Array
 from fastdl.models.engine import Engine
 from fastdl.models.model import Model
 from fastdl.models.network import Feeds
-from fastdl.program import X_FEED
 from fastdl.schedules import ExponentialDecay
 
 SMOOTHING = 0.9

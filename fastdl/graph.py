@@ -12,9 +12,9 @@ from fastdl import _ext
 from fastdl.errors import ShapeError
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.constraints import Constraint
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
     from fastdl.regularizers import Regularizer
 
 Shape = tuple[int | None, ...]
@@ -154,6 +154,7 @@ class Op:
     randomness: ClassVar[int | None] = None  # of an op that draws random numbers: which kind of streams it has
     active: bool | None = None  # whether it draws always or never; None: in training
     seed: int | None = None  # of draws of its own
+    rectifies: bool = False  # whether it is a ReLU, which the kernels of the ops around it can do as well
     inputs: tuple[Tensor, ...]
     parameters: tuple[Parameter, ...] = ()
     output: Tensor

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _ext, config
+from fastdl.feeds import FEEDS, W_FEED, X_FEED
 from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax
 from fastdl.optimizers import Optimizer
-from fastdl.program import FEEDS, W_FEED, X_FEED, Program, Reading
+from fastdl.program import Program, Reading
 from fastdl.schedule import Ref, read
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.layers.layer import Layer
     from fastdl.models.model import Model
     from fastdl.models.network import Feeds
-    from fastdl.program import Builder
 
 FALL = 1e-3  # the gradient of one layer beside that of another: smaller has vanished, the inverse has exploded
 HALF = 0.5  # of a layer's units, or activations: where so many are dead or saturated, it is said

@@ -15,7 +15,7 @@ from fastdl.graph import Array, Parameter, to_strips
 from fastdl.schedule import Ref, read, read_all, write, write_all
 
 if TYPE_CHECKING:
-    from fastdl.program import Builder
+    from fastdl.builder import Builder
 
 OwnFunction = Callable[[Array], tuple[Any, Any]]  # weights → (penalty, its gradient, of the weights' shape)
 
@@ -38,7 +38,7 @@ class Regularizer(Configured):
 
     def penalize(self, build: Builder, parameter: Parameter) -> None:
         """Append the penalty of a weight to what the program reports."""
-        total, batch = build.penalty(), build.batch
+        total, batch = build.steps.penalty(), build.batch
 
         def run(_: Array, penalty: Array) -> None:
             value = np.asarray(self(parameter.numpy()), np.float64)
@@ -116,7 +116,7 @@ class _Norms(Regularizer):
             axis=_ext.BY_FEATURE,
             ahead=True,
         )
-        build.add_penalty(part, units)
+        build.steps.add_penalty(part, units)
 
     def add_gradient(self, build: Builder, parameter: Parameter, gradient: Ref) -> None:
         """Nothing: the optimizer's step does it."""

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import _ext, kernels, layers, program
+from fastdl import _ext, builder, kernels, layers
+from fastdl.builder import Builder
 from fastdl.graph import Graph, Tensor, aligned
 from fastdl.models import engine
 from fastdl.ops import dense
-from fastdl.program import Builder, Program
+from fastdl.program import Program
 from fastdl.schedule import read, write
 
 Array = np.ndarray[Any, Any]
@@ -90,7 +91,7 @@ def test_prediction_of_a_row_does_not_depend_on_its_batch() -> None:
 def test_sums_cut_in_halves_are_the_same_sums(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small nets do not cut them; made to, they give the same bits on any number of threads, and the same numbers."""
     whole, *_ = trained(1, batch, "float64")
-    monkeypatch.setattr(program, "HALVES_FROM_FLOPS", 0)
+    monkeypatch.setattr(builder, "HALVES_FROM_FLOPS", 0)
     monkeypatch.setattr(dense, "HALVED_INPUTS", 17)
     cut = [trained(threads, batch, "float64")[0] for threads in (1, 2, 3, 8)]
     assert all(np.array_equal(a, b) for other in cut[1:] for a, b in zip(cut[0], other, strict=True))

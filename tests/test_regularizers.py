@@ -10,10 +10,10 @@ import pytest
 
 import fastdl
 from fastdl import constraints, layers, optimizers, regularizers
+from fastdl.builder import Builder
 from fastdl.errors import ShapeError
 from fastdl.graph import Op
 from fastdl.models import clone_model, engine
-from fastdl.program import Builder
 
 Array = np.ndarray[Any, Any]
 MODULES: dict[str, Any] = {"regularizers": regularizers, "constraints": constraints}

@@ -17,9 +17,10 @@ from fastdl import _configured, _random, activations, config, constraints, initi
 from fastdl._configured import Configured
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
+from fastdl.feeds import FEEDS, OUT_FEED, X_FEED
 from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
-from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+from fastdl.program import Program
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None

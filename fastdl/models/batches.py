@@ -12,9 +12,10 @@ import numpy as np
 from fastdl import arrays
 from fastdl.callbacks.callback_list import CallbackList
 from fastdl.errors import DataError
+from fastdl.feeds import X_FEED
 from fastdl.graph import Array
 from fastdl.models.engine import SLICE_SECONDS, Slice
-from fastdl.program import X_FEED, Program
+from fastdl.program import Program
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastdl import _random, config, optimizers
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
+from fastdl.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
 from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
@@ -21,7 +22,7 @@ from fastdl.models.network import Feeds, Network, batch_rows, positive
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
 from fastdl.optimizers import Optimizer
-from fastdl.program import FEEDS, W_FEED, X_FEED, Y_FEED, Program
+from fastdl.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

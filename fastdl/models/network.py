@@ -12,6 +12,7 @@ import numpy as np
 from fastdl import _random, config
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.errors import ShapeError
+from fastdl.feeds import FEEDS, OUT_FEED, X_FEED
 from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, listed
@@ -20,7 +21,7 @@ from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
 from fastdl.naming import free_name
 from fastdl.ops import BatchNorm
-from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+from fastdl.program import Program
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model

@@ -11,22 +11,22 @@ from fastdl.graph import Op, Tensor
 from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Activation(Op):
     """y = act(x), any shape. kind: a row of the kernel table, with its scalars; form: the same in ONNX."""
 
     def __init__(self, x: Tensor, kind: str, scalars: Sequence[float], form: Form, name: str = "") -> None:
-        self.kind, self.form = kind, form
+        self.kind, self.form, self.rectifies = kind, form, kind == "relu"
         self._number, self._needs_input = _ext.ACTIVATIONS[kind]
         self._scalars = (*map(float, scalars), *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars)))
         super().__init__([x], x.shape, name=name)
 
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if self not in build.fused:
+        if self not in build.neighbours.fused:
             build.emit(
                 "activation_forward",
                 x=read(build.value(x)),
@@ -38,13 +38,13 @@ class Activation(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        if self in build.done_backward:
+        if self in build.neighbours.done_backward:
             return
         build.emit(
             "activation_backward",
             saved=read(build.value(x if self._needs_input else self.output)),
-            dy=read(build.gradient(self.output)),
-            dx=write(build.give(x)),
+            dy=read(build.gradients.of(self.output)),
+            dx=write(build.gradients.give(x)),
             features=x.features,
             activation=self._number,
             own=self._scalars,
@@ -82,8 +82,8 @@ class _OverFeatures(Op):
         build.emit(
             f"{self.kernel}_backward",
             y=read(build.value(self.output)),
-            dy=read(build.gradient(self.output)),
-            dx=write(build.give(x)),
+            dy=read(build.gradients.of(self.output)),
+            dx=write(build.gradients.give(x)),
             features=x.features,
             axis=_ext.BY_PANEL,
         )

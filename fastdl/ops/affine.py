@@ -13,8 +13,8 @@ from fastdl.graph import Array, Op, Parameter, Tensor
 from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
     from fastdl.schedule import Arguments, Ref
 
 KINDS = {"scale": _ext.SCALE, "root": _ext.ROOT, "inverse root": _ext.INVERSE_ROOT}
@@ -69,7 +69,7 @@ class Affine(Op):
         self._emit(build, x, y, center=self.center, spread=self.spread, offset=self.offset)
 
     def backward(self, build: Builder) -> None:
-        dx, dy = build.give(self.inputs[0]), build.gradient(self.output)
+        dx, dy = build.gradients.give(self.inputs[0]), build.gradients.of(self.output)
         self._emit(build, dy, dx, spread=self.spread)
 
     def onnx(self, graph: OnnxGraph) -> None:

@@ -11,8 +11,8 @@ from fastdl.graph import Op, Parameter, Tensor
 from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
     from fastdl.schedule import Access, Arguments
 
 
@@ -72,14 +72,14 @@ class BatchNorm(Op):
         return {"mean": read(build.parameter(self.moving_mean)), "scale": read(scale), "shift": beta}
 
     def forward(self, build: Builder) -> None:
-        if self in build.fused:
+        if self in build.neighbours.fused:
             return
         (x,) = self.inputs
         features = x.features
         gamma, beta = self._affine(build)
-        rectified = build.fuse_relu(self)
+        rectified = build.neighbours.relu_after(self)
         if rectified and rectified.op:
-            build.done_backward.add(rectified.op)  # backward looks at its output itself
+            build.neighbours.done_backward.add(rectified.op)  # backward looks at its output itself
         common: Arguments = {
             "x": read(build.value(x)),
             "y": write(build.value(rectified or self.output)),
@@ -110,10 +110,10 @@ class BatchNorm(Op):
         (x,) = self.inputs
         features = x.features
         gamma, _ = self._affine(build)
-        rectified = build.fuse_relu(self)
-        gradient = read(build.gradient(rectified or self.output))
+        rectified = build.neighbours.relu_after(self)
+        gradient = read(build.gradients.of(rectified or self.output))
         mask = read(build.value(rectified)) if rectified else None
-        onward = write(build.give(x)) if build.needs_gradient(x) else None
+        onward = write(build.gradients.give(x)) if build.gradients.needed(x) else None
         if self.frozen:
             if onward:
                 build.emit(
@@ -127,7 +127,7 @@ class BatchNorm(Op):
                     epsilon=self.epsilon,
                 )
             onward = None
-        trained = [p for p in (self.gamma, self.beta) if p and build.trains(p)]
+        trained = [p for p in (self.gamma, self.beta) if p and build.steps.trains(p)]
         if self.frozen and not trained:
             return
         gradients = {p: build.vector_ref(features) for p in trained}
@@ -157,7 +157,7 @@ class BatchNorm(Op):
             axis=_ext.BY_FEATURE,
         )
         for parameter in trained:
-            build.train(parameter, gradients[parameter])
+            build.steps.train(parameter, gradients[parameter])
 
     def onnx(self, graph: OnnxGraph) -> None:
         features, dtype = self.output.features, self.output.dtype

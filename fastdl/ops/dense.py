@@ -11,8 +11,8 @@ from fastdl.ops.batch_norm import BatchNorm
 from fastdl.schedule import read, read_all, read_inputs, read_rows, write, write_all, write_half, write_rows
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
     from fastdl.schedule import Arguments
 
 
@@ -43,11 +43,11 @@ class Dense(Op):
         bias = read(build.parameter(self.bias)) if self.bias else None
         last: Op = self
         after: Arguments = {}
-        norm = build.only_consumer(self.output)
+        norm = build.neighbours.only_consumer(self.output)
         if isinstance(norm, BatchNorm) and not build.training:
-            build.fused.add(norm)
+            build.neighbours.fused.add(norm)
             last, after = norm, norm.fold(build)
-        rectified = build.fuse_relu(last)
+        rectified = build.neighbours.relu_after(last)
         kind = _ext.RELU if rectified else _ext.LINEAR
         value, output = build.value(x), build.value(rectified or last.output)
         block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
@@ -94,27 +94,27 @@ class Dense(Op):
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
         rows, columns = self.kernel.shape
-        gradient = build.gradient(self.output)
-        if build.needs_gradient(x):
-            relu = build.fuse_relu_gradient(self)
+        gradient = build.gradients.of(self.output)
+        if build.gradients.needed(x):
+            relu = build.neighbours.relu_before(self)
             build.emit(
                 "dense_input_grad",
                 dy=read_all(gradient),
                 w=read_rows(build.parameter(self.kernel)),
-                dx=write(build.give(relu.inputs[0] if relu else x)),
+                dx=write(build.gradients.give(relu.inputs[0] if relu else x)),
                 relu=read(build.value(x)) if relu else None,
                 inputs=rows,
                 outputs=columns,
                 over=rows,
             )
-        if not build.trains(self.kernel):
+        if not build.steps.trains(self.kernel):
             return
-        if build.steps_at_once(self.parameters) and build.batch <= _ext.CHUNK:
+        if build.steps.at_once(self.parameters) and build.batch <= _ext.CHUNK:
             self._step_at_once(build)
             return
-        gradients = build.dense_gradients(self.kernel, self.bias, read_all(build.value(x)), read(gradient))
+        gradients = build.gradients.of_dense(self.kernel, self.bias, read_all(build.value(x)), read(gradient))
         for parameter, ref in zip(self.parameters, gradients, strict=True):
-            build.train(parameter, ref)
+            build.steps.train(parameter, ref)
 
     def _step_at_once(self, build: Builder) -> None:
         """Gradient and optimizer in one kernel, by rows of W as the input's gradient: both run without a meeting."""
@@ -122,20 +122,20 @@ class Dense(Op):
         build.emit(
             "dense_weight_step",
             x=read(build.value(self.inputs[0])),
-            dy=read_all(build.gradient(self.output)),
+            dy=read_all(build.gradients.of(self.output)),
             w=write_rows(build.parameter(self.kernel)),
-            slots=[write_rows(slot) if slot else None for slot in build.slots(self.kernel)],
+            slots=[write_rows(slot) if slot else None for slot in build.steps.slots(self.kernel)],
             b=write_all(build.parameter(self.bias)) if self.bias else None,
-            b_slots=[write_all(slot) if slot else None for slot in build.slots(self.bias)] if self.bias else None,
+            b_slots=[write_all(slot) if slot else None for slot in build.steps.slots(self.bias)] if self.bias else None,
             inputs=rows,
             outputs=columns,
-            **build.rule(self.kernel, self.bias or self.kernel),
+            **build.steps.rule(self.kernel, self.bias or self.kernel),
             over=rows,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
         for parameter in self.parameters:
-            build.end_step(parameter)
+            build.steps.end(parameter)
 
     def onnx(self, graph: OnnxGraph) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]

@@ -10,8 +10,8 @@ from fastdl.graph import Op, Tensor
 from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Dropout(Op):
@@ -49,9 +49,9 @@ class Dropout(Op):
         if not self._idle(build):
             build.emit(
                 "dropout_backward",
-                dy=read(build.gradient(self.output)),
+                dy=read(build.gradients.of(self.output)),
                 mask=read(build.saved[self][0]),
-                dx=write(build.give(x)),
+                dx=write(build.gradients.give(x)),
                 features=x.features,
             )
 

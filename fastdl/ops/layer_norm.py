@@ -12,8 +12,8 @@ from fastdl.graph import Op, Parameter, Tensor
 from fastdl.schedule import read, read_all, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class LayerNorm(Op):
@@ -47,8 +47,8 @@ class LayerNorm(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        value, gradient, saved = build.value(x), build.gradient(self.output), build.saved[self]
-        trained = [p for p in (self.gamma, self.beta) if p and build.trains(p)]
+        value, gradient, saved = build.value(x), build.gradients.of(self.output), build.saved[self]
+        trained = [p for p in (self.gamma, self.beta) if p and build.steps.trains(p)]
         gradients = {p: build.vector_ref(x.features) for p in trained}
         if trained:
             build.emit(
@@ -62,12 +62,12 @@ class LayerNorm(Op):
                 features=x.features,
                 axis=_ext.BY_FEATURE,
             )
-        if build.needs_gradient(x):
+        if build.gradients.needed(x):
             build.emit(
                 "layer_norm_backward",
                 x=read(value),
                 dy=read(gradient),
-                dx=write(build.give(x)),
+                dx=write(build.gradients.give(x)),
                 gamma=read(build.parameter(self.gamma)) if self.gamma else None,
                 mean=read(saved[0]),
                 inv=read(saved[1]),
@@ -75,7 +75,7 @@ class LayerNorm(Op):
                 axis=_ext.BY_PANEL,
             )
         for parameter in trained:
-            build.train(parameter, gradients[parameter])
+            build.steps.train(parameter, gradients[parameter])
 
     def onnx(self, graph: OnnxGraph) -> None:
         features, dtype = self.output.features, self.output.dtype

@@ -10,8 +10,8 @@ from fastdl.graph import Op, Tensor
 from fastdl.schedule import Access, read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
     from fastdl.schedule import Ref
 
 
@@ -43,10 +43,10 @@ class Add(Op):
             self._sum(build, total, None, build.value(self.output), (alpha, 0.0))
 
     def backward(self, build: Builder) -> None:
-        gradient = build.gradient(self.output)
+        gradient = build.gradients.of(self.output)
         for x, weight in zip(self.inputs, self.weights, strict=True):
-            if build.needs_gradient(x):
-                build.give_share(x, gradient, weight)
+            if build.gradients.needed(x):
+                build.gradients.give_share(x, gradient, weight)
 
     def onnx(self, graph: OnnxGraph) -> None:
         """A mean is a sum, scaled once: what comes after it may take the scale over."""
@@ -80,10 +80,10 @@ class Multiply(Op):
         build.emit("multiply", first=a, second=b, y=write(to), features=self.output.features)
 
     def backward(self, build: Builder) -> None:
-        gradient = read(build.gradient(self.output))
+        gradient = read(build.gradients.of(self.output))
         for x, other in zip(self.inputs, reversed(self.inputs), strict=True):
-            if build.needs_gradient(x):
-                self._product(build, gradient, read(build.value(other)), build.give(x))
+            if build.gradients.needed(x):
+                self._product(build, gradient, read(build.value(other)), build.gradients.give(x))
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.node("Mul", [graph.name(x) for x in self.inputs], self)
@@ -118,13 +118,13 @@ class Concatenate(Op):
             first += x.features
 
     def backward(self, build: Builder) -> None:
-        gradient, first = build.gradient(self.output), 0
+        gradient, first = build.gradients.of(self.output), 0
         for x in self.inputs:
-            if build.needs_gradient(x):
+            if build.gradients.needed(x):
                 build.emit(
                     "copy_features",
                     x=read(gradient),
-                    y=write(build.give(x)),
+                    y=write(build.gradients.give(x)),
                     x_features=self.output.features,
                     x_first=first,
                     y_features=x.features,

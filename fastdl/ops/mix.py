@@ -10,8 +10,8 @@ from fastdl.graph import Graph, Op, Tensor
 from fastdl.schedule import Ref, read, read_all, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Mixing:
@@ -80,7 +80,7 @@ class MixUp(Op):
         (x,) = self.inputs
         if build.acts(self):
             assert build.mixing
-            build.mixing.mix(build, build.gradient(self.output), build.give(x), x.features, back=True)
+            build.mixing.mix(build, build.gradients.of(self.output), build.gradients.give(x), x.features, back=True)
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.same(self.output, self.inputs[0])

@@ -11,8 +11,8 @@ from fastdl.graph import Op, Tensor
 from fastdl.schedule import Arguments, read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 LARGEST = 2**16  # pixels in a line: float32 tells them apart, and what lies between them
 
@@ -83,8 +83,8 @@ class Motion(Op):
             return
         build.emit(
             "motion_backward",
-            dy=read(build.gradient(self.output)),
-            dx=write(build.give(x)),
+            dy=read(build.gradients.of(self.output)),
+            dx=write(build.gradients.give(x)),
             **self._settings,
             stream=build.stream(self),
             over=x.features,

@@ -11,8 +11,8 @@ from fastdl.graph import Op, Tensor
 from fastdl.schedule import Arguments, read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Noise(Op):
@@ -53,12 +53,12 @@ class Noise(Op):
         (x,) = self.inputs
         if not build.acts(self):
             return
-        gradient = build.gradient(self.output)
+        gradient = build.gradients.of(self.output)
         build.emit(
             "noise_backward",
             saved=read(build.value(x) if self._needs_input else gradient),
             dy=read(gradient),
-            dx=write(build.give(x)),
+            dx=write(build.gradients.give(x)),
             features=x.features,
             noise=self._number,
             stream=build.stream(self),
@@ -103,8 +103,10 @@ class RReLU(Noise):
         if build.acts(self):
             super().backward(build)
             return
-        y, dy = read(build.value(self.output)), read(build.gradient(self.output))
-        build.emit("activation_backward", saved=y, dy=dy, dx=write(build.give(self.inputs[0])), **self._leaky())
+        y, dy = read(build.value(self.output)), read(build.gradients.of(self.output))
+        build.emit(
+            "activation_backward", saved=y, dy=dy, dx=write(build.gradients.give(self.inputs[0])), **self._leaky()
+        )
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.refuse_noise(self)

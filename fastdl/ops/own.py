@@ -13,8 +13,8 @@ from fastdl.ops.panels import from_panels, into_panels
 from fastdl.schedule import read_all, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Own(Op):
@@ -55,8 +55,8 @@ class Own(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        trained = [p for p in self.parameters if build.trains(p)]
-        slopes = {p: build.parameter_gradient(p) for p in trained}
+        trained = [p for p in self.parameters if build.steps.trains(p)]
+        slopes = {p: build.gradients.room_for(p) for p in trained}
 
         def run(x_panels: Array, y: Array, dy: Array, dx: Array | None, *rest: Array) -> None:
             rows = (self._rows(build, panels, t) for panels, t in ((x_panels, x), (y, self.output), (dy, self.output)))
@@ -75,13 +75,13 @@ class Own(Op):
 
         build.call(
             run,
-            *(read_all(build.value(x)), read_all(build.value(self.output)), read_all(build.gradient(self.output))),
-            write(build.give(x)) if build.needs_gradient(x) else None,
+            *(read_all(build.value(x)), read_all(build.value(self.output)), read_all(build.gradients.of(self.output))),
+            write(build.gradients.give(x)) if build.gradients.needed(x) else None,
             *(write(slopes[p]) for p in trained),
             *(read_all(build.parameter(p)) for p in self.parameters),
         )
         for parameter in trained:
-            build.train(parameter, slopes[parameter])
+            build.steps.train(parameter, slopes[parameter])
 
     def onnx(self, graph: OnnxGraph) -> None:
         raise FusionError(f"{self.name} is a numpy function of your own: ONNX has no form of it")

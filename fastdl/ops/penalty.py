@@ -9,8 +9,8 @@ from fastdl.graph import Op, Tensor
 from fastdl.schedule import Ref, read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Penalty(Op):
@@ -39,7 +39,7 @@ class Penalty(Op):
                 axis=_ext.BY_PANEL,
                 defer=True,
             )
-            build.add_penalty(part, build.panels)
+            build.steps.add_penalty(part, build.panels)
 
     def backward(self, build: Builder) -> None:
         """Input and output have one gradient, to which the slope is added as another reader's."""
@@ -47,7 +47,7 @@ class Penalty(Op):
         build.emit(
             "activity_penalty_grad",
             x=read(build.value(x)),
-            dx=write(build.give(x)),
+            dx=write(build.gradients.give(x)),
             features=x.features,
             l1=self.strengths[0],
             l2=self.strengths[1],

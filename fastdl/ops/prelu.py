@@ -10,8 +10,8 @@ from fastdl.graph import Op, Parameter, Tensor
 from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class PReLU(Op):
@@ -35,19 +35,19 @@ class PReLU(Op):
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
-        slopes = build.vector_ref(x.features) if build.trains(self.alpha) else None
+        slopes = build.vector_ref(x.features) if build.steps.trains(self.alpha) else None
         build.emit(
             "prelu_backward",
             x=read(build.value(x)),
-            dy=read(build.gradient(self.output)),
+            dy=read(build.gradients.of(self.output)),
             alpha=read(build.parameter(self.alpha)),
-            dx=write(build.give(x)) if build.needs_gradient(x) else None,
+            dx=write(build.gradients.give(x)) if build.gradients.needed(x) else None,
             dalpha=write(slopes) if slopes else None,
             features=x.features,
             axis=_ext.BY_FEATURE,
         )
         if slopes:
-            build.train(self.alpha, slopes)
+            build.steps.train(self.alpha, slopes)
 
     def onnx(self, graph: OnnxGraph) -> None:
         graph.node("PRelu", [graph.name(self.inputs[0]), graph.constant(self.alpha)], self)

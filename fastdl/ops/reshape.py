@@ -9,8 +9,8 @@ from fastdl.errors import ShapeError
 from fastdl.graph import Op, Tensor
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class Reshape(Op):

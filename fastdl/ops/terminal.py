@@ -10,14 +10,15 @@ import numpy as np
 
 from fastdl import _ext
 from fastdl.errors import DataError, ShapeError
+from fastdl.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
 from fastdl.graph import Array, Graph, Tensor
 from fastdl.ops.panels import from_panels, into_panels
-from fastdl.program import OUT_FEED, W_FEED, X_FEED, Y_FEED, Program, Reading
+from fastdl.program import Program, Reading
 from fastdl.program import Terminal as Terminal  # what a program asks of one
 from fastdl.schedule import Arguments, Ref, read, write
 
 if TYPE_CHECKING:
-    from fastdl.program import Builder
+    from fastdl.builder import Builder
 
 NO_SMOOTHING = (1.0, 0.0)
 

@@ -11,8 +11,8 @@ from fastdl.ops.dense import TRAINING_BLOCK
 from fastdl.schedule import read, read_all, read_rows, write
 
 if TYPE_CHECKING:
+    from fastdl.builder import Builder
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.program import Builder
 
 
 class TiedDense(Op):
@@ -49,13 +49,13 @@ class TiedDense(Op):
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
         rows, columns = self.kernel.shape
-        gradient = build.gradient(self.output)
-        if build.needs_gradient(x):
+        gradient = build.gradients.of(self.output)
+        if build.gradients.needed(x):
             build.emit(
                 "dense_forward",
                 x=read_all(gradient),
                 w=read(build.parameter(self.kernel)),
-                y=write(build.give(x)),
+                y=write(build.gradients.give(x)),
                 inputs=rows,
                 outputs=columns,
                 act=_ext.LINEAR,
@@ -63,12 +63,14 @@ class TiedDense(Op):
                 middle=rows,
                 over=columns,
             )
-        if self.bias and build.trains(self.bias):
+        if self.bias and build.steps.trains(self.bias):
             slope = build.vector_ref(rows)
             build.emit("bias_grad", dy=read(gradient), db=write(slope), features=rows, axis=_ext.BY_FEATURE)
-            build.train(self.bias, slope)
-        if build.trains(self.kernel):
-            build.train(self.kernel, build.weight_gradient(self.kernel, read_all(gradient), read(build.value(x))))
+            build.steps.train(self.bias, slope)
+        if build.steps.trains(self.kernel):
+            build.steps.train(
+                self.kernel, build.gradients.of_matrix(self.kernel, read_all(gradient), read(build.value(x)))
+            )
 
     def onnx(self, graph: OnnxGraph) -> None:
         transposed = graph.constant(self.kernel.numpy().T, f"{self.name}/kernel")
