@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext, config
-from fastdl.errors import DataError
+from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array
 
 
@@ -16,7 +16,7 @@ def numbers(name: str, value: Any) -> Array:
     """The value as an array of real numbers; a frame's columns are its last axis.
 
     Anything numpy can read: arrays, lists, pandas and polars frames and series, tensors on the CPU. DataError if it
-    holds something else, is empty or ragged; of a frame it names the columns.
+    holds something else, is empty or ragged, or has entries that are masked; of a frame it names the columns.
     """
     if value is None:
         raise DataError(f"{name} is missing")
@@ -31,10 +31,30 @@ def numbers(name: str, value: Any) -> Array:
 
 
 def _read(name: str, value: Any) -> Array:
+    refuse_masked(name, value)
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        raise DataError(f"{name} is a sparse matrix: pass {name}.toarray()")
     try:
         return _of_frame(name, value) if is_frame(value) else np.asarray(getattr(value, "detach", lambda: value)())
+    except DataError:
+        raise
     except ValueError as error:
         raise DataError(f"{name} is not a regular array of numbers: {error}") from None
+
+
+def refuse_masked(name: str, value: Any) -> None:
+    """DataError for an array of np.ma's with something masked, or lists of such: numpy would read what is beneath."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        masked = np.ma.getmaskarray(value)
+        rows = np.flatnonzero(masked.reshape(len(masked), -1).any(axis=1)) if masked.ndim else [0]
+        raise DataError(
+            f"{name} is masked in row {rows[0]} ({len(rows)} of {len(masked) if masked.ndim else 1} rows): fill what is "
+            "masked, or drop these rows"
+        )
+    if isinstance(value, list | tuple):
+        for each in value:
+            if isinstance(each, list | tuple | np.ma.MaskedArray):
+                refuse_masked(name, each)
 
 
 def is_frame(value: Any) -> bool:
@@ -45,7 +65,8 @@ def is_frame(value: Any) -> bool:
 def _of_frame(name: str, frame: Any) -> Array:
     try:
         array = np.asarray(frame.to_numpy())
-        if array.dtype.kind in "fiub":
+        # of columns of several kinds it is not told whether a date has become a number
+        if array.dtype.kind in "fiub" and len(set(getattr(frame, "dtypes", ()))) <= 1:
             return array
     except TypeError:  # columns that have no type in common
         pass
@@ -58,20 +79,57 @@ def _of_frame(name: str, frame: Any) -> Array:
 
 def check_finite(name: str, array: Array, advice: str = "clean it, or pass check_input=False") -> None:
     """DataError that names the first row with a NaN or an infinity."""
-    if array.dtype.kind != "f":
+    if all_finite(array):
         return
+    bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+    raise DataError(f"{name} has NaN or Inf in row {bad[0]} ({bad.size} of {len(array)} rows): {advice}")
+
+
+def all_finite(array: Array) -> bool:
+    """Whether no number is NaN or infinite. Array: (rows, …)."""
+    if array.dtype.kind != "f":
+        return True
     rows = array.reshape(len(array), -1)
     simple = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
     if simple and rows.shape[1] and rows.strides[1] == rows.itemsize:
-        if _ext.all_finite(rows, config.get_num_threads()):
-            return
-    else:
-        with np.errstate(all="ignore"):
-            if np.isfinite(array.sum()):  # one NaN or infinity anywhere makes the sum one
-                return
-    bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if bad.size:
-        raise DataError(f"{name} has NaN or Inf in row {bad[0]} ({bad.size} of {len(array)} rows): {advice}")
+        return _ext.all_finite(rows, config.get_num_threads())
+    with np.errstate(all="ignore"):  # one NaN or infinity anywhere makes the sum one
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+
+
+def as_dtype(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array in a model's dtype. DataError that names the first row with a number too large for it."""
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore"):
+        converted = array.astype(dtype)
+    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize and not all_finite(converted):
+        lost = np.isfinite(array) & ~np.isfinite(converted)
+        rows = np.flatnonzero(lost.reshape(len(array), -1).any(axis=1))
+        if rows.size:
+            raise DataError(
+                f"{name} has numbers beyond {np.finfo(dtype).max:.2g}, too large for {dtype}, in row {rows[0]} "
+                f"({rows.size} of {len(array)} rows): scale it, or make the model with dtype='float64'"
+            )
+    return converted
+
+
+def as_labels(name: str, value: Any, classes: int) -> Array:
+    """(rows,) or (rows, 1) of whole numbers in [0, classes) → (rows, 1) int32. DataError, ShapeError."""
+    array = numbers(name, value)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ShapeError(
+            f"{name} has shape {array.shape}, integer labels have shape (rows,); for one-hot rows use the loss "
+            "categorical_crossentropy"
+        )
+    fits = bool(array.min() >= 0 and array.max() < classes)  # a NaN makes both comparisons false
+    if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
+        right = (array >= 0) & (array < classes) & (array == np.floor(array))
+        row = int(np.flatnonzero(~right)[0])
+        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
+    return np.ascontiguousarray(array, np.int32)[:, None]
 
 
 def arrive_in_batches(value: Any) -> bool:

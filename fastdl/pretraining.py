@@ -15,7 +15,7 @@ from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Tensor
 from fastdl.layers import Dense, DenseTranspose, Dropout, Input
 from fastdl.models import Sequential
-from fastdl.models.data import check_finite, numbers
+from fastdl.models.data import as_dtype, check_finite, numbers
 from fastdl.models.functional import Functional
 
 
@@ -25,7 +25,7 @@ def _rows(x: Any, dtype: np.dtype[Any], features: int | None = None) -> Array:
     if array.ndim != 2 or (features is not None and array.shape[1] != features):
         raise ShapeError(f"x has shape {array.shape}, not (rows, {features or 'features'})")
     check_finite("x", array)
-    return np.ascontiguousarray(array, dtype)
+    return np.ascontiguousarray(as_dtype("x", array, dtype))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -220,7 +220,7 @@ def stack_autoencoders(
     """
     encoders: list[Dense] = []
     for size in sizes:
-        x = _rows(x, np.dtype(np.float64) if np.asarray(x).dtype == np.float64 else np.dtype(np.float32))
+        x = _rows(x, np.dtype(np.float64) if numbers("x", x).dtype == np.float64 else np.dtype(np.float32))
         source = Input((x.shape[1],), dtype=x.dtype)
         encoder = Dense(size, activation)
         code = encoder(Dropout(noise)(source) if noise else source)

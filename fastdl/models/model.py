@@ -109,6 +109,8 @@ class Model(Network):
                 targets = data.as_labels(name, each, output.features)
             else:
                 targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                if check:
+                    data.check_targets(name, targets, loss)
             data.same_length(rows, targets, name)
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
@@ -125,7 +127,7 @@ class Model(Network):
                 raise ValueError("class_weight and sample_weight exclude each other: multiply them into sample_weight")
             if len(self.output_names) > 1:
                 raise ValueError("class_weight is for models of one output: use sample_weight")
-            sample_weight = data.class_weights(feeds[Y_FEED], class_weight)
+            sample_weight = data.class_weights(feeds[Y_FEED], class_weight, self._classes())
         if sample_weight is not None:
             several = isinstance(sample_weight, Mapping) or (
                 isinstance(sample_weight, list | tuple) and len(self.output_names) > 1
@@ -134,9 +136,22 @@ class Model(Network):
             for i in objective.outputs:
                 given = weights[i] if weights else sample_weight
                 weight = np.ones(rows, self.dtype) if given is None else given
-                feeds[W_FEED + FEEDS * i] = data.as_rows("sample_weight", weight, (None, 1), self.dtype, check)
-                data.same_length(rows, feeds[W_FEED + FEEDS * i], "sample_weight")
+                weight = data.as_rows(what + "sample_weight", weight, (None, 1), self.dtype, check)
+                if check:
+                    data.check_weights(what + "sample_weight", weight)
+                data.same_length(rows, weight, what + "sample_weight")
+                feeds[W_FEED + FEEDS * i] = weight
         return feeds
+
+    def _classes(self) -> range | None:
+        """The classes that the targets of its one output tell apart; None where the loss does not say."""
+        _, objective = self._compiled()
+        loss, features = objective.losses[0], self.trace().outputs[0].features
+        assert loss is not None
+        if loss.sparse or features > 1:
+            return range(features)
+        least, most = loss.targets
+        return range(int(least), int(most) + 1) if most < np.inf else None
 
     def _compiled(self) -> tuple[Optimizer, Objective]:
         if self.optimizer is None or self._given is None:
