@@ -47,9 +47,9 @@ def refuse_masked(name: str, value: Any) -> None:
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         masked = np.ma.getmaskarray(value)
         rows = np.flatnonzero(masked.reshape(len(masked), -1).any(axis=1)) if masked.ndim else [0]
+        count = len(masked) if masked.ndim else 1
         raise DataError(
-            f"{name} is masked in row {rows[0]} ({len(rows)} of {len(masked) if masked.ndim else 1} rows): fill what is "
-            "masked, or drop these rows"
+            f"{name} is masked in row {rows[0]} ({len(rows)} of {count} rows): fill what is masked, or drop these rows"
         )
     if isinstance(value, list | tuple):
         for each in value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import numpy as np
 
 from fastdl import _random, config, optimizers
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
+from fastdl.callbacks.divergence import ADVICE
+from fastdl.errors import DivergenceWarning, warn
 from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
@@ -55,6 +58,7 @@ class Model(Network):
         self._objective: Objective | None = None
         self._seed: int | None = None
         self._training = self._testing = False
+        self._diverged = False  # in the last train_on_batch
 
     # -- compile ------------------------------------------------------------------------------------------
 
@@ -273,6 +277,7 @@ class Model(Network):
         verbosity = 1 if verbose == "auto" else int(verbose)
         heard = CallbackList(callbacks)
         history = heard.history()
+        heard.watch()
         with self._exclusive():
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             heard.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
@@ -320,10 +325,16 @@ class Model(Network):
     ) -> Any:
         """One step on one batch: its loss, or [loss, metrics …], before the step. Keras: Model.train_on_batch."""
         feeds = self._feeds(self._ready(x), y, sample_weight, class_weight=class_weight)
+        optimizer, _ = self._compiled()
         with self._exclusive():
             for piece in self._slices("train", feeds, len(feeds[X_FEED])):
                 self._train(piece, feeds, None)
-        return _results(self._logs([piece.program]), return_dict)
+            logs = self._logs([piece.program])
+        diverged, self._diverged = self._diverged, not math.isfinite(logs["loss"])
+        if self._diverged and not diverged:
+            found = f"loss became {logs['loss']} at step {optimizer.iterations}"
+            warn(f"training of {self.name} diverged: {found}; {ADVICE}", DivergenceWarning)
+        return _results(logs, return_dict)
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 

@@ -150,9 +150,12 @@ def export(
 ) -> FusionReport:
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
+    from fastdl.callbacks.divergence import ADVICE, first_broken
     from fastdl.files import write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
+    if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
+        raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}
     if class_names is not None:
         if len(graph.outputs) > 1:

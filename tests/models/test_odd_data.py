@@ -68,7 +68,7 @@ ENTRANCES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
 def test_masked_entries_are_refused_wherever_data_come_in(entrance: str) -> None:
-    with pytest.raises(DataError, match="masked in row [07]"):
+    with pytest.raises(DataError, match=r"masked in row [07]"):
         ENTRANCES[entrance]()
 
 
