@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,38 @@ def refuse_masked(name: str, value: Any) -> None:
 def is_frame(value: Any) -> bool:
     """Whether it is a table with named columns, as pandas' and polars' frames are."""
     return hasattr(value, "columns") and hasattr(value, "to_numpy")
+
+
+def column_names(name: str, frame: Any) -> list[str]:
+    """The names of a frame's columns. DataError if two are alike: none could be told from the other."""
+    names = [str(column) for column in frame.columns]
+    if twice := [column for column, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{name} has the column {twice[0]!r} twice")
+    return names
+
+
+def in_order(name: str, value: Any, names: Sequence[str] | None) -> Any:
+    """A frame with its columns in the order of the names; what is no frame, or is to have no names, stays.
+
+    DataError that names the columns that are missing, too many or doubled.
+    """
+    if names is None or not is_frame(value):
+        return value
+    given = column_names(name, value)
+    if given == list(names):
+        return value
+    missing, more = [n for n in names if n not in given], [n for n in given if n not in names]
+    if missing or more:
+        told = [
+            f"{what} {', '.join(map(repr, which[:5]))}" for what, which in (("lacks", missing), ("has", more)) if which
+        ]
+        raise DataError(f"{name} must have the columns that were learnt from, {_some(names)}: it {' and '.join(told)}")
+    columns = dict(zip(given, value.columns, strict=True))
+    return value[[columns[column] for column in names]]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:8])) + ", …" * (len(names) > 8)
 
 
 def _of_frame(name: str, frame: Any) -> Array:

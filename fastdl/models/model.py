@@ -266,7 +266,7 @@ class Model(Network):
         batch_rows(batch_size)
         positive("epochs", epochs)
         source, held = batches.for_fit(
-            batches.Given(self, batch_size, check_input, class_weight, shuffle),
+            batches.Given(self, batch_size, check_input, class_weight, shuffle, training=True),
             (x, y, sample_weight),
             steps_per_epoch,
             validation_data,
@@ -324,7 +324,7 @@ class Model(Network):
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch: its loss, or [loss, metrics …], before the step. Keras: Model.train_on_batch."""
-        feeds = self._feeds(self._ready(x), y, sample_weight, class_weight=class_weight)
+        feeds = self._feeds(self._ready(x, learns=True), y, sample_weight, class_weight=class_weight)
         optimizer, _ = self._compiled()
         with self._exclusive():
             for piece in self._slices("train", feeds, len(feeds[X_FEED])):
