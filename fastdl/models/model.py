@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
 from fastdl.models.batches import Source
-from fastdl.models.engine import Engine, Slice, run
+from fastdl.models.engine import Slice, run
 from fastdl.models.network import Feeds, Network, batch_rows, positive
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
@@ -57,8 +56,11 @@ class Model(Network):
         self._given: Given | None = None  # to compile
         self._objective: Objective | None = None
         self._seed: int | None = None
-        self._training = self._testing = False
         self._diverged = False  # in the last train_on_batch
+
+    def _begin(self) -> None:
+        super()._begin()
+        self._training = self._testing = False
 
     # -- compile ------------------------------------------------------------------------------------------
 
@@ -446,9 +448,8 @@ class Model(Network):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._engine, self._lock, self._objective, self._graph = Engine(), threading.RLock(), None, None
-        self._called = None
-        self._training = self._testing = False
+        self._objective = self._graph = self._called = None
+        self._begin()
 
     # -- export -------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastdl import _random, config
+from fastdl import _random, config, forks
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Graph, Parameter, Tensor
@@ -42,8 +42,17 @@ class Network(Layer):
         self._trained: frozenset[Parameter] | None = None  # what was trainable when it was compiled
         self._graph: Graph | None = None
         self._feature_names: dict[str, list[str]] = {}  # by input, if fit saw frames
-        self._engine = Engine()
-        self._lock = threading.RLock()
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to this process: compiled programs, and a lock that nobody holds."""
+        self._engine, self._lock = Engine(), threading.RLock()
+        forks.watch(self)
+
+    def _in_child(self) -> None:
+        """After a fork: begin anew what another thread was in the middle of."""
+        if forks.left_behind(self._lock):
+            self._begin()
 
     def trace(self, *shapes: tuple[int, ...]) -> Graph:
         """The graph; shapes: of the first data's samples, for a model that was given none."""
