@@ -285,6 +285,7 @@ class Model(Network):
             heard.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
             heard.tell("set_validation_data", held.feeds if isinstance(held, batches.Rows) else None)
             self.initial_epoch = initial_epoch
+            optimizer.resume()
             heard.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):
                 with Progress(epoch, epochs, source.steps, verbosity) as progress:
@@ -329,6 +330,7 @@ class Model(Network):
         feeds = self._feeds(self._ready(x, learns=True), y, sample_weight, class_weight=class_weight)
         optimizer, _ = self._compiled()
         with self._exclusive():
+            optimizer.resume()
             for piece in self._slices("train", feeds, len(feeds[X_FEED])):
                 self._train(piece, feeds, None)
             logs = self._logs([piece.program])
