@@ -12,6 +12,8 @@ from fastdl import _ext, config
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array
 
+AT_ONCE = 2**23  # numbers
+
 
 def numbers(name: str, value: Any) -> Array:
     """The value as an array of real numbers; a frame's columns are its last axis.
@@ -122,6 +124,16 @@ def all_finite(array: Array) -> bool:
     """Whether no number is NaN or infinite. Array: (rows, …)."""
     if array.dtype.kind != "f":
         return True
+    return all(_finite(array[part]) for part in _parts(array))
+
+
+def _parts(array: Array) -> Iterator[slice]:
+    """Rows of the array that take a few milliseconds to walk: between two Python hears Ctrl-C."""
+    step = max(1, AT_ONCE * len(array) // max(array.size, 1))
+    return (slice(start, start + step) for start in range(0, len(array), step))
+
+
+def _finite(array: Array) -> bool:
     rows = array.reshape(len(array), -1)
     simple = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
     if simple and rows.shape[1] and rows.strides[1] == rows.itemsize:
@@ -130,12 +142,20 @@ def all_finite(array: Array) -> bool:
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
+def copied(array: Array, dtype: np.dtype[Any]) -> Array:
+    """A new array, contiguous, of the dtype; a number too large for it becomes infinite."""
+    new = np.empty(array.shape, dtype)
+    with np.errstate(over="ignore"):
+        for part in _parts(array):
+            new[part] = array[part]
+    return new
+
+
 def as_dtype(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
     """The array in a model's dtype. DataError that names the first row with a number too large for it."""
     if array.dtype == dtype:
         return array
-    with np.errstate(over="ignore"):
-        converted = array.astype(dtype)
+    converted = copied(array, dtype)
     if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize and not all_finite(converted):
         lost = np.isfinite(array) & ~np.isfinite(converted)
         rows = np.flatnonzero(lost.reshape(len(array), -1).any(axis=1))

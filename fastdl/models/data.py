@@ -11,6 +11,7 @@ from fastdl.arrays import as_dtype as as_dtype
 from fastdl.arrays import as_labels as as_labels
 from fastdl.arrays import check_finite as check_finite
 from fastdl.arrays import column_names as column_names
+from fastdl.arrays import copied
 from fastdl.arrays import in_order as in_order
 from fastdl.arrays import is_frame as is_frame
 from fastdl.arrays import numbers as numbers
@@ -34,7 +35,7 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
     array = as_dtype(name, array, dtype)
     rows = array.reshape(len(array), -1)
     readable = rows.strides[1] == dtype.itemsize and rows.flags.aligned
-    return rows if readable else np.require(rows, requirements=["C", "A"])
+    return rows if readable else copied(rows, dtype)
 
 
 def same_length(x: Array | int, y: Array, name: str = "y") -> None:

@@ -467,6 +467,7 @@ class Model(Network):
 
         fuse=False writes the plain graph. verify: samples to prove it on, beside random ones. class_names go into
         the file's metadata. FusionError if the folded graph does not compute the same: then nothing is written.
+        While another thread trains the model it waits for the end of that, as save and predict do.
         """
         from fastdl.onnx.export import export
 
@@ -478,7 +479,8 @@ class Model(Network):
                 for i, source in enumerate(sources)
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
-        return export(self, self.trace(), Path(path), fuse=fuse, samples=samples, class_names=class_names)
+        with self._lock:
+            return export(self, self.trace(), Path(path), fuse=fuse, samples=samples, class_names=class_names)
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:
