@@ -391,6 +391,8 @@ def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:
     """Copy values into parameters, all or none. ShapeError if one does not fit."""
+    if not isinstance(weights, list | tuple | np.ndarray):
+        raise TypeError(f"weights must be a list of arrays, not {weights!r}")
     if len(weights) != len(parameters):
         raise ShapeError(f"{owner} has {len(parameters)} weight arrays, {len(weights)} were given")
     for parameter, weight in zip(parameters, weights, strict=True):
