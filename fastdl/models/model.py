@@ -479,7 +479,7 @@ class Model(Network):
         if the folded graph does not compute the same: then nothing is written. While another thread trains the model
         it waits for the end of that, as save and predict do.
         """
-        from fastdl.onnx.export import export
+        from fastdl.onnx.export import export, memory_errors
 
         samples = None
         if verify is not None:
@@ -489,7 +489,7 @@ class Model(Network):
                 for i, source in enumerate(sources)
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
-        with self._lock:
+        with self._lock, memory_errors():
             return export(
                 self,
                 self.trace(),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 import fastdl
@@ -140,6 +142,18 @@ def to_onnx(
     helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
+    try:
+        yield
+    except Exception as error:
+        causes = [error, error.__cause__, error.__context__]
+        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
+            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
+        raise
 
 
 def export(
