@@ -26,6 +26,9 @@ CONSTANT_ATTRIBUTES = {
     **dict.fromkeys(("value_float", "value_floats"), np.float32),
     **dict.fromkeys(("value_int", "value_ints"), np.int64),
 }
+# Above these the product of two constants, or of a constant and an input, may overflow: then the order matters in
+# which a graph multiplies, and folding changes it.
+LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
 
 
 class Refused(Exception):
@@ -86,6 +89,8 @@ def _well_formed(proto: NodeProto, opset: int) -> bool:
     if not all((*proto.input[: schema.min_input], *proto.output[: max(1, schema.min_output)])):
         return False
     known: Mapping[str, Any] = schema.attributes
+    if {name for name, attribute in known.items() if attribute.required} - {a.name for a in proto.attribute}:
+        return False
     return all(known[a.name].type.value == a.type for a in proto.attribute if a.name in known)
 
 
@@ -194,8 +199,10 @@ class GraphIndex:
         if not isinstance(tensor, TensorProto):
             return None
         try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, OverflowError):
+            array = np.asarray(numpy_helper.to_array(tensor))
+            # A type that numpy has not (bfloat16 in some versions of onnx) comes as another: it would be lost
+            return array if helper.np_dtype_to_tensor_dtype(array.dtype) == tensor.data_type else None
+        except (ValueError, TypeError, OverflowError, KeyError):
             return None
 
     def constant(self, value: str) -> Array:
@@ -210,6 +217,8 @@ class GraphIndex:
                 raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
             if not np.isfinite(array).all():
                 raise Refused(f"parameter {value!r} is not finite everywhere")
+            if (largest := float(np.abs(array).max(initial=0))) > LARGEST[array.dtype]:
+                raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
             exact = array.astype(np.float64)
             exact.setflags(write=False)
             self._exact[value], self._dtypes[value] = exact, array.dtype
@@ -233,10 +242,14 @@ class GraphIndex:
         return name
 
     def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
-        """Add a new initializer, kept in float64 until it is written; refuses what overflows `dtype`."""
-        with np.errstate(over="ignore"):
-            if not np.isfinite(values.astype(dtype)).all():
-                raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        """Add a new initializer, kept in float64 until it is written; refuses what over- or underflows `dtype`."""
+        largest = float(np.abs(values).max(initial=0))  # NaN if any is
+        if not np.isfinite(largest):
+            raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        if largest > LARGEST[np.dtype(dtype)]:
+            raise Refused(f"folded parameter {hint!r} would hold {largest:.1e}, by which {dtype} may overflow")
+        if abs(float(np.asarray(largest).astype(dtype)) - largest) > np.finfo(dtype).eps * largest:
+            raise Refused(f"folded parameter {hint!r} would be too small for {dtype}")
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")
         exact.setflags(write=False)
@@ -247,7 +260,8 @@ class GraphIndex:
     def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
         """Add a new initializer of any type (an integer shape, say), stored as it is."""
         name = self.fresh(hint)
-        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        # Not ascontiguousarray, which makes a vector of a scalar
+        self._initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         self._shapes[name], self._types[name] = values.shape, values.dtype
         return name
 
@@ -441,7 +455,8 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
 
 def _dtype(number: int) -> np.dtype[Any] | None:
     try:
-        return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        return dtype if helper.np_dtype_to_tensor_dtype(dtype) == number else None
     except (KeyError, ValueError, TypeError):
         return None
 
