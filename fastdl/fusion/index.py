@@ -126,6 +126,7 @@ class GraphIndex:
         self._added: dict[str, None] = {}  # names of new initializers, in order
         self._shapes, self._types = _infer(model)
         self._resized: set[str] = set()
+        self._in_range: set[str] = set()  # values that follow from no constant which may make them overflow
         # How many numbers constants may still hold that are computed from constants
         constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
         self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
@@ -223,6 +224,20 @@ class GraphIndex:
             exact.setflags(write=False)
             self._exact[value], self._dtypes[value] = exact, array.dtype
         return self._exact[value]
+
+    def require_range(self, value: str) -> None:
+        """Refuse a value that follows from a constant which is not finite, or by which it may overflow."""
+        todo = [value]
+        while todo:
+            value = todo.pop()
+            if value in self._in_range:
+                continue
+            array = self.stored(value)
+            if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
+                raise Refused(f"{value!r}, which its scores follow from, may make them overflow")
+            self._in_range.add(value)
+            if (node := self.producer(value)) is not None:
+                todo.extend(node.inputs)
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
