@@ -136,4 +136,4 @@ def _cast(name: str, given: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[
 
 
 def _size(dim: Dim, unstated: int) -> int:
-    return dim if isinstance(dim, int) and dim > 0 else unstated
+    return dim if isinstance(dim, int) and dim >= 0 else unstated

@@ -29,6 +29,8 @@ CONSTANT_ATTRIBUTES = {
 # Above these the product of two constants, or of a constant and an input, may overflow: then the order matters in
 # which a graph multiplies, and folding changes it.
 LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
+# What gives no infinity, whatever it reads
+BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
 
 
 class Refused(Exception):
@@ -226,18 +228,23 @@ class GraphIndex:
         return self._exact[value]
 
     def require_range(self, value: str) -> None:
-        """Refuse a value that follows from a constant which is not finite, or by which it may overflow."""
-        todo = [value]
+        """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
+
+        Infinity is where algebra ends: 0·∞ and ∞ − ∞ are no numbers. What comes out of a BOUNDED operator is never so.
+        """
+        todo, seen = [value], set[str]()
         while todo:
-            value = todo.pop()
-            if value in self._in_range:
+            source = todo.pop()
+            if source in self._in_range or source in seen:
                 continue
-            array = self.stored(value)
+            array = None if source in self._exact else self.stored(source)
             if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
-                raise Refused(f"{value!r}, which its scores follow from, may make them overflow")
-            self._in_range.add(value)
-            if (node := self.producer(value)) is not None:
-                todo.extend(node.inputs)
+                raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
+            seen.add(source)
+            if (node := self.producer(source)) is not None and node.op not in BOUNDED:
+                todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
+                todo.extend(_names_inside([node.proto]))
+        self._in_range |= seen
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
