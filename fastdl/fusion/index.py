@@ -31,6 +31,8 @@ CONSTANT_ATTRIBUTES = {
 LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
 # What gives no infinity, whatever it reads
 BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
+# What gives infinity or NaN for some values of moderate size
+MAY_OVERFLOW = ("Log", "Exp", "Reciprocal", "Sqrt", "Div", "Pow")
 
 
 class Refused(Exception):
@@ -128,7 +130,7 @@ class GraphIndex:
         self._added: dict[str, None] = {}  # names of new initializers, in order
         self._shapes, self._types = _infer(model)
         self._resized: set[str] = set()
-        self._in_range: set[str] = set()  # values that follow from no constant which may make them overflow
+        self._in_range: dict[bool, set[str]] = {False: set(), True: set()}  # what `require_range` let pass
         # How many numbers constants may still hold that are computed from constants
         constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
         self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
@@ -227,24 +229,38 @@ class GraphIndex:
             self._exact[value], self._dtypes[value] = exact, array.dtype
         return self._exact[value]
 
-    def require_range(self, value: str) -> None:
+    def require_range(self, value: str, strict: bool = False) -> None:
         """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
 
         Infinity is where algebra ends: 0·∞ and ∞ − ∞ are no numbers. What comes out of a BOUNDED operator is never so.
+        strict: nor from an operator that may give such values for some of moderate size.
         """
+        known = self._in_range[strict]
         todo, seen = [value], set[str]()
         while todo:
             source = todo.pop()
-            if source in self._in_range or source in seen:
+            if source in known or source in seen:
                 continue
             array = None if source in self._exact else self.stored(source)
             if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
                 raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
             seen.add(source)
             if (node := self.producer(source)) is not None and node.op not in BOUNDED:
+                if self._may_overflow(node, strict):
+                    raise Refused(f"{value!r} follows from {node.op} {node.label!r}, which may give what is not finite")
                 todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
                 todo.extend(_names_inside([node.proto]))
-        self._in_range |= seen
+        known |= seen
+
+    def _may_overflow(self, node: Node, strict: bool) -> bool:
+        if node.op not in MAY_OVERFLOW:
+            return False
+        if all(map(self.is_constant, node.inputs)):
+            return True  # else it would be a constant by now
+        divisor = self.stored(node.inputs[1]) if node.op == "Div" else None
+        if divisor is not None and divisor.dtype in FLOATS:
+            return not np.abs(divisor).min(initial=1) >= 1 / LARGEST[divisor.dtype]
+        return strict and not self.is_constant(node.inputs[-1])
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
