@@ -286,7 +286,7 @@ class GraphIndex:
             raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
         if largest > LARGEST[np.dtype(dtype)]:
             raise Refused(f"folded parameter {hint!r} would hold {largest:.1e}, by which {dtype} may overflow")
-        if abs(float(np.asarray(largest).astype(dtype)) - largest) > np.finfo(dtype).eps * largest:
+        if abs(float(np.asarray(largest).astype(dtype)) - largest) > float(np.finfo(dtype).eps) * largest:
             raise Refused(f"folded parameter {hint!r} would be too small for {dtype}")
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")

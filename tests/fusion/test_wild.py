@@ -1,7 +1,7 @@
 """Thousands of odd graphs folded without the proof: none wrong, none crashes.
 
-A fused graph is wrong where it is further from the float64 values than the plain one is, by more than rounding explains,
-and where constants are not finite or overflow, where its infinities and NaN are others.
+A fused graph is wrong where it is further from the float64 values than the plain one, by more than rounding explains;
+and, where constants are not finite or overflow, if its infinities and NaN are others.
 `pytest tests/fusion/test_wild.py -m slow -s` draws 8,000 and prints counts by outcome and fold.
 """
 
