@@ -253,6 +253,9 @@ class GraphIndex:
         known |= seen
 
     def _may_overflow(self, node: Node, strict: bool) -> bool:
+        numbers = [number for a in node.proto.attribute for number in (a.f, *a.floats)]
+        if node.op != "Clip" and not np.abs(numbers).max(initial=0) <= LARGEST[np.dtype(np.float32)]:
+            return True
         if node.op not in MAY_OVERFLOW:
             return False
         if all(map(self.is_constant, node.inputs)):

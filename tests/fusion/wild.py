@@ -80,10 +80,12 @@ class Wild:
         kind = self.rng.integers(8)
         if kind == 0:
             values = np.ones(shape)
-        elif kind == 1 and not self.harsh:  # a factor of 0 gives zeros of either sign, which folds do not tell apart
+        elif kind == 1:
             values = np.zeros(shape)
         elif kind == 2:
             values = np.round(values)
+        if self.harsh:  # a factor of 0 gives zeros of either sign, which folds do not tell apart, but 1 / 0 does
+            values = np.where(values == 0, 1.0, values)
         if self.harsh and self.chance(0.2):
             values = np.array(values, np.float64)
             flat = values.reshape(-1)
