@@ -207,7 +207,7 @@ class Runner:
     # --- running -------------------------------------------------------------------------------
 
     def _run(self, arrays: list[Array]) -> list[Array]:
-        feed = {info.name: np.ascontiguousarray(a) for info, a in zip(self._inputs, arrays, strict=True)}
+        feed = {info.name: np.asarray(a, order="C") for info, a in zip(self._inputs, arrays, strict=True)}
         try:
             results: list[Array] = self._session.run(None, feed)
         except Exception as error:

@@ -65,7 +65,8 @@ class Feeder:
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
             mean, spread = self._scale(name)
-            feed[name] = (mean + spread * rng.standard_normal(shape)).astype(dtype)
+            drawn = mean + spread * rng.standard_normal(shape)
+            feed[name] = np.asarray(drawn, dtype).reshape(shape)  # of a number, which a mean of one makes a vector
         return feed
 
     def _shape(self, name: str) -> tuple[Dim, ...]:
@@ -135,4 +136,4 @@ def _cast(name: str, given: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[
 
 
 def _size(dim: Dim, unstated: int) -> int:
-    return dim if isinstance(dim, int) and dim > 0 else unstated
+    return dim if isinstance(dim, int) and dim >= 0 else unstated

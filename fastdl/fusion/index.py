@@ -26,6 +26,13 @@ CONSTANT_ATTRIBUTES = {
     **dict.fromkeys(("value_float", "value_floats"), np.float32),
     **dict.fromkeys(("value_int", "value_ints"), np.int64),
 }
+# Above these the product of two constants, or of a constant and an input, may overflow: then the order matters in
+# which a graph multiplies, and folding changes it.
+LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
+# What gives no infinity, whatever it reads
+BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
+# What gives infinity or NaN for some values of moderate size
+MAY_OVERFLOW = ("Log", "Exp", "Reciprocal", "Sqrt", "Div", "Pow")
 
 
 class Refused(Exception):
@@ -86,6 +93,8 @@ def _well_formed(proto: NodeProto, opset: int) -> bool:
     if not all((*proto.input[: schema.min_input], *proto.output[: max(1, schema.min_output)])):
         return False
     known: Mapping[str, Any] = schema.attributes
+    if {name for name, attribute in known.items() if attribute.required} - {a.name for a in proto.attribute}:
+        return False
     return all(known[a.name].type.value == a.type for a in proto.attribute if a.name in known)
 
 
@@ -121,6 +130,7 @@ class GraphIndex:
         self._added: dict[str, None] = {}  # names of new initializers, in order
         self._shapes, self._types = _infer(model)
         self._resized: set[str] = set()
+        self._in_range: dict[bool, set[str]] = {False: set(), True: set()}  # what `require_range` let pass
         # How many numbers constants may still hold that are computed from constants
         constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
         self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
@@ -194,8 +204,10 @@ class GraphIndex:
         if not isinstance(tensor, TensorProto):
             return None
         try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, OverflowError):
+            array = np.asarray(numpy_helper.to_array(tensor))
+            # A type that numpy has not (bfloat16 in some versions of onnx) comes as another: it would be lost
+            return array if helper.np_dtype_to_tensor_dtype(array.dtype) == tensor.data_type else None
+        except (ValueError, TypeError, OverflowError, KeyError):
             return None
 
     def constant(self, value: str) -> Array:
@@ -210,10 +222,48 @@ class GraphIndex:
                 raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
             if not np.isfinite(array).all():
                 raise Refused(f"parameter {value!r} is not finite everywhere")
+            if (largest := float(np.abs(array).max(initial=0))) > LARGEST[array.dtype]:
+                raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
             exact = array.astype(np.float64)
             exact.setflags(write=False)
             self._exact[value], self._dtypes[value] = exact, array.dtype
         return self._exact[value]
+
+    def require_range(self, value: str, strict: bool = False) -> None:
+        """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
+
+        Infinity is where algebra ends: 0·∞ and ∞ − ∞ are no numbers. What comes out of a BOUNDED operator is never so.
+        strict: nor from an operator that may give such values for some of moderate size.
+        """
+        known = self._in_range[strict]
+        todo, seen = [value], set[str]()
+        while todo:
+            source = todo.pop()
+            if source in known or source in seen:
+                continue
+            array = None if source in self._exact else self.stored(source)
+            if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
+                raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
+            seen.add(source)
+            if (node := self.producer(source)) is not None and node.op not in BOUNDED:
+                if self._may_overflow(node, strict):
+                    raise Refused(f"{value!r} follows from {node.op} {node.label!r}, which may give what is not finite")
+                todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
+                todo.extend(_names_inside([node.proto]))
+        known |= seen
+
+    def _may_overflow(self, node: Node, strict: bool) -> bool:
+        numbers = [number for a in node.proto.attribute for number in (a.f, *a.floats)]
+        if node.op != "Clip" and not np.abs(numbers).max(initial=0) <= LARGEST[np.dtype(np.float32)]:
+            return True
+        if node.op not in MAY_OVERFLOW:
+            return False
+        if all(map(self.is_constant, node.inputs)):
+            return True  # else it would be a constant by now
+        divisor = self.stored(node.inputs[1]) if node.op == "Div" else None
+        if divisor is not None and divisor.dtype in FLOATS:
+            return not np.abs(divisor).min(initial=1) >= 1 / LARGEST[divisor.dtype]
+        return strict and not self.is_constant(node.inputs[-1])
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
@@ -233,10 +283,14 @@ class GraphIndex:
         return name
 
     def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
-        """Add a new initializer, kept in float64 until it is written; refuses what overflows `dtype`."""
-        with np.errstate(over="ignore"):
-            if not np.isfinite(values.astype(dtype)).all():
-                raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        """Add a new initializer, kept in float64 until it is written; refuses what over- or underflows `dtype`."""
+        largest = float(np.abs(values).max(initial=0))  # NaN if any is
+        if not np.isfinite(largest):
+            raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        if largest > LARGEST[np.dtype(dtype)]:
+            raise Refused(f"folded parameter {hint!r} would hold {largest:.1e}, by which {dtype} may overflow")
+        if abs(float(np.asarray(largest).astype(dtype)) - largest) > float(np.finfo(dtype).eps) * largest:
+            raise Refused(f"folded parameter {hint!r} would be too small for {dtype}")
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")
         exact.setflags(write=False)
@@ -247,7 +301,8 @@ class GraphIndex:
     def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
         """Add a new initializer of any type (an integer shape, say), stored as it is."""
         name = self.fresh(hint)
-        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        # Not ascontiguousarray, which makes a vector of a scalar
+        self._initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         self._shapes[name], self._types[name] = values.shape, values.dtype
         return name
 
@@ -441,7 +496,8 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
 
 def _dtype(number: int) -> np.dtype[Any] | None:
     try:
-        return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        return dtype if helper.np_dtype_to_tensor_dtype(dtype) == number else None
     except (KeyError, ValueError, TypeError):
         return None
 
