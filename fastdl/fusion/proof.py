@@ -24,7 +24,7 @@ from .index import subgraphs
 from .labels import labels_of
 from .model_file import ModelSource, read_model
 from .report import Proof
-from .session import open_session
+from .session import load_onnxruntime, open_session
 from .ties import Decision, Flags, decisions
 from .truth import Truth
 
@@ -220,7 +220,7 @@ def label_flips(plain: npt.NDArray[Any], fused: npt.NDArray[Any]) -> int:
 
 
 def _runner(model: ModelProto, optimise: bool) -> Run:
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
     try:
         session = open_session(model.SerializeToString(), optimise=optimise)

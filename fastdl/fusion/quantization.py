@@ -16,6 +16,7 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from ..errors import DataError, FusionError
+from ..text import shown
 from .feeds import Feed, Feeder, Samples
 from .index import GraphIndex, Node
 from .labels import labels_of
@@ -93,7 +94,7 @@ class QuantizationReport(Printable):
             f"at most, {self.rms_error:.1e} of the spread. Lost: {self.gate} {self.lost:.4f}, of {self.bar:g} allowed."
         ]
         if self.kept:
-            lines.append(f"Kept apart, unfolded: {', '.join(self.kept)}.")
+            lines.append(f"Kept apart, unfolded: {', '.join(map(shown, self.kept))}.")
         slower = [batch for batch, times in self.latency.items() if times["speedup"] < NOISE]
         if slower:
             lines.append(f"Slower than the folded file here at {' and '.join(slower).replace('_', ' ')}.")
