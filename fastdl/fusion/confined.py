@@ -20,7 +20,10 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from .session import is_out_of_memory, load_onnxruntime
+from .session import Session, is_out_of_memory, load_onnxruntime
+
+IDLE = 60.0  # seconds after which a child that holds nothing ends
+SPARE = 2**26  # bytes that what is done may leave behind in a child that others use
 
 _here = False  # whether this process is such a child
 
@@ -43,7 +46,7 @@ class Limits:
 def confined(function: Callable[..., Any], *args: Any, limits: Limits) -> Any:
     """`function(*args)`, run in a child; here, if this is one already.
 
-    function: of a module, args and result: what pickle takes. What it raises is raised, Exceeded when it takes too much.
+    function: of a module; args and result: what pickle takes. What it raises is raised, Exceeded if it takes too much.
     """
     if _here:
         return function(*args)
@@ -51,7 +54,7 @@ def confined(function: Callable[..., Any], *args: Any, limits: Limits) -> Any:
     try:
         return child.call("call", *args, limits=limits)
     finally:
-        child.close()
+        child.release()
 
 
 class _Itself:
@@ -64,7 +67,7 @@ class _Itself:
 class Child:
     """An object that lives in a child process: `call` runs its methods there. Safe for many threads, and over a fork.
 
-    The child is started when it is first needed, and anew after it was ended for taking too much.
+    The process is taken when it is first needed, and another after it was ended for taking too much.
     """
 
     def __init__(self, make: Callable[..., Any], *args: Any) -> None:
@@ -72,24 +75,29 @@ class Child:
         self._forget()
 
     def _forget(self) -> None:
-        """As new: without a child, and with a lock that nobody holds."""
+        """As new: without a process, and with a lock that nobody holds."""
         self._owner, self._lock = os.getpid(), threading.Lock()
-        self._pipe: Connection | None = None
-        self._close: Callable[[], object] = _nothing
+        self._worker: _Worker | None = None
 
     def call(self, method: str, *args: Any, limits: Limits) -> Any:
         """The method's result; raises what it raises, and Exceeded."""
         if self._owner != os.getpid():
             self._forget()
         with self._lock:
-            if self._pipe is None:
-                self._start(limits)
-            return self._ask(("call", method, args), limits)
+            if self._worker is None or self._worker.ended:
+                self._worker = _take()
+                try:
+                    self._worker.ask(limits, "make", *self._made_by)
+                except BaseException:
+                    self.release()
+                    raise
+            return self._worker.ask(limits, "call", method, args)
 
-    def close(self) -> None:
-        """End the child."""
-        self._close()
-        self._pipe = None
+    def release(self) -> None:
+        """Let others have the process."""
+        if self._worker is not None and self._owner == os.getpid():
+            _give_back(self._worker)
+        self._worker = None
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._made_by
@@ -98,12 +106,17 @@ class Child:
         self._made_by = state
         self._forget()
 
-    def _start(self, limits: Limits) -> None:
-        ours, theirs = multiprocessing.Pipe()
+
+class _Worker:
+    """A child process, and the pipe to it. One thread at a time may use it."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self._pipe, theirs = multiprocessing.Pipe()
         paths = [path or os.getcwd() for path in sys.path]
         environment = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "MALLOC_ARENA_MAX": "2"}
         code = f"from {__name__} import serve; serve({theirs.fileno()})"
-        process = subprocess.Popen(
+        self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             pass_fds=[theirs.fileno()],
             env=os.environ | environment,
@@ -112,12 +125,15 @@ class Child:
             stderr=subprocess.DEVNULL,
         )
         theirs.close()
-        self._pipe, self._process = ours, process
-        self._close = weakref.finalize(self, _end, ours, process, os.getpid())
-        self._ask(("make", *self._made_by), limits)
+        self._end = weakref.finalize(self, _end, self._pipe, self._process, self.owner)
 
-    def _ask(self, request: tuple[Any, ...], limits: Limits) -> Any:
-        assert self._pipe is not None
+    @property
+    def ended(self) -> bool:
+        """Whether it can be asked no more."""
+        return not self._end.alive or self._process.poll() is not None
+
+    def ask(self, limits: Limits, *request: Any) -> Any:
+        """What the child answers; raises what it raised, or Exceeded."""
         try:
             self._pipe.send((limits, request))
             # The kernel ends a child that computes for too long; the clock, one that waits. The machine may be busy.
@@ -125,12 +141,14 @@ class Child:
                 raise EOFError
             kind, value = self._pipe.recv()
         except (EOFError, OSError):
-            self.close()
+            self._end()
             died = self._process.returncode
-            crashed = f", or crashed ({signal.Signals(-died).name})" if died in (-signal.SIGSEGV, -signal.SIGABRT) else ""
+            crashed = (
+                f", or crashed ({signal.Signals(-died).name})" if died in (-signal.SIGSEGV, -signal.SIGABRT) else ""
+            )
             raise Exceeded(f"it takes more than {limits}{crashed}") from None
         except BaseException:  # Ctrl-C: the answer that is still to come is no answer to the next question
-            self.close()
+            self._end()
             raise
         if kind == "memory":
             raise Exceeded(f"it takes more than {limits}")
@@ -139,15 +157,30 @@ class Child:
         return value
 
 
-def _nothing() -> None:
-    """Of a child that has not been started."""
-
-
 def _end(pipe: Connection, process: subprocess.Popen[bytes], owner: int) -> None:
     pipe.close()
     if owner == os.getpid():  # a fork's copy of this object ends nothing
         process.kill()
         process.wait()
+
+
+_idle: list[_Worker] = []  # at most one, which saves the next its imports
+
+
+def _take() -> _Worker:
+    """An idle process that still answers, or a new one."""
+    with contextlib.suppress(IndexError, Exceeded):
+        worker = _idle.pop()
+        if worker.owner == os.getpid() and not worker.ended:
+            worker.ask(Limits(2**30, 5), "make", _Itself, (None,))
+            return worker
+    return _Worker()
+
+
+def _give_back(worker: _Worker) -> None:
+    if not worker.ended:
+        _idle.append(worker)
+        del _idle[:-1]
 
 
 # --- in the child ----------------------------------------------------------------------------------
@@ -165,16 +198,22 @@ def serve(descriptor: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     held: Any = None
     with contextlib.suppress(EOFError, OSError):
-        while True:
+        while isinstance(held, Session) or (_size() < base + SPARE and pipe.poll(IDLE)):
+            _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
             limits, (kind, name, args) = pipe.recv()
             _limit(resource.RLIMIT_AS, base + limits.memory)
             _limit(resource.RLIMIT_CPU, math.ceil(sum(os.times()[:2]) + limits.seconds))
             try:
-                made = name(*args) if kind == "make" else getattr(held, name)(*args)
-                held, value = (made, None) if kind == "make" else (held, made)
+                value = None
+                if kind == "make":
+                    held = None
+                    held = name(*args)
+                else:
+                    value = getattr(held, name)(*args)
                 answer = _packed(("done", value))
             except BaseException as error:
                 answer = _packed(("memory", None) if is_out_of_memory(error) else ("raised", _plain(error)))
+            value = args = None
             pipe.send_bytes(answer)
 
 
