@@ -270,7 +270,7 @@ def _require_no_nan(what: str, scores: Array, kind: str = "NaN") -> None:
     """DataError that names the first row with a NaN: it has no label and no probability."""
     if not scores.size:
         return
-    rows: Array = np.isnan(scores).reshape(len(scores), -1).any(axis=1)
+    rows = np.asarray(np.isnan(scores).reshape(len(scores), -1).any(axis=1))
     if rows.any():
         raise DataError(f"{what} has {kind} in row {rows.argmax()} ({rows.sum()} of {len(rows)} rows): it has no label")
 

@@ -257,7 +257,8 @@ def _classes(node: NodeProto) -> int:
     if any(not 0 <= number <= LARGEST for number in stated):
         raise Unknown
     labels = [len(a.ints) + len(a.strings) for a in node.attribute if a.name.startswith("class")]
-    return max((*stated, *labels, 2))
+    most: int = max((*stated, *labels, 2))
+    return most
 
 
 def _bytes(kind: int, shape: Shape) -> int:

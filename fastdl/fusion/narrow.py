@@ -61,6 +61,8 @@ def to_int8(model: ModelProto, calibration: Iterable[Feed], method: str, apart: 
                 weight_type=tool.QuantType.QInt8,
                 calibrate_method=tool.CalibrationMethod[method],
             )
+        except MemoryError:
+            raise
         except Exception as error:
             line = (str(error).strip() or repr(error)).splitlines()[0]
             raise FusionError(f"onnxruntime cannot quantise this graph: {line}") from error
@@ -92,6 +94,8 @@ def _at_opset(model: ModelProto) -> ModelProto:
         return copy
     try:
         return onnx.version_converter.convert_version(copy, OPSET)
+    except MemoryError:
+        raise
     except Exception as error:
         line = str(error).splitlines()[0]
         raise FusionError(f"int8 needs opset {OPSET}, and this graph does not convert to it: {line}") from error
@@ -107,6 +111,8 @@ def to_float16(model: ModelProto) -> ModelProto:
     with _quiet():
         try:
             half: ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+        except MemoryError:
+            raise
         except Exception as error:
             line = (str(error).strip() or repr(error)).splitlines()[0]
             raise FusionError(f"onnxruntime cannot convert this graph to float16: {line}") from error

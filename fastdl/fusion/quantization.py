@@ -233,6 +233,8 @@ class _Trial:
         try:
             session = open_session(model.SerializeToString())
             parts = [expand(session.run(None, feed)) for feed in self._feeds]
+        except MemoryError:
+            raise
         except Exception as error:
             line = str(error).splitlines()[0]
             raise FusionError(f"onnxruntime does not run the {self._type} file: {line}") from error
