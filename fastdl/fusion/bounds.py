@@ -16,11 +16,11 @@ from .confined import Exceeded, Limits, confined
 from .estimate import Bound, Estimator
 
 MEMORY = 320 * 2**20  # bytes that any model may take: with the interpreter's own, under 600 MB
-SECONDS = 6.0  # of processor time that any model may take
+SECONDS = 5.0  # of processor time that any model may take
 WORK = 2 * 10**9  # operations that any model may take: about a second of onnxruntime's
 A_FILE_BYTE = 16  # bytes, for each byte of the file, and again for each row that the caller gives
 AN_INPUT_BYTE = 64  # bytes, for each byte that the caller gives
-SECONDS_A_BYTE = 10e-6
+SECONDS_A_BYTE = 2e-6
 WORK_A_FILE_BYTE, WORK_AN_INPUT_BYTE = 2000, 5000
 RUNS = 20  # of a proof
 

@@ -20,6 +20,7 @@ from .patterns import Affine
 BATCHES = (1, 2, 7, 64)
 ROWS = 1024  # of the caller's samples at a time
 MOST = 1 << 28  # numbers that one value of a graph may hold for a single batch
+MOST_AXES = 64
 A_NUMBER = 28  # bytes that a proof takes for a number of a value: four sessions, and a truth in float64
 
 Feed = dict[str, npt.NDArray[Any]]
@@ -80,6 +81,8 @@ class Feeder:
         shape = self._index.shape(name)
         if shape is None:
             raise FusionError(f"input {name!r} states no shape: give samples to prove the fusion on")
+        if len(shape) > MOST_AXES:
+            raise FusionError(f"input {name!r} has {len(shape)} axes, numpy's arrays at most {MOST_AXES}")
         return shape
 
     def _scale(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
