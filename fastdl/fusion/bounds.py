@@ -39,12 +39,12 @@ def fits(bound: Bound | None, file: int, given: int = 0, rows: int = 1) -> bool:
     return 2 * bound.live <= limits(file, given, rows).memory and bound.work <= work
 
 
-def proof_fits(bound: Bound | None, file: int, given: int = 0) -> bool:
+def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS) -> bool:
     """The same of a proof: four sessions, a truth in float64 that keeps all values, several batches."""
     if bound is None:
         return False
     work = WORK + WORK_A_FILE_BYTE * file + WORK_AN_INPUT_BYTE * given
-    return 4 * bound.live + 3 * bound.total <= limits(file, given).memory and RUNS * bound.work <= work
+    return 4 * bound.live + 3 * bound.total <= limits(file, given).memory and runs * bound.work <= work
 
 
 def bounded(
