@@ -48,14 +48,19 @@ def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS)
 
 
 def bounded(
-    function: Callable[..., Any], models: Sequence[ModelProto], *args: Any, given: int = 0, limited: bool = True
+    function: Callable[..., Any],
+    models: Sequence[ModelProto],
+    *args: Any,
+    given: int = 0,
+    rows: int = 1,
+    limited: bool = True,
 ) -> Any:
     """`function(*models, *args)`, which proves the models: here if that is told to cost little, else in a child.
 
-    given: bytes that the caller gives them. Raises FusionError where it takes too much.
+    given: bytes that the caller gives them; rows: whose outputs are kept at the same time. Raises FusionError where it takes too much.
     """
     file = sum(model.ByteSize() for model in models)
-    if not limited or all(proof_fits(Estimator(model).at_batch(1), file, given) for model in models):
+    if not limited or all(proof_fits(Estimator(model).at_batch(rows), file, given) for model in models):
         return function(*models, *args)
     try:
         return confined(function, *models, *args, limits=limits(file, given))

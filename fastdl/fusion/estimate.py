@@ -52,7 +52,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Bound:
-    """live: bytes of values that are needed at the same time, at most; total: of all values; work: operations."""
+    """Beside the weights: bytes of values needed at the same time, at most; bytes of all values; operations."""
 
     live: int
     total: int

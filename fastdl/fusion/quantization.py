@@ -125,7 +125,7 @@ def quantize(
     plain = read_model(source)
     args = samples, labels, type, tolerance, measure
     made: tuple[ModelProto, QuantizationReport] = bounded(
-        _quantize, [plain], *args, given=given_bytes(samples), limited=limited
+        _quantize, [plain], *args, given=given_bytes(samples), rows=FEWEST, limited=limited
     )
     return made
 

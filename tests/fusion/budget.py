@@ -119,9 +119,8 @@ def main(words):
     print(
         f"{len(names)} files, {len(rows)} runs, {sum(map(fails, rows))} beyond {SECONDS} s or {MEGABYTES} MB or untyped"
     )
-    print(
-        f"most time {rows[-1][4]:.1f} s ({rows[-1][2]}, {rows[-1][0]}), most memory {worst[5]} MB ({worst[2]}, {worst[0]})"
-    )
+    for what, row in (("time", rows[-1]), ("memory", worst)):
+        print(f"most {what}: {row[4]:.1f} s, {row[5]} MB: {row[2]}, {row[0]}")
 
 
 if __name__ == "__main__":
