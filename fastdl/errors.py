@@ -1,8 +1,13 @@
 """The few error types that fastdl raises. Each message says what was wrong, where, and what would be right."""
 
+from fastdl.text import shown
+
 
 class FastdlError(Exception):
-    """Base of every error that is fastdl's own."""
+    """Base of every error that is fastdl's own. Its text is one line, whatever names of others it carries."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class ShapeError(FastdlError, ValueError):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdl.errors import DataError
-from fastdl.text import shown
+from fastdl.text import shown_lines
 
 
 def source_argument(parser: argparse.ArgumentParser, name: str = "source", metavar: str = "in.onnx") -> None:
@@ -70,7 +70,7 @@ def load_array(path: Path | None) -> Any:
 
 def show(*texts: object) -> None:
     """Print, with nothing in it that could steer a terminal."""
-    print("\n".join(shown(str(text)) for text in texts))
+    print("\n".join(shown_lines(str(text)) for text in texts))
 
 
 def write_text(path: Path, text: str) -> None:
