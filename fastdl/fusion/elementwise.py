@@ -68,6 +68,7 @@ def _ratio(parts: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Arra
 # Each of the value and a way to read the node's attributes with their defaults
 _UNARY: dict[str, Callable[[Array, Callable[[str, Any], Any]], Array]] = {
     "Abs": lambda x, a: np.abs(x),
+    "Atan": lambda x, a: np.arctan(x),
     "Celu": lambda x, a: np.where(x > 0, x, a("alpha", 1.0) * _elu(x / a("alpha", 1.0))),
     "Elu": lambda x, a: np.where(x > 0, x, a("alpha", 1.0) * _elu(x)),
     "Erf": lambda x, a: _erf(x),
@@ -100,6 +101,11 @@ _BINARY: dict[str, Callable[[Array, Array], Array]] = {
 def is_elementwise(node: Node) -> bool:
     """Whether `apply` knows the node: one value in, or two that broadcast."""
     return (node.op in _UNARY and len(node.inputs) == 1) or (node.op in _BINARY and len(node.inputs) == 2)
+
+
+def stays_finite(node: Node) -> bool:
+    """Whether the node gives a finite value for every finite input of moderate size: no root, no quotient of zero."""
+    return node.op not in ("Exp", "Sqrt", "Div")
 
 
 def apply(node: Node, inputs: list[Array]) -> Array:

@@ -73,7 +73,8 @@ class Feeder:
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
             mean, spread = self._scale(name)
-            feed[name] = (mean + spread * rng.standard_normal(shape)).astype(dtype)
+            drawn = mean + spread * rng.standard_normal(shape)
+            feed[name] = np.asarray(drawn, dtype).reshape(shape)  # of a number, which a mean of one makes a vector
         return feed
 
     def _shape(self, name: str) -> tuple[Dim, ...]:

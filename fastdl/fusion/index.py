@@ -27,8 +27,10 @@ CONSTANT_ATTRIBUTES = {
     **dict.fromkeys(("value_float", "value_floats"), np.float32),
     **dict.fromkeys(("value_int", "value_ints"), np.int64),
 }
-
-LARGE = 2**16  # numbers of a stored constant that is not kept in float64 for good
+# Above these the product of two constants, or of a constant and an input, may overflow: then the order matters in
+# which a graph multiplies, and folding changes it.
+LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
+KEPT = 2**16  # numbers of a stored constant that is kept in float64 for good
 ROOM = 2**22  # numbers of such constants that are kept for a while
 LEAN = 2**10  # bytes of an initializer from which shape inference is told its type alone
 
@@ -88,23 +90,26 @@ def _well_formed(proto: NodeProto, opset: int) -> bool:
     if rules is None:
         return True
     inputs, outputs = list(proto.input), list(proto.output)
-    least, most, made, kinds = rules
+    least, most, made, needed, kinds = rules
     if not least <= len(inputs) <= most or len(outputs) < made:
         return False
     if not all((*inputs[:least], *outputs[: max(1, made)])):
+        return False
+    if needed - {a.name for a in proto.attribute}:
         return False
     return all(kinds[a.name] == a.type for a in proto.attribute if a.name in kinds)
 
 
 @lru_cache(maxsize=1024)
-def _rules(op: str, opset: int) -> tuple[int, int, int, Mapping[str, int]] | None:
-    """How many inputs at least and at most, how many outputs, attributes by type; None for an operator not known."""
+def _rules(op: str, opset: int) -> tuple[int, int, int, frozenset[str], Mapping[str, int]] | None:
+    """Fewest and most inputs, fewest outputs, the attributes needed, all by type; None for an operator not known."""
     try:
         schema = onnx.defs.get_schema(op, opset, "")
     except onnx.defs.SchemaError:
         return None
     kinds = {name: attribute.type.value for name, attribute in schema.attributes.items()}
-    return schema.min_input, schema.max_input, schema.min_output, kinds
+    needed = frozenset(name for name, attribute in schema.attributes.items() if attribute.required)
+    return schema.min_input, schema.max_input, schema.min_output, needed, kinds
 
 
 def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
@@ -143,6 +148,7 @@ class GraphIndex:
         self._inferred = like._inferred if like is not None else _infer(model)
         self._shapes, self._types = map(dict, self._inferred)  # type: ignore[arg-type]
         self._resized: set[str] = set()
+        self._in_range: set[str] = set()  # values that follow from no constant which may make them overflow
         # How many numbers constants may still hold that are computed from constants
         constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
         self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
@@ -228,8 +234,10 @@ class GraphIndex:
         if not isinstance(tensor, TensorProto):
             return None
         try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, OverflowError):
+            array = np.asarray(numpy_helper.to_array(tensor))
+            # A type that numpy has not (bfloat16 in some versions of onnx) comes as another: it would be lost
+            return array if helper.np_dtype_to_tensor_dtype(array.dtype) == tensor.data_type else None
+        except (ValueError, TypeError, OverflowError, KeyError):
             return None
 
     def constant(self, value: str) -> Array:
@@ -246,16 +254,32 @@ class GraphIndex:
                 raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
             if not np.isfinite(array).all():
                 raise Refused(f"parameter {value!r} is not finite everywhere")
+            if (largest := float(np.abs(array).max(initial=0))) > LARGEST[array.dtype]:
+                raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
             exact = array.astype(np.float64)
             exact.setflags(write=False)
             self._dtypes[value] = array.dtype
-            if exact.size > LARGE:
+            if exact.size > KEPT:
                 self._large[value] = exact
                 while sum(kept.size for kept in self._large.values()) > ROOM and len(self._large) > 1:
                     self._large.pop(next(iter(self._large)))
                 return exact
             self._exact[value] = exact
         return self._exact[value]
+
+    def require_range(self, value: str) -> None:
+        """Refuse a value that follows from a constant which is not finite, or by which it may overflow."""
+        todo = [value]
+        while todo:
+            value = todo.pop()
+            if value in self._in_range:
+                continue
+            array = self.stored(value)
+            if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
+                raise Refused(f"{value!r}, which its scores follow from, may make them overflow")
+            self._in_range.add(value)
+            if (node := self.producer(value)) is not None:
+                todo.extend(node.inputs)
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
@@ -276,10 +300,14 @@ class GraphIndex:
         return name
 
     def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
-        """Add a new initializer, kept in float64 until it is written; refuses what overflows `dtype`."""
-        with np.errstate(over="ignore"):
-            if not np.isfinite(values.astype(dtype)).all():
-                raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        """Add a new initializer, kept in float64 until it is written; refuses what over- or underflows `dtype`."""
+        largest = float(np.abs(values).max(initial=0))  # NaN if any is
+        if not np.isfinite(largest):
+            raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        if largest > LARGEST[np.dtype(dtype)]:
+            raise Refused(f"folded parameter {hint!r} would hold {largest:.1e}, by which {dtype} may overflow")
+        if abs(float(np.asarray(largest).astype(dtype)) - largest) > np.finfo(dtype).eps * largest:
+            raise Refused(f"folded parameter {hint!r} would be too small for {dtype}")
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")
         exact.setflags(write=False)
@@ -290,7 +318,8 @@ class GraphIndex:
     def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
         """Add a new initializer of any type (an integer shape, say), stored as it is."""
         name = self.fresh(hint)
-        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        # Not ascontiguousarray, which makes a vector of a scalar
+        self._initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         self._shapes[name], self._types[name] = values.shape, values.dtype
         return name
 
@@ -512,7 +541,8 @@ def _without(message: Any, *omitted: str) -> Any:
 @lru_cache(maxsize=64)
 def _dtype(number: int) -> np.dtype[Any] | None:
     try:
-        return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        return dtype if helper.np_dtype_to_tensor_dtype(dtype) == number else None
     except (KeyError, ValueError, TypeError):
         return None
 

@@ -184,10 +184,10 @@ def fold_all(
                     folds.append(Fold(name, label, into))
         if len(folds) == before:
             break
-    dropped = index.prune()
     refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
-    if not folds and not dropped:
-        return _copy(model), folds, refusals
+    if not folds:
+        return _copy(model), folds, refusals  # to the byte: there is nothing to prove
+    index.prune()
     return index.to_model(), folds, refusals
 
 

@@ -162,7 +162,7 @@ def _prove_group(
             raise FusionError(f"the fused graph does not run on {group}: {_line(error)}") from error
         expected, ties = _with_ties(truth(feed), decided)
         tallies = tallies or [_Tally(y.dtype) for y in plain]
-        proof.samples += next(iter(feed.values())).shape[0] if feed else 1
+        proof.samples += next((array.shape[0] for array in feed.values() if array.ndim), 1)
         proof.label_flips += sum(map(label_flips, plain, fused))
         results = zip(tallies, expected, plain, plain_off, fused, fused_off, strict=True)
         for position, (tally, want, *got) in enumerate(results):
