@@ -107,7 +107,11 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
     scores = _rename(model, index, name)
     if columns > 1:
         source = _behind_flat(index, name)
-        nodes = [helper.make_node("ArgMax", [scores if source == name else source], [name], name=f"{name}_argmax", axis=1, keepdims=0)]
+        nodes = [
+            helper.make_node(
+                "ArgMax", [scores if source == name else source], [name], name=f"{name}_argmax", axis=1, keepdims=0
+            )
+        ]
     elif tail is None or tail.op != "Sigmoid":
         raise FusionError(f"output {name!r} is one column from {_origin(tail)}, not Sigmoid: no label follows from it")
     else:

@@ -8,7 +8,7 @@ refuses has changed nothing, and constants stay float64 until they are rounded o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -19,6 +19,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 
 Array = npt.NDArray[np.float64]
 Dim = int | str | None
+Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]  # shapes and types, by value
 
 # A set, which compares by hash first: numpy takes None for float64 when asked whether a dtype equals it
 FLOATS = frozenset((np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)))
@@ -32,7 +33,7 @@ CONSTANT_ATTRIBUTES = {
 LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
 KEPT = 2**16  # numbers of a stored constant that is kept in float64 for good
 ROOM = 2**22  # numbers of such constants that are kept for a while
-LEAN = 2**10  # bytes of an initializer from which shape inference is told its type alone
+LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
 
 
 class Refused(Exception):
@@ -107,8 +108,9 @@ def _rules(op: str, opset: int) -> tuple[int, int, int, frozenset[str], Mapping[
         schema = onnx.defs.get_schema(op, opset, "")
     except onnx.defs.SchemaError:
         return None
-    kinds = {name: attribute.type.value for name, attribute in schema.attributes.items()}
-    needed = frozenset(name for name, attribute in schema.attributes.items() if attribute.required)
+    stated: Mapping[str, Any] = schema.attributes
+    kinds = {name: attribute.type.value for name, attribute in stated.items()}
+    needed = frozenset(name for name, attribute in stated.items() if attribute.required)
     return schema.min_input, schema.max_input, schema.min_output, needed, kinds
 
 
@@ -125,7 +127,7 @@ class GraphIndex:
 
     def __init__(self, model: ModelProto, like: GraphIndex | None = None) -> None:
         """like: an index of the same model, which nothing has changed: what it has inferred is taken over."""
-        self._model = model
+        self._model, self._like = model, like
         graph = model.graph
         functions = frozenset((f.domain, f.name) for f in model.functions)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
@@ -145,8 +147,8 @@ class GraphIndex:
         self._large: dict[str, Array] = {}  # of large stored ones, those of late
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._added: dict[str, None] = {}  # names of new initializers, in order
-        self._inferred = like._inferred if like is not None else _infer(model)
-        self._shapes, self._types = map(dict, self._inferred)  # type: ignore[arg-type]
+        self._inferred: Inferred = like._inferred if like is not None else _infer(model)
+        self._shapes, self._types = self._inferred[0].copy(), self._inferred[1].copy()
         self._resized: set[str] = set()
         self._in_range: set[str] = set()  # values that follow from no constant which may make them overflow
         # How many numbers constants may still hold that are computed from constants
@@ -158,6 +160,11 @@ class GraphIndex:
             self._link(node)
 
     # --- reading -------------------------------------------------------------------------------
+
+    @cached_property
+    def bytes(self) -> int:
+        """How many the model takes as a file. Worth keeping: protobuf tells by writing all of it."""
+        return self._model.ByteSize() if self._like is None else self._like.bytes
 
     @property
     def nodes(self) -> list[Node]:
@@ -239,6 +246,18 @@ class GraphIndex:
             return array if helper.np_dtype_to_tensor_dtype(array.dtype) == tensor.data_type else None
         except (ValueError, TypeError, OverflowError, KeyError):
             return None
+
+    def constants(self) -> list[str]:
+        """The names of all that is stored: initializers, and what Constant nodes make."""
+        made = (node.outputs[0] for node in self.nodes if node.op == "Constant")
+        return [*self._initializers, *self._added, *made]
+
+    def stored_floats(self, value: str) -> int:
+        """How many floating-point numbers a constant holds; 0 for all else."""
+        if (tensor := self._initializers.get(value)) is not None:
+            return prod(tensor.dims) if _dtype(tensor.data_type) in FLOATS else 0
+        array = self.stored(value)
+        return array.size if array is not None and array.dtype in FLOATS else 0
 
     def constant(self, value: str) -> Array:
         """The float64 values (read-only) behind a floating-point constant; refuses all that is not one."""
@@ -410,10 +429,10 @@ class GraphIndex:
         return dropped
 
     def to_model(self) -> ModelProto:
-        """The changed model; everything that no fold touched is as it was."""
+        """The changed model; everything that no fold touched is as it was. Ends the use of this index."""
         graph = self._model.graph
-        model = _without(self._model, "graph")
-        model.graph.CopyFrom(_without(graph, "initializer", "node"))
+        model: ModelProto = without(self._model, "graph")
+        model.graph.CopyFrom(without(graph, "initializer", "node"))
         stored, graph = graph.initializer, model.graph
         before = {t.name for t in stored}
         gone = before - self._initializers.keys()
@@ -421,7 +440,7 @@ class GraphIndex:
         new = [tensor for name, tensor in self._initializers.items() if name not in before]
         graph.initializer.extend(new)
         for name in self._added:
-            rounded = self._exact[name].astype(self._dtypes[name])
+            rounded = self._exact.pop(name).astype(self._dtypes[name])  # one by one: they are most of the memory
             graph.initializer.append(numpy_helper.from_array(rounded, name))
         if model.ir_version < 4:
             _keep(graph.input, lambda i: i.name not in gone)
@@ -487,13 +506,13 @@ def _all_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]:
+def _infer(model: ModelProto) -> Inferred:
     """Shapes and types that follow from the inputs alone: a file's own claims about inner values are not trusted."""
-    bare = _without(model, "graph")
-    bare.graph.CopyFrom(_without(model.graph, "initializer", "node", "value_info"))
+    bare = without(model, "graph")
+    bare.graph.CopyFrom(without(model.graph, "initializer", "node", "value_info"))
     listed = {info.name for info in model.graph.input}
     for tensor in model.graph.initializer:
-        if tensor.ByteSize() < LEAN:  # a target shape, say, which the inference reads
+        if prod(tensor.dims) <= LEAN:  # a target shape, say, which the inference reads
             bare.graph.initializer.append(tensor)
         elif tensor.name not in listed:
             bare.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
@@ -520,7 +539,7 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
     return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
 
 
-def _without(message: Any, *omitted: str) -> Any:
+def without(message: Any, *omitted: str) -> Any:
     """A copy of a protobuf message that lacks some fields, which are not copied first and dropped then."""
     copy = type(message)()
     try:

@@ -7,7 +7,6 @@ a node's own settings are beyond raises NotImplementedError.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,9 @@ def _activated(y: Array, given: Attributes) -> Array:
     if not name:
         return y
     known = {key.removeprefix("activation_"): value for key, value in given.items() if key.startswith("activation_")}
-    known |= dict(zip({"LeakyRelu": ["alpha"]}.get(name, ["alpha", "beta"]), given.get("activation_params", ()), strict=False))
+    known |= dict(
+        zip({"LeakyRelu": ["alpha"]}.get(name, ["alpha", "beta"]), given.get("activation_params", ()), strict=False)
+    )
     return activation(name, y, known)
 
 
@@ -139,7 +140,8 @@ def _numbers(x: Any) -> Array:
 
 
 def _scaler(inputs: Sequence[Any], given: Attributes) -> Array:
-    return (_numbers(inputs[0]) - np.array(given.get("offset", [0.0]))) * np.array(given.get("scale", [1.0]))
+    offset, scale = np.array(given.get("offset", [0.0])), np.array(given.get("scale", [1.0]))
+    return np.asarray((_numbers(inputs[0]) - offset) * scale)
 
 
 def _linear_regressor(inputs: Sequence[Any], given: Attributes) -> Array:
@@ -157,12 +159,12 @@ def _normalizer(inputs: Sequence[Any], given: Attributes) -> Array:
         "L1": lambda: np.abs(x).sum(axis=-1, keepdims=True),
         "L2": lambda: np.sqrt((x * x).sum(axis=-1, keepdims=True)),
     }[given.get("norm", "MAX")]()
-    return x / np.where(sizes == 0, 1.0, sizes)
+    return np.asarray(x / np.where(sizes == 0, 1.0, sizes))
 
 
 def _zip_map(inputs: Sequence[Any], given: Attributes) -> list[dict[Any, Any]]:
     """Scores (rows, classes) as one map a row, as skl2onnx ends a classifier."""
-    keys = given.get("classlabels_int64s") or given.get("classlabels_strings")
+    keys = given.get("classlabels_int64s") or given["classlabels_strings"]
     return [dict(zip(keys, row, strict=True)) for row in np.atleast_2d(inputs[0])]
 
 

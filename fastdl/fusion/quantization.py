@@ -25,8 +25,8 @@ from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model, set_metadata
 from .narrow import to_float16, to_int8
 from .pipeline import fuse
-from .proof import expand
 from .report import Printable, latency_row
+from .runs import expand
 from .session import open_session
 
 if TYPE_CHECKING:

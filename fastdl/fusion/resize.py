@@ -17,7 +17,9 @@ def upsample(inputs: Sequence[Any], given: Attributes) -> Array:
     """Upsample, which Resize has replaced."""
     scales = inputs[1] if len(inputs) > 1 else given["scales"]
     fixed = {"mode": given.get("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
-    return _resized(inputs[0], range(inputs[0].ndim), np.asarray(scales, np.float64), None, fixed | {"nearest_mode": "floor"})
+    return _resized(
+        inputs[0], range(inputs[0].ndim), np.asarray(scales, np.float64), None, fixed | {"nearest_mode": "floor"}
+    )
 
 
 def resize(inputs: Sequence[Any], given: Attributes) -> Array:
@@ -26,7 +28,9 @@ def resize(inputs: Sequence[Any], given: Attributes) -> Array:
     if len(more) == 1:  # opset 10
         fixed = {"mode": given.get("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
         return _resized(x, range(x.ndim), more[0], None, fixed | {"nearest_mode": "floor"})
-    scales, sizes = (more[slot] if slot < len(more) and more[slot] is not None and more[slot].size else None for slot in (1, 2))
+    scales, sizes = (
+        more[slot] if slot < len(more) and more[slot] is not None and more[slot].size else None for slot in (1, 2)
+    )
     aspect = given.get("keep_aspect_ratio_policy", "stretch")
     if given.get("antialias") or aspect != "stretch" or (scales is None) == (sizes is None):
         raise NotImplementedError("Resize with antialias or a kept aspect ratio")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from .elementwise import evaluate_floats
 from .index import CONSTANT_ATTRIBUTES, GraphIndex, names_inside, subgraphs
@@ -22,8 +23,10 @@ from .session import open_session
 NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPE_ATTRIBUTES = ("to", "dtype", "output_datatype")
 # Operators whose result has a type of its own, float32 unless they state another
-TYPED = {**dict.fromkeys(("RandomNormal", "RandomUniform"), "dtype"),
-         **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), "output_datatype")}  # fmt: skip
+TYPED = {
+    **dict.fromkeys(("RandomNormal", "RandomUniform"), "dtype"),
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), "output_datatype"),
+}
 RANDOM = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 )
@@ -51,7 +54,7 @@ class Truth:
     ) -> None:
         """more: names of inner values to give after the outputs. tick: called before each node; may raise."""
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inline_local_functions(model)
             index = None
         self.narrow: set[str] = set()
         self._tick = tick
@@ -59,7 +62,7 @@ class Truth:
         self._version = model.ir_version
         self._index = index or GraphIndex(model)
         self._dtypes: dict[str, np.dtype[Any]] = {}  # of values whose type nothing but onnxruntime tells
-        self._cache: dict[object, Callable[[Sequence[Any]], list[Any]]] = {}
+        self._cache: dict[object, Callable[[Values], list[Any]]] = {}
         self._walks: dict[int, _Walk] = {}  # of subgraphs, by identity
         self._names = [*(output.name for output in model.graph.output), *more]
         self._walk = _Walk(model.graph, self._names)
@@ -122,7 +125,8 @@ class Truth:
         """Loop: (most, condition, carried…) → (carried…, one scan output each, stacked)."""
         body = _attribute(node, "body")
         most, go, *carried = (values[name] if name else None for name in node.input)
-        walk, scans, count = self._inner(body), [[] for _ in body.output[1 + len(node.input) - 2 :]], 0
+        walk, count = self._inner(body), 0
+        scans: list[list[Any]] = [[] for _ in body.output[len(node.input) - 1 :]]
         names = [info.name for info in body.input]
         while (most is None or count < int(np.asarray(most).item())) and (go is None or np.asarray(go).item()):
             self._tick()
@@ -146,10 +150,10 @@ class Truth:
             _widen_nodes(single.graph.node)
             single.graph.input.extend(ValueInfoProto(name=name) for name in captured)
             evaluator = ReferenceEvaluator(single)
-            self._cache[key] = lambda feed: list(evaluator.run(None, feed))  # type: ignore[arg-type]
+            self._cache[key] = lambda feed: list(evaluator.run(None, feed))
         feed = {f"i{slot}": value for slot, value in enumerate(inputs) if value is not None}
         feed |= {name: values[name] for name in captured}
-        return [_wide(value) for value in self._cache[key](feed)]  # type: ignore[arg-type]
+        return [_wide(value) for value in self._cache[key](feed)]
 
     def _by_runtime(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
         """By onnxruntime, in the types of the graph, float32 where they are not known."""
@@ -168,7 +172,7 @@ class Truth:
                     _single(node, narrow, self._opsets, self._version).SerializeToString(), optimise=False
                 )
                 self._cache[key] = lambda feed: list(session.run(None, feed))
-            results = self._cache[key]({f"i{k}": np.asarray(v) for k, v in enumerate(narrow) if v is not None})  # type: ignore[arg-type]
+            results = self._cache[key]({f"i{k}": np.asarray(v) for k, v in enumerate(narrow) if v is not None})
         except MemoryError:
             raise
         except Exception as error:

@@ -96,13 +96,17 @@ def conv(x: Array, weight: Array, bias: Array | None, given: Attributes) -> Arra
             if depthwise:
                 out[...] = 0.0
                 for tap, read in enumerate(reads):
-                    values = padded[(sample, slice(None), slice(None), *read)]
+                    values = padded[_at(sample, read)]
                     out += weights[:, :, tap].reshape(group, -1, *(1,) * len(kernel)) * values
                 continue
-            taken = np.stack([padded[(sample, slice(None), slice(None), *read)] for read in reads], axis=2)
+            taken = np.stack([padded[_at(sample, read)] for read in reads], axis=2)
             out[...] = (weights @ taken.reshape(group, weights.shape[2], -1)).reshape(out.shape)
     y = y.reshape(len(x), weight.shape[0], *counts)
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(kernel))
+
+
+def _at(sample: int, read: Sequence[slice]) -> Any:
+    return (sample, slice(None), slice(None), *read)
 
 
 def _rows(axes: Sequence[Windows], start: int, count: int) -> list[list[slice]]:
@@ -134,9 +138,10 @@ def conv_transpose(x: Array, weight: Array, bias: Array | None, given: Attribute
         for tap, place in enumerate(product(*map(range, kernel))):
             at = [slice(k * d, k * d + s * (n - 1) + 1, s)
                   for k, d, s, n in zip(place, dilations, strides, sizes, strict=True)]  # fmt: skip
-            y[(sample, slice(None), slice(None), *at)] += spread[:, :, tap]
+            y[_at(sample, at)] += spread[:, :, tap]
     y = y.reshape(len(x), group * filters, *room)
-    y = y[(..., *(slice(s, s + w) for s, w in zip(starts, wanted, strict=True)))]
+    inner: Any = (..., *(slice(s, s + w) for s, w in zip(starts, wanted, strict=True)))
+    y = np.asarray(y[inner])
     return y if bias is None else y + bias.reshape(-1, *(1,) * rank)
 
 
@@ -150,7 +155,9 @@ def _cropped(
         stated = [size * stride for size, stride in zip(sizes, strides, strict=True)]
     if stated is None:
         pads = (given.get("pads") if mode == "NOTSET" else None) or [0] * 2 * rank
-        return list(pads[:rank]), [w + m - pads[i] - pads[i + rank] for i, (w, m) in enumerate(zip(whole, more))]
+        return list(pads[:rank]), [
+            w + m - pads[i] - pads[i + rank] for i, (w, m) in enumerate(zip(whole, more, strict=True))
+        ]
     wanted = list(stated[-rank:])
     cut = [max(w + m - want, 0) for w, m, want in zip(whole, more, wanted, strict=True)]
     return [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in cut], wanted
