@@ -25,19 +25,17 @@ from onnx import ModelProto, ValueInfoProto
 
 from ..errors import FusionError
 from .bounds import bounded, given_bytes, limits
-from .estimate import Estimator
 from .feeds import Feed, Feeder, Samples
 from .index import GraphIndex
 from .model_file import ModelSource, read_model
 from .report import Proof
-from .runs import Outputs, expand, line, runner
+from .runs import Outputs, Run, expand, line, runner
 from .tally import FACTOR, FLOORS, INPUTS, Tally, Tie, label_flips
 from .ties import Decision, decisions
 from .truth import NoTruth, Truth
 
 SECONDS = 10.0  # of processor time, unless the caller says otherwise
 NEEDED = 10.0  # times the budget: what the batches may take that no proof is without
-PER_OPERATION = 2e-10  # seconds that an operation takes: four runs of onnxruntime's and one in float64
 ROOM = 2**28  # bytes of outputs that are kept to be compared
 DISTRUST = 1e-3  # relative error of the plain graph from which the truth may be what is wrong
 NARROW = 10.0  # times the floor: the bar where nothing but onnxruntime evaluates the graph
@@ -108,10 +106,6 @@ class _Batch:
     places: Sequence[int] = ()  # of each output of the graph, the position of its first array
     plain_off: Outputs | None = None
 
-    @property
-    def rows(self) -> int:
-        return next((array.shape[0] for array in self.feed.values() if array.ndim), 1)
-
 
 class Prover:
     """Proves one fused graph after another to compute what `plain` does; what `plain` gives is computed once."""
@@ -132,6 +126,7 @@ class Prover:
         most = 0.6 * limits(self._index.bytes, given_bytes(samples)).seconds
         self._seconds = min(SECONDS, most) if budget is None else budget
         self._start = process_time()
+        self._later = 0.0  # seconds that runs which are still to come are told to take
         self._batches: list[_Batch] = []
         self._scores: list[str] | None = None
         self._truth: Truth | None = None
@@ -156,7 +151,7 @@ class Prover:
             except Exception as error:
                 raise FusionError(f"the fused graph does not run: {line(error)}") from error
             del run
-        proof.samples = sum(batch.rows for batch in self._batches)
+        proof.samples = sum(rows_of(batch.feed) for batch in self._batches)
         for group in (RANDOM, GIVEN):
             chosen = [(b, on, off) for b, on, off in zip(self._batches, *found, strict=True) if b.group == group]
             if chosen:
@@ -186,35 +181,27 @@ class Prover:
             self._proof.float32_operators = sorted(self._truth.narrow)
 
     def _drawn(self) -> list[tuple[str, Feed]]:
-        """Random feeds, as many as the budget is told to bear; none when the plain graph takes samples alone."""
-        work = getattr(Estimator(self._plain).at_batch(1), "work", 0) * PER_OPERATION
-        if 3 * work > NEEDED * self._seconds:
-            self._refuse(3 * work)
-        drawn: list[tuple[str, Feed]] = []
-        rows = 0
+        """Random feeds; none when the plain graph takes samples alone."""
         try:
-            for feed in self._feeder.random():
-                more = next((array.shape[0] for array in feed.values() if array.ndim), 1)
-                left = int(self._seconds / work) - rows if work else more
-                if len(drawn) >= 2 and more > left:
-                    self._cut(f"{more} random rows in one batch")
-                    break
-                drawn.append((RANDOM, feed))
-                rows += more
+            return [(RANDOM, feed) for feed in self._feeder.random()]
         except FusionError:
             if self._samples is None:
                 raise
             return []
-        return drawn
 
-    def _take(self, run: Any, feeds: Sequence[tuple[str, Feed]], needed: int) -> None:
+    def _take(self, run: Run, feeds: Sequence[tuple[str, Feed]], needed: int) -> None:
         """Run the plain graph and the truth on one batch after another, until the budget ends."""
-        kept = 0
+        took: list[tuple[int, float]] = []  # rows, and seconds that they take in all
+        kept = left = 0
+        why = ""
         for position, (group, feed) in enumerate(feeds):
-            if position >= needed and (self._spent() > self._seconds or kept > ROOM):
-                left = sum(next((a.shape[0] for a in f.values() if a.ndim), 1) for _, f in feeds[position:])
-                self._cut(f"{left} rows" if self._spent() > self._seconds else f"{left} rows, whose outputs are large,")
-                return
+            rows = rows_of(feed)
+            if position >= needed:
+                late = process_time() - self._start + self._later + _told(took, rows) > self._seconds
+                if late or kept > ROOM:
+                    why = f"the budget of {self._seconds:g} s" if late else f"more than {ROOM >> 20} MB of outputs"
+                    left += rows
+                    continue
             start = process_time()
             try:
                 plain = run(feed)
@@ -225,11 +212,13 @@ class Prover:
                     continue
                 hint = ", so give samples" if group == RANDOM else ""
                 raise FusionError(f"the graph does not run on {group}{hint}: {line(error)}") from error
-            self._later += 3 * (process_time() - start)
+            later = 3 * (process_time() - start)  # three sessions are still to come
             self._batches.append(self._with_truth(_Batch(group, feed, plain)))
             kept += 3 * sum(array.nbytes for array in plain)
-
-    _later = 0.0  # seconds that the runs are told to take that are still to come
+            took.append((rows, process_time() - start + later))
+            self._later += later
+        if why:
+            self._proof.cut = f"{left} rows were left out: they would take {why}"
 
     def _with_truth(self, batch: _Batch) -> _Batch:
         if self._truth is not None:
@@ -243,21 +232,12 @@ class Prover:
             batch.places = [len(expand(given[:position])) for position in range(names)]
         return batch
 
-    def _spent(self) -> float:
-        return process_time() - self._start + self._later
-
     def _tick(self) -> None:
-        if (spent := process_time() - self._start) > NEEDED * self._seconds:
-            self._refuse(spent)
-
-    def _refuse(self, seconds: float) -> None:
-        raise FusionError(
-            f"the proof would take more than {seconds:.0f} s of processor time, {NEEDED:.0f} times its budget of "
-            f"{self._seconds:g} s: a budget of {max(1, seconds / 5):.0f} lifts that"
-        )
-
-    def _cut(self, what: str) -> None:
-        self._proof.cut = f"{what} were left out, for the budget of {self._seconds:g} s"
+        if process_time() - self._start > NEEDED * self._seconds:
+            raise FusionError(
+                f"the proof takes more than {NEEDED * self._seconds:.0f} s of processor time, {NEEDED:.0f} times its "
+                f"budget of {self._seconds:g} s, for the two batches that it needs: a larger budget lifts that"
+            )
 
     # --- what the fused graph may be off by --------------------------------------------------------
 
@@ -343,6 +323,18 @@ class Prover:
             reach = 2 * FLOORS.get(decision.dtype, 0.0)
             ties[batch.places[position]] = partial(decision.tied, np.asarray(scores), reach=reach)
         return ties
+
+
+def rows_of(feed: Feed) -> int:
+    """How many rows a feed has: 1 where its inputs are single numbers."""
+    return next((array.shape[0] for array in feed.values() if array.ndim), 1)
+
+
+def _told(took: Sequence[tuple[int, float]], rows: int) -> float:
+    """Seconds that a batch of so many rows will take, by what the last two of unequal size took."""
+    *before, (last, seconds) = took
+    other = next(((n, s) for n, s in reversed(before) if n != last), (0, 0.0))
+    return max(0.0, seconds + (seconds - other[1]) / ((last - other[0]) or 1) * (rows - last))
 
 
 def _rounded(feed: Feed) -> Feed:

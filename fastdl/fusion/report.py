@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import StringIO
 from typing import TYPE_CHECKING, Any
@@ -83,18 +83,23 @@ class Proof(Printable):
         return Text(f"They compute the same. {self._figures('first')}")
 
     def _figures(self, against: str) -> str:
-        said = [
+        figures = (
             f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} of the largest output "
             f"({against} {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute; "
             f"{self.label_flips} label flips."
-        ]
+        )
+        return " ".join((figures, *self.limits()))
+
+    def limits(self) -> list[str]:
+        """What the proof does not say, a sentence each: rows left out, operators without a float64 truth."""
+        said = []
         if self.cut:
-            said.append(f"{self.cut[:1].upper()}{self.cut[1:]}.")
+            said.append(f"{self.cut}.")
         if self.float32_operators == ["all"]:
             said.append("The truth is onnxruntime's in float32, unoptimised: nothing evaluates this graph in float64.")
         elif self.float32_operators:
             said.append(f"The truth is float64 but for {', '.join(map(shown, self.float32_operators))}, in float32.")
-        return " ".join(said)
+        return said
 
 
 @dataclass(kw_only=True)
@@ -106,7 +111,7 @@ class FusionReport(Proof):
     1/1024 of the largest, if that is more. cut: what the budget left out, in words, "" for nothing.
     float32_operators: those that had onnxruntime's float32 for a truth, ["all"] if the whole graph.
     FLOPs are those of one row. predict_max_abs_error is the file's difference to a fastdl model's `predict`, for
-    an export. Latency, in microseconds, is per call; empty when it was not measured.
+    an export. latency: see measure; empty when it was not measured.
     """
 
     nodes_before: int
@@ -215,4 +220,15 @@ def latency_row(batch: str, times: dict[str, float]) -> tuple[str, str, str]:
     if rows >= MANY:
         per_second = [rows / times[side] for side in ("before_us", "after_us")]
         cells = [f"{cell} = {speed:.2f} M rows/s" for cell, speed in zip(cells, per_second, strict=True)]
-    return f"{batch.replace('_', ' ')}, µs", cells[0], f"{cells[1]} ({times['speedup']:.2f}×)"
+    return f"{batch.replace('_', ' ')}, µs", cells[0], f"{cells[1]} ({compared(times)})"
+
+
+def compared(times: Mapping[str, float]) -> str:
+    """How times before and after compare, in words: 1.25×, or that it is within noise."""
+    ratio = f"{times['speedup']:.2f}×"
+    return f"{ratio}, within noise" if within_noise(times) else ratio
+
+
+def within_noise(times: Mapping[str, float]) -> bool:
+    """Whether the rounds that were timed tell no difference."""
+    return times.get("least", 0.0) <= 1 <= times.get("most", 0.0)

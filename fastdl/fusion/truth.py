@@ -76,10 +76,10 @@ class Truth:
             return self._run(self._walk, {name: _wide(value) for name, value in feeds.items()})
 
     def _run(self, walk: _Walk, values: Values) -> list[Any]:
-        for node, done in zip(walk.nodes, walk.last, strict=True):
+        for node, read, done in zip(walk.nodes, walk.read, walk.last, strict=True):
             self._tick()
-            for name in node.input:
-                if name and name not in values and (constant := walk.constant(name)) is not None:
+            for name in read:
+                if name not in values and (constant := walk.constant(name)) is not None:
                     values[name] = constant
             results = self._node(node, values)
             values |= zip(filter(None, node.output), results, strict=False)
@@ -192,17 +192,18 @@ class _Walk:
         self._kept: Values = {}
         if graph.sparse_initializer:
             raise NoTruth("sparse initializers")
-        needed, self.nodes, self.last = set(wanted), list[NodeProto](), list[list[str]]()
+        needed, self.nodes, self.read, self.last = set(wanted), list[NodeProto](), list[set[str]](), list[list[str]]()
         made = {name for node in graph.node for name in node.output}
         for node in reversed(graph.node):
             if needed.isdisjoint(node.output):
                 continue
             read = {*node.input, *names_inside([node])} - {""}
             self.nodes.append(node)
+            self.read.append(read)
             self.last.append([name for name in read - needed if name in made or name in self._stored])
             needed |= read
-        self.nodes.reverse()
-        self.last.reverse()
+        for entries in (self.nodes, self.read, self.last):
+            entries.reverse()
 
     def constant(self, name: str) -> Any:
         """An initializer in float64, or None: large ones are widened anew each time, not kept."""

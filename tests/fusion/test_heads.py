@@ -244,7 +244,14 @@ def test_what_cannot_change_a_label(tails, more, left):
 @pytest.mark.parametrize("op", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
 @pytest.mark.parametrize(
     ("bar", "first", "left"),
-    [(0.5, False, 1), (0.3, False, 1), ([[0.2, 0.5, 0.9]], True, 1), (0.0, False, 2), (0.999, False, 2), (1.5, False, 2)],
+    [
+        (0.5, False, 1),
+        (0.3, False, 1),
+        ([[0.2, 0.5, 0.9]], True, 1),
+        (0.0, False, 2),
+        (0.999, False, 2),
+        (1.5, False, 2),
+    ],
 )
 def test_thresholds(op, bar, first, left):
     g = Sketch()
