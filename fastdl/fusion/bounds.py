@@ -40,11 +40,12 @@ def fits(bound: Bound | None, file: int, given: int = 0, rows: int = 1) -> bool:
 
 
 def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS) -> bool:
-    """The same of a proof: four sessions, a truth in float64 that keeps all values, several batches."""
+    """The same of a proof: four sessions, a truth in float64 that keeps all values, outputs compared, several batches."""
     if bound is None:
         return False
     work = WORK + WORK_A_FILE_BYTE * file + WORK_AN_INPUT_BYTE * given
-    return 4 * bound.live + 3 * bound.total <= limits(file, given).memory and runs * bound.work <= work
+    memory = 4 * bound.live + 3 * bound.total + 20 * bound.outputs
+    return memory <= limits(file, given).memory and runs * bound.work <= work
 
 
 def bounded(
@@ -57,7 +58,8 @@ def bounded(
 ) -> Any:
     """`function(*models, *args)`, which proves the models: here if that is told to cost little, else in a child.
 
-    given: bytes that the caller gives them; rows: whose outputs are kept at the same time. Raises FusionError where it takes too much.
+    given: bytes that the caller gives them; rows: whose outputs are kept at the same time. Raises FusionError where it
+    takes too much.
     """
     file = sum(model.ByteSize() for model in models)
     if not limited or all(proof_fits(Estimator(model).at_batch(rows), file, given) for model in models):

@@ -25,8 +25,8 @@ from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model, set_metadata
 from .narrow import to_float16, to_int8
 from .pipeline import fuse
-from .proof import expand
-from .report import Printable, latency_row
+from .report import Printable, latency_row, within_noise
+from .runs import expand
 from .session import open_session
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ BARS = {
     "int8": {"accuracy": 0.005, "labels flipped": 0.01, "error": 0.05},
     "float16": {"accuracy": 0.001, "labels flipped": 0.002, "error": 0.005},
 }
-NOISE = 0.97  # of the speed before: less is slower, and said
 FEWEST = 32  # samples: fewer say nothing of one in a hundred
 CALIBRATION = 1024  # rows, spread evenly over the samples
 METHODS = ("MinMax", "Percentile", "Entropy")  # ways to choose a range, tried in turn until one passes
@@ -96,7 +95,7 @@ class QuantizationReport(Printable):
         ]
         if self.kept:
             lines.append(f"Kept apart, unfolded: {', '.join(map(shown, self.kept))}.")
-        slower = [batch for batch, times in self.latency.items() if times["speedup"] < NOISE]
+        slower = [batch for batch, times in self.latency.items() if times["speedup"] < 1 and not within_noise(times)]
         if slower:
             lines.append(f"Slower than the folded file here at {' and '.join(slower).replace('_', ' ')}.")
         return Group(sizes, *map(Text, lines))
@@ -125,7 +124,7 @@ def quantize(
     plain = read_model(source)
     args = samples, labels, type, tolerance, measure
     made: tuple[ModelProto, QuantizationReport] = bounded(
-        _quantize, [plain], *args, given=given_bytes(samples), rows=FEWEST, limited=limited
+        _quantize, [plain], *args, given=given_bytes(samples), rows=_given_rows(samples), limited=limited
     )
     return made
 
@@ -166,6 +165,12 @@ def _quantize(
     set_metadata(narrow, METADATA_KEY, report.digest())
     report.bytes_after = narrow.ByteSize()
     return narrow, report
+
+
+def _given_rows(samples: Samples) -> int:
+    """Samples, whose outputs are all kept to be compared."""
+    parts = samples.values() if isinstance(samples, Mapping) else [samples]
+    return max((shape[0] for part in parts if (shape := getattr(part, "shape", ()))), default=1)
 
 
 class _Trial:
