@@ -217,7 +217,9 @@ class Runner:
         """Of a model that gives labels only, whose scores nobody sees."""
         array = self._check(position, given)
         if array.dtype.kind == "f" and array.ndim:
-            _require_no_nan(f"input {self._inputs[position].name!r}", array - array, "NaN or Inf")
+            _require_no_nan(
+                f"input {self._inputs[position].name!r}", np.where(np.isfinite(array), 0.0, np.nan), "NaN or Inf"
+            )
 
     # --- running -------------------------------------------------------------------------------
 

@@ -40,7 +40,7 @@ def fits(bound: Bound | None, file: int, given: int = 0, rows: int = 1) -> bool:
 
 
 def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS) -> bool:
-    """The same of a proof: four sessions, a truth in float64 that keeps all values, outputs compared, several batches."""
+    """The same of a proof: four sessions, a truth in float64 that keeps all values, outputs that are compared."""
     if bound is None:
         return False
     work = WORK + WORK_A_FILE_BYTE * file + WORK_AN_INPUT_BYTE * given

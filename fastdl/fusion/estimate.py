@@ -19,6 +19,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 
 SMALL = 64  # numbers of a constant that may decide a shape
 LARGEST = 2**31  # no size is larger, and no number that may decide one: so no product of sizes overflows
+LONGEST = 4096  # steps of a recurrent net
 LARGEST_WINDOW = 1024  # of a convolution or a pooling: steps, holes, padding; some copy what is padded
 # Types of what may decide a shape: sizes, axes, the ends of a Range, the scales of a Resize
 INTEGERS = (TensorProto.INT64, TensorProto.INT32)
@@ -296,6 +297,8 @@ def _work(node: NodeProto, read: list[tuple[int, Shape]], made: list[tuple[int, 
     if op == "Einsum":
         return _einsum(attributes["equation"].s if "equation" in attributes else b"", shapes)
     if op in NETS:
+        if shapes[0] and shapes[0][0] > LONGEST:
+            raise Unknown  # a truth in Python takes its time for each
         steps = shapes[0][0] * (shapes[0][1] if len(shapes[0]) > 1 else 1) if shapes[0] else 0
         return 8 * besides, touched + 2 * steps * sum(map(prod, shapes[1:3]))
     if node.domain == "ai.onnx.ml" and op in BY_CLASS:

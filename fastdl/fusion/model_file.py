@@ -147,7 +147,7 @@ def _check_type(number: int, what: str) -> None:
 def _check_tensor(tensor: TensorProto, name: str) -> None:
     """Dims must be sound and the data as long as they say, before anything is allocated by them."""
     dims = list(tensor.dims)
-    if any(d < 0 for d in dims) or prod(dims) > LIMIT:
+    if any(d < 0 for d in dims) or prod(filter(None, dims)) > LIMIT:  # numpy refuses 0 × 2^60 too
         raise ModelFileError(f"{name}: tensor {tensor.name!r} has impossible dims {dims}")
     _check_type(tensor.data_type or -1, f"{name}: tensor {tensor.name!r}")
     try:

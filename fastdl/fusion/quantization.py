@@ -270,8 +270,12 @@ def _input_affines(model: ModelProto) -> list[str]:
     """Labels of the nodes that only shift and scale an input, between it and the first dense layer."""
     index, found = GraphIndex(model), list[str]()
     values = [value for value in index.graph_inputs if index.stored(value) is None]
+    seen = set(values)  # a value read twice by one node, again and again, must not double the way
     while values:
         for node, _ in index.uses(values.pop()):
+            if not node.outputs or node.outputs[0] in seen:
+                continue
+            seen.add(node.outputs[0])
             if node.op in AFFINE and all(index.stored(name) is not None for name in _others(index, node)):
                 found.append(node.label)
                 values.append(node.outputs[0])
