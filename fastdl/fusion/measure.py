@@ -41,7 +41,8 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
         if found:  # a row takes at most what the one of the first batch did
             while batch > 2 and batch * found["batch_1"]["before_us"] > FASTER * LONGEST * 1e6:
                 batch //= 2
-            batch = min(batch, feeder.most_rows)
+            while batch > 2 and not feeder.fixed_batch and not feeder.fits(batch):
+                batch //= 2
             if f"batch_{batch}" in found:
                 continue
         try:
