@@ -40,11 +40,11 @@ def fits(bound: Bound | None, file: int, given: int = 0, rows: int = 1) -> bool:
 
 
 def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS) -> bool:
-    """The same of a proof: four sessions, a truth in float64 that keeps all values, outputs compared, several batches."""
+    """The same of a proof: one session at a time, a truth in float64, outputs compared, several batches."""
     if bound is None:
         return False
     work = WORK + WORK_A_FILE_BYTE * file + WORK_AN_INPUT_BYTE * given
-    memory = 4 * bound.live + 3 * bound.total + 20 * bound.outputs
+    memory = 6 * bound.live + 20 * bound.outputs
     return memory <= limits(file, given).memory and runs * bound.work <= work
 
 

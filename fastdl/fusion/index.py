@@ -310,7 +310,7 @@ class GraphIndex:
                 if self._may_overflow(node, strict):
                     raise Refused(f"{value!r} follows from {node.op} {node.label!r}, which may give what is not finite")
                 todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
-                todo.extend(_names_inside([node.proto]))
+                todo.extend(names_inside([node.proto]))
         known |= seen
 
     def _may_overflow(self, node: Node, strict: bool) -> bool:
