@@ -14,6 +14,7 @@ from onnx import ModelProto
 from ..errors import FusionError
 from .confined import Exceeded, Limits, confined
 from .estimate import Bound, Estimator
+from .index import byte_count
 
 MEMORY = 320 * 2**20  # bytes that any model may take: with the interpreter's own, under 600 MB
 SECONDS = 5.0  # of processor time that any model may take
@@ -61,7 +62,7 @@ def bounded(
     given: bytes that the caller gives them; rows: whose outputs are kept at the same time. Raises FusionError where it
     takes too much.
     """
-    file = sum(model.ByteSize() for model in models)
+    file = sum(map(byte_count, models))
     if not limited or all(proof_fits(Estimator(model).at_batch(rows), file, given) for model in models):
         return function(*models, *args)
     try:
