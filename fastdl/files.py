@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
+
+AT_ONCE = 2**24  # bytes; between two writes Python hears Ctrl-C
 
 
 def write_atomically(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
     """Write beside `path`, sync, rename over it, sync the folder. OSError: the old file stays, nothing is left."""
     target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    temporary = (
+        target.parent / f".{target.name}.{secrets.token_hex(8)}"
+    )  # known before it is made: it is always removed
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             for part in parts:
-                file.write(part)
+                for start in range(0, len(part), AT_ONCE):
+                    file.write(memoryview(part)[start : start + AT_ONCE])
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # what open() would have given; mkstemp keeps others out
         os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
+    finally:
+        with contextlib.suppress(OSError):  # mostly it has become the target
             os.unlink(temporary)
-        raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -38,6 +38,7 @@ class Feeder:
         constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
         self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._scales: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
         for info in model.graph.input:
             if info.name in stored:
                 continue
@@ -87,7 +88,7 @@ class Feeder:
             if dtype.kind != "f":
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
-            mean, spread = self._scale(name)
+            mean, spread = self._scales.get(name) or self._scales.setdefault(name, self._scale(name))
             drawn = mean + spread * rng.standard_normal(shape)
             feed[name] = np.asarray(drawn, dtype).reshape(shape)  # of a number, which a mean of one makes a vector
         return feed
@@ -153,4 +154,4 @@ class Feeder:
 
 
 def _size(dim: Dim, unstated: int) -> int:
-    return dim if isinstance(dim, int) and dim > 0 else unstated
+    return dim if isinstance(dim, int) and dim >= 0 else unstated

@@ -31,9 +31,8 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
 
     Keys: "batch_1" and "batch_1024" (or the one batch size that the model states, or fewer rows where 1024 would take
     long), on the first of the samples, repeated as needed, else on random inputs. Each holds "before_us", "after_us",
-    their ratio "speedup", and between "least" and "most" what the speedup may be, given how the rounds' own ratios differ: where that
-    holds 1, there is no difference that could be told from noise. A batch size on which the model does not run is
-    left out.
+    their ratio "speedup", and between "least" and "most" what that may be, as the rounds' own ratios differ: where 1
+    lies between them, no difference could be told from noise. A batch size on which the model does not run is left out.
     """
     feeder = Feeder(before)
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
@@ -42,8 +41,10 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
         if found:  # a row takes at most what the one of the first batch did
             while batch > 2 and batch * found["batch_1"]["before_us"] > FASTER * LONGEST * 1e6:
                 batch //= 2
-        if not feeder.fixed_batch and not feeder.fits(batch):
-            continue
+            while batch > 2 and not feeder.fixed_batch and not feeder.fits(batch):
+                batch //= 2
+            if f"batch_{batch}" in found:
+                continue
         try:
             feed = _feed(feeder, batch, samples)
             calls = [_call(session, feed) for session in sessions]

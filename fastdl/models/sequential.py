@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fastdl import _configured
@@ -23,6 +23,8 @@ class Sequential(Model):
         trainable: bool = True,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
+        if not isinstance(layers, list | tuple | Iterable | None):
+            raise TypeError(f"layers must be a list of layers, not {layers!r}")
         for layer in layers or []:
             self._append(layer)
         if not trainable:

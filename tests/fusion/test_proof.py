@@ -61,7 +61,7 @@ def test_a_weight_that_is_a_little_off_fails(dtype, share):
 )
 def test_a_wrong_weight_fails_even_a_loose_tolerance(change):
     plain = plain_model()
-    with pytest.raises(FusionError, match="off by|gives NaN where the unfused graph does not"):
+    with pytest.raises(FusionError, match=r"off by|gives NaN where the unfused graph does not"):
         prove(plain, edited(plain, change), tolerance=0.05)
 
 
@@ -364,6 +364,6 @@ def test_folds_that_fail_are_left_out_in_few_proofs(monkeypatch):
     made = []
     real = pipeline.Prover.prove
     monkeypatch.setattr(pipeline.Prover, "prove", lambda self, fused: made.append(1) or real(self, fused))
-    fused, report = fuse(g.model({"x": ["N", 50]}, {"y": ["N", 60]}), measure=False)
+    fused, _ = fuse(g.model({"x": ["N", 50]}, {"y": ["N", 60]}), measure=False)
     assert operators(fused).count("BatchNormalization") == 30
     assert len(made) <= 6
