@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+
+PREFIX = 40  # letters of the target's name in the temporary's, which must not become too long for the folder
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """OSError, before any work is done, if no file can be written to `path`: a folder, a device, or in no folder."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder", str(target.parent))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "a folder, where a file is to be written", str(target))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "not a plain file, and must not be written over", str(target))
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no file can be made in this folder", str(target.parent))
 
 
 def write_atomically(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
     """Write beside `path`, sync, rename over it, sync the folder. OSError: the old file stays, nothing is left."""
-    target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        _write(Path(path), parts)
+    except OSError as error:  # it names the temporary, of which nobody has heard
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def _write(target: Path, parts: Iterable[bytes | memoryview]) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:PREFIX]}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             for part in parts:

@@ -25,7 +25,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write nothing")
     parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
     parser.add_argument("--html", type=Path, metavar="r.html", help="a page with both graphs, errors and timings")
-    parser.set_defaults(usage=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -33,8 +32,10 @@ def run(options: argparse.Namespace) -> None:
     from fastdl import fusion
 
     if options.target is None and not options.dry_run:
-        options.usage("out.onnx is needed, or --dry-run")
-    beside = common.report_path(options)
+        raise common.UsageError("out.onnx is needed, or --dry-run")
+    beside = options.json or (options.target and common.beside(options.target))
+    written = [options.target, beside, options.html]
+    common.check_files([options.source], [options.samples], written)
     given: dict[str, Any] = {"output": options.output} if options.output else {}
     plain = fusion.read_model(options.source)
     fused, report = fusion.fuse(
@@ -45,16 +46,12 @@ def run(options: argparse.Namespace) -> None:
         measure=not options.no_measure,
         **given,
     )
-    common.show(report)
-    if options.dry_run:
-        common.show("Dry run: nothing is written.")
+    if options.target is None or options.dry_run:
+        common.show(report, "Dry run: nothing is written.")
         return
-    written = {options.target: "", beside: report.to_json() + "\n"}
+    page = fusion.page(plain, fused, report, title=options.source.name) if options.html is not None else ""
+    fusion.write_model(fused, options.target)
+    common.write_text(beside, report.to_json() + "\n")
     if options.html is not None:
-        written[options.html] = fusion.page(plain, fused, report, title=options.source.name)
-    for path, text in written.items():
-        if path is options.target:
-            fusion.write_model(fused, path)
-        else:
-            common.write_text(path, text)
-    common.show(f"Written: {', '.join(map(str, written))}")
+        common.write_text(options.html, page)
+    common.show(report, f"Written: {', '.join(str(path) for path in written if path is not None)}")

@@ -18,6 +18,7 @@ def run(options: argparse.Namespace) -> None:
     """Read, count, fold a copy without proof, and tell; no operator is run."""
     from fastdl import fusion
 
+    common.check_files([options.source], [], [options.json])
     inspection = fusion.inspect(options.source)
     if options.json is not None:
         common.write_text(options.json, inspection.to_json() + "\n")

@@ -19,14 +19,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, "most that may be lost: accuracy with --labels, else share of labels flipped, else error / spread"
     )
     parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
-    parser.set_defaults(usage=parser.error)
 
 
 def run(options: argparse.Namespace) -> None:
     """Quantise, print what it cost and gained, write out.onnx and its JSON."""
     from fastdl import fusion
 
-    beside = common.report_path(options)
+    beside = options.json or common.beside(options.target)
+    common.check_files([options.source], [options.samples, options.labels], [options.target, beside])
     model, report = fusion.quantize(
         options.source,
         samples=common.load_arrays(options.samples),
@@ -34,7 +34,6 @@ def run(options: argparse.Namespace) -> None:
         type=options.type,
         tolerance=options.tolerance,
     )
-    common.show(report)
     fusion.write_model(model, options.target)
     common.write_text(beside, report.to_json() + "\n")
-    common.show(f"Written: {options.target}, {beside}")
+    common.show(report, f"Written: {options.target}, {beside}")

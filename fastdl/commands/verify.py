@@ -23,6 +23,7 @@ def run(options: argparse.Namespace) -> None:
     """Run both with onnxruntime, optimised and not, beside the float64 truth of the first."""
     from fastdl import fusion
 
+    common.check_files([options.first, options.second], [options.samples], [options.json])
     proof = fusion.verify(
         options.first, options.second, samples=common.load_arrays(options.samples), tolerance=options.tolerance
     )

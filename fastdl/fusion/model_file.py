@@ -52,6 +52,16 @@ def read_model(source: ModelSource) -> ModelProto:
     return model
 
 
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """An ONNX file, and the files in which its tensors say that their data lie. ModelFileError: it cannot be read."""
+    source = Path(path)
+    model = _parse(_read(source), str(source))
+    check_size(model, str(source))
+    outside = [tensor for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
+    named = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
+    return [source, *(source.parent / name for name in sorted(named))]
+
+
 def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
     """Write to `path`, whole or not at all. OSError: what was there stays.
 
