@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
@@ -22,10 +23,23 @@ class Configured:
             for name, value in values.items()
         }
 
+    def __repr__(self) -> str:
+        return described(self)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """An object with these arguments (Keras)."""
         return cls(**config)
+
+
+def described(value: object) -> str:
+    """One line: the class, and its constructor's arguments where they are not the defaults."""
+    told = []
+    for name, argument in inspect.signature(type(value)).parameters.items():
+        own = getattr(value, name, argument.default)
+        if name not in ("name", "dtype") and repr(own) != repr(argument.default):
+            told.append(f"{name}={reprlib.repr(own)}")
+    return f"{type(value).__name__}({', '.join(told)})"
 
 
 def serialize(value: Configured) -> dict[str, Any]:

@@ -90,23 +90,34 @@ def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path)
         if end:
             low, high = column["mean"] - column["std"], column["mean"] + column["std"]
             axes[0, 0].fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            axes[0, 0].vlines(places, low, high, color=style["color"], alpha=0.3, linewidth=0.8)
         axes[0, 1].plot(places, _positive(column["gradient_norm"]), **style)
         axes[1, 0].plot(places, _positive(column["update_ratio"]), **style)
         axes[1, 1].plot(places, column["dead"], **style)
         axes[1, 1].plot(places, column["saturated"], linestyle=":", **style)
-    axes[0, 1].set_yscale("log")
-    axes[1, 0].set_yscale("log")
     axes[1, 0].axhline(1e-3, color=INK, linewidth=0.8, linestyle="--")
+    for axis in (axes[0, 1], axes[1, 0]):
+        _logarithmic(axis)
     axes[1, 1].set_ylim(-0.03, 1.03)
     _axes(axes[0, 0], "Activations: mean and standard deviation")
     _axes(axes[0, 1], "Norm of the gradient")
     _axes(axes[1, 0], "Size of an update, relative to the weights", "layer")
     _axes(axes[1, 1], "Share of dead units (dotted: saturated outputs)", "layer")
-    axes[1, 0].xaxis.get_major_locator().set_params(integer=True)
+    axes[1, 0].set_xlim(0.5, len(places) + 0.5)  # one layer too is a whole one
+    axes[1, 0].set_xticks(places[:: -(-len(places) // 20)])
     axes[0, 0].legend(frameon=False, fontsize=9)
     kinds = shown[-1].findings
     figure.suptitle(", ".join(kinds) if kinds else "nothing wrong is seen", x=0.01, ha="left", color=INK, fontsize=12)
     _save(figure, path)
+
+
+def _logarithmic(axis: Any) -> None:
+    """A logarithmic axis of a decade or more, so that values that hardly differ look so."""
+    axis.set_yscale("log")
+    low, high = axis.get_ylim()
+    if high < 10 * low:
+        middle = math.sqrt(low * high)
+        axis.set_ylim(middle / math.sqrt(10), middle * math.sqrt(10))
 
 
 def _positive(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

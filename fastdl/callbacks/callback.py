@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastdl._configured import described
+
 if TYPE_CHECKING:
     from fastdl.models.model import Model
     from fastdl.models.network import Feeds
@@ -27,6 +29,9 @@ class Callback:
 
     model: Model
     params: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def set_model(self, model: Model) -> None:
         self.model = model

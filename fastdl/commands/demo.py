@@ -16,7 +16,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=common.positive_integer, metavar="N", help=epochs)
 
 
-
 def run(options: argparse.Namespace) -> None:
     """The whole journey, from data to picture."""
     from fastdl.demo import demo

@@ -47,7 +47,7 @@ LOOKED_THROUGH = frozenset(("Cast", "Identity", "Dropout", "Flatten", "Reshape")
 CLASSIFIERS = frozenset(("Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "ai.onnx.ml:ZipMap"))
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class QuantizationReport(Printable):
     """What a narrower file costs and gains against the folded file in the model's own precision.
 
@@ -76,6 +76,10 @@ class QuantizationReport(Printable):
         """One short line of JSON for the model's metadata."""
         told: dict[str, Any] = {key: getattr(self, key) for key in ("type", "method", "rows", "gate", "label_flips")}
         return json.dumps(told | {"lost": float(f"{self.lost:.3g}")})
+
+    def __repr__(self) -> str:
+        size = f"{self.bytes_before} bytes, {self.bytes_after} after"
+        return f"<QuantizationReport: {self.type}, {size}, {self.gate} lost {self.lost:.2g} of {self.bar:g}>"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

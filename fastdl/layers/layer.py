@@ -316,7 +316,8 @@ class Layer(Configured):
         return {**vars(self), "_called": None}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} name={self.name}>"
+        made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"
+        return f"<{type(self).__name__} name={self.name}{made}>"
 
 
 def checked_seed(seed: int | None) -> int | None:

@@ -21,6 +21,7 @@ from fastdl.models.engine import Engine, run
 from fastdl.naming import free_name
 from fastdl.ops import BatchNorm
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+from fastdl.text import preformatted
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
@@ -161,6 +162,16 @@ class Network(Layer):
             if name is not None and layer.name == name:
                 return layer
         raise ValueError(f"no layer {name or index!r}: the model has {', '.join(layer.name for layer in self.layers)}")
+
+    def __repr__(self) -> str:
+        shapes = f"{self.input_shape} → {self.output_shape}" if self._graph else "no input shape yet"
+        parameters = f"{self.count_params():,} parameters"
+        return f"<{type(self).__name__} name={self.name}, {len(self.layers)} layers, {parameters}, {shapes}>"
+
+    def _repr_html_(self) -> str:
+        from fastdl.models.summary import summary
+
+        return preformatted(summary(self) if self._graph else repr(self))
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""
