@@ -9,6 +9,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from fastdl.naming import unknown
+
 T = TypeVar("T", bound="Configured")
 
 
@@ -56,5 +58,5 @@ def deserialize(config: Mapping[str, Any], classes: Mapping[str, type[T]]) -> T:
     """The object that `serialize` described. ValueError for a class that is not one of `classes`: none is imported."""
     name = str(config.get("class_name"))
     if name not in classes:
-        raise ValueError(f"unknown class {name!r}: choose one of {', '.join(classes)}")
+        raise ValueError(unknown("class", name, classes))
     return classes[name].from_config(config.get("config") or {})

@@ -8,7 +8,7 @@ from html import escape
 
 INK, SOFT, LINE, GRAY, BLUE = "#1d2433", "#5d6b82", "#dbe1ea", "#9aa5b1", "#1f6feb"
 WIDTH, HEIGHT = 400, 300  # of a panel
-LEFT, RIGHT, TOP, BOTTOM = 52, 62, 56, 44  # of a panel's edges to its axes
+LEFT, RIGHT, TOP, BOTTOM = 52, 92, 56, 44  # of a panel's edges to its axes
 STYLE = 'font-family="system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif" font-size="12"'
 
 
@@ -53,7 +53,7 @@ def curves(
         parts.append(_text(x(epoch), HEIGHT - BOTTOM + 18, str(epoch), SOFT, "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "epoch", SOFT, "middle"))
     parts.append(_line(x(best), TOP, x(best), HEIGHT - BOTTOM, INK, dashed=True))
-    parts.append(_text(min(max(x(best), 120), 300), TOP - 8, f"best: epoch {best}, kept", INK, "middle"))
+    parts.append(_text(min(max(x(best), LEFT + 62), WIDTH - RIGHT), TOP - 8, f"best: epoch {best}, kept", INK, "middle"))
     ends = [("training", training, GRAY, training[-1]), ("validation", validation, BLUE, validation[-1])]
     heights = _apart([y(end) for *_, end in ends] + ([] if test is None else [y(test)]))
     for (name, series, color, _), height in zip(ends, heights, strict=False):

@@ -24,7 +24,8 @@ def numbers(name: str, value: Any) -> Array:
         raise DataError(f"{name} must be one array, not a dict of {', '.join(map(repr, value))}")
     array = value if type(value) is np.ndarray else _read(name, value)
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{name} must hold real numbers, not {array.dtype}")
+        advice = ": encode what it holds as numbers" if array.dtype.kind in "USO" else ""
+        raise DataError(f"{name} must hold real numbers, not {array.dtype}{advice}")
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} is empty: it has shape {array.shape}")
     return array

@@ -28,7 +28,7 @@ MODEL, REPORT, PICTURE = "model.onnx", "report.json", "curves.svg"
 
 @dataclass(frozen=True)
 class Task:
-    """What the demo trains: data scaled to [0, 1], class names, hidden widths, batch size, epochs."""
+    """What the demo trains: data scaled to [0, 1], class names, hidden widths, batch size, epochs, learning rate."""
 
     name: str
     train: tuple[Array, Array]
@@ -37,6 +37,7 @@ class Task:
     hidden: tuple[int, ...]
     batch: int
     epochs: int
+    rate: float
 
 
 def load() -> Task:
@@ -46,8 +47,8 @@ def load() -> Task:
     top = np.float32(255 if found else 16)
     scaled = (x / top, y), (xt / top, yt)
     if found:
-        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 128, 10)
-    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20)
+        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 128, 10, 0.002)
+    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20, 0.005)
 
 
 def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> fastdl.Sequential:
@@ -70,14 +71,16 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     _check_folder(folder)
     task = load()
     (x, y), (xt, yt), classes = task.train, task.test, task.classes
+    order = np.random.default_rng(seed).permutation(len(x))  # the rows held out are the last: let them be any
+    x, y = x[order], y[order]
     epochs = epochs or task.epochs
     utils.set_random_seed(seed)
     model = build(x.shape[1:], task.hidden)
     net = "-".join(map(str, (x[0].size, *task.hidden, 10)))
-    held = int(len(x) * HELD)
+    held = len(x) - int(len(x) * (1 - HELD))
     print(f"1. Train {net} with batch norm on {task.name}: {len(x) - held:,} rows, {held:,} held out for validation")
     model.summary()
-    rate = optimizers.schedules.CosineDecay(0.002, epochs * math.ceil((len(x) - held) / task.batch))
+    rate = optimizers.schedules.CosineDecay(task.rate, epochs * math.ceil((len(x) - held) / task.batch))
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     best = callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
     began = time.perf_counter()

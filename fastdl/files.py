@@ -12,6 +12,27 @@ from pathlib import Path
 PREFIX = 40  # letters of the target's name in the temporary's, which must not become too long for the folder
 
 
+ONNX = b"\x08"  # field 1, the version of its format
+KINDS = (  # how foreign files begin
+    (b"PK\x03\x04", "a zip archive, as Keras's .keras, PyTorch's .pt and numpy's .npz are"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras's .h5 is"),
+    (b"\x93NUMPY", "an .npy file"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x03", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"\x80\x05", "a pickle"),
+    (b"\x1f\x8b", "a gzip file"),
+    (ONNX, "an ONNX file, it seems: see from_onnx and Runner"),
+)
+
+
+def kind_of(start: bytes) -> str:
+    """What a file is, by its first 16 bytes; an empty text for what is not known."""
+    if start[8:9] == b"{":
+        return "a safetensors file, as fastdl saves models: see load_model"
+    return next((kind for magic, kind in KINDS if start.startswith(magic)), "")
+
+
 def check_target(path: str | os.PathLike[str]) -> None:
     """OSError, before any work is done, if no file can be written to `path`: a folder, a device, or in no folder."""
     target = Path(path)

@@ -13,7 +13,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import ModelFileError
-from ..files import write_atomically
+from ..files import ONNX, kind_of, write_atomically
 from .external import SELF_CONTAINED, load_external, store_external, tensors
 from .index import subgraphs
 from .limits import LIMIT, check_size
@@ -34,6 +34,9 @@ def read_model(source: ModelSource) -> ModelProto:
     elif isinstance(source, bytes):
         name, folder = "the model", None
         model = _parse(source, name)
+    elif not isinstance(source, str | os.PathLike):
+        near = ": export it first" if hasattr(source, "export") else ""
+        raise TypeError(f"an ONNX model is a path, bytes or a ModelProto, not a {type(source).__name__}{near}")
     else:
         path = Path(source)
         name, folder = str(path), path.parent
@@ -112,7 +115,9 @@ def _parse(content: bytes, name: str) -> ModelProto:
     try:
         model.ParseFromString(content)
     except Exception:  # protobuf's DecodeError, whose module has no types
-        raise ModelFileError(f"{name}: truncated, or not an ONNX file") from None
+        kind = "" if content.startswith(ONNX) else kind_of(content)
+        told = f"not an ONNX file, but {kind}" if kind else "truncated, or not an ONNX file"
+        raise ModelFileError(f"{name}: {told}") from None
     return model
 
 

@@ -30,9 +30,12 @@ class Input(Tensor, Configured):
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
-        sizes = tuple(int(size) for size in shape)
-        if not sizes or any(size < 1 for size in sizes):
-            raise ShapeError(f"Input shape must be one or more positive sizes, not {tuple(shape)}")
+        sizes = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+        if not sizes or not all(isinstance(size, int | np.integer) and size > 0 for size in sizes):
+            raise ShapeError(
+                f"Input shape must be the positive sizes of one sample, without the batch, as (4,), not {shape!r}"
+            )
+        sizes = tuple(int(size) for size in sizes)
         super().__init__((None, *sizes), np.dtype(dtype or config.floatx()), name=name or "input")
 
     @property
@@ -276,8 +279,8 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate must lie in [0, 1], not {rate}")
+        if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+            raise ValueError(f"rate must lie in [0, 1], not {rate!r}")
         no_shape(noise_shape)
         self.rate, self.noise_shape, self.seed = float(rate), noise_shape, checked_seed(seed)
 

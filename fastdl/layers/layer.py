@@ -19,6 +19,7 @@ from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
+from fastdl.naming import no_attribute
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
 from fastdl.regularizers import Regularizer
 
@@ -80,7 +81,11 @@ class Layer(Configured):
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
+        **unknown: Any,
     ) -> None:
+        for argument in unknown:
+            names = inspect.signature(type(self)).parameters
+            raise TypeError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
         self.name = name or unique_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)

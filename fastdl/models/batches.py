@@ -228,8 +228,8 @@ def for_fit(
         return found, source(plain, held, validation_steps, "validation ")
     if not validation_split:
         return found, None
-    if not 0 < validation_split < 1:
-        raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
+    if not isinstance(validation_split, int | float | np.number) or not 0 < validation_split < 1:
+        raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split!r}")
     if not isinstance(found, Rows):
         raise ValueError("validation_split needs all rows at once: give an iterable of batches validation_data")
     kept = int(found.rows * (1 - validation_split))

@@ -20,7 +20,10 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
     if array.ndim == 1 and sample == (1,):
         array = array[:, None]
     if array.shape[1:] != sample:
-        raise ShapeError(f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})")
+        raise ShapeError(
+            f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})"
+            + (" (one sample is a batch of one: x[None])" if array.shape == sample else "")
+        )
     if check:
         check_finite(name, array)
     if array.dtype != dtype:
@@ -48,7 +51,10 @@ def as_labels(name: str, value: Any, classes: int) -> Array:
     if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
         right = (array >= 0) & (array < classes) & (array == np.floor(array))
         row = int(np.flatnonzero(~right)[0])
-        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
+        told = (
+            f"classes 0 to {classes - 1}" if classes > 1 else "one output: use a loss of numbers, or an output a class"
+        )
+        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has {told}")
     return np.ascontiguousarray(array, np.int32)[:, None]
 
 

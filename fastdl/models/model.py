@@ -12,6 +12,7 @@ import numpy as np
 
 from fastdl import _random, config, optimizers
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
+from fastdl.errors import ShapeError
 from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
@@ -20,6 +21,7 @@ from fastdl.models.engine import Engine, Slice, run
 from fastdl.models.network import Feeds, Network, batch_rows, positive
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
+from fastdl.naming import no_attribute
 from fastdl.optimizers import Optimizer
 from fastdl.program import FEEDS, W_FEED, X_FEED, Y_FEED, Program
 
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from fastdl.callbacks.history import History
     from fastdl.fusion import FusionReport
+
+
+COMPILE = "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics"
 
 
 class Model(Network):
@@ -74,7 +79,7 @@ class Model(Network):
         run_eagerly, steps_per_execution and jit_compile are taken, and of no effect.
         """
         for name in set(unused) - {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
-            raise TypeError(f"compile has no argument {name!r}")
+            raise TypeError(no_attribute("compile has no argument", name, COMPILE))
         if loss is None:
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         chosen, wanted, shares = optimizers.get(optimizer), checked_losses(loss), mapped(checked_share, loss_weights)
@@ -108,7 +113,13 @@ class Model(Network):
             if loss.sparse:
                 targets = data.as_labels(name, each, output.features)
             else:
-                targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                try:
+                    targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                except ShapeError as error:
+                    if "Categorical" not in type(loss).__name__:
+                        raise
+                    told = "for integer labels use the loss sparse_categorical_crossentropy"
+                    raise ShapeError(f"{error}; {told}") from None
             data.same_length(rows, targets, name)
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
@@ -255,6 +266,8 @@ class Model(Network):
             validation_split,
         )
         optimizer, _ = self._compiled()
+        if verbose not in ("auto", 0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1, 2 or 'auto', not {verbose!r}")
         verbosity = 1 if verbose == "auto" else int(verbose)
         heard = CallbackList(callbacks)
         history = heard.history()

@@ -18,7 +18,7 @@ from fastdl.layers.layer import Call, Layer, listed
 from fastdl.models import batches, data
 from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
-from fastdl.naming import free_name
+from fastdl.naming import free_name, unknown
 from fastdl.ops import BatchNorm
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
 from fastdl.text import preformatted
@@ -161,7 +161,7 @@ class Network(Layer):
         for layer in self.layers:
             if name is not None and layer.name == name:
                 return layer
-        raise ValueError(f"no layer {name or index!r}: the model has {', '.join(layer.name for layer in self.layers)}")
+        raise ValueError(unknown("layer", index if name is None else name, [layer.name for layer in self.layers]))
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} → {self.output_shape}" if self._graph else "no input shape yet"

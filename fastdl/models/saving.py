@@ -56,6 +56,8 @@ def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool
 
 
 def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
+    if Path(filepath).suffix == ".onnx":
+        raise ValueError(f"{os.fspath(filepath)}: what is saved is no ONNX file: call export, or choose another name")
     if not overwrite and Path(filepath).exists():
         raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
 

@@ -150,10 +150,15 @@ def export(
 ) -> FusionReport:
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
-    from fastdl.files import write_atomically
+    from fastdl.files import check_target, write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
+    check_target(path)
+    if path.exists() and path.read_bytes()[8:9] == b"{":
+        raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
     metadata = {}
+    if isinstance(class_names, str):
+        raise TypeError(f"class_names must be a list of names, not {class_names!r}")
     if class_names is not None:
         if len(graph.outputs) > 1:
             raise ValueError("class names are for models of one output")

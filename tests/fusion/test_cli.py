@@ -73,11 +73,11 @@ def test_fuse_writes_the_file_and_its_report(folder, samples, capsys):
 
 
 def test_fuse_writes_where_it_is_told(folder):
-    assert call("fuse in.onnx in.onnx --json r.json --html r.html") == DONE
-    assert operators(onnx.load("in.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax"]
+    assert call("fuse in.onnx out.onnx --json r.json --html r.html") == DONE
+    assert operators(onnx.load("out.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax"]
     assert json.loads(Path("r.json").read_text())["nodes_after"] == 4
     assert Path("r.html").read_text().startswith("<!DOCTYPE html>")
-    assert not Path("in.onnx.json").exists()
+    assert not Path("out.onnx.json").exists()
 
 
 @pytest.mark.parametrize("target", ["out.onnx ", ""])
