@@ -53,7 +53,9 @@ def curves(
         parts.append(_text(x(epoch), HEIGHT - BOTTOM + 18, str(epoch), SOFT, "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, "epoch", SOFT, "middle"))
     parts.append(_line(x(best), TOP, x(best), HEIGHT - BOTTOM, INK, dashed=True))
-    parts.append(_text(min(max(x(best), LEFT + 62), WIDTH - RIGHT), TOP - 8, f"best: epoch {best}, kept", INK, "middle"))
+    parts.append(
+        _text(min(max(x(best), LEFT + 62), WIDTH - RIGHT), TOP - 8, f"best: epoch {best}, kept", INK, "middle")
+    )
     ends = [("training", training, GRAY, training[-1]), ("validation", validation, BLUE, validation[-1])]
     heights = _apart([y(end) for *_, end in ends] + ([] if test is None else [y(test)]))
     for (name, series, color, _), height in zip(ends, heights, strict=False):

@@ -31,7 +31,7 @@ COMMANDS = {
     "quantize": quantize,
 }
 CODES = "exit codes: 0 done, 1 a file or data that cannot be used, 2 wrong usage, 3 not proven or different"
-FAILED, USAGE, NOT_PROVEN, INTERRUPTED, NO_READER = 1, 2, 3, 130, 141
+FAILED, USAGE, NOT_PROVEN, NO_READER = 1, 2, 3, 141
 
 # For terminals that cannot write these; all else that they cannot write is spelled out, as \u043d.
 PLAIN_LETTERS = str.maketrans("━─┃│┏┳┓┡╇┩├┼┤└┴┘→×µ…", "--||++++++++++++>xu.")
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "Train dense networks on a CPU, fold, prove, serve."
     parser = argparse.ArgumentParser(prog="fastdl", description=told, epilog=CODES)
     parser.add_argument("--version", action="version", version=f"fastdl {fastdl.__version__}")
+    parser.set_defaults(run=lambda _: common.show(parser.format_help().rstrip()))
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, command in COMMANDS.items():
         summary = (command.__doc__ or "").splitlines()[0]
@@ -53,16 +54,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise SystemExit while it lasts, so that files half written are taken away."""
+def _stoppable(caught: list[int]) -> Iterator[None]:
+    """Signals that ask to stop raise KeyboardInterrupt while it lasts, so that files half written are taken away.
+
+    caught: their numbers; a library that is being loaded may turn the exception into one of its own.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        caught.append(number)
+        raise KeyboardInterrupt
 
     before = {}
     try:
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup's stays
                 before[number] = signal.signal(number, stop)
     except ValueError:  # not the main thread
         yield
@@ -80,7 +85,7 @@ def _one_line_warnings(command: str) -> Iterator[None]:
     import numpy as np
 
     def show(message: Warning | str, *rest: Any, **options: Any) -> None:
-        _say(command, f"warning: {message}")
+        _say(command, f"warning: {' '.join(str(message).splitlines())}")
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -110,7 +115,7 @@ def _prepare_streams() -> None:
 
 def _say(command: str, text: str) -> None:
     with contextlib.suppress(OSError):  # there is nobody left to tell
-        print(f"fastdl {command}: {shown(text)}", file=sys.stderr)
+        print(f"{' '.join(['fastdl', *command.split()])}: {shown(text)}", file=sys.stderr)
 
 
 def _flush() -> None:
@@ -132,28 +137,31 @@ def _told(error: Exception) -> str:
     return " ".join(str(error).splitlines()) or type(error).__name__
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code, after one line on standard error that says what was wrong."""
-    _prepare_streams()
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return 0
-    try:
-        with _terminable(), _one_line_warnings(options.command):
-            options.run(options)
-            _flush()
-    except common.UsageError as error:
-        _say(options.command, _told(error))
-        return USAGE
-    except BrokenPipeError:  # in the midst of the work
+def _failure(command: str, error: BaseException) -> int:
+    """The exit code for an error, which is told in one line; what is none of ours is raised again."""
+    if isinstance(error, BrokenPipeError):  # in the midst of the work
         _flush()
         return NO_READER
-    except (FastdlError, ValueError, OSError, MemoryError) as error:
-        _say(options.command, _told(error))
-        return NOT_PROVEN if isinstance(error, FusionError) else FAILED
-    except KeyboardInterrupt:
-        _say(options.command, "stopped")
-        return INTERRUPTED
+    if not isinstance(error, FastdlError | common.UsageError | ValueError | OSError | MemoryError):
+        raise error
+    _say(command, _told(error))
+    return USAGE if isinstance(error, common.UsageError) else NOT_PROVEN if isinstance(error, FusionError) else FAILED
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code, after one line on standard error that says what was wrong."""
+    command, caught = "", list[int]()
+    try:
+        with _stoppable(caught):
+            _prepare_streams()
+            options = _parser().parse_args(arguments)
+            command = options.command or ""
+            with _one_line_warnings(command):
+                options.run(options)
+                _flush()
+    except BaseException as error:
+        if not caught and not isinstance(error, KeyboardInterrupt):
+            return _failure(command, error)
+        _say(command, "stopped")
+        return 128 + (caught or [signal.SIGINT])[0]
     return 0

@@ -1,5 +1,6 @@
 """`fastdl fuse`, `verify`, `inspect` and `quantize`, run as scripts run them: what they write, and their exit codes."""
 
+import errno
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from fastdl import files
+from fastdl import files, fusion
 from fastdl.cli import main
 from fastdl.fusion import read_model
 
@@ -145,6 +146,98 @@ def test_what_goes_wrong_has_one_line_a_code_and_leaves_nothing(folder, line, co
     if code != USAGE:
         assert len(told.splitlines()) == 1
         assert told.startswith(f"fastdl {line.split()[0]}: ")
+
+
+# Each names a file that is read, or another that is written, by whichever name.
+OVERWRITES = [
+    "fuse in.onnx in.onnx",
+    "fuse in.onnx ./in.onnx",
+    "fuse in.onnx dir/../in.onnx",
+    "fuse dir/../in.onnx in.onnx",
+    "fuse in.onnx soft.onnx",
+    "fuse soft.onnx in.onnx",
+    "fuse in.onnx hard.onnx",
+    "fuse in.onnx out.onnx --json in.onnx",
+    "fuse in.onnx out.onnx --json soft.onnx",
+    "fuse in.onnx out.onnx --html hard.onnx",
+    "fuse in.onnx x.npy --samples x.npy",
+    "fuse in.onnx out.onnx --samples x.npy --json ./x.npy",
+    "fuse in.onnx out.onnx --json dir/../out.onnx",
+    "fuse in.onnx --dry-run --json in.onnx",
+    "fuse large.onnx weights.bin",
+    "fuse large.onnx out.onnx --json weights.bin",
+    "quantize in.onnx in.onnx --samples x.npy",
+    "quantize in.onnx soft.onnx --samples x.npy",
+    "quantize in.onnx out.onnx --samples x.npy --json in.onnx",
+    "quantize in.onnx x.npy --samples x.npy",
+    "quantize in.onnx y.npy --samples x.npy --labels y.npy",
+    "quantize large.onnx weights.bin --samples x.npy",
+    "inspect in.onnx --json in.onnx",
+    "inspect in.onnx --json soft.onnx",
+    "inspect large.onnx --json weights.bin",
+    "verify in.onnx other.onnx --json in.onnx",
+    "verify in.onnx other.onnx --json other.onnx",
+    "verify in.onnx other.onnx --json x.npy --samples x.npy",
+]
+
+
+@pytest.mark.parametrize("line", OVERWRITES)
+def test_nothing_that_is_read_is_written_over(folder, line, capsys):
+    np.save("y.npy", np.zeros(200))
+    onnx.save(net(), "large.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    Path("dir").mkdir()
+    Path("soft.onnx").symlink_to("in.onnx")
+    Path("hard.onnx").hardlink_to("in.onnx")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert call(line) == USAGE
+    told = capsys.readouterr().err
+    assert "must be different files" in told
+    assert len(told.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+TARGETS = {
+    "dir": "a folder, where a file is to be written",
+    "none/out": "none: no such folder",
+    "in.onnx/out": "no such folder",
+    "pipe": "not a plain file",
+    "/dev/null": "not a plain file",
+}
+WRITERS = [
+    "fuse in.onnx {}",
+    "fuse in.onnx out.onnx --json {}",
+    "fuse in.onnx out.onnx --html {}",
+    "quantize in.onnx {} --samples x.npy",
+    "quantize in.onnx out.onnx --samples x.npy --json {}",
+    "inspect in.onnx --json {}",
+    "verify in.onnx other.onnx --json {}",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("line", WRITERS)
+def test_what_cannot_be_written_is_said_before_any_work(folder, monkeypatch, line, target, capsys):
+    for work in ("fuse", "quantize", "inspect", "verify"):
+        monkeypatch.setattr(fusion, work, None)  # calling it would be a TypeError
+    Path("dir").mkdir()
+    os.mkfifo("pipe")
+    before = names(folder)
+    assert call(line.format(target)) == FAILED
+    told = capsys.readouterr().err
+    assert TARGETS[target] in told
+    assert len(told.splitlines()) == 1
+    assert names(folder) == before
+
+
+def test_a_disk_that_is_full_names_the_file_that_was_asked_for(folder, monkeypatch, capsys):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = names(folder)
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert call("fuse in.onnx out.onnx") == FAILED
+    assert capsys.readouterr().err == "fastdl fuse: out.onnx: No space left on device\n"
+    assert names(folder) == before
 
 
 def _regressor():
