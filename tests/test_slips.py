@@ -68,7 +68,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "metric": (lambda: net(metrics=["acuracy"]).fit(X, LABELS), ValueError, "did you mean 'accuracy'?"),
     "initializer": (lambda: ell.Dense(3, kernel_initializer="he_norml"), ValueError, "did you mean 'he_normal'?"),
     "constraint": (lambda: ell.Dense(3, kernel_constraint="maxnorm"), ValueError, "did you mean 'MaxNorm'?"),
-    "argument of a layer": (lambda: ell.Dense(3, activaton="relu"), TypeError, "'activaton': did you mean 'activation'?"),
+    "argument of a layer": (lambda: ell.Dense(3, activaton="relu"), TypeError, "did you mean 'activation'?"),
     "argument of compile": (lambda: net(optimzer="adam"), TypeError, "did you mean 'optimizer'?"),
     "a layer": (lambda: ell.Dens(3), AttributeError, "did you mean 'Dense'?"),
     "a layer of images": (lambda: ell.Conv2D(3, 3), AttributeError, "layers for dense nets only"),
