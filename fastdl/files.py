@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+AT_ONCE = 2**24  # bytes; between two writes Python hears Ctrl-C
 PREFIX = 40  # letters of the target's name in the temporary's, which must not become too long for the folder
 
 
@@ -57,21 +58,19 @@ def write_atomically(path: str | os.PathLike[str], *parts: bytes | memoryview) -
 
 
 def _write(target: Path, parts: Iterable[bytes | memoryview]) -> None:
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name[:PREFIX]}.", dir=target.parent)
+    # its name is known before it is made, so that it is always removed
+    temporary = target.parent / f".{target.name[:PREFIX]}.{secrets.token_hex(8)}"
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             for part in parts:
-                file.write(part)
+                for start in range(0, len(part), AT_ONCE):
+                    file.write(memoryview(part)[start : start + AT_ONCE])
             file.flush()
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # what open() would have given; mkstemp keeps others out
         os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
+    finally:
+        with contextlib.suppress(OSError):  # mostly it has become the target
             os.unlink(temporary)
-        raise
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

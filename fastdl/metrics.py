@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdl import _configured, losses
 from fastdl._configured import Configured
+from fastdl.arrays import refuse_masked
 from fastdl.graph import Array, Tensor
 from fastdl.losses import Loss, snake_case
 from fastdl.naming import no_such, unknown
@@ -43,6 +44,7 @@ class Metric(Configured):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add samples. y_pred: (samples, features), y_true alike or labels (samples,)."""
+        refuse_masked("y_pred", y_pred)
         predicted = np.asarray(y_pred)
         if predicted.ndim < 2:
             predicted = predicted.reshape(-1, 1)

@@ -92,6 +92,7 @@ class Optimizer(Configured):
         self.iterations = 0
         self._slots: dict[Parameter, list[Parameter]] = {}
         self._averages: dict[Parameter, Parameter] = {}
+        self._trained: dict[Parameter, Parameter] = {}  # weights in whose place averages are, since fit ended
         self._kept: tuple[set[Parameter], str] = set(), ""  # what does not decay, itself or by name
 
     @property
@@ -115,27 +116,30 @@ class Optimizer(Configured):
             raise ValueError(f"learning_rate must be a finite number, zero or more, not {rate}")
         self._learning_rate = rate
 
-    def _slot(self, parameter: Parameter, name: str, value: float = 0.0) -> Parameter:
+    def slot(self, parameter: Parameter, name: str, value: Array | float = 0.0) -> Parameter:
+        """What is kept beside the parameter under this name, of its shape and dtype."""
         path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
-        return Parameter(path, parameter.shape, parameter.dtype, np.full(parameter.shape, value), trainable=False)
+        values = np.broadcast_to(value, parameter.shape)
+        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False)
 
     def slots(self, parameter: Parameter) -> list[Array]:
         """What the rule keeps for the parameter, made when first asked for."""
         if parameter not in self._slots:
             value = getattr(self, self.first_value) if self.first_value else 0.0
-            self._slots[parameter] = [self._slot(parameter, name, value) for name in self.slot_names]
+            self._slots[parameter] = [self.slot(parameter, name, value) for name in self.slot_names]
         return [slot.storage for slot in self._slots[parameter]]
 
     def average(self, parameter: Parameter) -> Array:
         """The moving average of the parameter, made when first asked for."""
         if parameter not in self._averages:
-            self._averages[parameter] = self._slot(parameter, "average")
+            self._averages[parameter] = self.slot(parameter, "average")
         return self._averages[parameter].storage
 
     @property
     def variables(self) -> list[Parameter]:
         """The slots and averages of all parameters, for saving; `path` tells whose they are. Set `iterations` too."""
-        return [slot for slots in self._slots.values() for slot in slots] + list(self._averages.values())
+        slots = [slot for slots in self._slots.values() for slot in slots]
+        return [*slots, *self._averages.values(), *self._trained.values()]
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Parameter] | None = None, var_names: Sequence[str] | None = None
@@ -156,10 +160,20 @@ class Optimizer(Configured):
         return self.weight_decay
 
     def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
-        """Put the moving averages in the place of the parameters that have one (Keras)."""
+        """Put the moving averages in the place of the parameters that have one (Keras), until training goes on."""
         for parameter in var_list:
-            if parameter in self._averages:
-                parameter.storage[...] = self._averages[parameter].storage
+            average = self._averages.get(parameter)
+            if average is None or (parameter in self._trained and np.array_equal(parameter.storage, average.storage)):
+                continue
+            self._trained[parameter] = self.slot(parameter, "trained", parameter.numpy())
+            parameter.storage[...] = average.storage
+
+    def resume(self) -> None:
+        """Go on from the trained weights, not from their averages; from what is there if anybody has set it since."""
+        kept, self._trained = self._trained, {}
+        if all(np.array_equal(parameter.storage, self._averages[parameter].storage) for parameter in kept):
+            for parameter, trained in kept.items():
+                parameter.storage[...] = trained.storage
 
     def scalars(self) -> tuple[float, ...]:
         """The rule's scalars, at most four."""
@@ -185,7 +199,7 @@ class Optimizer(Configured):
     def fresh(self) -> Self:
         """A copy that has taken no step yet."""
         other = copy.copy(self)
-        other.iterations, other._slots, other._averages = 0, {}, {}
+        other.iterations, other._slots, other._averages, other._trained = 0, {}, {}, {}
         return other
 
     def get_config(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Callback:
     """Base: override the hooks you need. `model` is the model, `params` has verbose, epochs and steps (Keras).
 
     A hook of batches makes a pass come back to Python after every batch; the others cost nothing, for training runs
-    in slices of about 50 ms, between which `on_train_slice_end` is called. Setting `model.stop_training` ends
+    in slices of about 30 ms, between which `on_train_slice_end` is called. Setting `model.stop_training` ends
     training after the slice; what a hook adds to an epoch's logs goes into the history.
     """
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastdl import _configured, _random, activations, config, constraints, initializers, ops, regularizers
 from fastdl._configured import Configured
+from fastdl.arrays import as_dtype, numbers, refuse_masked
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
@@ -149,7 +150,8 @@ class Layer(Configured):
     def _on_arrays(self, x: Any, training: bool | None) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
         dtype = self._parameters[0].dtype if self._parameters else np.dtype(config.floatx())
-        arrays = [np.ascontiguousarray(array, dtype) for array in (listed(x) if self.takes_several else [x])]
+        given = [numbers(f"{self.name}'s input", each) for each in (listed(x) if self.takes_several else [x])]
+        arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in given]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         if any(array.ndim < 2 for array in arrays):
             raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")
@@ -397,6 +399,8 @@ def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[An
     """Copy values into parameters, all or none. ShapeError if one does not fit."""
     if len(weights) != len(parameters):
         raise ShapeError(f"{owner} has {len(parameters)} weight arrays, {len(weights)} were given")
+    for parameter, weight in zip(parameters, weights, strict=True):
+        refuse_masked(parameter.path, weight)
     arrays = [np.asarray(weight) for weight in weights]
     for parameter, array in zip(parameters, arrays, strict=True):
         if array.shape != parameter.shape:

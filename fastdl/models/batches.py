@@ -35,6 +35,11 @@ class Given:
     check: bool = True
     class_weight: Mapping[int, float] | None = None
     shuffle: bool = False
+    training: bool = False
+
+    def ready(self, x: Any, what: str) -> Feeds:
+        """x, checked; in training the columns of frames are remembered."""
+        return self.model._ready(x, self.check, what, self.training)
 
     def feeds(self, inputs: Feeds, y: Any, sample_weight: Any, what: str) -> Feeds:
         return self.model._feeds(inputs, y, sample_weight, self.check, self.class_weight, what)
@@ -108,7 +113,7 @@ class Batches:
         else:
             first = next(self.draw())
             self._first = [first]
-        self.given.model._ready(arrays.parts(first)[0], self.given.check, f"{self.what}batch 1's ")
+        self.given.ready(arrays.parts(first)[0], f"{self.what}batch 1's ")
 
     def draw(self) -> Iterator[Any]:
         """The batches of a pass, as they come."""
@@ -186,7 +191,7 @@ class Batches:
         parts = arrays.parts(batch)
         if not 2 <= len(parts) <= 3:
             raise DataError(f"{what}parts must be (x, y) or (x, y, sample_weight), not {len(parts)}")
-        inputs = self.given.model._ready(parts[0], self.given.check, what)
+        inputs = self.given.ready(parts[0], what)
         return self.given.feeds(inputs, parts[1], parts[2] if len(parts) == 3 else None, what)
 
 
@@ -197,7 +202,7 @@ def source(given: Given, data: tuple[Any, Any, Any], steps: int | None = None, w
     """What fit or evaluate takes its rows from: data is (x, y, sample_weight). DataError, ShapeError, ValueError."""
     (x, y, sample_weight), steps = data, checked_steps(steps, what)
     if not streams(x, y is None):
-        inputs = given.model._ready(x, given.check, what)
+        inputs = given.ready(x, what)
         return Rows(given, given.feeds(inputs, y, sample_weight, what), steps)
     for name, value in {"y": y, "sample_weight": sample_weight, "batch_size": given.batch_size}.items():
         if value is not None and not (what and name == "batch_size"):

@@ -36,6 +36,8 @@ def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, includ
         notes: dict[str, Any] = {"model": serialize(model)}
         if include_optimizer and model.optimizer:
             notes["compile"] = compile_config(model)
+        if columns := model._all_columns():
+            notes["feature_names"] = columns
         tensors, training = state.gather(model, include_optimizer)
     if tensors and not model.built:
         raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
@@ -112,6 +114,7 @@ def _load(content: Content, compile: bool) -> Model:
     if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
         raise ModelFileError(f"{content.name}: a name in it is not a text")
     content.tensors = tensors
+    model.feature_names = notes.get("feature_names")
     if compile and notes.get("compile") is not None:
         _compile(model, notes["compile"])
         state.restore(model, content)
@@ -225,13 +228,17 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
     clone_function: makes each new layer of the old one.
     """
     copy = clone_function or _copy
-    if isinstance(model, Functional):
-        return model.with_layers(lambda layer: made(copy(layer)))
-    if not isinstance(model, Sequential):
+    if not isinstance(model, Functional | Sequential):
         raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: make a new one by its class")
-    with together():
-        layers = [made(copy(layer)) for layer in model.layers]
-    return Sequential([*map(Input, model._samples or []), *layers], model.name, model.dtype)
+    cloned: Functional | Sequential
+    if isinstance(model, Functional):
+        cloned = model.with_layers(lambda layer: made(copy(layer)))
+    else:
+        with together():
+            layers = [made(copy(layer)) for layer in model.layers]
+        cloned = Sequential([*map(Input, model._samples or []), *layers], model.name, model.dtype)
+    cloned._feature_names = model._all_columns()
+    return cloned
 
 
 def _copy(layer: Layer) -> Layer:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, TypeGuard
 import numpy as np
 
 from fastdl.errors import ModelFileError
-from fastdl.files import kind_of, write_atomically
+from fastdl.files import AT_ONCE, kind_of, write_atomically
 from fastdl.graph import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -123,7 +123,8 @@ def _most(size: int) -> int:
 def _checksum(parts: Sequence[bytes | memoryview]) -> bytes:
     total = hashlib.sha256()
     for part in parts:
-        total.update(part)
+        for start in range(0, len(part), AT_ONCE):
+            total.update(memoryview(part)[start : start + AT_ONCE])
     return total.hexdigest().encode()
 
 

@@ -28,6 +28,9 @@ OPSET, IR_VERSION = (
 )  # old enough for every onnxruntime still in use, new enough for all that is written here
 
 
+FEATURE_NAMES_KEY = "fastdl.feature_names"  # metadata: a JSON list of the columns of the input
+
+
 class OnnxGraph:
     """What ops see while a graph is written: names of tensors, constants, and `node`."""
 
@@ -150,12 +153,15 @@ def export(
 ) -> FusionReport:
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
+    from fastdl.callbacks.divergence import ADVICE, first_broken
     from fastdl.files import check_target, write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
     check_target(path)
     if path.exists() and path.read_bytes()[8:9] == b"{":
         raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
+    if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
+        raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}
     if isinstance(class_names, str):
         raise TypeError(f"class_names must be a list of names, not {class_names!r}")
@@ -165,6 +171,8 @@ def export(
         if len(class_names) != graph.outputs[0].features:
             raise ValueError(f"{len(class_names)} class names for {graph.outputs[0].features} outputs")
         metadata[CLASS_NAMES_KEY] = json.dumps([str(name) for name in class_names])
+    if len(graph.inputs) == 1 and model.feature_names:
+        metadata[FEATURE_NAMES_KEY] = json.dumps(model.feature_names)
     names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
     plain = to_onnx(graph, model.name, metadata, names)
     written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
