@@ -182,7 +182,8 @@ def as_labels(name: str, value: Any, classes: int) -> Array:
     if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
         right = (array >= 0) & (array < classes) & (array == np.floor(array))
         row = int(np.flatnonzero(~right)[0])
-        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
+        told = f"classes 0 to {classes - 1}" if classes > 1 else "one output, labels need one for each class"
+        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has {told}")
     return np.ascontiguousarray(array, np.int32)[:, None]
 
 

@@ -8,9 +8,14 @@ from pathlib import Path
 
 _HOME = str(Path(__file__).parent)
 
+from fastdl.text import shown
+
 
 class FastdlError(Exception):
-    """Base of every error that is fastdl's own."""
+    """Base of every error that is fastdl's own. Its text is one line, whatever names of others it carries."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class ShapeError(FastdlError, ValueError):

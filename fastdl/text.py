@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-KEPT = "\n"
 INVISIBLE = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, format (bidi too), surrogates, private, separators
 
 
 def shown(text: str) -> str:
-    r"""The text with every character that would not be seen, or would steer a terminal, written as \x1b, \u202e…"""
+    r"""The text in one line, every character that would not be seen, or would steer a terminal, as \n, \x1b, \u202e…"""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if c in KEPT or unicodedata.category(c) not in INVISIBLE else ascii(c)[1:-1] for c in text)
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c) in INVISIBLE else c for c in text)
+
+
+def shown_lines(text: str) -> str:
+    """The same of a text whose line breaks are our own; what others wrote was made safe before it went in."""
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def rendered(*parts: RenderableType, width: int = 110) -> str:
@@ -33,7 +37,7 @@ def rendered(*parts: RenderableType, width: int = 110) -> str:
 
 def preformatted(text: str) -> str:
     """The lines as HTML, for notebooks."""
-    return f'<pre style="line-height: 1.2">{html.escape(shown(text))}</pre>'
+    return f'<pre style="line-height: 1.2">{html.escape(shown_lines(text))}</pre>'
 
 
 class InNotebooks:

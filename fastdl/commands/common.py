@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdl.errors import DataError
-from fastdl.text import shown
+from fastdl.text import shown_lines
 
 
 class UsageError(Exception):
@@ -119,7 +119,7 @@ def load_array(path: Path | None) -> Any:
 def show(*texts: object) -> None:
     """Print, with nothing in it that could steer a terminal. A reader that has left, as `head` does, is no error."""
     with contextlib.suppress(BrokenPipeError):
-        print("\n".join(shown(str(text)) for text in texts))
+        print("\n".join(shown_lines(str(text)) for text in texts))
 
 
 def write_text(path: Path, text: str) -> None:

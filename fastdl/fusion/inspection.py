@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto, ValueInfoProto
 
+from ..text import shown
 from .cost import OperatorCost, by_operator
 from .index import GraphIndex
 from .model_file import ModelSource, read_model
@@ -59,14 +60,14 @@ class Inspection(Printable):
         from rich.console import Group
         from rich.text import Text
 
-        opsets = ", ".join(f"{domain} {version}" for domain, version in self.opsets.items())
+        opsets = ", ".join(f"{shown(domain)} {version}" for domain, version in self.opsets.items())
         report = self.fusion
         ports = [(what, p.name, p.type, p.shape) for what in ("inputs", "outputs") for p in getattr(self, what)]
         costs = [(c.operator, f"{c.nodes:,}", f"{c.parameters:,}", f"{c.flops:,}") for c in self.operators]
         for what in ("before", "after"):
             nodes, parameters, flops = (f"{getattr(report, f'{n}_{what}'):,}" for n in ("nodes", "parameters", "flops"))
             costs.append(("in all" if what == "before" else "once folded", nodes, parameters, flops))
-        about = f"By {self.producer or 'a tool that names itself not'}, IR {self.ir_version}, opset {opsets}; "
+        about = f"By {shown(self.producer) or 'a tool that names itself not'}, IR {self.ir_version}, opset {opsets}; "
         return Group(
             Text(about + f"{report.bytes_before:,} bytes, {report.bytes_after:,} once folded."),
             table("Inputs and outputs", ("", "name", "type", "shape"), ports),

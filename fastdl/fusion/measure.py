@@ -32,6 +32,8 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
     found = {}
     for batch in (feeder.fixed_batch,) if feeder.fixed_batch else BATCHES:
+        if batch > feeder.most_rows and not feeder.fixed_batch:
+            continue
         try:
             feed = _feed(feeder, batch, samples)
             calls = [_call(session, feed) for session in sessions]

@@ -9,6 +9,7 @@ import onnx
 from onnx import ModelProto
 
 from ..errors import FusionError
+from .bounds import bounded, given_bytes
 from .feeds import Samples
 from .folds import (
     affine_affine,
@@ -69,6 +70,7 @@ def fuse(
     verify: bool = True,
     measure: bool = True,
     keep: Collection[str] = (),
+    limited: bool = True,
 ) -> tuple[ModelProto, FusionReport]:
     """A smaller model that computes the same, and the report of it. The source is not changed.
 
@@ -76,11 +78,28 @@ def fuse(
     output: "probabilities", "logits" or "labels", to be given under the names of the outputs (see choose_head).
     tolerance: largest relative error to accept, not max(4 × the unfused graph's own, 1e-6 for float32).
     keep: labels of nodes that are not to be folded forward (an input's standardisation, say).
+    limited: a graph that may cost more than its size tells is run in a child process with limits of memory and
+    time, in proportion to the file; False for one that you trust.
     Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
     proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
     plain = read_model(source)
+    args = (output, samples, tolerance, verify, measure, keep)
+    runs = limited and (verify or measure)
+    fused: tuple[ModelProto, FusionReport] = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
+    return fused
+
+
+def _fuse(
+    plain: ModelProto,
+    output: Head | None,
+    samples: Samples | None,
+    tolerance: float | None,
+    verify: bool,
+    measure: bool,
+    keep: Collection[str],
+) -> tuple[ModelProto, FusionReport]:
     wanted = plain if output is None else choose_head(plain, output)
     proof = None
     if verify:

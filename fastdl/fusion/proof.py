@@ -19,12 +19,13 @@ import onnx
 from onnx import ModelProto, ValueInfoProto
 
 from ..errors import FusionError
+from .bounds import bounded, given_bytes
 from .feeds import Feed, Feeder, Samples
 from .index import subgraphs
 from .labels import labels_of
 from .model_file import ModelSource, read_model
 from .report import Proof
-from .session import open_session
+from .session import load_onnxruntime, open_session
 from .ties import Decision, Flags, decisions
 from .truth import Truth
 
@@ -49,12 +50,17 @@ class _Tally:
 
 
 def verify(
-    first: ModelSource, second: ModelSource, *, samples: Samples | None = None, tolerance: float | None = None
+    first: ModelSource,
+    second: ModelSource,
+    *,
+    samples: Samples | None = None,
+    tolerance: float | None = None,
+    limited: bool = True,
 ) -> Proof:
     """Prove that `second` computes what `first` does, whoever made them; the errors measured.
 
-    Each a path, bytes or ModelProto. samples and tolerance: as for `fuse`. Raises FusionError when they differ,
-    in their inputs and outputs too, or when it cannot be told; ModelFileError, DataError.
+    Each a path, bytes or ModelProto. samples, tolerance, limited: as for `fuse`. Raises FusionError when they
+    differ, in their inputs and outputs too, or when it cannot be told; ModelFileError, DataError.
     """
     plain, other = read_model(first), read_model(second)
     for what, pair in (("inputs", (_inputs(plain), _inputs(other))),
@@ -62,7 +68,9 @@ def verify(
         one, two = ([_signature(info) for info in infos] for infos in pair)
         if one != two:
             raise FusionError(f"the {what} differ: {', '.join(one)} in one, {', '.join(two)} in the other")
-    return prove(plain, other, samples, tolerance)
+    args = samples, tolerance
+    proof: Proof = bounded(prove, [plain, other], *args, given=given_bytes(samples), limited=limited)
+    return proof
 
 
 def _inputs(model: ModelProto) -> list[ValueInfoProto]:
@@ -220,7 +228,7 @@ def label_flips(plain: npt.NDArray[Any], fused: npt.NDArray[Any]) -> int:
 
 
 def _runner(model: ModelProto, optimise: bool) -> Run:
-    import onnxruntime as ort
+    ort = load_onnxruntime()
 
     try:
         session = open_session(model.SerializeToString(), optimise=optimise)

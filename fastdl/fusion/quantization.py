@@ -16,6 +16,8 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from ..errors import DataError, FusionError
+from ..text import shown
+from .bounds import bounded, given_bytes
 from .feeds import Feed, Feeder, Samples
 from .index import GraphIndex, Node
 from .labels import labels_of
@@ -97,7 +99,7 @@ class QuantizationReport(Printable):
             f"at most, {self.rms_error:.1e} of the spread. Lost: {self.gate} {self.lost:.4f}, of {self.bar:g} allowed."
         ]
         if self.kept:
-            lines.append(f"Kept apart, unfolded: {', '.join(self.kept)}.")
+            lines.append(f"Kept apart, unfolded: {', '.join(map(shown, self.kept))}.")
         slower = [batch for batch, times in self.latency.items() if times["speedup"] < NOISE]
         if slower:
             lines.append(f"Slower than the folded file here at {' and '.join(slower).replace('_', ' ')}.")
@@ -112,19 +114,36 @@ def quantize(
     type: Kind = "int8",
     tolerance: float | None = None,
     measure: bool = True,
+    limited: bool = True,
 ) -> tuple[ModelProto, QuantizationReport]:
     """Fold, prove, and narrow to int8 or float16; the model and what it costs on the samples.
 
     samples: at least 32 rows; int8 calibrates on up to 1024 of them, and all are measured. labels: the right class
     of each row. tolerance: the most that may be lost, in place of 0.5 % of accuracy (with labels), 1 % of labels
     flipped (classifiers), 0.05 of the output's spread (else); float16 0.1 %, 0.2 %, 0.005. Inputs and outputs
-    stay as they are. Raises FusionError when more is lost or the tools fail; ModelFileError, DataError.
+    stay as they are. limited: as for `fuse`. Raises FusionError when more is lost or the tools fail; ModelFileError,
+    DataError.
     """
     if type not in BARS:
         raise ValueError(f"type must be one of {', '.join(BARS)}; got {type!r}")
     plain = read_model(source)
+    args = samples, labels, type, tolerance, measure
+    made: tuple[ModelProto, QuantizationReport] = bounded(
+        _quantize, [plain], *args, given=given_bytes(samples), limited=limited
+    )
+    return made
+
+
+def _quantize(
+    plain: ModelProto,
+    samples: Samples,
+    labels: npt.ArrayLike | None,
+    type: Kind,
+    tolerance: float | None,
+    measure: bool,
+) -> tuple[ModelProto, QuantizationReport]:
     kept = _input_affines(plain) if type == "int8" else []
-    folded, _ = fuse(plain, samples=samples, measure=False, keep=kept)
+    folded, _ = fuse(plain, samples=samples, measure=False, keep=kept, limited=False)
     feeder = Feeder(folded)
     feeds = list(feeder.samples(samples))
     given = len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)  # type: ignore[arg-type]
@@ -218,6 +237,8 @@ class _Trial:
         try:
             session = open_session(model.SerializeToString())
             parts = [expand(session.run(None, feed)) for feed in self._feeds]
+        except MemoryError:
+            raise
         except Exception as error:
             line = str(error).splitlines()[0]
             raise FusionError(f"onnxruntime does not run the {self._type} file: {line}") from error
