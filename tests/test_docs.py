@@ -87,7 +87,7 @@ def test_there_is_something_to_run() -> None:
 def test_layers_that_are_named_are_there() -> None:
     lines = PAGES[0].read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith(("| layers", "| augmentation"))]
-    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    named = {name for row in rows for name in re.findall(r"`([A-Z]\w+)`", row)}
     assert len(named) >= 30
     assert [name for name in sorted(named) if not hasattr(layers, name)] == []
 

@@ -10,7 +10,7 @@ from onnx import ModelProto
 
 from ..errors import FusionError
 from .bounds import bounded, given_bytes
-from .feeds import Samples
+from .feeds import Feeder, Samples
 from .folds import (
     affine_affine,
     affine_dense,
@@ -101,6 +101,8 @@ def _fuse(
     keep: Collection[str],
 ) -> tuple[ModelProto, FusionReport]:
     wanted = plain if output is None else choose_head(plain, output)
+    if verify and samples is not None:
+        next(Feeder(wanted).samples(samples))  # those that do not fit are refused, whether or not anything folds
     proof = None
     if verify:
         proof, fused, folds, refusals = _prove_or_retreat(wanted, samples, tolerance, keep)

@@ -189,6 +189,7 @@ class _Trial:
         self._repeated = repeated
         self.rows = sum(map(_rows, feeds)) - repeated
         self._want = self._run(folded)
+        _require_finite(self._want)
         self._truth = None if labels is None else np.asarray(labels).reshape(-1)
         if self._truth is not None and len(self._truth) != self.rows:
             raise DataError(f"{len(self._truth)} labels for {self.rows} samples")
@@ -197,6 +198,8 @@ class _Trial:
             _require_comparable(self._truth, self._labels)
             if not _classifies(folded) and all(a.dtype.kind == "f" and a.shape[1:] == (1,) for a in self._want):
                 raise DataError("labels were given, but the model gives one value a row, no class: leave them out")
+            if self._truth.dtype.kind == "f" and not np.array_equal(self._truth, np.floor(self._truth)):
+                raise DataError("labels must be whole numbers, each the number of a class")
 
     def judge(self, narrow: ModelProto, method: str) -> QuantizationReport:
         """Run it on the samples, and say what is lost."""
@@ -249,6 +252,14 @@ class _Trial:
 
 def _first_labels(outputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
     return next((labels for output in outputs if (labels := labels_of(output)) is not None), None)
+
+
+def _require_finite(outputs: list[npt.NDArray[Any]]) -> None:
+    """DataError that names the first sample for which the model gives no finite numbers: nothing compares with them."""
+    for output in outputs:
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            row = int(np.flatnonzero(~np.isfinite(output.reshape(len(output), -1)).all(axis=1))[0])
+            raise DataError(f"the model gives NaN or Inf for row {row} of the samples: leave such rows out")
 
 
 def _require_comparable(truth: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> None:

@@ -43,6 +43,13 @@ def folder(tmp_path, monkeypatch):
     np.save("x.npy", rng.normal(size=(200, 6)).astype(np.float32))
     np.savez("x.npz", x=rng.normal(size=(50, 6)).astype(np.float32))
     np.save("wrong.npy", np.zeros((5, 9)))
+    onnx.save(fusion.fuse(net(), measure=False)[0], "folded.onnx")
+    np.save("nan.npy", np.full((40, 6), np.nan))
+    np.save("half.npy", np.full(200, 0.5))
+    np.save("huge.npy", np.full((40, 6), 1e300))
+    Path("empty.onnx").touch()
+    Path("truncated.onnx").write_bytes(Path("in.onnx").read_bytes()[:200])
+    Path("dir").mkdir()
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     return tmp_path
 
@@ -83,9 +90,9 @@ def test_fuse_writes_where_it_is_told(folder):
 
 @pytest.mark.parametrize("target", ["out.onnx ", ""])
 def test_a_dry_run_writes_nothing(folder, target, capsys):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert call(f"fuse in.onnx {target}--dry-run --json r.json --html r.html") == DONE
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     printed = capsys.readouterr().out
     assert "BatchNormalization_n" in printed
     assert "nothing is written" in printed
@@ -110,7 +117,17 @@ def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
         ("fuse in.onnx out.onnx --samples none.npy", FAILED, "none.npy: no such file"),
         ("fuse in.onnx out.onnx --samples objects.npy", FAILED, "objects.npy: not an .npy"),
         ("fuse in.onnx out.onnx --samples in.onnx", FAILED, "in.onnx: not an .npy"),
-        ("fuse in.onnx out.onnx --samples wrong.npy", NOT_PROVEN, "does not run on the given samples"),
+        ("fuse in.onnx out.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("fuse folded.onnx out.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("verify in.onnx other.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("verify in.onnx other.onnx --samples dir", FAILED, "dir: not a plain file"),
+        ("quantize in.onnx out.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("quantize in.onnx out.onnx --samples x.npy --labels half.npy", FAILED, "labels must be whole numbers"),
+        ("quantize in.onnx out.onnx --samples nan.npy", FAILED, "NaN"),
+        ("fuse in.onnx out.onnx --samples huge.npy", FAILED, "float32 cannot hold"),
+        ("inspect dir", FAILED, "dir: not a plain file"),
+        ("inspect empty.onnx", FAILED, "empty.onnx: empty"),
+        ("verify in.onnx truncated.onnx", FAILED, "truncated.onnx: truncated, or not an ONNX file"),
         ("fuse in.onnx out.onnx --tolerance 1e-12", NOT_PROVEN, "off by"),
         ("fuse in.onnx missing/out.onnx", FAILED, "missing"),
         ("fuse in.onnx", USAGE, "out.onnx is needed"),
@@ -185,7 +202,6 @@ OVERWRITES = [
 def test_nothing_that_is_read_is_written_over(folder, line, capsys):
     np.save("y.npy", np.zeros(200))
     onnx.save(net(), "large.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    Path("dir").mkdir()
     Path("soft.onnx").symlink_to("in.onnx")
     Path("hard.onnx").hardlink_to("in.onnx")
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -219,7 +235,6 @@ WRITERS = [
 def test_what_cannot_be_written_is_said_before_any_work(folder, monkeypatch, line, target, capsys):
     for work in ("fuse", "quantize", "inspect", "verify"):
         monkeypatch.setattr(fusion, work, None)  # calling it would be a TypeError
-    Path("dir").mkdir()
     os.mkfifo("pipe")
     before = names(folder)
     assert call(line.format(target)) == FAILED
@@ -272,12 +287,12 @@ def test_verify_accepts_what_fuse_made_and_nothing_else(folder, capsys):
 
 
 def test_inspect_tells_what_the_file_holds_and_leaves_it(folder, capsys):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert call("inspect in.onnx") == DONE
     printed = capsys.readouterr().out
     for part in ("BatchNormalization", "Would fold", "once folded", "(N, 6)", "float", "ai.onnx 17"):
         assert part in printed
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     assert call("inspect in.onnx --json i.json") == DONE
     told = json.loads(Path("i.json").read_text())
     assert told["inputs"] == [{"name": "x", "type": "float", "shape": "(N, 6)"}]
