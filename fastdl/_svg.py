@@ -34,6 +34,7 @@ def curves(
 
     most: the largest value that there can be.
     """
+    test = test if test is None or math.isfinite(test) else None
     values = [*training, *validation, *([] if test is None else [test])]
     low, high, ticks = _scale([value for value in values if math.isfinite(value)], most)
     epochs = len(training)
@@ -56,9 +57,10 @@ def curves(
     parts.append(
         _text(min(max(x(best), LEFT + 62), WIDTH - RIGHT), TOP - 8, f"best: epoch {best}, kept", INK, "middle")
     )
-    ends = [("training", training, GRAY, training[-1]), ("validation", validation, BLUE, validation[-1])]
-    heights = _apart([y(end) for *_, end in ends] + ([] if test is None else [y(test)]))
-    for (name, series, color, _), height in zip(ends, heights, strict=False):
+    drawn = [("training", training, GRAY), ("validation", validation, BLUE)]
+    ends = [next(filter(math.isfinite, reversed(series)), low) for _, series, _ in drawn]
+    heights = _apart([y(end) for end in (*ends, *([] if test is None else [test]))])
+    for (name, series, color), height in zip(drawn, heights, strict=False):
         points = [(x(i), y(value)) for i, value in enumerate(series, 1) if math.isfinite(value)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>')
@@ -93,8 +95,8 @@ def _scale(values: Sequence[float], most: float) -> tuple[float, float, list[flo
     span = max(highest - least, 0.1 * max(abs(highest), abs(least)), 1e-12)
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= span / 4)
-    low = math.floor(least / step) * step
-    high = min(max(math.ceil(highest / step) * step, low + step), max(most, highest))
+    low = math.floor(min(least, highest - span) / step + 1e-9) * step
+    high = min(math.ceil(highest / step - 1e-9) * step, max(most, highest))
     count = math.floor((high - low) / step + 1e-9)
     return low, high, [low + i * step for i in range(count + 1)]
 

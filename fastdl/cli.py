@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from fastdl.commands import common, demo, fuse, info, inspect, quantize, verify
-from fastdl.errors import FastdlError, FusionError
+from fastdl.errors import DataWarning, DivergenceWarning, FastdlError, FusionError
 from fastdl.text import shown
 
 COMMANDS = {
@@ -90,6 +90,8 @@ def _one_line_warnings(command: str) -> Iterator[None]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         warnings.filterwarnings("default", module=r"fastdl(\.|$)")
+        for category in (DataWarning, DivergenceWarning):  # whose line is the caller's
+            warnings.simplefilter("default", category)
         warnings.showwarning = show  # catch_warnings puts back what was there
         yield
 

@@ -113,9 +113,11 @@ def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path)
 
 def _logarithmic(axis: Any) -> None:
     """A logarithmic axis of a decade or more, so that values that hardly differ look so."""
-    axis.set_yscale("log")
     low, high = axis.dataLim.intervaly
-    if 0 < low <= high < 8 * low:
+    if not 0 < low <= high < math.inf:
+        return  # nothing is drawn there
+    axis.set_yscale("log")
+    if high < 8 * low:
         middle = math.sqrt(low * high)
         axis.set_ylim(middle / math.sqrt(10), middle * math.sqrt(10))
 

@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 import fastdl
-from fastdl import _ext, datasets
+from fastdl import _ext, datasets, errors
 from fastdl.cli import main
 
 
@@ -146,11 +146,12 @@ def test_numbers_beyond_float32_or_none_print_no_warnings_of_libraries(folder: P
 def test_fastdls_own_warnings_are_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def demo(*_: object) -> None:
         warnings.warn_explicit("look\nhere", UserWarning, "demo.py", 1, "fastdl.demo")
+        errors.warn("lower the rate", errors.DivergenceWarning)
         warnings.warn_explicit("nobody asked", UserWarning, "x.py", 1, "somewhere.else")
 
     monkeypatch.setattr("fastdl.demo.demo", demo)
     assert main(["demo"]) == 0
-    assert capsys.readouterr().err == "fastdl demo: warning: look here\n"
+    assert capsys.readouterr().err == ("fastdl demo: warning: look here\nfastdl demo: warning: lower the rate\n")
 
 
 def test_demo_on_the_shipped_digits(

@@ -142,6 +142,22 @@ def test_a_saved_model_is_still_there_after_export_refused(tmp_path: Path, monke
     assert keras.models.load_model("m.fdl").count_params() == 15
 
 
+def test_softmax_of_one_unit_is_warned_of() -> None:
+    with pytest.warns(UserWarning, match="Softmax over one number is the same for every input: use sigmoid"):
+        net(1, "softmax", "binary_crossentropy")
+
+
+def test_an_error_of_writing_names_the_file_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"'no/m\.fdl'$"):
+        net().save("no/m.fdl")
+    Path("folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"'folder'$"):
+        net().save("folder")
+    net().save("m" * 251 + ".fdl")  # as long as a name may be: the temporary's is no longer
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_an_activation_may_be_a_layers_class() -> None:
     x = layers.Dense(3, layers.ReLU)(keras.Input((4,)))
     assert keras.Model(x.made_by.inputs, x).predict(X).min() >= 0
