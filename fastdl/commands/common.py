@@ -34,6 +34,12 @@ def tolerance_argument(parser: argparse.ArgumentParser, told: str) -> None:
     parser.add_argument("--tolerance", type=positive, metavar="T", help=told)
 
 
+def budget_argument(parser: argparse.ArgumentParser) -> None:
+    """--budget."""
+    told = "seconds of processor time after which the proof takes no more rows than it needs (default: 10)"
+    parser.add_argument("--budget", type=positive, metavar="S", help=told)
+
+
 def positive(text: str) -> float:
     """A finite number above zero."""
     value = float(text)

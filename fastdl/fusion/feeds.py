@@ -30,8 +30,9 @@ Samples = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 class Feeder:
     """Knows a model's real inputs (those that are no initializers), their types, shapes and scale."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self._index = GraphIndex(model)
+    def __init__(self, model: ModelProto, index: GraphIndex | None = None) -> None:
+        """index: of the same model, unchanged."""
+        self._index = GraphIndex(model, index)
         constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
         self._dtypes: dict[str, np.dtype[Any]] = {}
@@ -50,7 +51,7 @@ class Feeder:
             if (size := prod(d for d in self._index.shape(name) or () if isinstance(d, int))) > MOST:
                 raise FusionError(f"{name!r} would hold {size} numbers: too many to run the graph")
             a_row += size
-        self.most_rows = max(1, limits(model.ByteSize()).memory // (A_NUMBER * max(a_row, 1)))
+        self.most_rows = max(1, limits(self._index.bytes).memory // (A_NUMBER * max(a_row, 1)))
         self.fixed_batch = next((dim for dim in firsts if isinstance(dim, int) and dim > 0), None)
 
     def random(self, seed: int = 0) -> Iterator[Feed]:
@@ -74,7 +75,8 @@ class Feeder:
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
             mean, spread = self._scale(name)
-            feed[name] = (mean + spread * rng.standard_normal(shape)).astype(dtype)
+            drawn = mean + spread * rng.standard_normal(shape)
+            feed[name] = np.asarray(drawn, dtype).reshape(shape)  # of a number, which a mean of one makes a vector
         return feed
 
     def _shape(self, name: str) -> tuple[Dim, ...]:

@@ -1,7 +1,8 @@
 """What a model gives out: probabilities, logits or labels. Chosen on the unfused graph; the folds do the rest.
 
 So that the proof has something to prove, labels are first made from the probabilities as they are, and the fold
-"tail of labels" then takes what comes before them away.
+"tail of labels" then takes what comes before them away. Only what is flat for large scores (Sigmoid, Tanh) is left out
+at once: of several probabilities of 1.0 none is the largest, of the scores behind them one is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ..errors import FusionError
+from .folds.tails import NOWHERE_FLAT, increases
 from .index import FLOATS, Dim, GraphIndex, Node
 from .zip_map import CLASS_NAMES_KEY, without_zip_map
 
@@ -104,7 +106,12 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
         raise FusionError(f"output {name!r} is not known to be rows of so many scores, so no label follows from it")
     scores = _rename(model, index, name)
     if columns > 1:
-        nodes = [helper.make_node("ArgMax", [scores], [name], name=f"{name}_argmax", axis=1, keepdims=0)]
+        source = _behind_flat(index, name)
+        nodes = [
+            helper.make_node(
+                "ArgMax", [scores if source == name else source], [name], name=f"{name}_argmax", axis=1, keepdims=0
+            )
+        ]
     elif tail is None or tail.op != "Sigmoid":
         raise FusionError(f"output {name!r} is one column from {_origin(tail)}, not Sigmoid: no label follows from it")
     else:
@@ -123,6 +130,13 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
     model.graph.node.extend(nodes)
     batch = shape[0] if shape is not None else None
     output.CopyFrom(helper.make_tensor_value_info(name, TensorProto.INT64, [batch], output.doc_string))
+
+
+def _behind_flat(index: GraphIndex, value: str) -> str:
+    """The scores behind what increases with them but is flat for large ones."""
+    while (node := _tail(index, value)) is not None and increases(node) and node.op not in NOWHERE_FLAT:
+        value = node.inputs[0]
+    return value
 
 
 def _rename(model: ModelProto, index: GraphIndex, value: str) -> str:

@@ -81,8 +81,8 @@ def inspect(source: ModelSource) -> Inspection:
     """What a model holds and what would fold. Raises ModelFileError for one that is not sound."""
     model = read_model(source)
     index = GraphIndex(model)
-    fused, folds, refusals = fold_all(model)
-    report = FusionReport.of(model, fused)
+    fused, folds, refusals = fold_all(model, like=index)
+    report = FusionReport.of(model, fused, (index, GraphIndex(fused)))
     report.folds, report.refusals = folds, refusals
     return Inspection(
         producer=f"{model.producer_name} {model.producer_version}".strip(),
@@ -90,7 +90,7 @@ def inspect(source: ModelSource) -> Inspection:
         opsets={entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         inputs=[Port.of(info) for info in model.graph.input if index.stored(info.name) is None],
         outputs=[Port.of(info) for info in model.graph.output],
-        operators=by_operator(model),
+        operators=by_operator(index),
         metadata={entry.key: entry.value for entry in model.metadata_props},
         fusion=report,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import comb
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -17,26 +18,37 @@ BATCHES = (1, 1024)
 ROUNDS = (3, 25)  # at least, at most
 SLICE = 0.004  # seconds of calls that one measurement lasts
 BUDGET = 0.2  # seconds a batch size may take in all, when calls are not slower than that
+LONGEST = 0.5  # seconds of a call at the large batch; where it would be more, a smaller one is measured
+FASTER = 8  # times: as much quicker a row may be in a large batch
+SURE = 0.95  # of an interval: how often it is to hold the median
 
 
 Call = Callable[[], object]
 
 
 def measure(before: ModelProto, after: ModelProto, samples: Samples | None = None) -> dict[str, dict[str, float]]:
-    """Microseconds a call on one thread, best of all rounds, and the median of the rounds' ratios.
+    """Microseconds a call on one thread: the median of rounds in which both are timed in turn, and how they compare.
 
-    Keys: "batch_1" and "batch_1024" (or the one batch size that the model states), on the first of the samples,
-    repeated as needed, else on random inputs. A batch size on which the model does not run is left out.
+    Keys: "batch_1" and "batch_1024" (or the one batch size that the model states, or fewer rows where 1024 would take
+    long), on the first of the samples, repeated as needed, else on random inputs. Each holds "before_us", "after_us",
+    their ratio "speedup", and between "least" and "most" what the speedup may be, given how rounds differ: where that
+    holds 1, there is no difference that could be told from noise. A batch size on which the model does not run is
+    left out.
     """
     feeder = Feeder(before)
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for batch in (feeder.fixed_batch,) if feeder.fixed_batch else BATCHES:
+        if found:  # a row takes at most what the one of the first batch did
+            while batch > 2 and batch * found["batch_1"]["before_us"] > FASTER * LONGEST * 1e6:
+                batch //= 2
         if batch > feeder.most_rows and not feeder.fixed_batch:
             continue
         try:
             feed = _feed(feeder, batch, samples)
             calls = [_call(session, feed) for session in sessions]
+        except MemoryError:
+            raise
         except Exception:  # what the proof needed samples for, or a number of rows that the graph does not take
             continue
         found[f"batch_{batch}"] = compare(*calls)
@@ -55,9 +67,29 @@ def compare(before: Call, after: Call) -> dict[str, float]:
     rounds: list[list[float]] = []
     end = perf_counter() + BUDGET
     while len(rounds) < ROUNDS[0] or (len(rounds) < ROUNDS[1] and perf_counter() < end):
-        rounds.append([_seconds(call, count) for call in pair])
-    best = [min(r[side] for r in rounds) * 1e6 for side in (0, 1)]
-    return {"before_us": best[0], "after_us": best[1], "speedup": median(r[0] / r[1] for r in rounds)}
+        turn = pair if len(rounds) % 2 else pair[::-1]  # neither is always the one that follows the other
+        seconds = {call: _seconds(call, count) for call in turn}
+        rounds.append([seconds[call] * 1e6 for call in pair])
+    was, now = (median(r[side] for r in rounds) for side in (0, 1))
+    least, most = interval([r[0] / r[1] for r in rounds])
+    return {
+        "before_us": was,
+        "after_us": now,
+        "speedup": was / now,
+        "least": min(least, was / now),
+        "most": max(most, was / now),
+    }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Two of the values between which their distribution's median lies in 95 of 100 cases, by the sign test alone.
+
+    With fewer than six values that cannot be told: then the smallest and the largest.
+    """
+    ordered, cut, outside = sorted(values), 0, 2 / 2 ** len(values)
+    while (outside := outside + 2 * comb(len(ordered), cut + 1) / 2 ** len(ordered)) <= 1 - SURE:
+        cut += 1
+    return ordered[cut], ordered[-1 - cut]
 
 
 def _feed(feeder: Feeder, batch: int, samples: Samples | None) -> Feed:

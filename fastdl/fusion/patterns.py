@@ -110,7 +110,7 @@ class Affine:
         """
         if node.op == "BatchNormalization":
             return cls._batch_norm(index, node)
-        if node.op == "ai.onnx.ml:Scaler":
+        if node.op == "ai.onnx.ml:Scaler" and node.inputs and node.outputs:
             return cls._scaler(index, node)
         zero, one = np.zeros(()), np.ones(())
         if node.op == "Neg" and len(node.inputs) == 1:

@@ -25,8 +25,8 @@ from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model, set_metadata
 from .narrow import to_float16, to_int8
 from .pipeline import fuse
-from .proof import expand
-from .report import Printable, latency_row
+from .report import Printable, latency_row, within_noise
+from .runs import expand
 from .session import open_session
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ BARS = {
     "int8": {"accuracy": 0.005, "labels flipped": 0.01, "error": 0.05},
     "float16": {"accuracy": 0.001, "labels flipped": 0.002, "error": 0.005},
 }
-NOISE = 0.97  # of the speed before: less is slower, and said
 FEWEST = 32  # samples: fewer say nothing of one in a hundred
 CALIBRATION = 1024  # rows, spread evenly over the samples
 METHODS = ("MinMax", "Percentile", "Entropy")  # ways to choose a range, tried in turn until one passes
@@ -100,7 +99,7 @@ class QuantizationReport(Printable):
         ]
         if self.kept:
             lines.append(f"Kept apart, unfolded: {', '.join(map(shown, self.kept))}.")
-        slower = [batch for batch, times in self.latency.items() if times["speedup"] < NOISE]
+        slower = [batch for batch, times in self.latency.items() if times["speedup"] < 1 and not within_noise(times)]
         if slower:
             lines.append(f"Slower than the folded file here at {' and '.join(slower).replace('_', ' ')}.")
         return Group(sizes, *map(Text, lines))

@@ -67,7 +67,13 @@ class Session:
     Settings: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
     """
 
-    def __init__(self, model: bytes, threads: int = 1, optimise: bool = True) -> None:
+    def __init__(
+        self,
+        model: bytes,
+        threads: int = 1,
+        optimise: bool = True,
+        weights: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors are raised; they need not be printed as well
@@ -78,6 +84,10 @@ class Session:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        if weights:
+            # An OrtValue shares the array's memory, which must outlive it: we keep both.
+            self._weights = weights, [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+            options.add_external_initializers(list(weights), self._weights[1])
         try:
             self.inner = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -100,9 +110,14 @@ class Session:
         return results
 
 
-def open_session(model: bytes, *, threads: int = 1, optimise: bool = True) -> Session:
-    """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out."""
-    return Session(model, threads, optimise)
+def open_session(
+    model: bytes, *, threads: int = 1, optimise: bool = True, weights: Mapping[str, npt.NDArray[Any]] | None = None
+) -> Session:
+    """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
+
+    weights: of the initializers that the model says lie outside of it, by name.
+    """
+    return Session(model, threads, optimise, weights)
 
 
 def _typed(error: Exception) -> Exception:

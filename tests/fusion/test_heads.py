@@ -217,7 +217,7 @@ def with_argmax(*tails, opset=17, classes=3, axis=1, rank3=False):
         (["Neg"], {}, ["Neg", "ArgMax"]),
         (["Abs"], {}, ["Abs", "ArgMax"]),
         (["HardSigmoid"], {}, ["HardSigmoid", "ArgMax"]),
-        (["Selu"], {}, ["ArgMax"]),
+        *([([op], {}, [op, "ArgMax"]) for op in ("Sigmoid", "Tanh", "Elu", "Selu", "Exp", "Softplus", "Softsign")]),
         ([("Selu", {"gamma": -1.0})], {}, ["Selu", "ArgMax"]),
         ([("Selu", {"gamma": 0.0})], {}, ["Selu", "ArgMax"]),
         ([("Selu", {"alpha": -1.0})], {}, ["Selu", "ArgMax"]),
@@ -244,7 +244,14 @@ def test_what_cannot_change_a_label(tails, more, left):
 @pytest.mark.parametrize("op", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
 @pytest.mark.parametrize(
     ("bar", "first", "left"),
-    [(0.5, False, 1), (0.3, False, 1), ([[0.2, 0.5, 0.9]], True, 1), (0.0, False, 2), (1.5, False, 2)],
+    [
+        (0.5, False, 1),
+        (0.3, False, 1),
+        ([[0.2, 0.5, 0.9]], True, 1),
+        (0.0, False, 2),
+        (0.999, False, 2),
+        (1.5, False, 2),
+    ],
 )
 def test_thresholds(op, bar, first, left):
     g = Sketch()
@@ -255,7 +262,7 @@ def test_thresholds(op, bar, first, left):
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.BOOL
     fused, _, refusals = fold_all(model)
     assert operators(fused) == ["Sigmoid", op][2 - left :]
-    assert left == 1 or "not between 0 and 1" in refusals[0].reason
+    assert left == 1 or "not between 0.01 and 0.99" in refusals[0].reason
     x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     np.testing.assert_array_equal(run(fused, {"x": x})[0], run(model, {"x": x})[0])
 
