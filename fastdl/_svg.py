@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 INK, SOFT, LINE, GRAY, BLUE = "#1d2433", "#5d6b82", "#dbe1ea", "#9aa5b1", "#1f6feb"
@@ -72,20 +73,33 @@ def curves(
     return "".join(parts)
 
 
-def shares(title: str, rows: Mapping[str, tuple[float, str]]) -> str:
-    """A panel: for each name a bar of its share, where the gray one is 1, and what to say of it."""
-    most = max(1.0, *(share for share, _ in rows.values()))
+@dataclass(frozen=True)
+class Share:
+    """A part of 1, what to say of it, and between which limits it lies where that is not certain."""
+
+    share: float
+    told: str
+    spread: tuple[float, float] | None = None
+
+
+def shares(title: str, rows: Mapping[str, Share]) -> str:
+    """A panel: for each name a bar of its share, the gray one behind it is 1, and a line over its spread."""
+    most = max(1.0, *(max(row.spread or (row.share,)) for row in rows.values())) if rows else 1.0
     left, right = 24, 24
     height = (HEIGHT - TOP - 12) / max(len(rows), 1)
 
     def x(share: float) -> float:
-        return left + (WIDTH - left - right) * share / most
+        return left + (WIDTH - left - right) * min(share, most) / most
 
     parts = [_text(left, 22, title, INK, size=14)]
-    for i, (name, (share, told)) in enumerate(rows.items()):
+    for i, (name, row) in enumerate(rows.items()):
         top = TOP + i * height
-        parts.append(_text(left, top + 10, name, INK) + _text(WIDTH - right, top + 10, told, SOFT, "end"))
-        parts.append(_box(x(0), top + 16, x(1) - x(0), 12, LINE) + _box(x(0), top + 16, x(share) - x(0), 12, BLUE))
+        parts.append(_text(left, top + 10, name, INK) + _text(WIDTH - right, top + 10, row.told, SOFT, "end"))
+        parts.append(_box(x(0), top + 16, x(1) - x(0), 14, LINE) + _box(x(0), top + 16, x(row.share) - x(0), 14, BLUE))
+        if row.spread:
+            low, high = map(x, row.spread)
+            parts.append(_line(low, top + 23, high, top + 23, INK))
+            parts += [_line(end, top + 19, end, top + 27, INK) for end in (low, high)]
     return "".join(parts)
 
 

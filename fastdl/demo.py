@@ -141,16 +141,19 @@ def draw(history: dict[str, Any], best: int, test: tuple[float, float], report: 
     )
 
 
-def _left(report: FusionReport) -> dict[str, tuple[float, str]]:
+def _left(report: FusionReport) -> dict[str, _svg.Share]:
     """What folding left of the file and of its time: shares, and numbers in words."""
-    names = {"operators": "nodes", "parameters": "parameters", "bytes": "bytes", "FLOPs a row": "flops"}
+    from fastdl.fusion.report import within_noise
+
     rows = {}
-    for name, what in names.items():
+    for name, what in {"operators": "nodes", "parameters": "parameters", "bytes": "bytes"}.items():
         before, after = (getattr(report, f"{what}_{side}") for side in ("before", "after"))
-        rows[name] = after / max(before, 1), f"{before:,} → {after:,}"
+        rows[name] = _svg.Share(after / max(before, 1), f"{before:,} → {after:,}")
     for batch, times in report.latency.items():
-        told = f"{times['before_us']:,.1f} → {times['after_us']:,.1f} µs"
-        rows[f"time, {batch.replace('_', ' ')}"] = times["after_us"] / times["before_us"], told
+        noise = ", within noise" if within_noise(times) else ""
+        told = f"{times['before_us']:,.1f} → {times['after_us']:,.1f} µs{noise}"
+        spread = 1 / times["most"], 1 / times["least"]
+        rows[f"time, {batch.replace('_', ' ')}"] = _svg.Share(1 / times["speedup"], told, spread)
     return rows
 
 

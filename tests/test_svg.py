@@ -14,7 +14,12 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_it_is_one_document_and_escapes_what_it_is_given() -> None:
-    text = _svg.picture([_svg.curves("a < b", [2, 1], [3, 2], 2), _svg.shares("c & d", {"<x>": (0.5, "2 → 1")})])
+    text = _svg.picture(
+        [
+            _svg.curves("a < b", [2, 1], [3, 2], 2),
+            _svg.shares("c & d", {"<x>": _svg.Share(0.5, "2 → 1", (0.4, 1.2)), "y": _svg.Share(1, "1 → 1")}),
+        ]
+    )
     root = ElementTree.fromstring(text)
     words = {each.text for each in root.iter(f"{SVG}text")}
     assert {"a < b", "c & d", "<x>", "2 → 1", "best: epoch 2, kept"} <= words
