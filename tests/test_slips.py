@@ -111,6 +111,9 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "export over the saved": (exported_over_the_saved, FileExistsError, "m.fdl is a saved model"),
     "export to a folder": (lambda: net().export("."), IsADirectoryError, "a folder, where a file is to be written"),
     "export to no folder": (lambda: net().export("no/m.onnx"), FileNotFoundError, "no such folder: 'no'"),
+    "checkpoints to a folder": (
+        lambda: fit(callbacks=callbacks.ModelCheckpoint(".")), IsADirectoryError, "a folder, where a file is to be written"
+    ),
     "class names in one text": (lambda: net().export("m.onnx", class_names="abc"), TypeError, "a list of names"),
     "load .keras": (opened("m.keras", b"PK\x03\x04" + bytes(99)), ModelFileError, "a zip archive, as Keras's .keras"),
     "load .h5": (opened("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), ModelFileError, "an HDF5 file, as Keras's .h5 is"),
