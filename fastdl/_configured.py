@@ -9,12 +9,13 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from fastdl.arguments import Named
 from fastdl.naming import unknown
 
 T = TypeVar("T", bound="Configured")
 
 
-class Configured:
+class Configured(Named):
     """Base: each argument of the constructor is kept as an attribute of its name."""
 
     def get_config(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext, config
+from fastdl.arguments import flag
 from fastdl.arrays import refuse_masked
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, aligned, from_strips, padded, to_strips
@@ -35,6 +36,9 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
 
     float32 or float64, any non-negative strides. ShapeError if the sizes do not match.
     """
+    transpose_a, transpose_b = flag("transpose_a", transpose_a), flag("transpose_b", transpose_b)
+    if out is not None and not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, or None, not {out!r}")
     threads = config.get_num_threads()
     if type(a) is type(b) is type(out) is np.ndarray and _ext.matmul(a, b, out, transpose_a, transpose_b, threads):
         return out

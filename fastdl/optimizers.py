@@ -13,6 +13,7 @@ import numpy as np
 from fastdl import _configured, _ext
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl._configured import Configured
+from fastdl.arguments import real, whole
 from fastdl.graph import Array, Parameter
 from fastdl.naming import unknown
 from fastdl.schedules import LearningRateSchedule
@@ -83,10 +84,8 @@ class Optimizer(Configured):
         self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
         if not 0 <= self.ema_momentum <= 1:
             raise ValueError(f"ema_momentum must lie in [0, 1], not {ema_momentum}")
-        if ema_overwrite_frequency is not None and int(ema_overwrite_frequency) < 1:
-            raise ValueError(
-                f"ema_overwrite_frequency must be a positive number of steps, not {ema_overwrite_frequency}"
-            )
+        if ema_overwrite_frequency is not None:
+            whole("ema_overwrite_frequency", ema_overwrite_frequency, most=2**53)
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.name = name or type(self).__name__.lower()
         self.iterations = 0
@@ -111,10 +110,7 @@ class Optimizer(Configured):
                 f"the learning rate follows {type(self._learning_rate).__name__}: make the optimizer with a number to "
                 "set it by hand"
             )
-        rate = float(value)
-        if not rate >= 0 or np.isinf(rate):
-            raise ValueError(f"learning_rate must be a finite number, zero or more, not {rate}")
-        self._learning_rate = rate
+        self._learning_rate = real("learning_rate", value, finite=True)
 
     def slot(self, parameter: Parameter, name: str, value: Array | float = 0.0) -> Parameter:
         """What is kept beside the parameter under this name, of its shape and dtype."""
@@ -181,10 +177,10 @@ class Optimizer(Configured):
 
     def rates(self, steps: int) -> Array:
         """What the kernel multiplies with in each of the next `steps` steps: (steps, MAX_RATES) float64."""
-        number = np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64)
+        numbers = np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64)
         rates = np.zeros((steps, _ext.MAX_RATES))
-        rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(number), 0.0, 0.0, number)[:3], axis=1)
-        rates[:, -1] = self.learning_rates(number)
+        rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(numbers), 0.0, 0.0, numbers)[:3], axis=1)
+        rates[:, -1] = self.learning_rates(numbers)
         return rates
 
     def learning_rates(self, number: Array) -> Any:
@@ -222,9 +218,7 @@ class Optimizer(Configured):
 
 
 def _not_negative(name: str, value: float | None) -> float | None:
-    if value is not None and not (value >= 0 and np.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number, zero or more, or None, not {value}")
-    return value
+    return None if value is None else real(name, value, finite=True)
 
 
 def _fraction(name: str, value: float) -> float:
@@ -265,7 +259,8 @@ class Adagrad(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.initial_accumulator_value, self.epsilon = float(initial_accumulator_value), float(epsilon)
+        self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, finite=True)
+        self.epsilon = real("epsilon", epsilon, finite=True)
 
     def scalars(self) -> tuple[float, ...]:
         return (self.epsilon,)
@@ -288,7 +283,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         self.rho, self.momentum = _fraction("rho", rho), _fraction("momentum", momentum)
-        self.epsilon, self.centered = float(epsilon), bool(centered)
+        self.epsilon, self.centered = real("epsilon", epsilon, finite=True), bool(centered)
         self.rule = "rmsprop" + "_centered" * self.centered + "_momentum" * (self.momentum > 0)
         names = {"velocity": True, "momentum": self.momentum > 0, "average_gradient": self.centered}
         self.slot_names = tuple(name for name, kept in names.items() if kept)
@@ -310,7 +305,7 @@ class Adadelta(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.rho, self.epsilon = _fraction("rho", rho), float(epsilon)
+        self.rho, self.epsilon = _fraction("rho", rho), real("epsilon", epsilon, finite=True)
 
     def scalars(self) -> tuple[float, ...]:
         return 1 - self.rho, self.epsilon
@@ -331,7 +326,7 @@ class _Moments(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         self.beta_1, self.beta_2 = _fraction("beta_1", beta_1), _fraction("beta_2", beta_2)
-        self.epsilon = float(epsilon)
+        self.epsilon = real("epsilon", epsilon, finite=True)
 
     def scalars(self) -> tuple[float, ...]:
         return 1 - self.beta_1, 1 - self.beta_2, self.epsilon

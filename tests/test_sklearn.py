@@ -89,15 +89,16 @@ def test_the_net_behind_it_is_the_one_that_was_asked_for() -> None:
     net = FastdlClassifier((9, 7), "selu", dropout=0.2, batch_norm=True, optimizer="sgd", learning_rate=0.3, epochs=1)
     model = net.fit(SCALED, IRIS[1]).model_
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == ["Dense", "BatchNormalization", "Activation", "AlphaDropout"] * 2 + ["Dense"]
+    assert kinds == ["Normalization", *["Dense", "BatchNormalization", "Activation", "AlphaDropout"] * 2, "Dense"]
     assert [w.shape for w in model.weights if len(w.shape) == 2] == [(4, 9), (9, 7), (7, 3)]
-    assert isinstance(model.layers[0].kernel_initializer, fastdl.initializers.LecunNormal)
+    assert isinstance(model.layers[1].kernel_initializer, fastdl.initializers.LecunNormal)
     assert model.optimizer.learning_rate == 0.3
     assert len(net.history_.epoch) == net.n_iter_ == 1
 
 
 def test_it_is_the_same_training_as_by_hand() -> None:
-    net = FastdlRegressor((5,), "tanh", epochs=4, batch_size=16, optimizer="sgd")
+    plain = {"weight_decay": None, "scale": False, "patience": None, "dropout": 0.0}
+    net = FastdlRegressor((5,), "tanh", epochs=4, batch_size=16, optimizer="sgd", **plain)
     fastdl.utils.set_random_seed(3)
     net.fit(SCALED, IRIS[1].astype(float))
     fastdl.utils.set_random_seed(3)

@@ -102,7 +102,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "x and y of other lengths": (lambda: fit(y=LABELS[:50]), DataError, "x has 60 rows, y has 50"),
     "no y": (lambda: net().fit(X), DataError, "y is missing"),
     "epochs in quotes": (lambda: fit(epochs="3"), ValueError, "epochs must be a positive integer, not '3'"),
-    "validation_split in quotes": (lambda: fit(validation_split="0.2"), ValueError, "between 0 and 1, not '0.2'"),
+    "validation_split in quotes": (lambda: fit(validation_split="0.2"), ValueError, "must be a number, zero or more, not '0.2'"),
     "verbose": (lambda: net().fit(X, LABELS, verbose="loud"), ValueError, "must be 0, 1, 2 or 'auto', not 'loud'"),
     "a callback's class": (lambda: fit(callbacks=callbacks.EarlyStopping), TypeError, "make one, EarlyStopping(…)"),
     "a negative rate": (lambda: optimizers.Adam(-1), ValueError, "zero or more, not -1"),
@@ -112,9 +112,9 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "export to a folder": (lambda: net().export("."), IsADirectoryError, "a folder, where a file is to be written"),
     "export to no folder": (lambda: net().export("no/m.onnx"), FileNotFoundError, "no such folder: 'no'"),
     "checkpoints to a folder": (
-        lambda: fit(callbacks=callbacks.ModelCheckpoint(".")), IsADirectoryError, "a folder, where a file is to be written"
+        lambda: fit(callbacks=callbacks.ModelCheckpoint(".")), IsADirectoryError, "a folder, where a file"
     ),
-    "class names in one text": (lambda: net().export("m.onnx", class_names="abc"), TypeError, "a list of names"),
+    "class names in one text": (lambda: net().export("m.onnx", class_names="abc"), ValueError, "a list of names"),
     "load .keras": (opened("m.keras", b"PK\x03\x04" + bytes(99)), ModelFileError, "a zip archive, as Keras's .keras"),
     "load .h5": (opened("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), ModelFileError, "an HDF5 file, as Keras's .h5 is"),
     "load a pickle": (opened("m.pkl", b"\x80\x04\x95" + bytes(99)), ModelFileError, "but a pickle"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastdl._configured import described
+from fastdl.arguments import Named
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
@@ -19,7 +20,7 @@ BATCH_HOOKS = {
 }
 
 
-class Callback:
+class Callback(Named):
     """Base: override the hooks you need. `model` is the model, `params` has verbose, epochs and steps (Keras).
 
     A hook of batches makes a pass come back to Python after every batch; the others cost nothing, for training runs
@@ -32,6 +33,10 @@ class Callback:
 
     def __repr__(self) -> str:
         return described(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the model, which the next fit names: for pickle and copies."""
+        return {name: value for name, value in vars(self).items() if name != "model"}
 
     def set_model(self, model: Model) -> None:
         self.model = model

@@ -20,13 +20,13 @@ class UsageError(Exception):
 
 def source_argument(parser: argparse.ArgumentParser, name: str = "source", metavar: str = "in.onnx") -> None:
     """The ONNX file to read."""
-    parser.add_argument(name, type=Path, metavar=metavar, help="an ONNX file, from whichever tool; never changed")
+    parser.add_argument(name, type=a_path, metavar=metavar, help="an ONNX file, from whichever tool; never changed")
 
 
 def samples_argument(parser: argparse.ArgumentParser, why: str, required: bool = False) -> None:
     """--samples."""
     told = f"{why}: .npy with one row a sample, or .npz with one array for each input name"
-    parser.add_argument("--samples", type=Path, metavar="x.npy", required=required, help=told)
+    parser.add_argument("--samples", type=a_path, metavar="x.npy", required=required, help=told)
 
 
 def tolerance_argument(parser: argparse.ArgumentParser, told: str) -> None:
@@ -40,9 +40,19 @@ def budget_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=positive, metavar="S", help=told)
 
 
+def a_path(text: str) -> Path:
+    """A file's name, which an empty text is not."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file is empty")
+    return Path(text)
+
+
 def positive(text: str) -> float:
     """A finite number above zero."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"must be a number above zero, not {text}")
     return value
@@ -89,7 +99,7 @@ def _identity(path: Path) -> object:
 
 def beside(target: Path) -> Path:
     """Where the report of out.onnx goes, unless --json says."""
-    return target.with_name(f"{target.name}.json")
+    return Path(f"{target}.json")
 
 
 def load_arrays(path: Path | None) -> Any:

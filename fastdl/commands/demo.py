@@ -11,7 +11,7 @@ from fastdl.commands import common
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Where results go, and for how long to train."""
     folder = "where results go (default: demo)"
-    parser.add_argument("--folder", type=Path, default=Path("demo"), metavar="F", help=folder)
+    parser.add_argument("--folder", type=common.a_path, default=Path("demo"), metavar="F", help=folder)
     epochs = "at most so many; default: 10 for Fashion-MNIST, 20 for the digits"
     parser.add_argument("--epochs", type=common.positive_integer, metavar="N", help=epochs)
 

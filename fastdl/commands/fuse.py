@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from fastdl.commands import common
@@ -14,7 +13,9 @@ OUTPUTS = ("labels", "logits", "probabilities")
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Files in and out, what to prove on, how exactly, and what to write."""
     common.source_argument(parser)
-    parser.add_argument("target", type=Path, nargs="?", metavar="out.onnx", help="may be left out with --dry-run")
+    parser.add_argument(
+        "target", type=common.a_path, nargs="?", metavar="out.onnx", help="may be left out with --dry-run"
+    )
     common.samples_argument(parser, "rows to prove on, beside random ones")
     parser.add_argument("--output", choices=OUTPUTS, help="the head to keep (default: as it is)")
     common.tolerance_argument(
@@ -24,8 +25,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-verify", action="store_true", help="write it unproven")
     parser.add_argument("--no-measure", action="store_true", help="take no times")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write nothing")
-    parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
-    parser.add_argument("--html", type=Path, metavar="r.html", help="a page with both graphs, errors and timings")
+    parser.add_argument("--json", type=common.a_path, metavar="r.json", help="the report (default: out.onnx.json)")
+    parser.add_argument(
+        "--html", type=common.a_path, metavar="r.html", help="a page with both graphs, errors and timings"
+    )
 
 
 def run(options: argparse.Namespace) -> None:

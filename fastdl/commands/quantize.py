@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fastdl.commands import common
 
@@ -11,14 +10,14 @@ from fastdl.commands import common
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Files in and out, the samples to calibrate and to measure on, and how much may be lost."""
     common.source_argument(parser)
-    parser.add_argument("target", type=Path, metavar="out.onnx")
+    parser.add_argument("target", type=common.a_path, metavar="out.onnx")
     common.samples_argument(parser, "rows to calibrate and to measure on", required=True)
-    parser.add_argument("--labels", type=Path, metavar="y.npy", help="the class of each row")
+    parser.add_argument("--labels", type=common.a_path, metavar="y.npy", help="the class of each row")
     parser.add_argument("--type", choices=("int8", "float16"), default="int8", help="default: int8")
     common.tolerance_argument(
         parser, "most that may be lost: accuracy with --labels, else share of labels flipped, else error / spread"
     )
-    parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
+    parser.add_argument("--json", type=common.a_path, metavar="r.json", help="the report (default: out.onnx.json)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastdl import _configured, _random, activations, config, constraints, initializers, ops, regularizers
 from fastdl._configured import Configured
+from fastdl.arguments import UnknownArgumentError
 from fastdl.arrays import as_dtype, numbers, refuse_masked
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
@@ -86,7 +87,7 @@ class Layer(Configured):
     ) -> None:
         for argument in unknown:
             names = inspect.signature(type(self)).parameters
-            raise TypeError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
+            raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
         self.name = name or unique_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)
@@ -397,6 +398,8 @@ def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:
     """Copy values into parameters, all or none. ShapeError if one does not fit."""
+    if not isinstance(weights, list | tuple | np.ndarray):
+        raise TypeError(f"weights must be a list of arrays, not {weights!r}")
     if len(weights) != len(parameters):
         raise ShapeError(f"{owner} has {len(parameters)} weight arrays, {len(weights)} were given")
     for parameter, weight in zip(parameters, weights, strict=True):

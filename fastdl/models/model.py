@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _random, config, optimizers
+from fastdl.arguments import flag, shown, whole
+from fastdl.arguments import path as checked_path
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.callbacks.divergence import ADVICE
 from fastdl.errors import DivergenceWarning, ShapeError, warn
@@ -19,7 +21,7 @@ from fastdl.metrics import Metric
 from fastdl.models import batches, data
 from fastdl.models.batches import Source
 from fastdl.models.engine import Slice, run
-from fastdl.models.network import Feeds, Network, batch_rows, positive
+from fastdl.models.network import Feeds, Network, batch_rows
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
 from fastdl.naming import no_attribute
@@ -276,7 +278,10 @@ class Model(Network):
         the batch that is wrong.
         """
         batch_rows(batch_size)
-        positive("epochs", epochs)
+        whole("epochs", epochs)
+        whole("initial_epoch", initial_epoch, 0)
+        verbosity = shown("verbose", verbose)
+        shuffle, check_input = flag("shuffle", shuffle), flag("check_input", check_input)
         source, held = batches.for_fit(
             batches.Given(self, batch_size, check_input, class_weight, shuffle, training=True),
             (x, y, sample_weight),
@@ -286,9 +291,6 @@ class Model(Network):
             validation_split,
         )
         optimizer, _ = self._compiled()
-        if verbose not in ("auto", 0, 1, 2):
-            raise ValueError(f"verbose must be 0, 1, 2 or 'auto', not {verbose!r}")
-        verbosity = 1 if verbose == "auto" else int(verbose)
         heard = CallbackList(callbacks)
         history = heard.history()
         heard.watch()
@@ -398,11 +400,13 @@ class Model(Network):
         steps: as many batches are used.
         """
         batch_rows(batch_size)
+        steps, aloud = batches.checked_steps("steps", steps), shown("verbose", verbose, 0)
+        return_dict = flag("return_dict", return_dict)
         heard, given = CallbackList(callbacks), batches.Given(self, batch_size)
         source = batches.source(given, (x, y, sample_weight), steps)
-        heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=source.steps)
+        heard.begin(self, verbose=int(aloud > 0), epochs=1, steps=source.steps)
         logs = self._test(source, heard)
-        if verbose not in (0, "auto"):
+        if aloud:
             print(describe(logs))
         return _results(logs, return_dict)
 
@@ -477,9 +481,10 @@ class Model(Network):
     ) -> FusionReport:
         """Write the model as ONNX, folded and proven; returns the report.
 
-        fuse=False writes the plain graph. verify: samples to prove it on, beside random ones. class_names go into
-        the file's metadata. FusionError if the folded graph does not compute the same: then nothing is written.
-        While another thread trains the model it waits for the end of that, as save and predict do.
+        fuse=False writes the plain graph. verify: samples to prove it on, beside random ones. class_names, the model's
+        own if None, go into the file's metadata: one a column, or two for a sigmoid, the name of 0 first. FusionError
+        if the folded graph does not compute the same: then nothing is written. While another thread trains the model
+        it waits for the end of that, as save and predict do.
         """
         from fastdl.onnx.export import export
 
@@ -492,7 +497,14 @@ class Model(Network):
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
         with self._lock:
-            return export(self, self.trace(), Path(path), fuse=fuse, samples=samples, class_names=class_names)
+            return export(
+                self,
+                self.trace(),
+                Path(checked_path("path", path)),
+                fuse=fuse,
+                samples=samples,
+                class_names=class_names,
+            )
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

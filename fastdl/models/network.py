@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from fastdl import _random, config, forks
+from fastdl.arguments import flag, whole
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Graph, Parameter, Tensor
@@ -43,6 +44,7 @@ class Network(Layer):
         self._trained: frozenset[Parameter] | None = None  # what was trainable when it was compiled
         self._graph: Graph | None = None
         self._feature_names: dict[str, list[str]] = {}  # by input, if fit saw frames
+        self._class_names: list[str] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -126,7 +128,10 @@ class Network(Layer):
 
     def build(self, input_shape: Any, dtype: Any = None) -> None:
         """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
-        shapes = input_shape if isinstance(input_shape[0], list | tuple) else [input_shape]
+        given = list(input_shape) if isinstance(input_shape, list | tuple) else []
+        shapes = given if given and all(isinstance(each, list | tuple) for each in given) else [given]
+        if not all(len(shape) > 1 for shape in shapes):
+            raise ShapeError(f"input_shape must be (None, sizes of a sample …), or a list of such, not {input_shape!r}")
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
 
     def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
@@ -167,7 +172,7 @@ class Network(Layer):
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index. ValueError if there is none."""
-        if index is not None and -len(self.layers) <= index < len(self.layers):
+        if isinstance(index, int | np.integer) and -len(self.layers) <= index < len(self.layers):
             return self.layers[index]
         for layer in self.layers:
             if name is not None and layer.name == name:
@@ -242,6 +247,25 @@ class Network(Layer):
                 raise DataError(f"{len(columns)} feature names for an input of shape {sizes[name]}")
         self._feature_names = {name: list(columns) for name, columns in given.items()}
 
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the classes that its one output tells apart, which saved and exported files keep; None if it has
+        none. Two for a single sigmoid, the name of 0 first. fastdl's own."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Any) -> None:
+        """ValueError unless they are as many as there are classes."""
+        if names is not None:
+            if not isinstance(names, list | tuple | np.ndarray):
+                raise ValueError(f"class_names must be a list of names, not {names!r}")
+            if self._graph and len(self._graph.outputs) > 1:
+                raise ValueError("class_names are for models of one output")
+            outputs = self._graph.outputs[0].features if self._graph else len(names)
+            if len(names) != outputs and (len(names), outputs) != (2, 1):
+                raise ValueError(f"{len(names)} class names for {outputs} outputs")
+        self._class_names = None if names is None else [str(name) for name in names]
+
     def _all_columns(self) -> dict[str, list[str]]:
         if not self._graph:
             return dict(self._feature_names)
@@ -268,11 +292,12 @@ class Network(Layer):
         batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
         training=True: as in training (see `__call__`), all rows in one batch where batch norm is trained.
         """
+        training = None if training is None else flag("training", training)
         if type(x) is not np.ndarray and batches.streams(x):
             return batches.predict(cast("Model", self), x, steps, CallbackList(callbacks), bool(training))
         feeds = self._ready(x, check=False)
         if batch_size is not None or steps is not None or callbacks:
-            size, wanted = batch_rows(batch_size), batches.checked_steps(steps)
+            size, wanted = batch_rows(batch_size), batches.checked_steps("steps", steps)
             if wanted:
                 feeds = {feed: array[: size * wanted] for feed, array in feeds.items()}
             if callbacks:
@@ -350,11 +375,5 @@ def unique(names: Sequence[str]) -> list[str]:
     return found
 
 
-def positive(name: str, value: Any) -> int:
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)
-
-
 def batch_rows(value: Any) -> int:
-    return positive("batch_size", 32 if value is None else value)
+    return whole("batch_size", 32 if value is None else value)

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastdl import _configured, losses, metrics, optimizers, schedules
 from fastdl._configured import Configured
+from fastdl.arguments import path
 from fastdl.errors import ModelFileError
 from fastdl.graph import Array
 from fastdl.layers.core import Input
@@ -38,6 +39,8 @@ def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, includ
             notes["compile"] = compile_config(model)
         if columns := model._all_columns():
             notes["feature_names"] = columns
+        if model.class_names:
+            notes["class_names"] = model.class_names
         tensors, training = state.gather(model, include_optimizer)
     if tensors and not model.built:
         raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
@@ -58,9 +61,10 @@ def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool
 
 
 def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
-    if Path(filepath).suffix == ".onnx":
-        raise ValueError(f"{os.fspath(filepath)}: what is saved is no ONNX file: call export, or choose another name")
-    if not overwrite and Path(filepath).exists():
+    target = Path(path("filepath", filepath))
+    if target.suffix == ".onnx":
+        raise ValueError(f"{target}: what is saved is no ONNX file: call export, or choose another name")
+    if not overwrite and target.exists():
         raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
 
 
@@ -114,7 +118,7 @@ def _load(content: Content, compile: bool) -> Model:
     if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
         raise ModelFileError(f"{content.name}: a name in it is not a text")
     content.tensors = tensors
-    model.feature_names = notes.get("feature_names")
+    model.feature_names, model.class_names = notes.get("feature_names"), notes.get("class_names")
     if compile and notes.get("compile") is not None:
         _compile(model, notes["compile"])
         state.restore(model, content)
@@ -237,7 +241,7 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
         with together():
             layers = [made(copy(layer)) for layer in model.layers]
         cloned = Sequential([*map(Input, model._samples or []), *layers], model.name, model.dtype)
-    cloned._feature_names = model._all_columns()
+    cloned._feature_names, cloned._class_names = model._all_columns(), model._class_names
     return cloned
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fastdl import _configured
@@ -23,8 +23,10 @@ class Sequential(Model):
         trainable: bool = True,
     ) -> None:
         if isinstance(layers, Layer | Tensor) or isinstance(name, Layer | Tensor):
-            raise TypeError(f"Sequential takes one list of layers: Sequential([{layers!r}, …])")
+            raise TypeError(f"Sequential takes one list of layers, then a name: Sequential([{layers!r}, …])")
         super().__init__(name=name, dtype=dtype)
+        if not isinstance(layers, list | tuple | Iterable | None):
+            raise TypeError(f"layers must be a list of layers, not {layers!r}")
         for layer in layers or []:
             self._append(layer)
         if not trainable:

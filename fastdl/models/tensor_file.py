@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
+from fastdl.arguments import path as checked_path
 from fastdl.errors import ModelFileError
 from fastdl.files import AT_ONCE, kind_of, write_atomically
 from fastdl.graph import Array
@@ -78,7 +79,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Map
 
 def read(path: str | os.PathLike[str]) -> Content:
     """The file, with nothing allocated that is longer than it. ModelFileError unless each of its bits is as written."""
-    name = str(Path(path))
+    name = str(Path(checked_path("filepath", path)))
     try:
         # a pipe must not keep us waiting
         with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:

@@ -163,22 +163,31 @@ def export(
     if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
         raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}
-    if isinstance(class_names, str):
-        raise TypeError(f"class_names must be a list of names, not {class_names!r}")
-    if class_names is not None:
-        if len(graph.outputs) > 1:
-            raise ValueError("class names are for models of one output")
-        if len(class_names) != graph.outputs[0].features:
-            raise ValueError(f"{len(class_names)} class names for {graph.outputs[0].features} outputs")
-        metadata[CLASS_NAMES_KEY] = json.dumps([str(name) for name in class_names])
+    before = model.class_names
+    try:
+        model.class_names = before if class_names is None else class_names  # which checks them
+        if model.class_names:
+            metadata[CLASS_NAMES_KEY] = json.dumps(model.class_names)
+    finally:
+        model.class_names = before
     if len(graph.inputs) == 1 and model.feature_names:
         metadata[FEATURE_NAMES_KEY] = json.dumps(model.feature_names)
     names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
     plain = to_onnx(graph, model.name, metadata, names)
+    if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
+        raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")
     written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
     report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
     write_atomically(path, written.SerializeToString())
     return report
+
+
+def _ends_in_sigmoid(model: Any) -> bool:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in ("Identity", "Reshape"):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Sigmoid"
 
 
 def _apart(names: Sequence[str], taken: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def folder(tmp_path, monkeypatch):
 
 def call(line):
     try:
-        return main(line.split())
+        return main(shlex.split(line))
     except SystemExit as stopped:  # argparse's way to say wrong usage
         return stopped.code
 
@@ -141,6 +142,10 @@ def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
         ("fuse in.onnx out.onnx --html out.onnx.json", USAGE, "must be different files"),
         ("quantize in.onnx out.onnx --samples x.npy --json out.onnx", USAGE, "must be different files"),
         ("fuse", USAGE, "required"),
+        ("fuse in.onnx ''", USAGE, "the name of a file is empty"),
+        ("fuse in.onnx out.onnx --json ''", USAGE, "the name of a file is empty"),
+        ("fuse in.onnx ..", FAILED, "..: a folder"),
+        ("fuse in.onnx out.onnx --tolerance x", USAGE, "above zero"),
         ("verify in.onnx other.onnx", NOT_PROVEN, "off by"),
         ("verify in.onnx none.onnx", FAILED, "no such file"),
         ("verify in.onnx", USAGE, "required"),
