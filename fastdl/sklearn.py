@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -31,10 +31,11 @@ except ImportError as error:
     ) from None
 
 from fastdl import _random, config, forks, layers, losses, optimizers
+from fastdl.arguments import whole
 from fastdl.callbacks import EarlyStopping
 from fastdl.callbacks.divergence import ADVICE, Divergence, first_broken
 from fastdl.graph import Array
-from fastdl.models import Model, Sequential
+from fastdl.models import Model, Sequential, saving
 from fastdl.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 INITIALIZERS = {"selu": "lecun_normal", "relu": "he_normal", "leaky_relu": "he_normal", "elu": "he_normal"}
 STEPS = 2000  # of training, if nobody says how many epochs …
 LEAST_EPOCHS, MOST_EPOCHS = 30, 1000  # … but so many epochs
-HELD_FROM = 100  # rows: a tenth of fewer says nothing of when to stop
+PATIENCE = 30  # epochs, where rows are held back to say when to stop …
+HELD_FROM = 1000  # … which costs more than it gives where there are fewer
 OF_ANY_UNIT = {losses.MeanSquaredError, losses.MeanAbsoluteError}  # losses whose best weights do not depend on y's unit
 _drawing = threading.RLock()  # initial weights are drawn from one generator
 
@@ -58,12 +60,12 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         *,
         optimizer: str | Optimizer = "adam",
         learning_rate: float | None = None,
-        weight_decay: float | None = 0.1,
+        weight_decay: float | None = 0.5,
         batch_norm: bool = False,
-        dropout: float = 0.0,
+        dropout: float = 0.3,
         epochs: int | None = None,
         batch_size: int = 32,
-        patience: int | None = 30,
+        patience: int | str | None = "auto",
         validation_fraction: float = 0.1,
         scale: bool = True,
         warm_start: bool = False,
@@ -137,7 +139,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         again = (more or self.warm_start) and hasattr(self, "_trained")
         state = None if self.random_state is None else check_random_state(self.random_state)
         with _drawn_from(state) as generator:
-            share = None if more or self.patience is None else self.validation_fraction
+            patience = None if more else self._patience(len(x))
+            share = None if patience is None else self.validation_fraction
             held = _held(generator, targets, share)
             kept = np.setdiff1d(np.arange(len(x)), held)
             if not again:
@@ -149,7 +152,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 self._trained._seed = int(generator.integers(2**63))
         heard = [Divergence(ConvergenceWarning), *([] if self.callbacks is None else self.callbacks)]
         if len(held):
-            heard.append(EarlyStopping(patience=self.patience or 0, restore_best_weights=True))
+            heard.append(EarlyStopping(patience=patience or 0, restore_best_weights=True))
         targets = self._in_units(targets)
         parts = [(x[rows], targets[rows], None if weights is None else weights[rows]) for rows in (kept, held)]
         history = self._trained.fit(
@@ -162,10 +165,38 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
             sample_weight=parts[0][2],
         )
         self.history_, self.n_iter_ = history, len(history.epoch)
+        self._finish()
+        return self
+
+    def _finish(self) -> None:
+        """Make model_ of what was trained."""
         self.model_ = self._finished(self._trained)
         names = getattr(self, "feature_names_in_", None)
         self.model_.feature_names = None if names is None else [str(name) for name in names]
-        return self
+
+    # -- copies and files ---------------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The model as the bytes of its file, so that skops finds nothing but plain types; as itself if it has layers
+        or functions of one's own."""
+        state: dict[str, Any] = super().__getstate__()
+        if "_trained" in state:
+            with suppress(ValueError):
+                state = {**state, "_trained": saving.dumps(state["_trained"])}
+                del state["model_"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if isinstance(state.get("_trained"), bytes):
+            self._trained = saving.loads(state["_trained"], f"the state of a {type(self).__name__}")
+            self._finish()
+
+    def _patience(self, rows: int) -> int | None:
+        """After how many epochs without a better one training ends; None: rows are too few to hold some back."""
+        if self.patience == "auto":
+            return PATIENCE if rows >= HELD_FROM else None
+        return None if self.patience is None else whole("patience", self.patience, 0)
 
     def _epochs(self, rows: int) -> int:
         """At most so many: as given, or such that there are STEPS steps, which small data need many epochs for."""
@@ -226,10 +257,10 @@ class FastdlClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
     classes: 1) that gives a model; what it compiles stays. optimizer: a Keras name or an object; learning_rate and
     weight_decay are set in a copy of it, if given. batch_size, callbacks, verbose: as in fit. epochs: at most so many;
     None lets the number of rows decide. patience: stop after so many epochs in which the loss on validation_fraction
-    of the rows did not fall, with the best weights; these rows are drawn in the classes' shares, and not at all from
-    fewer than 100 rows. None: all epochs, on all rows. class_weight: by label, or "balanced". warm_start: fit goes on
-    from the weights of the last. random_state: of initial weights, held rows, shuffles and dropout; None draws on
-    fastdl.utils.set_random_seed.
+    of the rows did not fall, with the best weights; these rows are drawn in the classes' shares. None: all epochs, on
+    all rows; "auto": that for fewer than 1000 rows, else 30. class_weight: by label, or "balanced". warm_start: fit
+    goes on from the weights of the last. random_state: of initial weights, held rows, shuffles and dropout; None draws
+    on fastdl.utils.set_random_seed.
 
     classes_, model_ (the trained Model: it knows the names of features and classes, save it), history_, n_iter_,
     n_features_in_. y of 0 and 1 with several columns: each its own sigmoid, classes_ their numbers. ValueError for
@@ -244,12 +275,12 @@ class FastdlClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         *,
         optimizer: str | Optimizer = "adam",
         learning_rate: float | None = None,
-        weight_decay: float | None = 0.1,
+        weight_decay: float | None = 0.5,
         batch_norm: bool = False,
-        dropout: float = 0.0,
+        dropout: float = 0.3,
         epochs: int | None = None,
         batch_size: int = 32,
-        patience: int | None = 30,
+        patience: int | str | None = "auto",
         validation_fraction: float = 0.1,
         scale: bool = True,
         class_weight: Any = None,
@@ -304,9 +335,8 @@ class FastdlClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         if len(self.classes_) < 2:
             raise ValueError(f"{type(self).__name__} needs samples of two classes or more, y has one class")
         if not np.isin(y, self.classes_).all():
-            raise ValueError(
-                f"y holds the label {y[~np.isin(y, self.classes_)].tolist()[0]!r}; there are {self.classes_.tolist()}"
-            )
+            unknown = y[~np.isin(y, self.classes_)].tolist()[0]
+            raise ValueError(f"y holds the label {unknown!r}; there are {self.classes_.tolist()}")
         if self.class_weight is not None:
             balance = compute_sample_weight(_checked_weights(self.class_weight), y)
             weights = balance.astype(X.dtype) if weights is None else weights * balance.astype(X.dtype)
@@ -417,18 +447,16 @@ def _moments(values: Array, weights: Array | None) -> tuple[Array, Array]:
 def _held(generator: np.random.Generator, targets: Array, share: float | None) -> Array:
     """The rows that say when to stop: evenly from the lowest target, or class, to the highest, among equals at random.
 
-    None without a share or of fewer than HELD_FROM rows, and never all of a class.
+    None without a share, and never all of a class.
     """
     if share is None:
         return np.zeros(0, np.int64)
     if not isinstance(share, int | float | np.number) or not 0 < share < 1:
         raise ValueError(f"validation_fraction must lie between 0 and 1, not {share!r}")
     order = generator.permutation(len(targets))
-    if len(targets) < HELD_FROM:
-        return order[:0]
     first = targets.reshape(len(targets), -1)[:, 0]
     order = order[np.argsort(first[order], kind="stable")]
-    count = max(1, round(share * len(order)))
+    count = min(max(1, round(share * len(order))), len(order) - 1)
     held = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
     if targets.dtype.kind != "i":
         return held

@@ -102,7 +102,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "x and y of other lengths": (lambda: fit(y=LABELS[:50]), DataError, "x has 60 rows, y has 50"),
     "no y": (lambda: net().fit(X), DataError, "y is missing"),
     "epochs in quotes": (lambda: fit(epochs="3"), ValueError, "epochs must be a positive integer, not '3'"),
-    "validation_split in quotes": (lambda: fit(validation_split="0.2"), ValueError, "must be a number, zero or more, not '0.2'"),
+    "validation_split in quotes": (lambda: fit(validation_split="0.2"), ValueError, "zero or more, not '0.2'"),
     "verbose": (lambda: net().fit(X, LABELS, verbose="loud"), ValueError, "must be 0, 1, 2 or 'auto', not 'loud'"),
     "a callback's class": (lambda: fit(callbacks=callbacks.EarlyStopping), TypeError, "make one, EarlyStopping(…)"),
     "a negative rate": (lambda: optimizers.Adam(-1), ValueError, "zero or more, not -1"),
