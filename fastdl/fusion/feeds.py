@@ -152,4 +152,4 @@ class Feeder:
 
 
 def _size(dim: Dim, unstated: int) -> int:
-    return dim if isinstance(dim, int) and dim > 0 else unstated
+    return dim if isinstance(dim, int) and dim >= 0 else unstated

@@ -57,7 +57,7 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
             if tail is None or tail.op in NO_PROBABILITIES:
                 raise FusionError(f"output {output.name!r} comes from {_origin(tail)}, so it is no probability")
         elif head == "labels":
-            _to_label(copy, index, output, tail)
+            renamed[output.name] = _to_label(copy, index, output, tail, renamed)
         elif tail is not None and tail.op in TAILS:
             source = tail.inputs[0]  # another output, perhaps, that was cut before
             renamed[output.name] = _cut(copy, index, output.name, renamed.get(source, source))
@@ -98,7 +98,10 @@ def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> str:
     return fresh
 
 
-def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None) -> None:
+def _to_label(
+    model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None, renamed: dict[str, str]
+) -> str:
+    """Let `output` be the labels of its scores; the scores' new name. renamed: of outputs that were made labels before."""
     name = output.name
     shape: tuple[Dim, ...] | None = index.shape(name)
     columns = shape[1] if shape is not None and len(shape) == 2 else None
@@ -107,11 +110,8 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
     scores = _rename(model, index, name)
     if columns > 1:
         source = _behind_flat(index, name)
-        nodes = [
-            helper.make_node(
-                "ArgMax", [scores if source == name else source], [name], name=f"{name}_argmax", axis=1, keepdims=0
-            )
-        ]
+        source = scores if source == name else renamed.get(source, source)
+        nodes = [helper.make_node("ArgMax", [source], [name], name=f"{name}_argmax", axis=1, keepdims=0)]
     elif tail is None or tail.op != "Sigmoid":
         raise FusionError(f"output {name!r} is one column from {_origin(tail)}, not Sigmoid: no label follows from it")
     else:
@@ -130,6 +130,7 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
     model.graph.node.extend(nodes)
     batch = shape[0] if shape is not None else None
     output.CopyFrom(helper.make_tensor_value_info(name, TensorProto.INT64, [batch], output.doc_string))
+    return scores
 
 
 def _behind_flat(index: GraphIndex, value: str) -> str:

@@ -34,6 +34,10 @@ LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtyp
 KEPT = 2**16  # numbers of a stored constant that is kept in float64 for good
 ROOM = 2**22  # numbers of such constants that are kept for a while
 LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
+# What gives no infinity, whatever it reads
+BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
+# What gives infinity or NaN for some values of moderate size
+MAY_OVERFLOW = ("Log", "Exp", "Reciprocal", "Sqrt", "Div", "Pow")
 
 
 class Refused(Exception):
@@ -150,7 +154,7 @@ class GraphIndex:
         self._inferred: Inferred = like._inferred if like is not None else _infer(model)
         self._shapes, self._types = self._inferred[0].copy(), self._inferred[1].copy()
         self._resized: set[str] = set()
-        self._in_range: set[str] = set()  # values that follow from no constant which may make them overflow
+        self._in_range: dict[bool, set[str]] = {False: set(), True: set()}  # what `require_range` let pass
         # How many numbers constants may still hold that are computed from constants
         constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
         self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
@@ -286,19 +290,41 @@ class GraphIndex:
             self._exact[value] = exact
         return self._exact[value]
 
-    def require_range(self, value: str) -> None:
-        """Refuse a value that follows from a constant which is not finite, or by which it may overflow."""
-        todo = [value]
+    def require_range(self, value: str, strict: bool = False) -> None:
+        """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
+
+        Infinity is where algebra ends: 0·∞ and ∞ − ∞ are no numbers. What comes out of a BOUNDED operator is never so.
+        strict: nor from an operator that may give such values for some of moderate size.
+        """
+        known = self._in_range[strict]
+        todo, seen = [value], set[str]()
         while todo:
-            value = todo.pop()
-            if value in self._in_range:
+            source = todo.pop()
+            if source in known or source in seen:
                 continue
-            array = self.stored(value)
+            array = None if source in self._exact else self.stored(source)
             if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
-                raise Refused(f"{value!r}, which its scores follow from, may make them overflow")
-            self._in_range.add(value)
-            if (node := self.producer(value)) is not None:
-                todo.extend(node.inputs)
+                raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
+            seen.add(source)
+            if (node := self.producer(source)) is not None and node.op not in BOUNDED:
+                if self._may_overflow(node, strict):
+                    raise Refused(f"{value!r} follows from {node.op} {node.label!r}, which may give what is not finite")
+                todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
+                todo.extend(_names_inside([node.proto]))
+        known |= seen
+
+    def _may_overflow(self, node: Node, strict: bool) -> bool:
+        numbers = [number for a in node.proto.attribute for number in (a.f, *a.floats)]
+        if node.op != "Clip" and not np.abs(numbers).max(initial=0) <= LARGEST[np.dtype(np.float32)]:
+            return True
+        if node.op not in MAY_OVERFLOW:
+            return False
+        if all(map(self.is_constant, node.inputs)):
+            return True  # else it would be a constant by now
+        divisor = self.stored(node.inputs[1]) if node.op == "Div" else None
+        if divisor is not None and divisor.dtype in FLOATS:
+            return not np.abs(divisor).min(initial=1) >= 1 / LARGEST[divisor.dtype]
+        return strict and not self.is_constant(node.inputs[-1])
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
@@ -325,7 +351,7 @@ class GraphIndex:
             raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
         if largest > LARGEST[np.dtype(dtype)]:
             raise Refused(f"folded parameter {hint!r} would hold {largest:.1e}, by which {dtype} may overflow")
-        if abs(float(np.asarray(largest).astype(dtype)) - largest) > np.finfo(dtype).eps * largest:
+        if abs(float(np.asarray(largest).astype(dtype)) - largest) > float(np.finfo(dtype).eps) * largest:
             raise Refused(f"folded parameter {hint!r} would be too small for {dtype}")
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")

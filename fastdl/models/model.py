@@ -24,6 +24,7 @@ from fastdl.models.engine import Slice, run
 from fastdl.models.network import Feeds, Network, batch_rows
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
+from fastdl.models.scale import warn_of_scale
 from fastdl.naming import no_attribute
 from fastdl.optimizers import Optimizer
 from fastdl.program import FEEDS, W_FEED, X_FEED, Y_FEED, Program
@@ -290,7 +291,9 @@ class Model(Network):
             validation_steps,
             validation_split,
         )
-        optimizer, _ = self._compiled()
+        optimizer, objective = self._compiled()
+        if isinstance(source, batches.Rows) and not optimizer.iterations:
+            warn_of_scale(self, objective, source.feeds)
         heard = CallbackList(callbacks)
         history = heard.history()
         heard.watch()

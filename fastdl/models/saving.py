@@ -33,6 +33,21 @@ MOST = 2**16  # thresholds or classes that a metric in a file may ask for, befor
 def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, include_optimizer: bool) -> None:
     """See Model.save."""
     _check_target(filepath, overwrite)
+    tensor_file.write(filepath, *_whole(model, include_optimizer))
+
+
+def dumps(model: Model) -> bytes:
+    """What `save` writes, in memory."""
+    return b"".join(tensor_file.parts_of(model.name, *_whole(model, include_optimizer=True)))
+
+
+def loads(data: bytes, name: str) -> Model:
+    """The model of `dumps`. ModelFileError, which names it so."""
+    return _load(tensor_file.of_bytes(data, name), compile=True)
+
+
+def _whole(model: Model, include_optimizer: bool) -> tuple[dict[str, Array], dict[str, Any]]:
+    """A model's tensors and notes."""
     with model._lock:
         notes: dict[str, Any] = {"model": serialize(model)}
         if include_optimizer and model.optimizer:
@@ -44,7 +59,7 @@ def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, includ
         tensors, training = state.gather(model, include_optimizer)
     if tensors and not model.built:
         raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
-    tensor_file.write(filepath, tensors, {**notes, **training})
+    return tensors, {**notes, **training}
 
 
 def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:

@@ -7,6 +7,7 @@ begins with the SHA-256 of the whole file, taken with zeros in its own place, an
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -52,6 +53,13 @@ class Content:
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
     """Write the file whole or not at all. OSError: the old one stays. ValueError for notes that are too long."""
+    write_atomically(path, *parts_of(path, tensors, notes))
+
+
+def parts_of(
+    path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]
+) -> list[bytes | memoryview]:
+    """The file's bytes, one part after another. path: for messages."""
     text = _json(notes).decode()
     about = {"checksum": f"sha256:{BLANK.decode()}", "format": "fastdl", "version": VERSION, "notes": text}
     table: dict[str, Any] = {"__metadata__": about}
@@ -74,7 +82,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Map
     ]
     at = 8 + len(BEGIN)
     start = bytes(parts[0][:at]) + _checksum(parts) + bytes(parts[0][at + len(BLANK) :])
-    write_atomically(path, start, *parts[1:])
+    return [start, *parts[1:]]
 
 
 def read(path: str | os.PathLike[str]) -> Content:
@@ -90,12 +98,21 @@ def read(path: str | os.PathLike[str]) -> Content:
         raise ModelFileError(f"{name}: cannot be read ({error})") from None
 
 
+def of_bytes(data: bytes, name: str) -> Content:
+    """As `read`, of what is in memory."""
+    return _content(io.BytesIO(data), len(data), name)
+
+
 def _read(file: BinaryIO, name: str) -> Content:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise ModelFileError(f"{name}: not a plain file")
+    return _content(file, status.st_size, name)
+
+
+def _content(file: BinaryIO, size: int, name: str) -> Content:
     start = file.read(8)
-    length, room = int.from_bytes(start, "little"), status.st_size - 8
+    length, room = int.from_bytes(start, "little"), size - 8
     if length > min(room, _most(room)):
         beginning = start + file.read(8)
         kind = "" if beginning[8:9] == b"{" else kind_of(beginning)

@@ -216,7 +216,7 @@ WITH_NAN, NEGATIVE = [1, np.nan, 1, 1], [1, -0.5, 1, 1]
         (rank_unknown, "rank of 'x'"),
         (claimed_rank_is_not_believed, "works on rank 3"),
         (unknown_domain, "comes from org.example:Gemm"),
-        (overflow, "would not be finite in float32"),
+        (overflow, "by which float32 may overflow"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -10,8 +10,8 @@ which z is, also where σ(z) rounds to c. Only such rows may differ, and the pro
 
 So an f that is flat somewhere stays: Relu, but also Sigmoid and Tanh, which are 1 for all large scores in float64
 too. (Of labels that the caller asks for the scores decide, see choose_head.) Scores that are not finite have no
-such rule, as Softmax makes NaN of them: an ArgMax stays where a constant that it follows from is not finite or so
-large that the scores may overflow.
+such rule, as Softmax makes NaN of them: an ArgMax stays where its scores follow from a constant that is not finite
+or so large that they may overflow, or from a logarithm, root, quotient and the like of values.
 """
 
 from math import log
@@ -57,7 +57,7 @@ def _argmax(index: GraphIndex, node: Node) -> str | None:
     else:
         return None
     index.require_private(node.inputs[0])  # where the tail stays, there is nothing to gain
-    index.require_range(source)
+    index.require_range(source, strict=True)
     index.set_inputs(node, [source])
     return node.label
 
