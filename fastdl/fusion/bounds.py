@@ -14,6 +14,7 @@ from onnx import ModelProto
 from ..errors import FusionError
 from .confined import Exceeded, Limits, confined
 from .estimate import Bound, Estimator
+from .index import byte_count
 
 MEMORY = 320 * 2**20  # bytes that any model may take: with the interpreter's own, under 600 MB
 SECONDS = 5.0  # of processor time that any model may take
@@ -39,23 +40,30 @@ def fits(bound: Bound | None, file: int, given: int = 0, rows: int = 1) -> bool:
     return 2 * bound.live <= limits(file, given, rows).memory and bound.work <= work
 
 
-def proof_fits(bound: Bound | None, file: int, given: int = 0) -> bool:
-    """The same of a proof: four sessions, a truth in float64 that keeps all values, several batches."""
+def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS) -> bool:
+    """The same of a proof: one session at a time, a truth in float64, outputs compared, several batches."""
     if bound is None:
         return False
     work = WORK + WORK_A_FILE_BYTE * file + WORK_AN_INPUT_BYTE * given
-    return 4 * bound.live + 3 * bound.total <= limits(file, given).memory and RUNS * bound.work <= work
+    memory = 6 * bound.live + 20 * bound.outputs
+    return memory <= limits(file, given).memory and runs * bound.work <= work
 
 
 def bounded(
-    function: Callable[..., Any], models: Sequence[ModelProto], *args: Any, given: int = 0, limited: bool = True
+    function: Callable[..., Any],
+    models: Sequence[ModelProto],
+    *args: Any,
+    given: int = 0,
+    rows: int = 1,
+    limited: bool = True,
 ) -> Any:
     """`function(*models, *args)`, which proves the models: here if that is told to cost little, else in a child.
 
-    given: bytes that the caller gives them. Raises FusionError where it takes too much.
+    given: bytes that the caller gives them; rows: whose outputs are kept at the same time. Raises FusionError where it
+    takes too much.
     """
-    file = sum(model.ByteSize() for model in models)
-    if not limited or all(proof_fits(Estimator(model).at_batch(1), file, given) for model in models):
+    file = sum(map(byte_count, models))
+    if not limited or all(proof_fits(Estimator(model).at_batch(rows), file, given) for model in models):
         return function(*models, *args)
     try:
         return confined(function, *models, *args, limits=limits(file, given))

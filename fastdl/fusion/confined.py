@@ -137,7 +137,7 @@ class _Worker:
         try:
             self._pipe.send((limits, request))
             # The kernel ends a child that computes for too long; the clock, one that waits. The machine may be busy.
-            if not self._pipe.poll(2 * limits.seconds + 2):
+            if not self._pipe.poll(4 * limits.seconds + 5):
                 raise EOFError
             kind, value = self._pipe.recv()
         except (EOFError, OSError):

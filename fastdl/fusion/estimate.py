@@ -52,10 +52,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Bound:
-    """live: bytes of values that are needed at the same time, at most; total: of all values; work: operations."""
+    """Beside the weights: bytes of values needed at the same time, at most, of all values, of outputs; operations."""
 
     live: int
     total: int
+    outputs: int
     work: int
 
 
@@ -175,7 +176,7 @@ class Estimator:
             peak = max(peak, now + besides)
             work += operations
             now -= sum(sizes[name] for name in ends.pop(position, ()))
-        return Bound(peak, total, work)
+        return Bound(peak, total, sum(sizes.get(output.name, 0) for output in graph.output), work)
 
 
 def _inlined(model: ModelProto) -> ModelProto:

@@ -11,13 +11,15 @@ import numpy.typing as npt
 from onnx import ModelProto, helper
 
 from ..errors import DataError, FusionError
-from .bounds import limits
+from .bounds import limits, proof_fits
+from .estimate import Estimator
 from .folds import constant
 from .index import Dim, GraphIndex, Refused
 from .inputs import as_input, feature_names
 from .patterns import Affine
 
 BATCHES = (1, 2, 7, 64)
+FEWER = (1024, 256, 64, 16, 7, 2)  # rows that are tried in turn, where so many at a time would take too much
 ROWS = 1024  # of the caller's samples at a time
 MOST = 1 << 28  # numbers that one value of a graph may hold for a single batch
 MOST_AXES = 64
@@ -36,6 +38,7 @@ class Feeder:
         constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
         self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._scales: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
         for info in model.graph.input:
             if info.name in stored:
                 continue
@@ -51,13 +54,24 @@ class Feeder:
             if (size := prod(d for d in self._index.shape(name) or () if isinstance(d, int))) > MOST:
                 raise FusionError(f"{name!r} would hold {size} numbers: too many to run the graph")
             a_row += size
-        self.most_rows = max(1, limits(self._index.bytes).memory // (A_NUMBER * max(a_row, 1)))
+        self._a_row, self._file, self._estimator = a_row, self._index.bytes, Estimator(model)
         self.fixed_batch = next((dim for dim in firsts if isinstance(dim, int) and dim > 0), None)
+
+    def fits(self, rows: int) -> bool:
+        """Whether a proof of so many rows at once stays within the limits, as far as that can be told."""
+        bound = self._estimator.at_batch(rows)
+        if bound is None:
+            return rows * self._a_row * A_NUMBER <= limits(self._file).memory
+        return proof_fits(bound, self._file, runs=1)
+
+    def _most(self, rows: int) -> int:
+        """Rows at a time, of at most so many: fewer of a large graph."""
+        return next((few for few in FEWER if few <= rows and self.fits(few)), 1)
 
     def random(self, seed: int = 0) -> Iterator[Feed]:
         """Feeds of batch 1, 2, 7 and 64, as far as memory bears it, or of the one batch size that the model states."""
         rng = np.random.default_rng(seed)
-        for batch in (self.fixed_batch,) * 4 if self.fixed_batch else (min(batch, self.most_rows) for batch in BATCHES):
+        for batch in (self.fixed_batch,) * 4 if self.fixed_batch else map(self._most, BATCHES):
             yield self.draw(rng, batch)
 
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
@@ -74,7 +88,7 @@ class Feeder:
             if dtype.kind != "f":
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
-            mean, spread = self._scale(name)
+            mean, spread = self._scales.get(name) or self._scales.setdefault(name, self._scale(name))
             drawn = mean + spread * rng.standard_normal(shape)
             feed[name] = np.asarray(drawn, dtype).reshape(shape)  # of a number, which a mean of one makes a vector
         return feed
@@ -141,7 +155,7 @@ class Feeder:
         for name, array in feed.items():
             self._check_shape(name, array)
         lengths = {array.shape[0] if array.ndim else 0 for array in feed.values()}
-        rows, size = min(lengths, default=0), self.fixed_batch or min(ROWS, self.most_rows)
+        rows, size = min(lengths, default=0), self.fixed_batch or self._most(ROWS)
         if len(lengths) != 1 or rows == 0 or rows < (self.fixed_batch or 1):
             need = self.fixed_batch or 1
             raise DataError(f"samples must have one number of rows, at least {need}; got {sorted(lengths)}")

@@ -167,8 +167,8 @@ class GraphIndex:
 
     @cached_property
     def bytes(self) -> int:
-        """How many the model takes as a file. Worth keeping: protobuf tells by writing all of it."""
-        return self._model.ByteSize() if self._like is None else self._like.bytes
+        """About how many the model takes as a file."""
+        return byte_count(self._model) if self._like is None else self._like.bytes
 
     @property
     def nodes(self) -> list[Node]:
@@ -310,7 +310,7 @@ class GraphIndex:
                 if self._may_overflow(node, strict):
                     raise Refused(f"{value!r} follows from {node.op} {node.label!r}, which may give what is not finite")
                 todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
-                todo.extend(_names_inside([node.proto]))
+                todo.extend(names_inside([node.proto]))
         known |= seen
 
     def _may_overflow(self, node: Node, strict: bool) -> bool:
@@ -563,6 +563,15 @@ def _infer(model: ModelProto) -> Inferred:
         if kind.HasField("shape"):
             shapes[info.name] = tuple(_dim(d) for d in kind.shape.dim)
     return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
+
+
+def byte_count(model: ModelProto) -> int:
+    """About how many bytes a model takes, from its tensors' dims: protobuf tells by writing all of it."""
+    size = without(model, "graph").ByteSize() + without(model.graph, "initializer").ByteSize()
+    for tensor in model.graph.initializer:
+        dtype = _dtype(tensor.data_type)
+        size += tensor.ByteSize() if dtype is None or dtype.kind == "O" else dtype.itemsize * prod(tensor.dims)
+    return int(size)
 
 
 def without(message: Any, *omitted: str) -> Any:

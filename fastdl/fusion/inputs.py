@@ -30,7 +30,7 @@ def as_input(what: str, given: Any, dtype: np.dtype[Any], names: Sequence[str] |
     except ValueError as error:  # ragged lists
         raise DataError(f"{what} is not an array: {error}") from None
     if dtype.kind == "O":
-        if array.dtype.kind not in "UO" or not all(isinstance(value, str) for value in array.flat):
+        if array.size and not (array.dtype.kind in "UO" and all(isinstance(value, str) for value in array.flat)):
             raise DataError(f"{what} takes strings, not {array.dtype}")
         return array.astype(object)
     if array.dtype.kind not in "biuf":

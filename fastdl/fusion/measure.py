@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import comb
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -16,6 +15,7 @@ from .session import DTYPES, Binding, open_session
 
 BATCHES = (1, 1024)
 ROUNDS = (3, 25)  # at least, at most
+WARM = 3  # calls that tell how many make a slice, however busy the machine is during one
 SLICE = 0.004  # seconds of calls that one measurement lasts
 BUDGET = 0.2  # seconds a batch size may take in all, when calls are not slower than that
 LONGEST = 0.5  # seconds of a call at the large batch; where it would be more, a smaller one is measured
@@ -27,13 +27,12 @@ Call = Callable[[], object]
 
 
 def measure(before: ModelProto, after: ModelProto, samples: Samples | None = None) -> dict[str, dict[str, float]]:
-    """Microseconds a call on one thread: the median of rounds in which both are timed in turn, and how they compare.
+    """Microseconds a call on one thread, the best of rounds in which both are timed in turn, and how they compare.
 
     Keys: "batch_1" and "batch_1024" (or the one batch size that the model states, or fewer rows where 1024 would take
     long), on the first of the samples, repeated as needed, else on random inputs. Each holds "before_us", "after_us",
-    their ratio "speedup", and between "least" and "most" what the speedup may be, given how rounds differ: where that
-    holds 1, there is no difference that could be told from noise. A batch size on which the model does not run is
-    left out.
+    their ratio "speedup", and between "least" and "most" what that may be, as the rounds' own ratios differ: where 1
+    lies between them, no difference could be told from noise. A batch size on which the model does not run is left out.
     """
     feeder = Feeder(before)
     sessions = [open_session(model.SerializeToString()) for model in (before, after)]
@@ -42,8 +41,10 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
         if found:  # a row takes at most what the one of the first batch did
             while batch > 2 and batch * found["batch_1"]["before_us"] > FASTER * LONGEST * 1e6:
                 batch //= 2
-        if batch > feeder.most_rows and not feeder.fixed_batch:
-            continue
+            while batch > 2 and not feeder.fixed_batch and not feeder.fits(batch):
+                batch //= 2
+            if f"batch_{batch}" in found:
+                continue
         try:
             feed = _feed(feeder, batch, samples)
             calls = [_call(session, feed) for session in sessions]
@@ -58,27 +59,19 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
 def compare(before: Call, after: Call) -> dict[str, float]:
     """Both calls timed in turn."""
     pair = (before, after)
-    start = perf_counter()
-    for call in pair:  # the first call warms up, the second tells how many make a slice
+    for call in pair:  # warms up
         call()
-        start = perf_counter()
-        call()
-    count = max(1, int(SLICE / (perf_counter() - start)))
+    count = max(1, int(SLICE / max(1e-7, min(_seconds(call, 1) for call in pair for _ in range(WARM)))))
     rounds: list[list[float]] = []
     end = perf_counter() + BUDGET
     while len(rounds) < ROUNDS[0] or (len(rounds) < ROUNDS[1] and perf_counter() < end):
         turn = pair if len(rounds) % 2 else pair[::-1]  # neither is always the one that follows the other
         seconds = {call: _seconds(call, count) for call in turn}
         rounds.append([seconds[call] * 1e6 for call in pair])
-    was, now = (median(r[side] for r in rounds) for side in (0, 1))
+    was, now = (min(r[side] for r in rounds) for side in (0, 1))  # what else the machine does only adds to a time
     least, most = interval([r[0] / r[1] for r in rounds])
-    return {
-        "before_us": was,
-        "after_us": now,
-        "speedup": was / now,
-        "least": min(least, was / now),
-        "most": max(most, was / now),
-    }
+    ratio = was / now
+    return {"before_us": was, "after_us": now, "speedup": ratio, "least": min(least, ratio), "most": max(most, ratio)}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

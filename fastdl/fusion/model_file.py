@@ -169,6 +169,8 @@ def _check_tensor(tensor: TensorProto, name: str) -> None:
         size = onnx.numpy_helper.to_array(tensor).size
     except MemoryError:
         raise
+    except UnicodeDecodeError:
+        raise ModelFileError(f"{name}: tensor {tensor.name!r} holds text that is not UTF-8") from None
     except Exception:  # whatever numpy or onnx says of data that does not fit its dims
         size = -1
     if size != prod(dims):

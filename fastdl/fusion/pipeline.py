@@ -32,7 +32,7 @@ from .heads import Head, choose_head
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model, set_metadata
-from .proof import Prover
+from .proof import Prover, Unprovable
 from .report import Fold, FusionReport, Proof, Refusal
 
 METADATA_KEY = "fastdl.fusion"
@@ -154,7 +154,9 @@ def _prove_or_retreat(
             return prover.prove(fused), fused, folds, refusals
         except FusionError as error:
             lossy = sorted((f for f in folds if f.name in LOSSY), key=lambda fold: order.get(fold.node, 0))
-            if not lossy:
+            if isinstance(error, Unprovable):  # leaving out some is no help
+                count = len(folds)
+            if not lossy or (len(lossy) < len(folds) and count == len(folds)):
                 raise
             kept |= {(fold.name, fold.node): f"folded, it failed the proof: {error}" for fold in lossy[:count]}
             count *= 2

@@ -128,7 +128,7 @@ def quantize(
     plain = read_model(source)
     args = samples, labels, type, tolerance, measure
     made: tuple[ModelProto, QuantizationReport] = bounded(
-        _quantize, [plain], *args, given=given_bytes(samples), limited=limited
+        _quantize, [plain], *args, given=given_bytes(samples), rows=_given_rows(samples), limited=limited
     )
     return made
 
@@ -169,6 +169,12 @@ def _quantize(
     set_metadata(narrow, METADATA_KEY, report.digest())
     report.bytes_after = narrow.ByteSize()
     return narrow, report
+
+
+def _given_rows(samples: Samples) -> int:
+    """Samples, whose outputs are all kept to be compared."""
+    parts = samples.values() if isinstance(samples, Mapping) else [samples]
+    return max((shape[0] for part in parts if (shape := getattr(part, "shape", ()))), default=1)
 
 
 class _Trial:

@@ -139,8 +139,8 @@ class FusionReport(Proof):
             operators_after=[node.op_type for node in after.graph.node],
             parameters_before=parameter_count(was),
             parameters_after=parameter_count(now),
-            bytes_before=was.bytes,
-            bytes_after=now.bytes,
+            bytes_before=before.ByteSize(),
+            bytes_after=after.ByteSize(),
             flops_before=flops(was),
             flops_after=flops(now),
         )

@@ -3,11 +3,12 @@
 Each by name, as a function that builds a model or bytes. `GOOD` nodes beside them can be folded, so that a proof runs.
 """
 
+import itertools
+
 import numpy as np
 from onnx import (
     AttributeProto,
     ModelProto,
-    SequenceProto,
     SparseTensorProto,
     TensorProto,
     TypeProto,
@@ -52,12 +53,12 @@ def chain(op, count, first, constant=None, **attributes):
     """`count` nodes in a row from `first`, each reading the one before twice, or it and a constant."""
     names = [first, *(f"{op.lower()}{i}" for i in range(count))]
     second = [constant] if constant else []
-    return [node(op, [a, *(second or [a])], [b], **attributes) for a, b in zip(names[:-1], names[1:], strict=True)]
+    return [node(op, [a, *(second or [a])], [b], **attributes) for a, b in itertools.pairwise(names)]
 
 
 def single(op, count, first, **attributes):
     names = [first, *(f"{op.lower()}{i}" for i in range(count))]
-    return [node(op, [a], [b], **attributes) for a, b in zip(names[:-1], names[1:], strict=True)]
+    return [node(op, [a], [b], **attributes) for a, b in itertools.pairwise(names)]
 
 
 def body(nodes, inputs, outputs, name="body", constants=()):
@@ -153,7 +154,7 @@ def calling(depth, width):
         called = "org.example" if level < depth - 1 else ""
         op = f"F{level + 1}" if called else "Relu"
         made.append(function(f"F{level}", [
-            node(op, [one], [two], domain=called) for one, two in zip(names[:-1], names[1:], strict=True)
+            node(op, [one], [two], domain=called) for one, two in itertools.pairwise(names)
         ]))  # fmt: skip
     return model(node("F0", "x", "z", domain="org.example"), functions=made)
 
@@ -278,7 +279,9 @@ BOMBS = {
         node("ConstantOfShape", "s", "c"), node("Concat", ["c"] * 200, ["z"], axis=0), s=ints(2**20)
     ),
     "4 MB concatenated 200 times, then summed": lambda: model(
-        node("ConstantOfShape", "s", "c"), node("Concat", ["c"] * 200, ["d"], axis=0), node("ReduceSum", "d", "z"),
+        node("ConstantOfShape", "s", "c"),
+        node("Concat", ["c"] * 200, ["d"], axis=0),
+        node("ReduceSum", "d", "z"),
         s=ints(2**20),
     ),
     "ConstantOfShape of 2^28": lambda: big("Relu", 2**28),
@@ -289,7 +292,8 @@ BOMBS = {
         node("ConstantOfShape", "s", "z", value=numpy_helper.from_array(ints(7))), s=ints(2**27)
     ),
     "twenty constants of 2^24": lambda: model(
-        *(node("ConstantOfShape", "s", f"c{i}") for i in range(20)), node("Sum", [f"c{i}" for i in range(20)], ["z"]),
+        *(node("ConstantOfShape", "s", f"c{i}") for i in range(20)),
+        node("Sum", [f"c{i}" for i in range(20)], ["z"]),
         s=ints(2**24),
     ),
     "Expand to 2^33": lambda: model(node("Expand", "x s", "z"), s=ints(2**31, 1, 4)),
@@ -307,11 +311,16 @@ BOMBS = {
         node("Range", "a b c", "z"), a=np.float32(0), b=np.float32(np.inf), c=np.float32(1)
     ),
     "Resize by 1e9": lambda: model(
-        node("Unsqueeze", "x a", "u"), node("Resize", ["u", "", "s"], ["z"]), a=ints(0, 1),
+        node("Unsqueeze", "x a", "u"),
+        node("Resize", ["u", "", "s"], ["z"]),
+        a=ints(0, 1),
         s=np.array([1, 1, 1e9, 1e9], np.float32),
     ),
     "Resize to 2^30": lambda: model(
-        node("Unsqueeze", "x a", "u"), node("Resize", ["u", "", "", "s"], ["z"]), a=ints(0, 1), s=ints(1, 1, 2**15, 2**15)
+        node("Unsqueeze", "x a", "u"),
+        node("Resize", ["u", "", "", "s"], ["z"]),
+        a=ints(0, 1),
+        s=ints(1, 1, 2**15, 2**15),
     ),
     "Upsample by 1e6": lambda: model(
         node("Upsample", "x s", "z"), s=np.array([1, 1e6], np.float32), opset=9, foldable=False
@@ -328,16 +337,29 @@ BOMBS = {
     ),
     "EyeLike of 2^15": lambda: big("EyeLike", 2**15, 2**15),
     "outer product of 2^15": lambda: model(
-        node("ConstantOfShape", "s", "a"), node("ConstantOfShape", "t", "b"), node("MatMul", "a b", "z"),
-        s=ints(2**15, 1), t=ints(1, 2**15),
+        node("ConstantOfShape", "s", "a"),
+        node("ConstantOfShape", "t", "b"),
+        node("MatMul", "a b", "z"),
+        s=ints(2**15, 1),
+        t=ints(1, 2**15),
     ),
     "outer sums": lambda: model(
-        node("ConstantOfShape", "s", "a"), node("ConstantOfShape", "t", "b"), node("Add", "a b", "c"),
-        node("ReduceMax", "c", "z"), s=ints(2**15, 1), t=ints(1, 2**15),
+        node("ConstantOfShape", "s", "a"),
+        node("ConstantOfShape", "t", "b"),
+        node("Add", "a b", "c"),
+        node("ReduceMax", "c", "z"),
+        s=ints(2**15, 1),
+        t=ints(1, 2**15),
     ),
     "outer product of the batch": lambda: model(
-        node("Reshape", "x s", "a"), node("Reshape", "x t", "b"), *chain("MatMul", 1, "a", "b"),
-        node("ReduceSum", "matmul0", "z"), s=ints(-1, 1), t=ints(1, -1), x=("N", 2**16), foldable=False,
+        node("Reshape", "x s", "a"),
+        node("Reshape", "x t", "b"),
+        *chain("MatMul", 1, "a", "b"),
+        node("ReduceSum", "matmul0", "z"),
+        s=ints(-1, 1),
+        t=ints(1, -1),
+        x=("N", 2**16),
+        foldable=False,
     ),
     "MatMul of 2^13 squares": lambda: model(
         node("ConstantOfShape", "s", "c"), *chain("MatMul", 8, "c"), s=ints(2**13, 2**13)
@@ -353,7 +375,9 @@ BOMBS = {
     ),
     "Einsum of an odd equation": lambda: model(node("Einsum", "x x", "z", equation="ab,,->...->a")),
     "Gather of repeated rows": lambda: model(
-        node("ConstantOfShape", "s", "c"), *chain("Gather", 3, "c", "i", axis=0), i=np.zeros((8, 16), np.int64),
+        node("ConstantOfShape", "s", "c"),
+        *chain("Gather", 3, "c", "i", axis=0),
+        i=np.zeros((8, 16), np.int64),
         s=ints(2, 2**14),
     ),
     "Gather chains": lambda: model(*chain("Gather", 8, "c", "i", axis=0), c=floats(2), i=np.zeros((8, 4), np.int64)),
@@ -368,8 +392,10 @@ BOMBS = {
     ),
     "TopK of k 2^62": lambda: model(node("TopK", "x k", "z i"), k=ints(2**62)),
     "NonZero of 2^26": lambda: model(
-        node("ConstantOfShape", "s", "c", value=numpy_helper.from_array(floats(1))), node("NonZero", "c", "z"),
-        s=ints(8, 8, 2**20), outputs=[info("z", INT64)],
+        node("ConstantOfShape", "s", "c", value=numpy_helper.from_array(floats(1))),
+        node("NonZero", "c", "z"),
+        s=ints(8, 8, 2**20),
+        outputs=[info("z", INT64)],
     ),
     "Transpose of 2^27": lambda: big("Transpose", 2**13, 2**14),
     "Split into 2^27": lambda: big("Identity", 2, 2**27),
@@ -394,9 +420,14 @@ BOMBS = {
         node("Shape", "x", "s"), *chain("Mul", 3, "s"), node("ConstantOfShape", "mul2", "z")
     ),
     "a shape computed from the values": lambda: model(
-        node("Exp", "x", "e"), node("ReduceSum", "e", "r"), node("Mul", "r k", "m"),
-        node("Cast", "m", "i", to=INT64), node("Reshape", "i one", "s"), node("ConstantOfShape", "s", "z"),
-        k=np.float32(1e9), one=ints(1),
+        node("Exp", "x", "e"),
+        node("ReduceSum", "e", "r"),
+        node("Mul", "r k", "m"),
+        node("Cast", "m", "i", to=INT64),
+        node("Reshape", "i one", "s"),
+        node("ConstantOfShape", "s", "z"),
+        k=np.float32(1e9),
+        one=ints(1),
     ),
     # --- inputs that are large by themselves
     "input of 2^26 rows": lambda: model(node("Relu", "x", "z"), x=(2**26, 4)),
@@ -415,25 +446,35 @@ BOMBS = {
     ),
     # --- images
     "Conv of huge dilation": lambda: model(
-        node("Conv", "x w", "z", dilations=[2**30, 2**30], pads=[2**30] * 4), w=floats(1, 1, 2, 2), x=("N", 1, 4, 4),
+        node("Conv", "x w", "z", dilations=[2**30, 2**30], pads=[2**30] * 4),
+        w=floats(1, 1, 2, 2),
+        x=("N", 1, 4, 4),
         foldable=False,
     ),
     "Conv of huge padding": lambda: model(
         node("Conv", "x w", "z", pads=[2**14] * 4), w=floats(1, 1, 1, 1), x=("N", 1, 4, 4), foldable=False
     ),
     "Conv of padding that wide steps leave out": lambda: model(
-        node("Conv", "x w", "z", pads=[2**14] * 4, strides=[2**14] * 2), w=floats(1, 1, 1, 1), x=("N", 1, 4, 4),
+        node("Conv", "x w", "z", pads=[2**14] * 4, strides=[2**14] * 2),
+        w=floats(1, 1, 1, 1),
+        x=("N", 1, 4, 4),
         foldable=False,
     ),
     "Conv of 2^20 channels": lambda: model(
-        node("ConstantOfShape", "s", "w"), node("Conv", "x w", "z"), s=ints(2**20, 1, 3, 3), x=("N", 1, 32, 32),
+        node("ConstantOfShape", "s", "w"),
+        node("Conv", "x w", "z"),
+        s=ints(2**20, 1, 3, 3),
+        x=("N", 1, 32, 32),
         foldable=False,
     ),
     "Conv of a large image": lambda: model(
         *chain("Conv", 20, "x", "w", pads=[1] * 4), w=floats(1, 1, 3, 3), x=("N", 1, 3000, 3000), foldable=False
     ),
     "Conv of many taps": lambda: model(
-        node("ConstantOfShape", "s", "w"), node("Conv", "x w", "z"), s=ints(64, 64, 64, 64), x=("N", 64, 128, 128),
+        node("ConstantOfShape", "s", "w"),
+        node("Conv", "x w", "z"),
+        s=ints(64, 64, 64, 64),
+        x=("N", 64, 128, 128),
         foldable=False,
     ),
     "Conv of group 2^40": lambda: model(
@@ -443,7 +484,9 @@ BOMBS = {
         node("ConvTranspose", "x w", "z", strides=[2**12] * 2), w=floats(1, 1, 2, 2), x=("N", 1, 4, 4), foldable=False
     ),
     "ConvTranspose to 2^40": lambda: model(
-        node("ConvTranspose", "x w", "z", output_shape=[2**20] * 2), w=floats(1, 1, 2, 2), x=("N", 1, 4, 4),
+        node("ConvTranspose", "x w", "z", output_shape=[2**20] * 2),
+        w=floats(1, 1, 2, 2),
+        x=("N", 1, 4, 4),
         foldable=False,
     ),
     "ConvTranspose doubling": lambda: model(
@@ -456,25 +499,39 @@ BOMBS = {
         node("MaxPool", "x", "z", kernel_shape=[500, 500]), x=("N", 1, 1000, 1000), foldable=False
     ),
     "AveragePool of dilation 2^31": lambda: model(
-        node("AveragePool", "x", "z", kernel_shape=[2, 2], dilations=[2**31] * 2), x=("N", 1, 4, 4), foldable=False,
+        node("AveragePool", "x", "z", kernel_shape=[2, 2], dilations=[2**31] * 2),
+        x=("N", 1, 4, 4),
+        foldable=False,
         opset=19,
     ),
     "MaxUnpool to 2^40": lambda: model(
-        node("MaxPool", "x", "p i", kernel_shape=[2, 2]), node("MaxUnpool", "p i s", "z", kernel_shape=[2, 2]),
-        s=ints(1, 1, 2**20, 2**20), x=("N", 1, 4, 4), foldable=False,
+        node("MaxPool", "x", "p i", kernel_shape=[2, 2]),
+        node("MaxUnpool", "p i s", "z", kernel_shape=[2, 2]),
+        s=ints(1, 1, 2**20, 2**20),
+        x=("N", 1, 4, 4),
+        foldable=False,
     ),
     "LRN of size 2^31": lambda: model(node("LRN", "x", "z", size=2**31 - 1), x=("N", 4, 4, 4), foldable=False),
     "GridSample of 2^26": lambda: model(
-        node("ConstantOfShape", "s", "g"), node("GridSample", "x g", "z"), s=ints(1, 2**13, 2**13, 2), x=(1, 1, 4, 4),
+        node("ConstantOfShape", "s", "g"),
+        node("GridSample", "x g", "z"),
+        s=ints(1, 2**13, 2**13, 2),
+        x=(1, 1, 4, 4),
         foldable=False,
     ),
     "RoiAlign of 2^30": lambda: model(
-        node("RoiAlign", "x r b", "z", output_height=2**15, output_width=2**15), r=floats(1, 4), b=ints(0),
-        x=("N", 1, 4, 4), foldable=False,
+        node("RoiAlign", "x r b", "z", output_height=2**15, output_width=2**15),
+        r=floats(1, 4),
+        b=ints(0),
+        x=("N", 1, 4, 4),
+        foldable=False,
     ),
     "RoiAlign of 2^30 samples": lambda: model(
-        node("RoiAlign", "x r b", "z", output_height=2, output_width=2, sampling_ratio=2**15), r=floats(1, 4), b=ints(0),
-        x=("N", 1, 4, 4), foldable=False,
+        node("RoiAlign", "x r b", "z", output_height=2, output_width=2, sampling_ratio=2**15),
+        r=floats(1, 4),
+        b=ints(0),
+        x=("N", 1, 4, 4),
+        foldable=False,
     ),
     "SpaceToDepth of 0": lambda: model(node("SpaceToDepth", "x", "z", blocksize=0), x=("N", 1, 4, 4), foldable=False),
     "AffineGrid of 2^28": lambda: model(
@@ -498,12 +555,18 @@ BOMBS = {
         node("Concat", "v v", "w", axis=0), end="w", rounds=40, state="c", c=floats(4)
     ),
     "Loop that gathers what it scans": lambda: model(
-        node("Loop", ["rounds", "", "x"], ["o", "z"], body=body(
-            [node("Identity", "go", "on"), node("Sin", "v", "w"), node("Identity", "w", "s")],
-            [info("i", INT64, []), info("go", BOOL, []), info("v")],
-            [info("on", BOOL, []), info("w"), info("s")],
-        )), rounds=np.array(2**40),
-    ),  # fmt: skip
+        node(
+            "Loop",
+            ["rounds", "", "x"],
+            ["o", "z"],
+            body=body(
+                [node("Identity", "go", "on"), node("Sin", "v", "w"), node("Identity", "w", "s")],
+                [info("i", INT64, []), info("go", BOOL, []), info("v")],
+                [info("on", BOOL, []), info("w"), info("s")],
+            ),
+        ),
+        rounds=np.array(2**40),
+    ),
     "Loop of constants alone": lambda: looping(
         node("MatMul", "v v", "w"), end="w", state="c", c=floats(40, 40), rounds=2**40
     ),
@@ -513,85 +576,160 @@ BOMBS = {
     "an If within an If, 24 deep": lambda: nested_ifs(24),
     "an If of two Ifs, 6 deep": lambda: branching(6),
     "If whose branch is a bomb": lambda: model(
-        node("ReduceSum", "x", "r"), node("Cast", "r", "c0", to=BOOL), node("Reshape", "c0 one", "c"),
-        node("If", "c", "z", then_branch=body([node("ConstantOfShape", "s", "t")], [], [info("t")]),
-             else_branch=body([node("Identity", "x", "e")], [], [info("e")])), s=ints(2**33), one=ints(1),
-    ),  # fmt: skip
+        node("ReduceSum", "x", "r"),
+        node("Cast", "r", "c0", to=BOOL),
+        node("Reshape", "c0 one", "c"),
+        node(
+            "If",
+            "c",
+            "z",
+            then_branch=body([node("ConstantOfShape", "s", "t")], [], [info("t")]),
+            else_branch=body([node("Identity", "x", "e")], [], [info("e")]),
+        ),
+        s=ints(2**33),
+        one=ints(1),
+    ),
     "SequenceInsert in a loop": lambda: sequences("SequenceInsert"),
     "SequenceConstruct of 2^22, 500 times": lambda: model(
-        node("ConstantOfShape", "s", "c"), node("SequenceConstruct", ["c"] * 500, ["q"]),
-        node("ConcatFromSequence", "q", "z", axis=0), s=ints(2**22),
+        node("ConstantOfShape", "s", "c"),
+        node("SequenceConstruct", ["c"] * 500, ["q"]),
+        node("ConcatFromSequence", "q", "z", axis=0),
+        s=ints(2**22),
     ),
     "SplitToSequence of 2^24": lambda: model(
-        node("ConstantOfShape", "s", "c"), node("SplitToSequence", "c", "q"), node("SequenceLength", "q", "z"),
-        s=ints(2**24), outputs=[info("z", INT64, [])],
+        node("ConstantOfShape", "s", "c"),
+        node("SplitToSequence", "c", "q"),
+        node("SequenceLength", "q", "z"),
+        s=ints(2**24),
+        outputs=[info("z", INT64, [])],
     ),
     "SequenceMap that doubles": lambda: model(
         node("SequenceConstruct", ["x"] * 200, ["q"]),
         node("SequenceMap", "q", "m", body=body([node("Tile", "v r", "w")], [info("v")], [info("w")])),
-        node("ConcatFromSequence", "m", "z", axis=0), r=ints(2**14, 1),
+        node("ConcatFromSequence", "m", "z", axis=0),
+        r=ints(2**14, 1),
     ),
     "Optional of a bomb": lambda: model(
-        node("ConstantOfShape", "s", "c"), node("Optional", "c", "o"), node("OptionalGetElement", "o", "z"), s=ints(2**30)
+        node("ConstantOfShape", "s", "c"),
+        node("Optional", "c", "o"),
+        node("OptionalGetElement", "o", "z"),
+        s=ints(2**30),
     ),
     # --- recurrent nets
     "LSTM of hidden size 2^20": lambda: model(
-        node("LSTM", "x w r", "z", hidden_size=2**20), w=floats(1, 4, 4), r=floats(1, 4, 1), x=("N", 1, 4), foldable=False
+        node("LSTM", "x w r", "z", hidden_size=2**20),
+        w=floats(1, 4, 4),
+        r=floats(1, 4, 1),
+        x=("N", 1, 4),
+        foldable=False,
     ),
     "LSTM of hidden size 2^62": lambda: model(
-        node("LSTM", "x w r", "z", hidden_size=2**62), w=floats(1, 4, 4), r=floats(1, 4, 1), x=("N", 1, 4), foldable=False
+        node("LSTM", "x w r", "z", hidden_size=2**62),
+        w=floats(1, 4, 4),
+        r=floats(1, 4, 1),
+        x=("N", 1, 4),
+        foldable=False,
     ),
     "LSTM of weights of 2^26": lambda: model(
-        node("ConstantOfShape", "s", "w"), node("ConstantOfShape", "t", "r"),
-        node("LSTM", "x w r", "z", hidden_size=2**12), s=ints(1, 2**14, 4), t=ints(1, 2**14, 2**12), x=("N", 1, 4),
+        node("ConstantOfShape", "s", "w"),
+        node("ConstantOfShape", "t", "r"),
+        node("LSTM", "x w r", "z", hidden_size=2**12),
+        s=ints(1, 2**14, 4),
+        t=ints(1, 2**14, 2**12),
+        x=("N", 1, 4),
         foldable=False,
     ),
     "GRU over 2^16 steps": lambda: model(
-        node("ConstantOfShape", "s", "v"), node("GRU", "v w r", "z", hidden_size=8), s=ints(2**16, 1, 8),
-        w=floats(1, 24, 8), r=floats(1, 24, 8),
+        node("ConstantOfShape", "s", "v"),
+        node("GRU", "v w r", "z", hidden_size=8),
+        s=ints(2**16, 1, 8),
+        w=floats(1, 24, 8),
+        r=floats(1, 24, 8),
     ),
     # --- text
     "RegexFullMatch (a+)+$": lambda: model(
-        node("RegexFullMatch", "t", "z", pattern="(a+)+$"), t=np.array(["a" * 60 + "!"], object), opset=20,
+        node("RegexFullMatch", "t", "z", pattern="(a+)+$"),
+        t=np.array(["a" * 60 + "!"], object),
+        opset=20,
         outputs=[info("z", BOOL)],
     ),
     "RegexFullMatch of a huge repeat": lambda: model(
-        node("RegexFullMatch", "t", "z", pattern="((a{1000}){1000}){1000}"), t=np.array(["a" * 60], object), opset=20,
+        node("RegexFullMatch", "t", "z", pattern="((a{1000}){1000}){1000}"),
+        t=np.array(["a" * 60], object),
+        opset=20,
         outputs=[info("z", BOOL)],
     ),
     "RegexFullMatch of the input": lambda: model(
         node("RegexFullMatch", "x", "z", pattern="(a|aa)+$"), opset=20, outputs=[info("z", BOOL)], **STRING_X
     ),
     "StringConcat doubling": lambda: model(
-        *chain("StringConcat", 40, "t"), t=np.array(["ab" * 50], object), opset=20,
+        *chain("StringConcat", 40, "t"),
+        t=np.array(["ab" * 50], object),
+        opset=20,
         outputs=[info("stringconcat39", STRING)],
     ),
     "StringConcat of the input": lambda: model(
         *chain("StringConcat", 40, "x"), opset=20, outputs=[info("stringconcat39", STRING)], **STRING_X
     ),
     "StringSplit": lambda: model(
-        node("StringSplit", "t", "z n", delimiter=","), t=np.array(["," * 5000] + ["a"] * 500, object), opset=20,
+        node("StringSplit", "t", "z n", delimiter=","),
+        t=np.array(["," * 5000] + ["a"] * 500, object),
+        opset=20,
         outputs=[info("z", STRING)],
     ),
     "strings expanded": lambda: model(
         node("Expand", "t s", "z"), t=np.array(["a" * 5000], object), s=ints(2**24), outputs=[info("z", STRING)]
     ),
     "StringNormalizer": lambda: model(
-        node("StringNormalizer", "t", "z", stopwords=["a"] * 500), t=np.array(["a"] * 500, object),
+        node("StringNormalizer", "t", "z", stopwords=["a"] * 500),
+        t=np.array(["a"] * 500, object),
         outputs=[info("z", STRING)],
     ),
     "TfIdf of 2^40 columns": lambda: model(
-        node("TfIdfVectorizer", "t", "z", max_gram_length=1, max_skip_count=0, min_gram_length=1, mode="TF",
-             ngram_counts=[0], ngram_indexes=[2**40], pool_int64s=[1]), t=ints(1, 2),
-    ),  # fmt: skip
+        node(
+            "TfIdfVectorizer",
+            "t",
+            "z",
+            max_gram_length=1,
+            max_skip_count=0,
+            min_gram_length=1,
+            mode="TF",
+            ngram_counts=[0],
+            ngram_indexes=[2**40],
+            pool_int64s=[1],
+        ),
+        t=ints(1, 2),
+    ),
     "TfIdf of 2^29 columns": lambda: model(
-        node("TfIdfVectorizer", "t", "z", max_gram_length=1, max_skip_count=0, min_gram_length=1, mode="TF",
-             ngram_counts=[0], ngram_indexes=[2**29], pool_int64s=[1]), t=ints(1, 2),
-    ),  # fmt: skip
+        node(
+            "TfIdfVectorizer",
+            "t",
+            "z",
+            max_gram_length=1,
+            max_skip_count=0,
+            min_gram_length=1,
+            mode="TF",
+            ngram_counts=[0],
+            ngram_indexes=[2**29],
+            pool_int64s=[1],
+        ),
+        t=ints(1, 2),
+    ),
     "TfIdf of 2^30 skips": lambda: model(
-        node("TfIdfVectorizer", "t", "z", max_gram_length=9, max_skip_count=2**30, min_gram_length=1, mode="TF",
-             ngram_counts=[0, 1], ngram_indexes=[0, 1], pool_int64s=[1, 1, 2]), t=np.ones(500, np.int64),
-    ),  # fmt: skip
+        node(
+            "TfIdfVectorizer",
+            "t",
+            "z",
+            max_gram_length=9,
+            max_skip_count=2**30,
+            min_gram_length=1,
+            mode="TF",
+            ngram_counts=[0, 1],
+            ngram_indexes=[0, 1],
+            pool_int64s=[1, 1, 2],
+        ),
+        t=np.ones(500, np.int64),
+    ),
     # --- trees and other models of scikit-learn's
     "tree of 2^40 targets": lambda: tree(n_targets=2**40),
     "tree of 2^27 targets": lambda: tree(n_targets=2**27),
@@ -607,9 +745,19 @@ BOMBS = {
     "tree of lists that differ in length": lambda: tree(nodes_values=[0.5]),
     "tree of an unknown mode": lambda: tree(nodes_modes=["SIDEWAYS", "LEAF", "LEAF"]),
     "SVM of 2^40 vectors": lambda: model(
-        node("SVMRegressor", "x", "z", domain=ML, n_supports=2**40, coefficients=[1.0], support_vectors=[1.0] * 4,
-             rho=[0.0], kernel_type="RBF", kernel_params=[1.0, 0.0, 3.0]),
-    ),  # fmt: skip
+        node(
+            "SVMRegressor",
+            "x",
+            "z",
+            domain=ML,
+            n_supports=2**40,
+            coefficients=[1.0],
+            support_vectors=[1.0] * 4,
+            rho=[0.0],
+            kernel_type="RBF",
+            kernel_params=[1.0, 0.0, 3.0],
+        ),
+    ),
     "LinearRegressor of 2^40 targets": lambda: model(
         node("LinearRegressor", "x", "z", domain=ML, targets=2**40, coefficients=[1.0] * 4)
     ),
@@ -619,9 +767,7 @@ BOMBS = {
     "OneHotEncoder of many": lambda: model(
         *single("OneHotEncoder", 3, "x", domain=ML, cats_int64s=list(range(500))), foldable=False
     ),
-    "FeatureVectorizer of 2^40": lambda: model(
-        node("FeatureVectorizer", "x", "z", domain=ML, inputdimensions=[2**40])
-    ),
+    "FeatureVectorizer of 2^40": lambda: model(node("FeatureVectorizer", "x", "z", domain=ML, inputdimensions=[2**40])),
     "ArrayFeatureExtractor of repeated columns": lambda: model(
         *chain("ArrayFeatureExtractor", 10, "x", "i", domain=ML), i=np.zeros(400, np.int64)
     ),
@@ -631,25 +777,42 @@ BOMBS = {
     ),
     "ZipMap of other columns": lambda: model(
         node("ZipMap", "x", "z", domain=ML, classlabels_int64s=[1]),
-        outputs=[helper.make_value_info("z", helper.make_sequence_type_proto(
-            helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))))],
-    ),  # fmt: skip
+        outputs=[
+            helper.make_value_info(
+                "z",
+                helper.make_sequence_type_proto(
+                    helper.make_map_type_proto(INT64, helper.make_tensor_type_proto(FLOAT, []))
+                ),
+            )
+        ],
+    ),
     # --- quantised
     "QLinearMatMul of 2^14": lambda: model(
         node("ConstantOfShape", "s", "a", value=numpy_helper.from_array(np.zeros(1, np.uint8))),
-        node("QLinearMatMul", "a k u a k u k u", "z"), s=ints(2**14, 2**14), k=np.float32(1), u=np.uint8(0),
+        node("QLinearMatMul", "a k u a k u k u", "z"),
+        s=ints(2**14, 2**14),
+        k=np.float32(1),
+        u=np.uint8(0),
         outputs=[info("z", TensorProto.UINT8)],
     ),
     "QLinearConv of zero scales": lambda: model(
-        node("QLinearConv", "q k u w k u k u", "z"), q=np.ones((1, 1, 4, 4), np.uint8), k=np.float32(0), u=np.uint8(0),
-        w=np.ones((1, 1, 1, 1), np.uint8), outputs=[info("z", TensorProto.UINT8)],
+        node("QLinearConv", "q k u w k u k u", "z"),
+        q=np.ones((1, 1, 4, 4), np.uint8),
+        k=np.float32(0),
+        u=np.uint8(0),
+        w=np.ones((1, 1, 1, 1), np.uint8),
+        outputs=[info("z", TensorProto.UINT8)],
     ),
     "DequantizeLinear of 2^28": lambda: model(
         node("ConstantOfShape", "s", "a", value=numpy_helper.from_array(np.zeros(1, np.uint8))),
-        node("DequantizeLinear", "a k", "z"), s=ints(2**28), k=np.float32(1),
+        node("DequantizeLinear", "a k", "z"),
+        s=ints(2**28),
+        k=np.float32(1),
     ),
     "DynamicQuantizeLinear of 2^28": lambda: model(
-        node("ConstantOfShape", "s", "a"), node("DynamicQuantizeLinear", "a", "z k u"), s=ints(2**28),
+        node("ConstantOfShape", "s", "a"),
+        node("DynamicQuantizeLinear", "a", "z k u"),
+        s=ints(2**28),
         outputs=[info("z", TensorProto.UINT8)],
     ),
     # --- functions
@@ -658,17 +821,22 @@ BOMBS = {
     "functions 300 deep": lambda: calling(100, 1),
     "a function that doubles": doubling_function,
     "a function that calls itself": lambda: model(
-        node("F", "x", "z", domain="org.example"), functions=[function("F", [node("F", "a", "b", domain="org.example")])]
+        node("F", "x", "z", domain="org.example"),
+        functions=[function("F", [node("F", "a", "b", domain="org.example")])],
     ),
     "functions that call each other": lambda: model(
         node("F", "x", "z", domain="org.example"),
-        functions=[function("F", [node("G", "a", "b", domain="org.example")]),
-                   function("G", [node("F", "a", "b", domain="org.example")])],
-    ),  # fmt: skip
+        functions=[
+            function("F", [node("G", "a", "b", domain="org.example")]),
+            function("G", [node("F", "a", "b", domain="org.example")]),
+        ],
+    ),
     "a function named as an operator": lambda: model(
-        node("Relu", "x", "z"), functions=[helper.make_function("", "Relu", ["a"], ["b"], [node("Neg", "a", "b")],
-                                                                [helper.make_opsetid("", 17)])],
-    ),  # fmt: skip
+        node("Relu", "x", "z"),
+        functions=[
+            helper.make_function("", "Relu", ["a"], ["b"], [node("Neg", "a", "b")], [helper.make_opsetid("", 17)])
+        ],
+    ),
     "a function of a bomb": lambda: model(
         node("F", "x", "z", domain="org.example"),
         functions=[function("F", [node("Constant", [], ["s"], value_ints=[2**33]), node("ConstantOfShape", "s", "b")])],
@@ -715,8 +883,15 @@ BOMBS = {
     **{
         f"{what} that is no UTF-8": text(old)
         for what, old in {
-            "value": b"QQQQ", "node": b"NNNN", "node's doc": b"DDDD", "producer": b"PPPP", "domain": b"MMMM",
-            "graph's doc": b"GGGG", "metadata key": b"KKKK", "metadata value": b"VVVV", "dimension": b"RRRR",
+            "value": b"QQQQ",
+            "node": b"NNNN",
+            "node's doc": b"DDDD",
+            "producer": b"PPPP",
+            "domain": b"MMMM",
+            "graph's doc": b"GGGG",
+            "metadata key": b"KKKK",
+            "metadata value": b"VVVV",
+            "dimension": b"RRRR",
             "attribute": b"AAAA",
         }.items()
     },
@@ -759,7 +934,7 @@ BOMBS = {
     "weights of 1e38": raw(lambda m: setattr(m.graph.initializer[0], "raw_data", np.full(16, 1e38, "f4").tobytes())),
     **{f"strange: {name}": build for name, build in hostile.STRANGE.items() if "million" not in name},
     **{f"refused: {name}": build for name, (build, _) in hostile.REFUSED.items() if name != "too many nodes"},
-}  # fmt: skip
+}
 
 
 def _epsilon(built, value):

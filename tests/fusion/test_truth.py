@@ -176,14 +176,17 @@ CLASSES = {"classlabels_ints": [0, 1, 2], "coefficients": a(12).tolist(), "inter
     [
         ("Scaler", [a(5, 4)], 1, {"offset": [1.0, 2.0, 3.0, 4.0], "scale": [0.5, 2.0, 3.0, 0.1]}),
         ("Scaler", [np.arange(20).reshape(5, 4)], 1, {"offset": [1.0], "scale": [0.5]}),
-        ("LinearRegressor", [a(5, 4)], 1, {"targets": 3, "coefficients": a(12).tolist(), "intercepts": [1.0, 2.0, 3.0]}),
+        ("LinearRegressor", [a(5, 4)], 1,
+         {"targets": 3, "coefficients": a(12).tolist(), "intercepts": [1.0, 2.0, 3.0]}),
         ("LinearClassifier", [a(5, 4)], 2, {**CLASSES, "post_transform": "SOFTMAX"}),
         ("LinearClassifier", [a(5, 4)], 2, {**CLASSES, "post_transform": "LOGISTIC"}),
         ("Normalizer", [a(5, 4)], 1, {"norm": "L1"}),
         ("Normalizer", [a(5, 4)], 1, {"norm": "L2"}),
-        ("Imputer", [np.array([[1, np.nan], [np.nan, 2]], np.float32)], 1, {"imputed_value_floats": [7.0, 8.0], "replaced_value_float": float("nan")}),
+        ("Imputer", [np.array([[1, np.nan], [np.nan, 2]], np.float32)], 1,
+         {"imputed_value_floats": [7.0, 8.0], "replaced_value_float": float("nan")}),
         ("OneHotEncoder", [np.array([[1], [2], [9]])], 1, {"cats_int64s": [1, 2, 3], "zeros": 1}),
-        ("LabelEncoder", [np.array([1, 2, 9])], 1, {"keys_int64s": [1, 2], "values_floats": [0.5, 0.25], "default_float": -1.0}),
+        ("LabelEncoder", [np.array([1, 2, 9])], 1,
+         {"keys_int64s": [1, 2], "values_floats": [0.5, 0.25], "default_float": -1.0}),
         ("ArrayFeatureExtractor", [a(5, 4), np.array([[2, 0]])], 1, {}),
         ("Binarizer", [a(5, 4)], 1, {"threshold": 0.1}),
     ],
@@ -224,6 +227,9 @@ def test_a_graph_that_draws_random_numbers_has_no_truth():
 
 
 def test_branches_and_loops_are_walked_in_float64():
+    def port(name, kind=TensorProto.FLOAT, shape=(2,)):
+        return helper.make_tensor_value_info(name, kind, shape)
+
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["again"]),
@@ -231,18 +237,16 @@ def test_branches_and_loops_are_walked_in_float64():
             helper.make_node("Add", ["next", "x"], ["seen"]),
         ],
         "body",
-        [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("go", TensorProto.BOOL, []),
-         helper.make_tensor_value_info("v", TensorProto.FLOAT, [2])],
-        [helper.make_tensor_value_info("again", TensorProto.BOOL, []), helper.make_tensor_value_info("next", TensorProto.FLOAT, [2]),
-         helper.make_tensor_value_info("seen", TensorProto.FLOAT, [2])],
-    )  # fmt: skip
+        [port("i", TensorProto.INT64, ()), port("go", TensorProto.BOOL, ()), port("v")],
+        [port("again", TensorProto.BOOL, ()), port("next"), port("seen")],
+    )
     graph = helper.make_graph(
         [helper.make_node("Loop", ["n", "", "x"], ["y", "all"], body=body)],
         "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2]), helper.make_tensor_value_info("all", TensorProto.FLOAT, [5, 2])],
+        [port("x")],
+        [port("y"), port("all", shape=(5, 2))],
         [numpy_helper.from_array(np.array(5), "n"), numpy_helper.from_array(np.float32([1 / 3, 3]), "third")],
-    )  # fmt: skip
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     x = np.array([0.7, -1.3], np.float32)
     y, seen = Truth(model)({"x": x})

@@ -114,5 +114,5 @@ def test_nan_where_the_first_has_a_number_differs():
     for tensor in other.graph.initializer:
         if tensor.name == "d_b":
             tensor.CopyFrom(numpy_helper.from_array(np.full(8, np.nan, np.float32), "d_b"))
-    with pytest.raises(FusionError, match="off by"):
+    with pytest.raises(FusionError, match="gives NaN where the unfused graph does not"):
         verify(net(), other)
