@@ -10,6 +10,7 @@ from html import escape
 INK, SOFT, LINE, GRAY, BLUE = "#1d2433", "#5d6b82", "#dbe1ea", "#9aa5b1", "#1f6feb"
 WIDTH, HEIGHT = 400, 300  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 52, 92, 56, 44  # of a panel's edges to its axes
+WIDEST = 1.5  # share that is drawn; what is more ends at the panel's edge
 STYLE = 'font-family="system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif" font-size="12"'
 
 
@@ -84,7 +85,8 @@ class Share:
 
 def shares(title: str, rows: Mapping[str, Share]) -> str:
     """A panel: for each name a bar of its share, the gray one behind it is 1, and a line over its spread."""
-    most = max(1.0, *(max(row.spread or (row.share,)) for row in rows.values())) if rows else 1.0
+    largest = max((max(row.share, *(row.spread or (0.0,))) for row in rows.values()), default=1.0)
+    most = min(max(largest, 1.0), WIDEST)
     left, right = 24, 24
     height = (HEIGHT - TOP - 12) / max(len(rows), 1)
 
