@@ -17,6 +17,10 @@ MOST = 2**31  # sizes and counts beyond are no numbers of rows, units or epochs 
 ODD = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 
 
+class UnknownArgumentError(TypeError):
+    """An argument of a name that there is none of."""
+
+
 def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """ValueError unless it is an integer from least to most."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most:
@@ -94,6 +98,8 @@ def named(init: Callable[..., None]) -> Callable[..., None]:
     def checked(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             init(self, *args, **kwargs)
+        except UnknownArgumentError:
+            raise
         except ODD as error:
             found = wrong(_given(signature, self, args, kwargs))
             told = str(error)

@@ -168,9 +168,12 @@ def export(
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
     from fastdl.callbacks.divergence import ADVICE, first_broken
-    from fastdl.files import write_atomically
+    from fastdl.files import check_target, write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
+    check_target(path)
+    if path.exists() and path.read_bytes()[8:9] == b"{":
+        raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
     if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
         raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}
