@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdl.errors import DataError
-from fastdl.text import shown
+from fastdl.text import shown_lines
 
 
 def source_argument(parser: argparse.ArgumentParser, name: str = "source", metavar: str = "in.onnx") -> None:
@@ -25,6 +25,12 @@ def samples_argument(parser: argparse.ArgumentParser, why: str, required: bool =
 def tolerance_argument(parser: argparse.ArgumentParser, told: str) -> None:
     """--tolerance."""
     parser.add_argument("--tolerance", type=positive, metavar="T", help=told)
+
+
+def budget_argument(parser: argparse.ArgumentParser) -> None:
+    """--budget."""
+    told = "seconds of processor time after which the proof takes no more rows than it needs (default: 10)"
+    parser.add_argument("--budget", type=positive, metavar="S", help=told)
 
 
 def positive(text: str) -> float:
@@ -70,7 +76,7 @@ def load_array(path: Path | None) -> Any:
 
 def show(*texts: object) -> None:
     """Print, with nothing in it that could steer a terminal."""
-    print("\n".join(shown(str(text)) for text in texts))
+    print("\n".join(shown_lines(str(text)) for text in texts))
 
 
 def write_text(path: Path, text: str) -> None:

@@ -20,6 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.tolerance_argument(
         parser, "largest relative error to accept (default: 4 × the file's own, or 1e-6 in float32)"
     )
+    common.budget_argument(parser)
     parser.add_argument("--no-verify", action="store_true", help="write it unproven")
     parser.add_argument("--no-measure", action="store_true", help="take no times")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write nothing")
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
         plain,
         samples=common.load_arrays(options.samples),
         tolerance=options.tolerance,
+        budget=options.budget,
         verify=not options.no_verify,
         measure=not options.no_measure,
         **given,

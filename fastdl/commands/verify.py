@@ -16,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.tolerance_argument(
         parser, "largest relative error to accept (default: 4 × a.onnx's own, or 1e-6 in float32)"
     )
+    common.budget_argument(parser)
     parser.add_argument("--json", type=Path, metavar="r.json", help="write the figures there")
 
 
@@ -24,7 +25,11 @@ def run(options: argparse.Namespace) -> None:
     from fastdl import fusion
 
     proof = fusion.verify(
-        options.first, options.second, samples=common.load_arrays(options.samples), tolerance=options.tolerance
+        options.first,
+        options.second,
+        samples=common.load_arrays(options.samples),
+        tolerance=options.tolerance,
+        budget=options.budget,
     )
     if options.json is not None:
         common.write_text(options.json, proof.to_json() + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .index import FLOATS, LARGEST, Array, Dim, GraphIndex, Node, Refused
+from .index import FLOATS, LARGEST, Array, Dim, GraphIndex, Node, Refused, magnitude
 
 DENSE = ("Gemm", "MatMul")
 FLOAT32 = np.dtype(np.float32)
@@ -114,7 +114,7 @@ class Affine:
         """
         affine = cls._read(index, node)
         if affine is not None:
-            largest = max(float(np.abs(part).max(initial=0)) for part in affine.parts)
+            largest = max(map(magnitude, affine.parts))
             if not largest <= LARGEST.get(index.type(affine.value), LARGEST[FLOAT32]):
                 raise Refused(f"it takes values times {largest:.1e}, by which they may overflow")
             index.require_range(affine.value)
@@ -175,8 +175,9 @@ class Affine:
     @classmethod
     def _scaler(cls, index: GraphIndex, node: Node) -> Affine:
         """Of ai.onnx.ml's Scaler: (x − offset)·scale, in float32 whatever it reads."""
-        if index.type(node.inputs[0]) != np.float32:
-            raise Refused(f"its input is {index.type(node.inputs[0])}, which it turns into float32")
+        if (dtype := index.type(node.inputs[0])) != np.float32:
+            known = "of a type that is not known" if dtype is None else str(dtype)
+            raise Refused(f"its input is {known}, which it turns into float32")
         offset, scale = (np.array(node.attribute(k, [d]), np.float64) for k, d in (("offset", 0.0), ("scale", 1.0)))
         if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
             raise Refused("its offset or scale is not finite everywhere")
