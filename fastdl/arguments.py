@@ -106,11 +106,12 @@ def named(init: Callable[..., None]) -> Callable[..., None]:
             if found and found[0] not in told:
                 raise ValueError(found[1]) from None
             given = _given(signature, self, args, kwargs)
-            if not given or isinstance(error, FastdlError) or any(name in told for name in signature.parameters):
+            if not given or isinstance(error, FastdlError) or any(n in told for n in [*signature.parameters, *given]):
                 raise
             blamed = {name: value for name, value in given.items() if name not in plain} or given
             listed = ", ".join(f"{name}={value!r}" for name, value in blamed.items())
-            raise ValueError(f"{type(self).__name__} cannot be made with {listed}: {told}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{type(self).__name__} cannot be made with {listed}: {told}") from None
         if found := wrong(_given(signature, self, args, kwargs)):
             raise ValueError(found[1])
 
@@ -123,8 +124,11 @@ def _given(signature: inspect.Signature, self: Any, args: Any, kwargs: Any) -> d
         given = signature.bind(self, *args, **kwargs).arguments
     except TypeError:
         return {}
-    more = given.pop("options", {})
-    return {**dict(list(given.items())[1:]), **(more if isinstance(more, dict) else {})}
+    named = dict(list(given.items())[1:])
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= named.pop(name, {})
+    return named
 
 
 def shown(name: str, value: Any, auto: int = 1) -> int:
