@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,8 @@ from fastdl.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED
 from fastdl.graph import Array, Graph, Parameter, Tensor, aligned
 from fastdl.schedule import Call, Ref, place, read, schedule, write
 from fastdl.steps import UpdateRule
+
+MOST_NESTED = 16  # programs of which each runs in a Python function of the one around it: each takes 64 kB of C stack
 
 
 class Terminal(Protocol):
@@ -40,6 +43,13 @@ class Reading:
     output: int = 0
     weighted: bool = False  # by the samples' weights
     share: float = 1.0  # of a loss in the sum of all
+
+
+class _Nested(threading.local):
+    depth = 0  # programs that this thread is in the middle of, and that call Python
+
+
+_nested = _Nested()
 
 
 class Program:
@@ -103,6 +113,7 @@ class Program:
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls)
+        self._calls_python, self._runs = any(call.function for call in calls), False
         item = self.dtype.itemsize
         for i, source in enumerate(graph.inputs):
             self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
@@ -144,8 +155,23 @@ class Program:
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL."""
-        self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+        """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL.
+
+        RecursionError if a function of one's own, which it calls, runs it or many others in turn.
+        """
+        if not self._calls_python:
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+            return
+        if self._runs or _nested.depth >= MOST_NESTED:
+            raise RecursionError(
+                "a layer, loss or metric of your own calls a model that calls it again: it must not run the model that "
+                "it belongs to"
+            )
+        self._runs, _nested.depth = True, _nested.depth + 1
+        try:
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+        finally:
+            self._runs, _nested.depth = False, _nested.depth - 1
 
     @property
     def steps_done(self) -> int:
