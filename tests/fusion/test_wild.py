@@ -2,7 +2,7 @@
 
 A fused graph is wrong where it is further from the float64 values than the plain one, by more than rounding explains;
 and, where constants are not finite or overflow, if its infinities and NaN are others.
-`pytest tests/fusion/test_wild.py -m slow -s` draws 8,000 and prints counts by outcome and fold.
+`pytest tests/fusion/test_wild.py -m slow -s` draws 6,000 and prints counts by outcome and fold.
 """
 
 import time
@@ -137,7 +137,7 @@ def test_a_hundred(harsh):
 @pytest.mark.slow
 @pytest.mark.parametrize("harsh", [False, True], ids=["mild", "harsh"])
 def test_thousands(harsh):
-    counts, folded = survey(range(50_000, 54_000), harsh)
-    assert counts["equal"] > 2400
+    counts, folded = survey(range(50_000, 53_000), harsh)
+    assert counts["equal"] > 1800
     assert counts["digits"] < 40
     assert len(folded) >= 12, "all folds that such graphs have"
