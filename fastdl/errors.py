@@ -6,11 +6,16 @@ import sys
 import warnings
 from pathlib import Path
 
+from fastdl.text import shown
+
 _HOME = str(Path(__file__).parent)
 
 
 class FastdlError(Exception):
-    """Base of every error that is fastdl's own."""
+    """Base of every error that is fastdl's own. Its text is one line, whatever names of others it carries."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class ShapeError(FastdlError, ValueError):

@@ -7,12 +7,12 @@ and the scores themselves the larger. So labels of one row are tied where either
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto
 
 from .elementwise import apply, is_elementwise
 from .index import Array, GraphIndex, Node, Refused
@@ -77,13 +77,13 @@ def _given(tail: Node | Affine, values: Array, axis: int | None) -> Array:
     return np.asarray(e / total if tail.op == "Softmax" else shifted - np.log(total))
 
 
-def decisions(plain: ModelProto, fused: ModelProto) -> dict[int, Decision]:
+def decisions(outputs: Sequence[str], plain: GraphIndex, fused: GraphIndex) -> dict[int, Decision]:
     """For each position of an output that labels are decided for, how; others are missing."""
-    indices = GraphIndex(fused), GraphIndex(plain)
+    indices = fused, plain
     known = {name for node in indices[1].nodes for name in node.outputs} | indices[1].graph_inputs
     found = {}
-    for position, output in enumerate(plain.graph.output):
-        after, before = (_decision(index, output.name) for index in indices)
+    for position, output in enumerate(outputs):
+        after, before = (_decision(index, output) for index in indices)
         if after is not None and after.scores in known:  # the fused graph's scores, which the plain graph has too
             tails = _tails(indices[1], before.scores, after.scores) if before is not None else ()
             bar = before.bar if before is not None else None

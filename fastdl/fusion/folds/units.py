@@ -103,8 +103,17 @@ def _read(index: GraphIndex, dense: Dense) -> _Hidden:
         for name in node.inputs:
             if name not in values and (index.constant(name).size != 1 or index.constant(name).ndim > 2):
                 raise Refused(f"{node.label!r} reads {name!r}, which is not one number")
-    order = {node: position for position, node in enumerate(index.nodes)} if len(between) > 1 else {}
-    return _Hidden(dense, values, sorted(between, key=lambda n: order.get(n, 0)), heads)
+    return _Hidden(dense, values, _in_order(between), heads)
+
+
+def _in_order(nodes: list[Node]) -> list[Node]:
+    """Such that each reads only what those before it make."""
+    found: list[Node] = []
+    while nodes:
+        made = {name for node in nodes for name in node.outputs}
+        found += [node for node in nodes if made.isdisjoint(node.inputs)]
+        nodes = [node for node in nodes if not made.isdisjoint(node.inputs)]
+    return found
 
 
 def _remove(
