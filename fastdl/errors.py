@@ -6,9 +6,9 @@ import sys
 import warnings
 from pathlib import Path
 
-_HOME = str(Path(__file__).parent)
-
 from fastdl.text import shown
+
+_HOME = str(Path(__file__).parent)
 
 
 class FastdlError(Exception):
