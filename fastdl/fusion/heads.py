@@ -101,7 +101,7 @@ def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> str:
 def _to_label(
     model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None, renamed: dict[str, str]
 ) -> str:
-    """Let `output` be the labels of its scores; the scores' new name. renamed: of outputs that were made labels before."""
+    """Let `output` be the labels of its scores; the scores' new name. renamed: of outputs made labels before."""
     name = output.name
     shape: tuple[Dim, ...] | None = index.shape(name)
     columns = shape[1] if shape is not None and len(shape) == 2 else None

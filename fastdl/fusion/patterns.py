@@ -175,8 +175,9 @@ class Affine:
     @classmethod
     def _scaler(cls, index: GraphIndex, node: Node) -> Affine:
         """Of ai.onnx.ml's Scaler: (x − offset)·scale, in float32 whatever it reads."""
-        if index.type(node.inputs[0]) != np.float32:
-            raise Refused(f"its input is {index.type(node.inputs[0])}, which it turns into float32")
+        if (dtype := index.type(node.inputs[0])) != np.float32:
+            known = "of a type that is not known" if dtype is None else str(dtype)
+            raise Refused(f"its input is {known}, which it turns into float32")
         offset, scale = (np.array(node.attribute(k, [d]), np.float64) for k, d in (("offset", 0.0), ("scale", 1.0)))
         if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
             raise Refused("its offset or scale is not finite everywhere")
