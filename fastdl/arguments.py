@@ -17,6 +17,10 @@ MOST = 2**31  # sizes and counts beyond are no numbers of rows, units or epochs 
 ODD = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError)
 
 
+class UnknownArgumentError(TypeError):
+    """An argument of a name that there is none of."""
+
+
 def whole(name: str, value: Any, least: int = 1, most: int = MOST) -> int:
     """ValueError unless it is an integer from least to most."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and least <= value <= most:
@@ -94,17 +98,20 @@ def named(init: Callable[..., None]) -> Callable[..., None]:
     def checked(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             init(self, *args, **kwargs)
+        except UnknownArgumentError:
+            raise
         except ODD as error:
             found = wrong(_given(signature, self, args, kwargs))
             told = str(error)
             if found and found[0] not in told:
                 raise ValueError(found[1]) from None
             given = _given(signature, self, args, kwargs)
-            if not given or isinstance(error, FastdlError) or any(name in told for name in signature.parameters):
+            if not given or isinstance(error, FastdlError) or any(n in told for n in [*signature.parameters, *given]):
                 raise
             blamed = {name: value for name, value in given.items() if name not in plain} or given
             listed = ", ".join(f"{name}={value!r}" for name, value in blamed.items())
-            raise ValueError(f"{type(self).__name__} cannot be made with {listed}: {told}") from None
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{type(self).__name__} cannot be made with {listed}: {told}") from None
         if found := wrong(_given(signature, self, args, kwargs)):
             raise ValueError(found[1])
 
@@ -117,8 +124,11 @@ def _given(signature: inspect.Signature, self: Any, args: Any, kwargs: Any) -> d
         given = signature.bind(self, *args, **kwargs).arguments
     except TypeError:
         return {}
-    more = given.pop("options", {})
-    return {**dict(list(given.items())[1:]), **(more if isinstance(more, dict) else {})}
+    named = dict(list(given.items())[1:])
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= named.pop(name, {})
+    return named
 
 
 def shown(name: str, value: Any, auto: int = 1) -> int:

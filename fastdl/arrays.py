@@ -27,7 +27,8 @@ def numbers(name: str, value: Any) -> Array:
         raise DataError(f"{name} must be one array, not a dict of {', '.join(map(repr, value))}")
     array = value if type(value) is np.ndarray else _read(name, value)
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{name} must hold real numbers, not {array.dtype}")
+        advice = ": encode what it holds as numbers" if array.dtype.kind in "USO" else ""
+        raise DataError(f"{name} must hold real numbers, not {array.dtype}{advice}")
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} is empty: it has shape {array.shape}")
     return array
@@ -181,7 +182,8 @@ def as_labels(name: str, value: Any, classes: int) -> Array:
     if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
         right = (array >= 0) & (array < classes) & (array == np.floor(array))
         row = int(np.flatnonzero(~right)[0])
-        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
+        told = f"classes 0 to {classes - 1}" if classes > 1 else "one output, labels need one for each class"
+        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has {told}")
     return np.ascontiguousarray(array, np.int32)[:, None]
 
 

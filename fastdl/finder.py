@@ -26,7 +26,7 @@ WARM = 10  # the first smoothed losses are as noisy as single ones
 BROKEN = 4  # the search ends when the loss is so many times its least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRateSearch:
     """The rate of each step, the batch's loss before it, that smoothed, and a rate to train with.
 
@@ -38,6 +38,14 @@ class LearningRateSearch:
     losses: Array
     smoothed: Array
     suggestion: float | None
+
+    def __repr__(self) -> str:
+        tried = (
+            f"{len(self.rates)} rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}"
+            if len(self.rates)
+            else "no rate"
+        )
+        return f"<LearningRateSearch: {tried}, suggestion {self.suggestion and f'{self.suggestion:.1e}'}>"
 
     def plot(self, path: str | Path) -> None:
         """Draw loss over rate to a PNG. ImportError: no matplotlib."""

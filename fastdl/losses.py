@@ -13,6 +13,7 @@ from fastdl import _configured, _ext
 from fastdl._configured import Configured
 from fastdl.arrays import refuse_masked
 from fastdl.graph import Array, Tensor
+from fastdl.naming import unknown
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
 from fastdl.program import Terminal
@@ -424,4 +425,4 @@ def get(loss: Any) -> Loss:
     if callable(loss):
         by_function = {id(value): NAMES[name] for name, value in globals().items() if name in NAMES}
         return by_function[id(loss)]() if id(loss) in by_function else Function(loss)
-    raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(sorted(NAMES))}, or a fastdl.losses object")
+    raise ValueError(f"{unknown('loss', loss, filter(str.islower, sorted(NAMES)))}, or a fastdl.losses object")

@@ -14,6 +14,7 @@ from fastdl.arguments import whole
 from fastdl.arrays import refuse_masked
 from fastdl.graph import Array, Tensor
 from fastdl.losses import Loss, snake_case
+from fastdl.naming import no_such, unknown
 from fastdl.ops import Activation
 from fastdl.ops.terminal import Counts, Own, PerSample, on_arrays
 from fastdl.program import Terminal
@@ -621,7 +622,7 @@ def __getattr__(name: str) -> Callable[..., Array]:
     """Losses as functions are metrics too, as in Keras: `metrics.mean_squared_error` is `losses`'s."""
     if name in losses.NAMES and name == name.lower() and hasattr(losses, name):
         return getattr(losses, name)  # type: ignore[no-any-return]
-    raise AttributeError(f"module 'fastdl.metrics' has no attribute {name!r}")
+    raise no_such(__name__, name, [*CLASSES, *losses.NAMES])
 
 
 serialize = _configured.serialize
@@ -654,7 +655,7 @@ def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
     elif callable(metric):
         made = MeanMetricWrapper(metric)
     else:
-        raise ValueError(f"unknown metric {metric!r}: choose one of accuracy, {', '.join(NAMES)}")
+        raise ValueError(unknown("metric", metric, ["accuracy", *filter(str.islower, NAMES)]))
     if made.sparse != loss.sparse:
         wants = "integer labels" if made.sparse else "outputs with targets of the same shape"
         raise ValueError(f"metric {made.name!r} compares {wants}; {loss.name} has none")

@@ -1,8 +1,11 @@
-"""Names of which each stands for one thing."""
+"""Names of which each stands for one thing, and what to say of one that stands for nothing."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Container, Iterable
+
+LONGEST = 60  # letters of a name that is compared with others
 
 
 def free_name(name: str, taken: Container[str]) -> str:
@@ -31,3 +34,28 @@ class Names:
         self._numbers[name] = number
         self._taken.add(free)
         return free
+
+
+def unknown(what: str, name: object, names: Iterable[str]) -> str:
+    """What to say of a name that is none of `names`: the one that was meant, if it can be told, and which there are."""
+    choices = list(dict.fromkeys(names))
+    near = meant(str(name), choices)
+    return f"unknown {what} {name!r}: {f'{near} There are' if near else 'choose one of'} {', '.join(choices)}"
+
+
+def no_attribute(owner: str, name: str, names: Iterable[str], advice: str = "") -> str:
+    """What to say of an attribute or argument that is none of `names`: the one that was meant, else the advice."""
+    hint = meant(name, names) or advice
+    return f"{owner} {name!r}{': ' if hint else ''}{hint}"
+
+
+def no_such(module: str, name: str, names: Iterable[str], advice: str = "") -> AttributeError:
+    """The error for `module.name`."""
+    return AttributeError(no_attribute(f"module {module!r} has no attribute", name, names, advice))
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """`did you mean 'relu'?`, or nothing where none of the names is near."""
+    known = {each.lower(): each for each in names}
+    near = difflib.get_close_matches(name.lower(), known, 1) if len(name) <= LONGEST else []
+    return f"did you mean {known[near[0]]!r}?" if near else ""

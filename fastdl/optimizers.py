@@ -15,6 +15,7 @@ from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl._configured import Configured
 from fastdl.arguments import real, whole
 from fastdl.graph import Array, Parameter
+from fastdl.naming import unknown
 from fastdl.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule
@@ -448,6 +449,4 @@ def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Opt
         return deserialize(optimizer)
     if isinstance(optimizer, str) and optimizer.lower() in NAMES:
         return NAMES[optimizer.lower()]()
-    raise ValueError(
-        f"unknown optimizer {optimizer!r}: choose one of {', '.join(NAMES)}, or a fastdl.optimizers object"
-    )
+    raise ValueError(f"{unknown('optimizer', optimizer, NAMES)}, or a fastdl.optimizers object")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _random, kernels
+from fastdl._configured import described
 from fastdl.errors import DataError, DivergenceWarning, ShapeError, warn
 from fastdl.graph import Array, Tensor
 from fastdl.layers import Dense, DenseTranspose, Dropout, Input
@@ -81,6 +82,9 @@ class RBM:
         self.dtype = np.dtype(dtype)
         self.kernel: Array | None = None
         self._chain: Array | None = None  # the hidden samples of persistent chains
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def fit(self, x: Any, epochs: int = 10, batch_size: int = 32, verbose: int = 0) -> list[float]:
         """Train, or train on; each epoch's mean squared error of reconstruction. x: (rows, features).

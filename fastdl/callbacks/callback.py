@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastdl._configured import described
 from fastdl.arguments import Named
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class Callback(Named):
 
     model: Model
     params: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return described(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the model, which the next fit names: for pickle and copies."""

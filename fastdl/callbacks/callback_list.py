@@ -22,7 +22,8 @@ def _flat(callbacks: Callbacks) -> Iterator[Callback]:
         for callback in callbacks:
             yield from _flat(callback)
     elif callbacks is not None:
-        raise TypeError(f"callbacks are fastdl.callbacks.Callback objects, not {callbacks!r}")
+        made = f": make one, {callbacks.__name__}(…)" if isinstance(callbacks, type) else ""
+        raise TypeError(f"callbacks are fastdl.callbacks.Callback objects, not {callbacks!r}{made}")
 
 
 class CallbackList:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fastdl.commands import common
 
@@ -17,13 +16,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, "largest relative error to accept (default: 4 × a.onnx's own, or 1e-6 in float32)"
     )
     common.budget_argument(parser)
-    parser.add_argument("--json", type=Path, metavar="r.json", help="write the figures there")
+    parser.add_argument("--json", type=common.a_path, metavar="r.json", help="write the figures there")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run both with onnxruntime, optimised and not, beside the float64 truth of the first."""
     from fastdl import fusion
 
+    common.check_files([options.first, options.second], [options.samples], [options.json])
     proof = fusion.verify(
         options.first,
         options.second,

@@ -134,6 +134,16 @@ class Feeder:
                 return affine
         return None
 
+    def _check_shape(self, name: str, array: npt.NDArray[Any]) -> None:
+        """DataError for samples that the input's stated shape does not take."""
+        shape = self._index.shape(name)
+        if shape is None or not array.ndim:
+            return
+        stated = ((want, got) for want, got in zip(shape[1:], array.shape[1:], strict=False) if isinstance(want, int))
+        if len(shape) != array.ndim or any(want not in (got, 0, -1) for want, got in stated):
+            takes = ", ".join("any" if size is None else str(size) for size in shape)
+            raise DataError(f"samples of input {name!r} have shape {array.shape}, the model takes ({takes})")
+
     def samples(self, given: Samples) -> Iterator[Feed]:
         """The caller's samples in feeds of up to 1024 rows, as memory bears it, or of the size the model states."""
         arrays = dict(given) if isinstance(given, Mapping) else dict.fromkeys(self._dtypes, given)
@@ -142,6 +152,8 @@ class Feeder:
         feed = {
             n: as_input(f"samples of input {n!r}", arrays[n], dtype, self._names) for n, dtype in self._dtypes.items()
         }
+        for name, array in feed.items():
+            self._check_shape(name, array)
         lengths = {array.shape[0] if array.ndim else 0 for array in feed.values()}
         rows, size = min(lengths, default=0), self.fixed_batch or self._most(ROWS)
         if len(lengths) != 1 or rows == 0 or rows < (self.fixed_batch or 1):

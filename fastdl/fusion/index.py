@@ -118,6 +118,11 @@ def _rules(op: str, opset: int) -> tuple[int, int, int, frozenset[str], Mapping[
     return schema.min_input, schema.max_input, schema.min_output, needed, kinds
 
 
+def magnitude(array: npt.NDArray[Any]) -> float:
+    """The largest absolute value, 0 of an empty array, NaN where any value is; without a copy."""
+    return max(float(array.max(initial=0)), -float(array.min(initial=0)))
+
+
 def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
     """The graphs that a node (If, Loop, Scan) carries in its attributes."""
     for attribute in node.attribute:
@@ -275,9 +280,9 @@ class GraphIndex:
                 raise Refused(f"parameter {value!r} is not a constant")
             if array.dtype not in FLOATS:
                 raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
-            if not np.isfinite(array).all():
+            if not np.isfinite(largest := magnitude(array)):
                 raise Refused(f"parameter {value!r} is not finite everywhere")
-            if (largest := float(np.abs(array).max(initial=0))) > LARGEST[array.dtype]:
+            if largest > LARGEST[array.dtype]:
                 raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
             exact = array.astype(np.float64)
             exact.setflags(write=False)
@@ -303,7 +308,7 @@ class GraphIndex:
             if source in known or source in seen:
                 continue
             array = None if source in self._exact else self.stored(source)
-            if array is not None and array.dtype in FLOATS and not np.abs(array).max(initial=0) <= LARGEST[array.dtype]:
+            if array is not None and array.dtype in FLOATS and not magnitude(array) <= LARGEST[array.dtype]:
                 raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
             seen.add(source)
             if (node := self.producer(source)) is not None and node.op not in BOUNDED:
@@ -346,7 +351,7 @@ class GraphIndex:
 
     def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
         """Add a new initializer, kept in float64 until it is written; refuses what over- or underflows `dtype`."""
-        largest = float(np.abs(values).max(initial=0))  # NaN if any is
+        largest = magnitude(values)
         if not np.isfinite(largest):
             raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
         if largest > LARGEST[np.dtype(dtype)]:

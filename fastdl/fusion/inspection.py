@@ -38,7 +38,7 @@ class Port:
         return cls(info.name, TensorProto.DataType.Name(tensor.elem_type).lower(), shape)
 
 
-@dataclass
+@dataclass(repr=False)
 class Inspection(Printable):
     """A file's makers, inputs, outputs and operators; `fusion` is what folding would do, unproven and untimed."""
 
@@ -50,6 +50,11 @@ class Inspection(Printable):
     operators: list[OperatorCost]
     metadata: dict[str, str]
     fusion: FusionReport
+
+    def __repr__(self) -> str:
+        report = self.fusion
+        held = f"{report.nodes_before} operators, {report.parameters_before} parameters"
+        return f"<Inspection: {held}, {len(report.folds)} would fold>"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

@@ -14,7 +14,7 @@ import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import ModelFileError
-from ..files import write_atomically
+from ..files import ONNX, kind_of, write_atomically
 from .external import SELF_CONTAINED, load_external, store_external, tensors
 from .index import subgraphs
 from .limits import LIMIT, check_size
@@ -38,6 +38,9 @@ def read_model(source: ModelSource) -> ModelProto:
     elif isinstance(source, bytes):
         name, folder = "the model", None
         model = _parse(source, name)
+    elif not isinstance(source, str | os.PathLike):
+        near = ": export it first" if hasattr(source, "export") else ""
+        raise TypeError(f"an ONNX model is a path, bytes or a ModelProto, not a {type(source).__name__}{near}")
     else:
         path = Path(source)
         name, folder = str(path), path.parent
@@ -55,6 +58,16 @@ def read_model(source: ModelSource) -> ModelProto:
         _check_tensor(tensor, name)
     _check_graph(model.graph, frozenset(), name)
     return model
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """An ONNX file, and the files in which its tensors say that their data lie. ModelFileError: it cannot be read."""
+    source = Path(path)
+    model = _parse(_read(source), str(source))
+    check_size(model, str(source))
+    outside = [tensor for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
+    named = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
+    return [source, *(source.parent / name for name in sorted(named))]
 
 
 def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
@@ -111,7 +124,9 @@ def _parse(content: bytes, name: str) -> ModelProto:
     except Exception as error:  # protobuf's DecodeError, whose module has no types
         if is_out_of_memory(error):
             raise MemoryError(f"{name}: no memory left to read it") from None
-        raise ModelFileError(f"{name}: truncated, or not an ONNX file") from None
+        kind = "" if content.startswith(ONNX) else kind_of(content)
+        told = f"not an ONNX file, but {kind}" if kind else "truncated, or not an ONNX file"
+        raise ModelFileError(f"{name}: {told}") from None
     return model
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .index import FLOATS, LARGEST, Array, Dim, GraphIndex, Node, Refused
+from .index import FLOATS, LARGEST, Array, Dim, GraphIndex, Node, Refused, magnitude
 
 DENSE = ("Gemm", "MatMul")
 FLOAT32 = np.dtype(np.float32)
@@ -114,7 +114,7 @@ class Affine:
         """
         affine = cls._read(index, node)
         if affine is not None:
-            largest = max(float(np.abs(part).max(initial=0)) for part in affine.parts)
+            largest = max(map(magnitude, affine.parts))
             if not largest <= LARGEST.get(index.type(affine.value), LARGEST[FLOAT32]):
                 raise Refused(f"it takes values times {largest:.1e}, by which they may overflow")
             index.require_range(affine.value)

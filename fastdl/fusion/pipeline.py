@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from ..errors import FusionError
 from .bounds import bounded, given_bytes
-from .feeds import Samples
+from .feeds import Feeder, Samples
 from .folds import (
     affine_affine,
     affine_dense,
@@ -107,6 +107,8 @@ def _fuse(
 ) -> tuple[ModelProto, FusionReport]:
     wanted = plain if output is None else choose_head(plain, output)
     index = GraphIndex(wanted)
+    if verify and samples is not None:
+        next(Feeder(wanted, index).samples(samples))  # those that do not fit are refused, whether or not anything folds
     proof = None
     if verify:
         prover = partial(Prover, wanted, samples, tolerance, budget, index)

@@ -48,7 +48,7 @@ LOOKED_THROUGH = frozenset(("Cast", "Identity", "Dropout", "Flatten", "Reshape")
 CLASSIFIERS = frozenset(("Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "ai.onnx.ml:ZipMap"))
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class QuantizationReport(Printable):
     """What a narrower file costs and gains against the folded file in the model's own precision.
 
@@ -77,6 +77,10 @@ class QuantizationReport(Printable):
         """One short line of JSON for the model's metadata."""
         told: dict[str, Any] = {key: getattr(self, key) for key in ("type", "method", "rows", "gate", "label_flips")}
         return json.dumps(told | {"lost": float(f"{self.lost:.3g}")})
+
+    def __repr__(self) -> str:
+        size = f"{self.bytes_before} bytes, {self.bytes_after} after"
+        return f"<QuantizationReport: {self.type}, {size}, {self.gate} lost {self.lost:.2g} of {self.bar:g}>"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -190,6 +194,7 @@ class _Trial:
         self._repeated = repeated
         self.rows = sum(map(_rows, feeds)) - repeated
         self._want = self._run(folded)
+        _require_finite(self._want)
         self._truth = None if labels is None else np.asarray(labels).reshape(-1)
         if self._truth is not None and len(self._truth) != self.rows:
             raise DataError(f"{len(self._truth)} labels for {self.rows} samples")
@@ -198,6 +203,8 @@ class _Trial:
             _require_comparable(self._truth, self._labels)
             if not _classifies(folded) and all(a.dtype.kind == "f" and a.shape[1:] == (1,) for a in self._want):
                 raise DataError("labels were given, but the model gives one value a row, no class: leave them out")
+            if self._truth.dtype.kind == "f" and not np.array_equal(self._truth, np.floor(self._truth)):
+                raise DataError("labels must be whole numbers, each the number of a class")
 
     def judge(self, narrow: ModelProto, method: str) -> QuantizationReport:
         """Run it on the samples, and say what is lost."""
@@ -250,6 +257,14 @@ class _Trial:
 
 def _first_labels(outputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
     return next((labels for output in outputs if (labels := labels_of(output)) is not None), None)
+
+
+def _require_finite(outputs: list[npt.NDArray[Any]]) -> None:
+    """DataError that names the first sample for which the model gives no finite numbers: nothing compares with them."""
+    for output in outputs:
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            row = int(np.flatnonzero(~np.isfinite(output.reshape(len(output), -1)).all(axis=1))[0])
+            raise DataError(f"the model gives NaN or Inf for row {row} of the samples: leave such rows out")
 
 
 def _require_comparable(truth: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> None:

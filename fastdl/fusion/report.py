@@ -7,11 +7,10 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_atomically
-from ..text import shown
+from ..text import InNotebooks, rendered, shown
 from .cost import flops, parameter_count
 from .index import GraphIndex
 
@@ -40,7 +39,7 @@ class Refusal:
     reason: str
 
 
-class Printable:
+class Printable(InNotebooks):
     """What every report can do: it prints as tables, comes as plain data, and goes as JSON. For dataclasses."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,14 +55,10 @@ class Printable:
         write_atomically(path, f"{self.to_json()}\n".encode())
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = StringIO()
-        Console(file=text, width=110, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return rendered(self)  # type: ignore[arg-type]
 
 
-@dataclass
+@dataclass(repr=False)
 class Proof(Printable):
     """What a proof measured; described in FusionReport, which holds the same figures."""
 
@@ -76,6 +71,9 @@ class Proof(Printable):
     label_flips: int = 0
     cut: str = ""
     float32_operators: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Proof on {self.samples} rows, error {self.max_rel_error:.1e}, {self.label_flips} label flips>"
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text
@@ -102,7 +100,7 @@ class Proof(Printable):
         return said
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class FusionReport(Proof):
     """Before and after, error against the float64 truth, label flips and latency of one fusion.
 
@@ -158,6 +156,12 @@ class FusionReport(Proof):
                 "label_flips": self.label_flips,
             }
         return json.dumps(digest)
+
+    def __repr__(self) -> str:
+        proven = f"verified on {self.samples} rows" if self.verified else "not verified"
+        return (
+            f"<FusionReport: {self.nodes_before} operators, {self.nodes_after} after {len(self.folds)} folds, {proven}>"
+        )
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

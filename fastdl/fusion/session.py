@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,14 @@ def load_onnxruntime() -> ModuleType:
     Whoever imports it before us has let it; then it is told to write no more.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    import onnxruntime
+    if "onnxruntime" in sys.modules:
+        import onnxruntime
+    else:  # Ctrl-C while its library is loaded would be a crash: it is heard right after
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            import onnxruntime
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     onnxruntime.disable_telemetry_events()
     module: ModuleType = onnxruntime

@@ -33,7 +33,9 @@ class Input(Tensor, Configured):
     def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
         sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
         if not sizes or not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
-            raise ShapeError(f"Input shape must be one or more positive sizes, as (8,), not {shape!r}")
+            raise ShapeError(
+                f"Input shape must be one or more positive sizes, without the batch, as (4,), not {shape!r}"
+            )
         if math.prod(map(int, sizes)) > MOST:
             raise ShapeError(f"Input shape {shape!r} is of more than {MOST:,} numbers")
         sizes = tuple(map(int, sizes))
@@ -278,8 +280,8 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate must lie in [0, 1], not {rate}")
+        if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+            raise ValueError(f"rate must lie in [0, 1], not {rate!r}")
         no_shape(noise_shape)
         self.rate, self.noise_shape, self.seed = float(rate), noise_shape, checked_seed(seed)
 

@@ -15,11 +15,13 @@ import numpy as np
 
 from fastdl import _configured, _random, activations, config, constraints, initializers, ops, regularizers
 from fastdl._configured import Configured
+from fastdl.arguments import UnknownArgumentError
 from fastdl.arrays import as_dtype, numbers, refuse_masked
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
+from fastdl.naming import no_attribute
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
 from fastdl.regularizers import Regularizer
 
@@ -81,7 +83,11 @@ class Layer(Configured):
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
+        **unknown: Any,
     ) -> None:
+        for argument in unknown:
+            names = inspect.signature(type(self)).parameters
+            raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
         self.name = name or unique_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)
@@ -318,7 +324,8 @@ class Layer(Configured):
         return {**vars(self), "_called": None}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} name={self.name}>"
+        made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"
+        return f"<{type(self).__name__} name={self.name}{made}>"
 
 
 def checked_seed(seed: int | None) -> int | None:

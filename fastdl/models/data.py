@@ -29,7 +29,10 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
     if array.ndim == 1 and sample == (1,):
         array = array[:, None]
     if array.shape[1:] != sample:
-        raise ShapeError(f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})")
+        raise ShapeError(
+            f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})"
+            + (" (one sample is a batch of one: x[None])" if array.shape == sample else "")
+        )
     if check:
         check_finite(name, array)
     array = as_dtype(name, array, dtype)

@@ -15,7 +15,7 @@ from fastdl.arguments import flag, shown, whole
 from fastdl.arguments import path as checked_path
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.callbacks.divergence import ADVICE
-from fastdl.errors import DivergenceWarning, warn
+from fastdl.errors import DivergenceWarning, ShapeError, warn
 from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
@@ -25,6 +25,7 @@ from fastdl.models.network import Feeds, Network, batch_rows
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
 from fastdl.models.scale import warn_of_scale
+from fastdl.naming import no_attribute
 from fastdl.optimizers import Optimizer
 from fastdl.program import FEEDS, W_FEED, X_FEED, Y_FEED, Program
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from fastdl.callbacks.history import History
     from fastdl.fusion import FusionReport
+
+
+COMPILE = "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics"
 
 
 class Model(Network):
@@ -83,7 +87,7 @@ class Model(Network):
         run_eagerly, steps_per_execution and jit_compile are taken, and of no effect.
         """
         for name in set(unused) - {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
-            raise TypeError(f"compile has no argument {name!r}")
+            raise TypeError(no_attribute("compile has no argument", name, COMPILE))
         if loss is None:
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         chosen, wanted, shares = optimizers.get(optimizer), checked_losses(loss), mapped(checked_share, loss_weights)
@@ -117,7 +121,13 @@ class Model(Network):
             if loss.sparse:
                 targets = data.as_labels(name, each, output.features)
             else:
-                targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                try:
+                    targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                except ShapeError as error:
+                    if "Categorical" not in type(loss).__name__:
+                        raise
+                    told = "for integer labels use the loss sparse_categorical_crossentropy"
+                    raise ShapeError(f"{error}; {told}") from None
                 if check:
                     data.check_targets(name, targets, loss)
             data.same_length(rows, targets, name)
@@ -479,7 +489,7 @@ class Model(Network):
         if the folded graph does not compute the same: then nothing is written. While another thread trains the model
         it waits for the end of that, as save and predict do.
         """
-        from fastdl.onnx.export import export
+        from fastdl.onnx.export import export, memory_errors
 
         samples = None
         if verify is not None:
@@ -489,7 +499,7 @@ class Model(Network):
                 for i, source in enumerate(sources)
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
-        with self._lock:
+        with self._lock, memory_errors():
             return export(
                 self,
                 self.trace(),

@@ -20,9 +20,10 @@ from fastdl.layers.preprocessing import Adapted
 from fastdl.models import batches, data
 from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
-from fastdl.naming import free_name
+from fastdl.naming import free_name, unknown
 from fastdl.ops import BatchNorm
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+from fastdl.text import preformatted
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
@@ -176,9 +177,17 @@ class Network(Layer):
         for layer in self.layers:
             if name is not None and layer.name == name:
                 return layer
-        raise ValueError(
-            f"no layer of name {name!r} or index {index!r}: there are {', '.join(layer.name for layer in self.layers)}"
-        )
+        raise ValueError(unknown("layer", index if name is None else name, [layer.name for layer in self.layers]))
+
+    def __repr__(self) -> str:
+        shapes = f"{self.input_shape} → {self.output_shape}" if self._graph else "no input shape yet"
+        parameters = f"{self.count_params():,} parameters"
+        return f"<{type(self).__name__} name={self.name}, {len(self.layers)} layers, {parameters}, {shapes}>"
+
+    def _repr_html_(self) -> str:
+        from fastdl.models.summary import summary
+
+        return preformatted(summary(self) if self._graph else repr(self))
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""

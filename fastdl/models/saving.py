@@ -77,6 +77,8 @@ def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool
 
 def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
     target = Path(path("filepath", filepath))
+    if target.suffix == ".onnx":
+        raise ValueError(f"{target}: what is saved is no ONNX file: call export, or choose another name")
     if not overwrite and target.exists():
         raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
 

@@ -22,6 +22,8 @@ class Sequential(Model):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
+        if isinstance(layers, Layer | Tensor) or isinstance(name, Layer | Tensor):
+            raise TypeError(f"Sequential takes one list of layers, then a name: Sequential([{layers!r}, …])")
         super().__init__(name=name, dtype=dtype)
         if not isinstance(layers, list | tuple | Iterable | None):
             raise TypeError(f"layers must be a list of layers, not {layers!r}")
@@ -60,7 +62,8 @@ class Sequential(Model):
             self._samples = [layer.sample]
             return
         if not isinstance(layer, Layer):
-            raise TypeError(f"a Sequential holds layers, not {layer!r}")
+            made = f": make one, {layer.__name__}(…)" if isinstance(layer, type) else ""
+            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}")
         if layer in self.layers:
             raise ValueError(f"layer {layer.name} is in this model already; each may stand in it once")
         if not self.layers and not self._samples:

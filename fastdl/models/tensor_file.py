@@ -21,7 +21,7 @@ import numpy as np
 
 from fastdl.arguments import path as checked_path
 from fastdl.errors import ModelFileError
-from fastdl.files import AT_ONCE, write_atomically
+from fastdl.files import AT_ONCE, kind_of, write_atomically
 from fastdl.graph import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -114,7 +114,10 @@ def _content(file: BinaryIO, size: int, name: str) -> Content:
     start = file.read(8)
     length, room = int.from_bytes(start, "little"), size - 8
     if length > min(room, _most(room)):
-        raise ModelFileError(f"{name}: truncated, or not a model file of fastdl's (a header of {length:,} bytes)")
+        beginning = start + file.read(8)
+        kind = "" if beginning[8:9] == b"{" else kind_of(beginning)
+        told = f"not a model file of fastdl's, but {kind}" if kind else "truncated, or not a model file of fastdl's"
+        raise ModelFileError(f"{name}: {told}{'' if kind else f' (a header of {length:,} bytes)'}")
     header = file.read(length)
     if not header.startswith(BEGIN):
         raise ModelFileError(f"{name}: not a model file of fastdl's")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 import fastdl
@@ -142,6 +144,18 @@ def to_onnx(
     return model
 
 
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
+    try:
+        yield
+    except Exception as error:
+        causes = [error, error.__cause__, error.__context__]
+        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
+            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
+        raise
+
+
 def export(
     model: Model,
     graph: Graph,
@@ -154,9 +168,12 @@ def export(
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
     from fastdl.callbacks.divergence import ADVICE, first_broken
-    from fastdl.files import write_atomically
+    from fastdl.files import check_target, write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
+    check_target(path)
+    if path.exists() and path.read_bytes()[8:9] == b"{":
+        raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
     if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
         raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}

@@ -67,7 +67,8 @@ def test_a_number_goes_into_a_runner():
     g = Sketch()
     g.node("Mul", ["x", g.const("c", 2.0)], "y")
     runner = Runner(g.model({"x": []}, {"y": []}))
-    assert runner.predict(np.float32(1.5)) == 3.0
+    given = runner.predict(np.float32(1.5))
+    assert (np.shape(given), float(given)) == ((), 3.0)
 
 
 NO_INPUTS = {
