@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# The tests of what is written in C, with a build that a sanitizer watches: tools/sanitize.sh address|thread
+# The tests of what is written in C, with a build that a sanitizer watches: tools/sanitize.sh address|thread [pytest's arguments]
 # address: every build that this machine runs, under ASan and UBSan. thread: one build, under TSan.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+arguments=("${@:2}")
 library() { readlink -f "$(gcc -print-file-name="$1")"; }
 
 build() { # -O1: the sanitizers multiply the time to compile
@@ -14,7 +15,7 @@ build() { # -O1: the sanitizers multiply the time to compile
 # the built package, not this folder's; at the addresses of old, as GCC 12's sanitizers cannot live with how random new
 # kernels make them
 watched() {
-    setarch -R env PYTHONPATH="$work/lib" LD_PRELOAD="$preload" "$@" python -P -m pytest -p no:cacheprovider -n 0 "${tests[@]}"
+    setarch -R env PYTHONPATH="$work/lib" LD_PRELOAD="$preload" "$@" python -P -m pytest -p no:cacheprovider -n 0 "${tests[@]}" "${arguments[@]}"
 }
 
 case ${1-} in
