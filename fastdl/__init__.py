@@ -152,7 +152,9 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_NAMES[name]), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'fastdl' has no attribute {name!r}")
+    from fastdl.naming import no_such
+
+    raise no_such(__name__, name, __all__, "it has what Keras has for dense nets")
 
 
 def __dir__() -> list[str]:

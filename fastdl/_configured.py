@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import reprlib
 from collections.abc import Mapping
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from fastdl.arguments import Named
+from fastdl.naming import unknown
+
 T = TypeVar("T", bound="Configured")
 
 
-class Configured:
+class Configured(Named):
     """Base: each argument of the constructor is kept as an attribute of its name."""
 
     def get_config(self) -> dict[str, Any]:
@@ -22,10 +26,23 @@ class Configured:
             for name, value in values.items()
         }
 
+    def __repr__(self) -> str:
+        return described(self)
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """An object with these arguments (Keras)."""
         return cls(**config)
+
+
+def described(value: object) -> str:
+    """One line: the class, and its constructor's arguments where they are not the defaults."""
+    told = []
+    for name, argument in inspect.signature(type(value)).parameters.items():
+        own = getattr(value, name, argument.default)
+        if name not in ("name", "dtype") and repr(own) != repr(argument.default):
+            told.append(f"{name}={reprlib.repr(own)}")
+    return f"{type(value).__name__}({', '.join(told)})"
 
 
 def serialize(value: Configured) -> dict[str, Any]:
@@ -42,5 +59,5 @@ def deserialize(config: Mapping[str, Any], classes: Mapping[str, type[T]]) -> T:
     """The object that `serialize` described. ValueError for a class that is not one of `classes`: none is imported."""
     name = str(config.get("class_name"))
     if name not in classes:
-        raise ValueError(f"unknown class {name!r}: choose one of {', '.join(classes)}")
+        raise ValueError(unknown("class", name, classes))
     return classes[name].from_config(config.get("config") or {})

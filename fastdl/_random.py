@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastdl import forks
+
 _generator: np.random.Generator | None = None
 
 
@@ -21,3 +23,13 @@ def set_random_seed(seed: int) -> None:
         raise ValueError(f"seed must be an integer in [0, 2**32), not {seed!r}")
     global _generator
     _generator = np.random.default_rng(int(seed))
+
+
+@forks.in_child
+def _unlock() -> None:
+    """Another thread may have been drawing when this process was forked: numpy's generator would wait for it."""
+    global _generator
+    if _generator is not None and forks.left_behind(_generator.bit_generator.lock):
+        kept = type(_generator.bit_generator)()
+        kept.state = _generator.bit_generator.state
+        _generator = np.random.Generator(kept)

@@ -15,6 +15,7 @@ import numpy as np
 from fastdl.errors import FusionError
 from fastdl.formula import Form, Formula
 from fastdl.graph import Tensor, features_of
+from fastdl.naming import unknown
 from fastdl.ops import Activation, LogSoftmax, Softmax
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017
@@ -230,9 +231,11 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
     """An activation by Keras name, or a function of tensors, as a layer is; None: linear. ValueError: no such name."""
     if activation is None:
         return linear
+    if isinstance(activation, type):  # a layer's class
+        activation = activation()
     if callable(activation):
         function: Callable[[Tensor], Tensor] = activation
         return function
-    if activation in NAMES:
+    if isinstance(activation, str) and activation in NAMES:
         return NAMES[activation]
-    raise ValueError(f"unknown activation {activation!r}: choose one of {', '.join(NAMES)}")
+    raise ValueError(unknown("activation", activation, NAMES))

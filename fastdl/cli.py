@@ -1,20 +1,25 @@
 """The `fastdl` command.
 
-Exit codes: 0 done; 1 a file or data that cannot be used; 2 wrong usage; 3 not proven, or different;
-130 stopped by Ctrl-C, 143 by SIGTERM. Nothing is half written in any of them.
+Exit codes: 0 done, or help where no command is given; 1 a file or data that cannot be used; 2 wrong usage; 3 not
+proven, or different; stopped by: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 a reader of the output that has left before
+the work was done. Nothing is half written in any of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
+import os
 import signal
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Any
 
-from fastdl.commands import demo, fuse, info, inspect, quantize, verify
-from fastdl.errors import FastdlError, FusionError
+from fastdl.commands import common, demo, fuse, info, inspect, quantize, verify
+from fastdl.errors import DataWarning, DivergenceWarning, FastdlError, FusionError
 from fastdl.text import shown
 
 COMMANDS = {
@@ -26,13 +31,20 @@ COMMANDS = {
     "quantize": quantize,
 }
 CODES = "exit codes: 0 done, 1 a file or data that cannot be used, 2 wrong usage, 3 not proven or different"
-FAILED, NOT_PROVEN, INTERRUPTED, TERMINATED = 1, 3, 130, 143
+FAILED, USAGE, NOT_PROVEN, NO_READER = 1, 2, 3, 141
+
+# For terminals that cannot write these; all else that they cannot write is spelled out, as \u043d.
+PLAIN_LETTERS = str.maketrans("━─┃│┏┳┓┡╇┩├┼┤└┴┘→×µ…", "--||++++++++++++>xu.")
 
 
 def _parser() -> argparse.ArgumentParser:
+    import fastdl
+
     told = "Train dense networks on a CPU, fold, prove, serve."
     parser = argparse.ArgumentParser(prog="fastdl", description=told, epilog=CODES)
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser.add_argument("--version", action="version", version=f"fastdl {fastdl.__version__}")
+    parser.set_defaults(run=lambda _: common.show(parser.format_help().rstrip()))
+    commands = parser.add_subparsers(dest="command", metavar="command")
     for name, command in COMMANDS.items():
         summary = (command.__doc__ or "").splitlines()[0]
         one = commands.add_parser(name, help=summary, description=summary, epilog=CODES)
@@ -42,36 +54,116 @@ def _parser() -> argparse.ArgumentParser:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM raises SystemExit while it lasts, so that files half written are taken away."""
+def _stoppable(caught: list[int]) -> Iterator[None]:
+    """Signals that ask to stop raise KeyboardInterrupt while it lasts, so that files half written are taken away.
+
+    caught: their numbers; a library that is being loaded may turn the exception into one of its own.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
+        caught.append(number)
+        raise KeyboardInterrupt
 
+    before = {}
     try:
-        before = signal.signal(signal.SIGTERM, stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup's stays
+                before[number] = signal.signal(number, stop)
     except ValueError:  # not the main thread
         yield
         return
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _one_line_warnings(command: str) -> Iterator[None]:
+    """fastdl's own warnings as one line each; those of libraries about numbers that we judge ourselves not at all."""
+    import numpy as np
+
+    def show(message: Warning | str, *rest: Any, **options: Any) -> None:
+        _say(command, f"warning: {' '.join(str(message).splitlines())}")
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", module=r"fastdl(\.|$)")
+        for category in (DataWarning, DivergenceWarning):  # whose line is the caller's
+            warnings.simplefilter("default", category)
+        warnings.showwarning = show  # catch_warnings puts back what was there
+        yield
+
+
+def _substitute(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    part = error.object[error.start : error.end].translate(PLAIN_LETTERS)
+    return part.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def _prepare_streams() -> None:
+    """A name that the terminal cannot write, or a stream that is closed, must not cost the file."""
+    codecs.register_error("fastdl", _substitute)
+    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
+        if stream is None:  # else the next file that is opened would take its place, and what is printed
+            with contextlib.suppress(OSError):
+                os.fstat(number)
+                continue
+            os.open(os.devnull, os.O_RDWR)
+        elif number and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="fastdl")
+
+
+def _say(command: str, text: str) -> None:
+    with contextlib.suppress(OSError):  # there is nobody left to tell
+        print(f"{' '.join(['fastdl', *command.split()])}: {shown(text)}", file=sys.stderr)
+
+
+def _flush() -> None:
+    """Write out what was printed. A reader that has left, as `head` does, has what it wanted: no error."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # else Python tries again when it ends, and complains
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise
+
+
+def _told(error: Exception) -> str:
+    """The error in one line: of the system's, the file first and no number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return " ".join(str(error).splitlines()) or type(error).__name__
+
+
+def _failure(command: str, error: BaseException) -> int:
+    """The exit code for an error, which is told in one line; what is none of ours is raised again."""
+    if isinstance(error, BrokenPipeError):  # in the midst of the work
+        _flush()
+        return NO_READER
+    if not isinstance(error, FastdlError | common.UsageError | ValueError | OSError | MemoryError):
+        raise error
+    _say(command, _told(error))
+    return USAGE if isinstance(error, common.UsageError) else NOT_PROVEN if isinstance(error, FusionError) else FAILED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code, after one line on standard error that says what was wrong."""
-    options = _parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot write must not cost the file
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    command, caught = "", list[int]()
     try:
-        with _terminable():
-            options.run(options)
-    except (FastdlError, ValueError, OSError, MemoryError) as error:
-        print(f"fastdl {options.command}: {shown(str(error))}", file=sys.stderr)
-        return NOT_PROVEN if isinstance(error, FusionError) else FAILED
-    except KeyboardInterrupt:
-        print(f"fastdl {options.command}: stopped", file=sys.stderr)
-        return INTERRUPTED
+        with _stoppable(caught):
+            _prepare_streams()
+            options = _parser().parse_args(arguments)
+            command = options.command or ""
+            with _one_line_warnings(command):
+                options.run(options)
+                _flush()
+    except BaseException as error:
+        if not caught and not isinstance(error, KeyboardInterrupt):
+            return _failure(command, error)
+        _say(command, "stopped")
+        return 128 + (caught or [signal.SIGINT])[0]
     return 0

@@ -12,6 +12,7 @@ from fastdl import _configured, _ext
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Parameter
+from fastdl.naming import no_such, unknown
 from fastdl.schedule import write, write_all, write_rows
 
 if TYPE_CHECKING:
@@ -207,11 +208,11 @@ def get(
         return deserialize(constraint)
     if callable(constraint) and not isinstance(constraint, type):
         return Function(constraint)
-    raise ValueError(f"unknown constraint {constraint!r}: choose one of {', '.join(NAMES)}")
+    raise ValueError(unknown("constraint", constraint, NAMES))
 
 
 def __getattr__(name: str) -> type[Constraint]:
     """`constraints.max_norm` is `MaxNorm`, as in Keras."""
     if name in NAMES:
         return NAMES[name]
-    raise AttributeError(f"module 'fastdl.constraints' has no attribute {name!r}")
+    raise no_such(__name__, name, NAMES)

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fastdl
-from fastdl import config, datasets, layers, utils
+from fastdl import _svg, callbacks, config, datasets, layers, optimizers, utils
+from fastdl.files import check_target, write_atomically
 from fastdl.graph import Array
+
+if TYPE_CHECKING:
+    from fastdl.fusion import FusionReport
+
+HELD = 0.15  # of the training rows: for validation, by which the best epoch is chosen
+PATIENCE = 4  # epochs without a better validation loss that end training
+MODEL, REPORT, PICTURE = "model.onnx", "report.json", "curves.svg"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the demo trains: data scaled to [0, 1], class names, hidden widths, batch size, epochs."""
+    """What the demo trains: data scaled to [0, 1], class names, hidden widths, batch size, epochs, learning rate."""
 
     name: str
     train: tuple[Array, Array]
@@ -26,6 +37,7 @@ class Task:
     hidden: tuple[int, ...]
     batch: int
     epochs: int
+    rate: float
 
 
 def load() -> Task:
@@ -35,47 +47,59 @@ def load() -> Task:
     top = np.float32(255 if found else 16)
     scaled = (x / top, y), (xt / top, yt)
     if found:
-        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 128, 10)
-    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20)
+        return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 128, 10, 0.002)
+    return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20, 0.005)
 
 
 def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> fastdl.Sequential:
-    """Flatten, then Dense-BN-ReLU for each hidden width, then softmax over ten classes."""
+    """Flatten, then Dense-BN-ReLU-Dropout for each hidden width, then softmax over ten classes."""
     model = fastdl.Sequential([fastdl.Input(shape), layers.Flatten()])
     for units in hidden:
         model.add(layers.Dense(units, kernel_initializer="he_normal", use_bias=False))
         model.add(layers.BatchNormalization())
         model.add(layers.ReLU())
+        model.add(layers.Dropout(0.2))
     model.add(layers.Dense(10, activation="softmax"))
     return model
 
 
 def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
-    """Run the whole journey and leave model.onnx, report.json and curves.png in `folder`."""
+    """Run the whole journey; leave model.onnx, report.json and curves.svg in `folder`, once all of it is done.
+
+    FileExistsError, OSError: before any work, where a file would be lost or cannot be written.
+    """
+    _check_folder(folder)
     task = load()
     (x, y), (xt, yt), classes = task.train, task.test, task.classes
+    order = np.random.default_rng(seed).permutation(len(x))  # the rows held out are the last: let them be any
+    x, y = x[order], y[order]
+    epochs = epochs or task.epochs
     utils.set_random_seed(seed)
     model = build(x.shape[1:], task.hidden)
     net = "-".join(map(str, (x[0].size, *task.hidden, 10)))
-    print(f"1. Train {net} with batch norm on {task.name}, {len(x):,} rows")
+    held = len(x) - int(len(x) * (1 - HELD))
+    print(f"1. Train {net} with batch norm on {task.name}: {len(x) - held:,} rows, {held:,} held out for validation")
     model.summary()
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    rate = optimizers.schedules.CosineDecay(task.rate, epochs * math.ceil((len(x) - held) / task.batch))
+    model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    best = callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
     began = time.perf_counter()
-    history = model.fit(x, y, batch_size=task.batch, epochs=epochs or task.epochs, validation_data=(xt, yt))
+    history = model.fit(x, y, task.batch, epochs, validation_split=HELD, callbacks=[best]).history
     seconds = time.perf_counter() - began
     loss, accuracy = model.evaluate(xt, yt)
     threads = config.get_num_threads()
-    print(f"   test accuracy {accuracy:.4f}, loss {loss:.4f}; {seconds:.1f} s on up to {threads} threads")
+    print(f"   {seconds:.1f} s on up to {threads} threads; kept: the weights of epoch {best.best_epoch + 1}, the best")
+    print(f"   test accuracy {accuracy:.4f}, loss {loss:.4f}, on {len(xt):,} rows that neither trained nor chose it")
 
     print("\n2. Export, fold batch norm into the dense layers, prove that nothing changed")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model.onnx"
-    report = model.export(path, verify=xt, class_names=classes)
+    with tempfile.TemporaryDirectory() as work:
+        path = Path(work, MODEL)
+        report = model.export(path, verify=xt, class_names=classes)
+        exported = path.read_bytes()
     print(report)
 
     print("\n3. Serve with onnxruntime")
-    runner = fastdl.Runner(path)
-    served = runner.predict(xt)
+    served = fastdl.Runner(exported).predict(xt)
     flips = int((served.argmax(1) != model.predict(xt).argmax(1)).sum())
     accuracy_served = float((served.argmax(1) == yt).mean())
     print(f"   test accuracy {accuracy_served:.4f}, {flips} of {len(xt):,} labels differ from predict")
@@ -83,22 +107,67 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
 
     figures = {
         "data": task.name,
+        "validation_rows": held,
+        "best_epoch": best.best_epoch + 1,
         "test_accuracy": accuracy,
         "test_loss": loss,
         "training_seconds": seconds,
-        "history": history.history,
+        "history": history,
         "fusion": report.to_dict(),
     }
-    (folder / "report.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    written = ["model.onnx", "report.json"]
-    try:
-        from fastdl.plots import training_and_fusion
-
-        training_and_fusion(history.history, report, folder / "curves.png")
-        written.append("curves.png")
-    except ImportError:
-        print("   (no picture: matplotlib is not installed; pip install 'fastdl[plots]')")
-    print(f"\nWritten to {folder}/: {', '.join(written)}. What next:")
+    written = {  # the report first: by it the next demo knows the folder
+        REPORT: f"{json.dumps(figures, indent=2)}\n".encode(),
+        MODEL: exported,
+        PICTURE: draw(history, best.best_epoch + 1, (loss, accuracy), report).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in written.items():
+        write_atomically(folder / name, content)
+    print(f"\nWritten to {folder}/: {MODEL}, {REPORT}, {PICTURE} (a picture: open it in a browser). What next:")
     print("  train your own   model = fastdl.Sequential([...]); model.compile('adam', 'mse'); model.fit(x, y)")
     print("  export and prove report = model.export('m.onnx', verify=samples); print(report)")
     print("  serve            fastdl.Runner('m.onnx').predict(rows)")
+
+
+def draw(history: dict[str, Any], best: int, test: tuple[float, float], report: FusionReport) -> str:
+    """Loss and accuracy by epoch with the best one and its scores on the test rows, and what folding left: an SVG."""
+    loss, accuracy = test
+    return _svg.picture(
+        [
+            _svg.curves("Loss", history["loss"], history["val_loss"], best, test=loss),
+            _svg.curves("Accuracy", history["accuracy"], history["val_accuracy"], best, most=1.0, test=accuracy),
+            _svg.shares("The folded file beside the plain one", _left(report)),
+        ]
+    )
+
+
+def _left(report: FusionReport) -> dict[str, _svg.Share]:
+    """What folding left of the file and of its time: shares, and numbers in words."""
+    from fastdl.fusion.report import within_noise
+
+    rows = {}
+    for name, what in {"operators": "nodes", "parameters": "parameters", "bytes": "bytes"}.items():
+        before, after = (getattr(report, f"{what}_{side}") for side in ("before", "after"))
+        rows[name] = _svg.Share(after / max(before, 1), f"{before:,} → {after:,}")
+    for batch, times in report.latency.items():
+        noise = ", within noise" if within_noise(times) else ""
+        told = f"{times['before_us']:,.1f} → {times['after_us']:,.1f} µs{noise}"
+        spread = 1 / times["most"], 1 / times["least"]
+        rows[f"time, {batch.replace('_', ' ')}"] = _svg.Share(1 / times["speedup"], told, spread)
+    return rows
+
+
+def _check_folder(folder: Path) -> None:
+    """OSError: before any work, where files that no demo wrote would be lost, or none can be written."""
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    check_target(there / MODEL if there == folder.absolute() else there / "a folder")
+    names = [name for name in (MODEL, REPORT, PICTURE) if (folder / name).exists()]
+    if names and not _by_demo(folder / REPORT):
+        raise FileExistsError(f"{folder} holds {', '.join(names)}, which no demo wrote: name another --folder")
+
+
+def _by_demo(report: Path) -> bool:
+    try:
+        return {"data", "training_seconds", "fusion"} <= set(json.loads(report.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return False

@@ -1,8 +1,21 @@
-"""The few error types that fastdl raises. Each message says what was wrong, where, and what would be right."""
+"""The few error types that fastdl raises, and its warnings. Each says what was wrong, where, what would be right."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+from fastdl.text import shown
+
+_HOME = str(Path(__file__).parent)
 
 
 class FastdlError(Exception):
-    """Base of every error that is fastdl's own."""
+    """Base of every error that is fastdl's own. Its text is one line, whatever names of others it carries."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class ShapeError(FastdlError, ValueError):
@@ -19,3 +32,19 @@ class ModelFileError(FastdlError):
 
 class FusionError(FastdlError):
     """A fusion whose result could not be proven to compute the same as the original."""
+
+
+class DivergenceWarning(UserWarning):
+    """Training whose loss or weights became NaN or infinite on data that are neither: what it gives is of no use."""
+
+
+class DataWarning(UserWarning):
+    """Data that can be used, but that training will hardly make of what was meant."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn in the name of the first line outside fastdl, which is the one that its user can change."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_HOME):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _random
+from fastdl.arguments import real, whole
 from fastdl.graph import Array
 from fastdl.models.engine import Engine
 from fastdl.models.model import Model
@@ -19,12 +20,13 @@ from fastdl.models.network import Feeds
 from fastdl.program import X_FEED
 from fastdl.schedules import ExponentialDecay
 
+MOST_STEPS = 100_000  # whoever waits for more does not look for a rate
 SMOOTHING = 0.9
 WARM = 10  # the first smoothed losses are as noisy as single ones
 BROKEN = 4  # the search ends when the loss is so many times its least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LearningRateSearch:
     """The rate of each step, the batch's loss before it, that smoothed, and a rate to train with.
 
@@ -36,6 +38,14 @@ class LearningRateSearch:
     losses: Array
     smoothed: Array
     suggestion: float | None
+
+    def __repr__(self) -> str:
+        tried = (
+            f"{len(self.rates)} rates from {self.rates[0]:.1e} to {self.rates[-1]:.1e}"
+            if len(self.rates)
+            else "no rate"
+        )
+        return f"<LearningRateSearch: {tried}, suggestion {self.suggestion and f'{self.suggestion:.1e}'}>"
 
     def plot(self, path: str | Path) -> None:
         """Draw loss over rate to a PNG. ImportError: no matplotlib."""
@@ -69,10 +79,10 @@ def find_learning_rate(
     The optimizer begins afresh, with the model's weights as they are. It ends early when the loss has grown fourfold
     or is no number. Smith 2017. ValueError, DataError, ShapeError, before any weight is touched.
     """
-    if not 0 < min < max < math.inf:
+    if not 0 < real("min", min) < real("max", max, finite=True):
         raise ValueError(f"min and max must be rates with 0 < min < max, not {min} and {max}")
-    if steps < 2 or batch_size < 1:
-        raise ValueError(f"steps must be 2 or more and batch_size positive, not {steps} and {batch_size}")
+    whole("steps", steps, 2, MOST_STEPS)
+    whole("batch_size", batch_size)
     feeds = model._feeds(model._ready(x), y, None)
     schedule = ExponentialDecay(min, steps - 1, max / min)
     losses, smoothed, mean = list[float](), list[float](), 0.0

@@ -13,6 +13,7 @@ from fastdl import _configured, _random, config
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Array
+from fastdl.naming import no_such, unknown
 
 Shape = tuple[int, ...]
 Function = Callable[[Shape, Any], Any]  # (shape, dtype) → values: an Initializer, or a function of one's own
@@ -259,11 +260,11 @@ def get(initializer: str | Function | type[Initializer] | Mapping[str, Any]) -> 
         return deserialize(initializer)
     if callable(initializer):
         return initializer
-    raise ValueError(f"unknown initializer {initializer!r}: choose one of {', '.join(SHORT)}")
+    raise ValueError(unknown("initializer", initializer, SHORT))
 
 
 def __getattr__(name: str) -> type[Initializer]:
     """`initializers.he_normal` is `HeNormal`, as in Keras."""
     if name in NAMES:
         return NAMES[name]
-    raise AttributeError(f"module 'fastdl.initializers' has no attribute {name!r}")
+    raise no_such(__name__, name, NAMES)

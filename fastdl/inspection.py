@@ -16,6 +16,7 @@ from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax
 from fastdl.optimizers import Optimizer
 from fastdl.program import FEEDS, W_FEED, X_FEED, Program, Reading
 from fastdl.schedule import Ref, read
+from fastdl.text import InNotebooks
 
 if TYPE_CHECKING:
     from fastdl.layers.layer import Layer
@@ -53,8 +54,8 @@ class LayerRecord:
     last: bool  # whether the model ends in it
 
 
-@dataclass(frozen=True)
-class Snapshot:
+@dataclass(frozen=True, repr=False)
+class Snapshot(InNotebooks):
     """All layers after so many epochs, and what is wrong: vanishing, exploding, dying, saturating, each in words."""
 
     epoch: int
@@ -66,6 +67,10 @@ class Snapshot:
         kinds = {"vanishing": _vanishing, "exploding": _exploding, "dying": _dying, "saturating": _saturating}
         found = {kind: see(self.layers) for kind, see in kinds.items()}
         return {kind: text for kind, text in found.items() if text}
+
+    def __repr__(self) -> str:
+        wrong = ", ".join(self.findings) or "nothing wrong is seen"
+        return f"<Snapshot after epoch {self.epoch}: {len(self.layers)} layers, {wrong}>"
 
     def __str__(self) -> str:
         width = max(map(len, ("layer", *(layer.name for layer in self.layers))))

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext, config
+from fastdl.arguments import flag
+from fastdl.arrays import refuse_masked
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, aligned, from_strips, padded, to_strips
 
 
 def _checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
     """The value as a contiguous array of a kernel's dtype; anything but float64 becomes float32."""
+    refuse_masked(name, value)
     array = np.asarray(value)
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} must hold real numbers, not {array.dtype}")
@@ -33,11 +36,15 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False,
 
     float32 or float64, any non-negative strides. ShapeError if the sizes do not match.
     """
+    transpose_a, transpose_b = flag("transpose_a", transpose_a), flag("transpose_b", transpose_b)
+    if out is not None and not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be an array, or None, not {out!r}")
     threads = config.get_num_threads()
     if type(a) is type(b) is type(out) is np.ndarray and _ext.matmul(a, b, out, transpose_a, transpose_b, threads):
         return out
-    a = np.asarray(a)
-    b = np.asarray(b)
+    for name, value in (("a", a), ("b", b)):
+        refuse_masked(name, value)
+    a, b = np.asarray(a), np.asarray(b)
     dtype = np.float64 if np.float64 in (a.dtype, b.dtype) else np.float32
     a, b = _strided("a", a, dtype), _strided("b", b, dtype)
     shape = a.shape[int(transpose_a)], b.shape[1 - int(transpose_b)]

@@ -11,7 +11,9 @@ import numpy as np
 
 from fastdl import _configured, _ext
 from fastdl._configured import Configured
+from fastdl.arrays import refuse_masked
 from fastdl.graph import Array, Tensor
+from fastdl.naming import unknown
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
 from fastdl.program import Terminal
@@ -29,6 +31,8 @@ class Loss(Configured):
     """
 
     sparse: ClassVar[bool] = False
+    targets: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # what it is defined for, ends included
+    distributions: ClassVar[bool] = False  # whether each row of targets should sum to 1
 
     @property
     def name(self) -> str:
@@ -49,6 +53,7 @@ class Loss(Configured):
 
     def call(self, y_true: Any, y_pred: Any) -> Array:
         """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…)."""
+        refuse_masked("y_pred", y_pred)
         predicted = np.asarray(y_pred)
         terminal = self.terminal(predicted.shape[-1] if predicted.ndim else 1)
         return on_arrays(terminal, y_true, predicted)[0]
@@ -92,7 +97,7 @@ class MeanAbsolutePercentageError(_Elementwise):
 class MeanSquaredLogarithmicError(_Elementwise):
     """(log(1 + y) - log(1 + target))², negative numbers taken as zero."""
 
-    kind = "squared_log"
+    kind, targets = "squared_log", (0.0, np.inf)
 
 
 class Huber(_Elementwise):
@@ -115,13 +120,13 @@ class LogCosh(_Elementwise):
 class Poisson(_Elementwise):
     """y - target log y."""
 
-    kind = "poisson"
+    kind, targets = "poisson", (0.0, np.inf)
 
 
 class Hinge(_Elementwise):
     """max(1 - target y, 0). Targets: -1 and 1; 0 is taken as -1."""
 
-    kind = "hinge"
+    kind, targets = "hinge", (-1.0, 1.0)
 
 
 class SquaredHinge(Hinge):
@@ -133,12 +138,16 @@ class SquaredHinge(Hinge):
 class CategoricalHinge(Loss):
     """max(1 + the largest wrong output - the right one, 0). Targets: (batch, classes), one-hot."""
 
+    targets = 0.0, 1.0
+
     def terminal(self, features: int) -> PerSample:
         return PerSample("categorical_hinge")
 
 
 class KLDivergence(Loss):
     """Sum of target log(target / y): how far y's distribution is from the target's (Kullback and Leibler 1951)."""
+
+    targets = 0.0, 1.0
 
     def terminal(self, features: int) -> PerSample:
         return PerSample("element_loss", number=_ext.LOSSES["divergence"])
@@ -159,6 +168,7 @@ class _CrossEntropy(Loss):
 
     ending: ClassVar[str]
     from_logits: bool
+    targets = 0.0, 1.0
 
     def logits(self, features: int) -> PerSample:
         """The kernel that reads logits."""
@@ -252,7 +262,7 @@ class CategoricalCrossentropy(_CrossEntropy):
     label_smoothing: that share of each target is spread over all classes.
     """
 
-    ending = "softmax"
+    ending, distributions = "softmax", True
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
         self.from_logits, self.label_smoothing = bool(from_logits), _smoothing(label_smoothing)
@@ -415,4 +425,4 @@ def get(loss: Any) -> Loss:
     if callable(loss):
         by_function = {id(value): NAMES[name] for name, value in globals().items() if name in NAMES}
         return by_function[id(loss)]() if id(loss) in by_function else Function(loss)
-    raise ValueError(f"unknown loss {loss!r}: choose one of {', '.join(sorted(NAMES))}, or a fastdl.losses object")
+    raise ValueError(f"{unknown('loss', loss, filter(str.islower, sorted(NAMES)))}, or a fastdl.losses object")

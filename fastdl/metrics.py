@@ -10,12 +10,16 @@ import numpy as np
 
 from fastdl import _configured, losses
 from fastdl._configured import Configured
+from fastdl.arguments import whole
+from fastdl.arrays import refuse_masked
 from fastdl.graph import Array, Tensor
 from fastdl.losses import Loss, snake_case
+from fastdl.naming import no_such, unknown
 from fastdl.ops import Activation
 from fastdl.ops.terminal import Counts, Own, PerSample, on_arrays
 from fastdl.program import Terminal
 
+MOST_THRESHOLDS = 2**24
 EPSILON = 1e-7  # Keras's, in quotients of counts
 
 
@@ -42,6 +46,7 @@ class Metric(Configured):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add samples. y_pred: (samples, features), y_true alike or labels (samples,)."""
+        refuse_masked("y_pred", y_pred)
         predicted = np.asarray(y_pred)
         if predicted.ndim < 2:
             predicted = predicted.reshape(-1, 1)
@@ -409,9 +414,7 @@ class _Best(_Thresholds):
     def __init__(self, name_of_least: str, least: float, num_thresholds: int, class_id: Any, name: str | None) -> None:
         if not 0 <= least <= 1:
             raise ValueError(f"{name_of_least} must lie in [0, 1], not {least}")
-        if num_thresholds < 1:
-            raise ValueError(f"num_thresholds must be positive, not {num_thresholds}")
-        self.num_thresholds, self._least = int(num_thresholds), float(least)
+        self.num_thresholds, self._least = whole("num_thresholds", num_thresholds, most=MOST_THRESHOLDS), float(least)
         super().__init__(np.linspace(0, 1, num_thresholds).tolist() if num_thresholds > 1 else [0.5], class_id, name)
 
     def shares(self, totals: Array) -> tuple[Array, Array, Array]:
@@ -495,8 +498,7 @@ class AUC(_Thresholds):
         thresholds: Sequence[float] | None = None,
         from_logits: bool = False,
     ) -> None:
-        if num_thresholds < 2:
-            raise ValueError(f"num_thresholds must be 2 or more, not {num_thresholds}")
+        whole("num_thresholds", num_thresholds, 2, MOST_THRESHOLDS)
         if curve not in ("ROC", "PR") or summation_method not in ("interpolation", "minoring", "majoring"):
             raise ValueError(f"AUC knows no curve {curve!r} with summation_method {summation_method!r}")
         self.num_thresholds, self.curve, self.summation_method = int(num_thresholds), curve, summation_method
@@ -620,7 +622,7 @@ def __getattr__(name: str) -> Callable[..., Array]:
     """Losses as functions are metrics too, as in Keras: `metrics.mean_squared_error` is `losses`'s."""
     if name in losses.NAMES and name == name.lower() and hasattr(losses, name):
         return getattr(losses, name)  # type: ignore[no-any-return]
-    raise AttributeError(f"module 'fastdl.metrics' has no attribute {name!r}")
+    raise no_such(__name__, name, [*CLASSES, *losses.NAMES])
 
 
 serialize = _configured.serialize
@@ -653,7 +655,7 @@ def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
     elif callable(metric):
         made = MeanMetricWrapper(metric)
     else:
-        raise ValueError(f"unknown metric {metric!r}: choose one of accuracy, {', '.join(NAMES)}")
+        raise ValueError(unknown("metric", metric, ["accuracy", *filter(str.islower, NAMES)]))
     if made.sparse != loss.sparse:
         wants = "integer labels" if made.sparse else "outputs with targets of the same shape"
         raise ValueError(f"metric {made.name!r} compares {wants}; {loss.name} has none")

@@ -13,7 +13,9 @@ import numpy as np
 from fastdl import _configured, _ext
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl._configured import Configured
+from fastdl.arguments import real, whole
 from fastdl.graph import Array, Parameter
+from fastdl.naming import unknown
 from fastdl.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule
@@ -82,15 +84,14 @@ class Optimizer(Configured):
         self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
         if not 0 <= self.ema_momentum <= 1:
             raise ValueError(f"ema_momentum must lie in [0, 1], not {ema_momentum}")
-        if ema_overwrite_frequency is not None and int(ema_overwrite_frequency) < 1:
-            raise ValueError(
-                f"ema_overwrite_frequency must be a positive number of steps, not {ema_overwrite_frequency}"
-            )
+        if ema_overwrite_frequency is not None:
+            whole("ema_overwrite_frequency", ema_overwrite_frequency, most=2**53)
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.name = name or type(self).__name__.lower()
         self.iterations = 0
         self._slots: dict[Parameter, list[Parameter]] = {}
         self._averages: dict[Parameter, Parameter] = {}
+        self._trained: dict[Parameter, Parameter] = {}  # weights in whose place averages are, since fit ended
         self._kept: tuple[set[Parameter], str] = set(), ""  # what does not decay, itself or by name
 
     @property
@@ -109,32 +110,32 @@ class Optimizer(Configured):
                 f"the learning rate follows {type(self._learning_rate).__name__}: make the optimizer with a number to "
                 "set it by hand"
             )
-        rate = float(value)
-        if not rate >= 0 or np.isinf(rate):
-            raise ValueError(f"learning_rate must be a finite number, zero or more, not {rate}")
-        self._learning_rate = rate
+        self._learning_rate = real("learning_rate", value, finite=True)
 
-    def _slot(self, parameter: Parameter, name: str, value: float = 0.0) -> Parameter:
+    def slot(self, parameter: Parameter, name: str, value: Array | float = 0.0) -> Parameter:
+        """What is kept beside the parameter under this name, of its shape and dtype."""
         path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
-        return Parameter(path, parameter.shape, parameter.dtype, np.full(parameter.shape, value), trainable=False)
+        values = np.broadcast_to(value, parameter.shape)
+        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False)
 
     def slots(self, parameter: Parameter) -> list[Array]:
         """What the rule keeps for the parameter, made when first asked for."""
         if parameter not in self._slots:
             value = getattr(self, self.first_value) if self.first_value else 0.0
-            self._slots[parameter] = [self._slot(parameter, name, value) for name in self.slot_names]
+            self._slots[parameter] = [self.slot(parameter, name, value) for name in self.slot_names]
         return [slot.storage for slot in self._slots[parameter]]
 
     def average(self, parameter: Parameter) -> Array:
         """The moving average of the parameter, made when first asked for."""
         if parameter not in self._averages:
-            self._averages[parameter] = self._slot(parameter, "average")
+            self._averages[parameter] = self.slot(parameter, "average")
         return self._averages[parameter].storage
 
     @property
     def variables(self) -> list[Parameter]:
         """The slots and averages of all parameters, for saving; `path` tells whose they are. Set `iterations` too."""
-        return [slot for slots in self._slots.values() for slot in slots] + list(self._averages.values())
+        slots = [slot for slots in self._slots.values() for slot in slots]
+        return [*slots, *self._averages.values(), *self._trained.values()]
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Parameter] | None = None, var_names: Sequence[str] | None = None
@@ -155,10 +156,20 @@ class Optimizer(Configured):
         return self.weight_decay
 
     def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
-        """Put the moving averages in the place of the parameters that have one (Keras)."""
+        """Put the moving averages in the place of the parameters that have one (Keras), until training goes on."""
         for parameter in var_list:
-            if parameter in self._averages:
-                parameter.storage[...] = self._averages[parameter].storage
+            average = self._averages.get(parameter)
+            if average is None or (parameter in self._trained and np.array_equal(parameter.storage, average.storage)):
+                continue
+            self._trained[parameter] = self.slot(parameter, "trained", parameter.numpy())
+            parameter.storage[...] = average.storage
+
+    def resume(self) -> None:
+        """Go on from the trained weights, not from their averages; from what is there if anybody has set it since."""
+        kept, self._trained = self._trained, {}
+        if all(np.array_equal(parameter.storage, self._averages[parameter].storage) for parameter in kept):
+            for parameter, trained in kept.items():
+                parameter.storage[...] = trained.storage
 
     def scalars(self) -> tuple[float, ...]:
         """The rule's scalars, at most four."""
@@ -166,10 +177,10 @@ class Optimizer(Configured):
 
     def rates(self, steps: int) -> Array:
         """What the kernel multiplies with in each of the next `steps` steps: (steps, MAX_RATES) float64."""
-        number = np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64)
+        numbers = np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64)
         rates = np.zeros((steps, _ext.MAX_RATES))
-        rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(number), 0.0, 0.0, number)[:3], axis=1)
-        rates[:, -1] = self.learning_rates(number)
+        rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(numbers), 0.0, 0.0, numbers)[:3], axis=1)
+        rates[:, -1] = self.learning_rates(numbers)
         return rates
 
     def learning_rates(self, number: Array) -> Any:
@@ -184,7 +195,7 @@ class Optimizer(Configured):
     def fresh(self) -> Self:
         """A copy that has taken no step yet."""
         other = copy.copy(self)
-        other.iterations, other._slots, other._averages = 0, {}, {}
+        other.iterations, other._slots, other._averages, other._trained = 0, {}, {}, {}
         return other
 
     def get_config(self) -> dict[str, Any]:
@@ -207,9 +218,7 @@ class Optimizer(Configured):
 
 
 def _not_negative(name: str, value: float | None) -> float | None:
-    if value is not None and not (value >= 0 and np.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number, zero or more, or None, not {value}")
-    return value
+    return None if value is None else real(name, value, finite=True)
 
 
 def _fraction(name: str, value: float) -> float:
@@ -250,7 +259,8 @@ class Adagrad(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.initial_accumulator_value, self.epsilon = float(initial_accumulator_value), float(epsilon)
+        self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, finite=True)
+        self.epsilon = real("epsilon", epsilon, finite=True)
 
     def scalars(self) -> tuple[float, ...]:
         return (self.epsilon,)
@@ -273,7 +283,7 @@ class RMSprop(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         self.rho, self.momentum = _fraction("rho", rho), _fraction("momentum", momentum)
-        self.epsilon, self.centered = float(epsilon), bool(centered)
+        self.epsilon, self.centered = real("epsilon", epsilon, finite=True), bool(centered)
         self.rule = "rmsprop" + "_centered" * self.centered + "_momentum" * (self.momentum > 0)
         names = {"velocity": True, "momentum": self.momentum > 0, "average_gradient": self.centered}
         self.slot_names = tuple(name for name, kept in names.items() if kept)
@@ -295,7 +305,7 @@ class Adadelta(Optimizer):
         **options: Unpack[Options],
     ) -> None:
         super().__init__(learning_rate, **options)
-        self.rho, self.epsilon = _fraction("rho", rho), float(epsilon)
+        self.rho, self.epsilon = _fraction("rho", rho), real("epsilon", epsilon, finite=True)
 
     def scalars(self) -> tuple[float, ...]:
         return 1 - self.rho, self.epsilon
@@ -316,7 +326,7 @@ class _Moments(Optimizer):
     ) -> None:
         super().__init__(learning_rate, **options)
         self.beta_1, self.beta_2 = _fraction("beta_1", beta_1), _fraction("beta_2", beta_2)
-        self.epsilon = float(epsilon)
+        self.epsilon = real("epsilon", epsilon, finite=True)
 
     def scalars(self) -> tuple[float, ...]:
         return 1 - self.beta_1, 1 - self.beta_2, self.epsilon
@@ -439,6 +449,4 @@ def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Opt
         return deserialize(optimizer)
     if isinstance(optimizer, str) and optimizer.lower() in NAMES:
         return NAMES[optimizer.lower()]()
-    raise ValueError(
-        f"unknown optimizer {optimizer!r}: choose one of {', '.join(NAMES)}, or a fastdl.optimizers object"
-    )
+    raise ValueError(f"{unknown('optimizer', optimizer, NAMES)}, or a fastdl.optimizers object")

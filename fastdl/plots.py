@@ -1,30 +1,39 @@
-"""Pictures of training and of what fusion gave. Needs matplotlib: `pip install 'fastdl[plots]'`."""
+"""Pictures of training. They need matplotlib: `pip install 'fastdl[plots]'`."""
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdl.files import write_atomically
+
 if TYPE_CHECKING:
     from fastdl.finder import LearningRateSearch
-    from fastdl.fusion import FusionReport
     from fastdl.inspection import Snapshot
 
-INK, TRAINING, VALIDATION, PLAIN, FUSED = "#222222", "#9aa5b1", "#1f6feb", "#9aa5b1", "#1f6feb"
+INK, TRAINING, VALIDATION = "#222222", "#9aa5b1", "#1f6feb"
 
 
-def _pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files only."""
-    import matplotlib
+def _figure(**options: Any) -> Any:
+    """A figure for a file; the windows and backend that the caller uses stay as they are."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'fastdl[plots]'") from None
+    return Figure(**options)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    return pyplot
+def _save(figure: Any, path: str | Path) -> None:
+    """Write it whole or not at all, in the format that the name ends in; PNG without one."""
+    figure.tight_layout()
+    picture = io.BytesIO()
+    figure.savefig(picture, format=Path(path).suffix.removeprefix(".") or "png", dpi=130)
+    write_atomically(path, picture.getvalue())
 
 
 def _axes(axis: Any, title: str, xlabel: str = "") -> None:
@@ -34,50 +43,10 @@ def _axes(axis: Any, title: str, xlabel: str = "") -> None:
     axis.tick_params(colors=INK)
 
 
-def _curve(axis: Any, history: Mapping[str, Sequence[float]], name: str, title: str) -> None:
-    epochs = range(1, len(history[name]) + 1)
-    for key, color, label in ((name, TRAINING, "training"), (f"val_{name}", VALIDATION, "validation")):
-        if key in history:
-            axis.plot(epochs, history[key], color=color, marker="o", markersize=3, label=label)
-            axis.annotate(f"{history[key][-1]:.3f}", (epochs[-1], history[key][-1]), xytext=(6, 0),
-                          textcoords="offset points", color=color, va="center", fontsize=9)  # fmt: skip
-    _axes(axis, title, "epoch")
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend(frameon=False, fontsize=9)
-
-
-def _micros(value: float) -> str:
-    return f"{value:,.0f} µs" if value >= 100 else f"{value:.1f} µs"
-
-
-def training_and_fusion(history: Mapping[str, Sequence[float]], report: FusionReport, path: str | Path) -> None:
-    """Draw loss and accuracy by epoch, and onnxruntime's time plain and fused, to a PNG. ImportError: no matplotlib."""
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.4), width_ratios=(1, 1, 0.9))
-    _curve(axes[0], history, "loss", "Loss")
-    _curve(axes[1], history, "accuracy", "Accuracy")
-    names = list(report.latency)
-    for shift, side, color, label in (
-        (-0.18, "before_us", PLAIN, "plain"),
-        (0.18, "after_us", FUSED, "fused"),
-    ):
-        heights = [report.latency[name][side] / report.latency[name]["before_us"] for name in names]
-        bars = axes[2].bar([i + shift for i in range(len(names))], heights, 0.34, color=color, label=label)
-        axes[2].bar_label(bars, [_micros(report.latency[name][side]) for name in names], fontsize=8, color=INK)
-    axes[2].set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes[2].set_ylim(0, 1.35)
-    axes[2].set_yticks([0, 0.5, 1])
-    _axes(axes[2], "onnxruntime, time relative to plain")
-    axes[2].legend(frameon=False, fontsize=9, loc="upper center", ncols=2)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    pyplot.close(figure)
-
-
 def learning_rate_search(found: LearningRateSearch, path: str | Path) -> None:
     """Draw the loss over the learning rate, and the suggested rate, to a PNG. ImportError: no matplotlib."""
-    pyplot = _pyplot()
-    figure, axis = pyplot.subplots(figsize=(5.5, 3.4))
+    figure = _figure(figsize=(5.5, 3.4))
+    axis = figure.subplots()
     axis.plot(found.rates, found.losses, color=TRAINING, linewidth=0.8, label="each batch")
     axis.plot(found.rates, found.smoothed, color=VALIDATION, label="smoothed")
     if found.suggestion is not None:
@@ -91,9 +60,7 @@ def learning_rate_search(found: LearningRateSearch, path: str | Path) -> None:
         axis.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
     _axes(axis, "Loss by learning rate", "learning rate")
     axis.legend(frameon=False, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    pyplot.close(figure)
+    _save(figure, path)
 
 
 def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path) -> None:
@@ -106,8 +73,8 @@ def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path)
     shown = [snapshots] if isinstance(snapshots, Snapshot) else list(snapshots)
     if not shown:
         raise ValueError("there is no snapshot to draw: fit with the callback first")
-    pyplot = _pyplot()
-    figure, axes = pyplot.subplots(2, 2, figsize=(11, 6.2), sharex=True)
+    figure = _figure(figsize=(11, 6.2))
+    axes = figure.subplots(2, 2, sharex=True)
     places = range(1, len(shown[0].layers) + 1)
     for number, snapshot in enumerate(shown):
         last = number == len(shown) - 1
@@ -123,25 +90,36 @@ def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path)
         if end:
             low, high = column["mean"] - column["std"], column["mean"] + column["std"]
             axes[0, 0].fill_between(places, low, high, color=style["color"], alpha=0.15, linewidth=0)
+            axes[0, 0].vlines(places, low, high, color=style["color"], alpha=0.3, linewidth=0.8)
         axes[0, 1].plot(places, _positive(column["gradient_norm"]), **style)
         axes[1, 0].plot(places, _positive(column["update_ratio"]), **style)
         axes[1, 1].plot(places, column["dead"], **style)
         axes[1, 1].plot(places, column["saturated"], linestyle=":", **style)
-    axes[0, 1].set_yscale("log")
-    axes[1, 0].set_yscale("log")
     axes[1, 0].axhline(1e-3, color=INK, linewidth=0.8, linestyle="--")
+    for axis in (axes[0, 1], axes[1, 0]):
+        _logarithmic(axis)
     axes[1, 1].set_ylim(-0.03, 1.03)
     _axes(axes[0, 0], "Activations: mean and standard deviation")
     _axes(axes[0, 1], "Norm of the gradient")
     _axes(axes[1, 0], "Size of an update, relative to the weights", "layer")
     _axes(axes[1, 1], "Share of dead units (dotted: saturated outputs)", "layer")
-    axes[1, 0].xaxis.get_major_locator().set_params(integer=True)
+    axes[1, 0].set_xlim(0.5, len(places) + 0.5)  # one layer too is a whole one
+    axes[1, 0].set_xticks(places[:: -(-len(places) // 20)])
     axes[0, 0].legend(frameon=False, fontsize=9)
     kinds = shown[-1].findings
     figure.suptitle(", ".join(kinds) if kinds else "nothing wrong is seen", x=0.01, ha="left", color=INK, fontsize=12)
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    pyplot.close(figure)
+    _save(figure, path)
+
+
+def _logarithmic(axis: Any) -> None:
+    """A logarithmic axis of a decade or more, so that values that hardly differ look so."""
+    low, high = axis.dataLim.intervaly
+    if not 0 < low <= high < math.inf:
+        return  # nothing is drawn there
+    axis.set_yscale("log")
+    if high < 8 * low:
+        middle = math.sqrt(low * high)
+        axis.set_ylim(middle / math.sqrt(10), middle * math.sqrt(10))
 
 
 def _positive(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -5,18 +5,22 @@ Each gives layers with weights that a classifier begins with: `Sequential([*laye
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastdl import _random, kernels
-from fastdl.errors import DataError, ShapeError
+from fastdl._configured import described
+from fastdl.errors import DataError, DivergenceWarning, ShapeError, warn
 from fastdl.graph import Array, Tensor
 from fastdl.layers import Dense, DenseTranspose, Dropout, Input
 from fastdl.models import Sequential
-from fastdl.models.data import check_finite, numbers
+from fastdl.models.data import as_dtype, check_finite, numbers
 from fastdl.models.functional import Functional
+
+LOWER = "lower the learning rate, or scale x"
 
 
 def _rows(x: Any, dtype: np.dtype[Any], features: int | None = None) -> Array:
@@ -25,7 +29,7 @@ def _rows(x: Any, dtype: np.dtype[Any], features: int | None = None) -> Array:
     if array.ndim != 2 or (features is not None and array.shape[1] != features):
         raise ShapeError(f"x has shape {array.shape}, not (rows, {features or 'features'})")
     check_finite("x", array)
-    return np.ascontiguousarray(array, dtype)
+    return np.ascontiguousarray(as_dtype("x", array, dtype))
 
 
 def _sigmoid(x: Array) -> Array:
@@ -79,6 +83,9 @@ class RBM:
         self.kernel: Array | None = None
         self._chain: Array | None = None  # the hidden samples of persistent chains
 
+    def __repr__(self) -> str:
+        return described(self)
+
     def fit(self, x: Any, epochs: int = 10, batch_size: int = 32, verbose: int = 0) -> list[float]:
         """Train, or train on; each epoch's mean squared error of reconstruction. x: (rows, features).
 
@@ -96,8 +103,14 @@ class RBM:
         for epoch in range(epochs):
             order, total = draw.permutation(len(rows)), 0.0
             for begin in range(0, len(rows), batch_size):
-                total += self._step(rows[order[begin : begin + batch_size]], draw)
+                with np.errstate(over="ignore", invalid="ignore"):  # it is told once, below
+                    total += self._step(rows[order[begin : begin + batch_size]], draw)
             errors.append(total / rows.size)
+            if not math.isfinite(total) and all(map(math.isfinite, errors[:-1])):
+                warn(
+                    f"training of the RBM diverged: error became {total} in epoch {epoch + 1}; {LOWER}",
+                    DivergenceWarning,
+                )
             if verbose:
                 print(f"Epoch {epoch + 1}/{epochs} - reconstruction: {errors[-1]:.4f}", flush=True)
         return errors
@@ -220,7 +233,7 @@ def stack_autoencoders(
     """
     encoders: list[Dense] = []
     for size in sizes:
-        x = _rows(x, np.dtype(np.float64) if np.asarray(x).dtype == np.float64 else np.dtype(np.float32))
+        x = _rows(x, np.dtype(np.float64) if numbers("x", x).dtype == np.float64 else np.dtype(np.float32))
         source = Input((x.shape[1],), dtype=x.dtype)
         encoder = Dense(size, activation)
         code = encoder(Dropout(noise)(source) if noise else source)
@@ -247,7 +260,8 @@ def pretrain_masked(
 
     In each epoch a share of the numbers in x, others each time, is replaced by those of other rows, so that they look
     right but say nothing; a last dense layer, which is then thrown away, tells what they were (Yoon et al. 2020 call
-    it VIME). encoder: layers whose output is (batch, features); its weights are trained in place.
+    it VIME). encoder: layers whose output is (batch, features); its weights are trained in place. It ends early when
+    training diverges.
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie between 0 and 1, not {share}")
@@ -262,6 +276,8 @@ def pretrain_masked(
         hidden = draw.random(rows.shape) < share
         seen = np.where(hidden, np.take_along_axis(rows, others, 0), rows)
         losses += model.fit(seen, rows, batch_size, verbose=0).history["loss"]
+        if not math.isfinite(losses[-1]):
+            break  # fit has said that it diverged
         if verbose:
             print(f"Epoch {epoch + 1}/{epochs} - loss: {losses[-1]:.4f}", flush=True)
     return losses

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ SHARED_PANELS = 32  # from a batch this large on, training may share panels …
 SHARED_WEIGHTS = 65536  # … if a copy of all gradients for each part is this small
 TRAINING_PARTS = 16
 HALVES_FROM_FLOPS = 1_000_000  # of a forward pass; below, one thread does it all and would only sum in two parts
+MOST_NESTED = 16  # programs of which each runs in a Python function of the one around it: each takes 64 kB of C stack
 NEAR_WEIGHTS = 32768  # weights that stay in the first caches while each panel reads them
 
 
@@ -468,6 +470,13 @@ class Builder:
         return source
 
 
+class _Nested(threading.local):
+    depth = 0  # programs that this thread is in the middle of, and that call Python
+
+
+_nested = _Nested()
+
+
 class Program:
     """A compiled graph for one batch size.
 
@@ -529,6 +538,7 @@ class Program:
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls)
+        self._calls_python, self._runs = any(call.function for call in calls), False
         item = self.dtype.itemsize
         for i, source in enumerate(graph.inputs):
             self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
@@ -570,8 +580,23 @@ class Program:
         seed: int = 0,
         threads: int = 1,
     ) -> None:
-        """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL."""
-        self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+        """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL.
+
+        RecursionError if a function of one's own, which it calls, runs it or many others in turn.
+        """
+        if not self._calls_python:
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+            return
+        if self._runs or _nested.depth >= MOST_NESTED:
+            raise RecursionError(
+                "a layer, loss or metric of your own calls a model that calls it again: it must not run the model that "
+                "it belongs to"
+            )
+        self._runs, _nested.depth = True, _nested.depth + 1
+        try:
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+        finally:
+            self._runs, _nested.depth = False, _nested.depth - 1
 
     @property
     def steps_done(self) -> int:

@@ -12,6 +12,7 @@ from fastdl import _configured, _ext, kernels
 from fastdl._configured import Configured
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Parameter, to_strips
+from fastdl.naming import no_such, unknown
 from fastdl.schedule import Ref, read, read_all, write, write_all
 
 if TYPE_CHECKING:
@@ -216,11 +217,11 @@ def get(
         return deserialize(regularizer)
     if callable(regularizer) and not isinstance(regularizer, type):
         return Function(regularizer)
-    raise ValueError(f"unknown regularizer {regularizer!r}: choose one of {', '.join(NAMES)}")
+    raise ValueError(unknown("regularizer", regularizer, NAMES))
 
 
 def __getattr__(name: str) -> type[Regularizer]:
     """`regularizers.l2` is `L2`, as in Keras."""
     if name in NAMES:
         return NAMES[name]
-    raise AttributeError(f"module 'fastdl.regularizers' has no attribute {name!r}")
+    raise no_such(__name__, name, NAMES)

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +17,15 @@ from .errors import DataError, ModelFileError, ShapeError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
+    from .fusion.serving import Engine
     from .fusion.session import Binding
 
 CLASS_NAMES_KEY = "fastdl.class_names"  # metadata: a JSON list of names
 SMALL = 2_000_000  # parameters up to which a second thread costs more than it gives at batch 1
 BOUND_BYTES = 1 << 15  # buffers larger than this cost more to copy than binding saves
 BOUND_SHAPES = 8  # batch shapes a thread keeps buffers for
+# Operators by which a model knows what to make of NaN
+NAN_IS_A_VALUE = frozenset(("Imputer", "IsNaN", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"))
 PROBABILITIES = frozenset(("Softmax", "Sigmoid"))  # operators that give nothing but probabilities
 
 Array = npt.NDArray[Any]
@@ -31,41 +35,46 @@ class _Local(threading.local):
     """What each thread has of its own: buffers by batch shape, or None for a shape too large to pay."""
 
     def __init__(self) -> None:
-        self.bindings: dict[tuple[tuple[int, ...], ...], Binding | None] = {}
+        self.bindings: dict[tuple[int, ...], Binding | None] = {}
 
 
 class Runner:
     """An onnxruntime session for one model: a path, serialized bytes, or a ModelProto.
 
-    threads: None lets the size decide (one for small nets). Safe to call from many threads at once.
-    Raises ModelFileError for a file that cannot be read or that onnxruntime does not run.
+    threads: None lets the size decide (one for small nets). limited: a model whose cost its size does not tell (a loop,
+    say) runs in a child process with limits of memory and time, in proportion to the file and the input; False for one
+    that you trust. Safe to call from many threads at once. Raises ModelFileError for a file that cannot be read, that
+    onnxruntime does not run, or that takes too much to open.
     """
 
-    def __init__(self, source: str | os.PathLike[str] | bytes | ModelProto, threads: int | None = None) -> None:
+    def __init__(
+        self, source: str | os.PathLike[str] | bytes | ModelProto, threads: int | None = None, *, limited: bool = True
+    ) -> None:
+        from .fusion.inputs import feature_names
         from .fusion.model_file import read_model
-        from .fusion.session import DTYPES, open_session
+        from .fusion.session import DTYPES
 
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be 1 or more, or None; got {threads}")
         model = read_model(source)
         if threads is None:
-            size = sum(int(np.prod(t.dims)) for t in model.graph.initializer)
+            size = sum(prod(t.dims) for t in model.graph.initializer)
             threads = 1 if size <= SMALL else _cores()
-        try:
-            self._session = open_session(model.SerializeToString(), threads=threads)
-        except Exception as error:
-            line = str(error).splitlines()[0]
-            raise ModelFileError(f"onnxruntime does not run the model: {line}") from error
-        self._inputs = self._session.get_inputs()
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._engine = _engine(model, threads, limited)
+        self._inputs = self._engine.inputs
+        self._outputs = [output.name for output in self._engine.outputs]
         dtypes = {**DTYPES, "tensor(string)": np.dtype(object)}
         if not self._inputs or any(i.type not in dtypes for i in self._inputs):
             kinds = [i.type for i in self._inputs]
             raise ModelFileError(f"the model's inputs must be tensors of numbers or strings; they are {kinds}")
         self._dtypes: list[np.dtype[Any]] = [dtypes[i.type] for i in self._inputs]
         self._makers = {name: node for node in model.graph.node for name in node.output}
-        self._metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self._bindable = True
+        self._takes_nan = any(node.op_type in NAN_IS_A_VALUE for node in model.graph.node)
+        self._metadata: dict[str, str] = {entry.key: entry.value for entry in model.metadata_props}
+        self._feature_names = feature_names(self._metadata) if len(self._inputs) == 1 else None
+        # Buffers are bound where one tensor of numbers becomes another.
+        ports = (*self._inputs, *self._engine.outputs)
+        self._bindable = len(self._inputs) == len(self._outputs) == 1 and all(port.type in DTYPES for port in ports)
         self._local = _Local()
 
     @property
@@ -97,10 +106,10 @@ class Runner:
         several inputs; converted to the model's dtype. Scores that a model gives as one map a row (ZipMap) come as
         an array (batch, classes). Raises ShapeError for a wrong shape, DataError for what is no number.
         """
-        if type(x) is np.ndarray and x.dtype == self._dtypes[0]:
+        if self._bindable and type(x) is np.ndarray and x.dtype == self._dtypes[0]:
             # The short way: a shape that this thread has met was checked then.
-            bound = self._local.bindings.get((x.shape,))
-            if bound is not None and self._bindable and len(bound.outputs) == 1:
+            bound = self._local.bindings.get(x.shape)
+            if bound is not None:
                 try:
                     return bound.run([x])[0]
                 except Exception:
@@ -112,7 +121,8 @@ class Runner:
         """The class of each row (batch,): its name if the file holds names, else its number.
 
         Labels that the model gives itself are taken. Else the largest column wins; one column is a probability, and
-        more than 0.5 is class 1. Raises ShapeError for a model that gives neither.
+        more than 0.5 is class 1. Raises ShapeError for a model that gives neither, DataError where a row's scores are
+        NaN, or, of a model that gives labels only, where the row itself holds NaN or Inf.
         """
         from .fusion.labels import labels_of
 
@@ -123,6 +133,12 @@ class Runner:
             raise ShapeError(f"labels need an output of shape (batch,) or (batch, classes), not {shapes}")
         name = min(found, key=lambda name: outputs[name].dtype.kind == "f")
         labels, keys = found[name], self._keys()
+        scores = {n: a for n, a in outputs.items() if a.dtype.kind == "f" and len(a) == len(labels)}
+        for scored, array in scores.items():
+            _require_no_nan(f"output {scored!r}", array)
+        if not scores and not self._takes_nan:
+            for position, given in enumerate(self._arrays(x)):
+                self._require_finite(position, given)
         if labels.dtype.kind in "OU":
             return labels.astype(str)
         if CLASS_NAMES_KEY not in self._metadata and keys is not None:
@@ -137,12 +153,14 @@ class Runner:
     def predict_probabilities(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array:
         """The probability of each class (batch, classes), or of class 1 where the model gives one column (batch, 1).
 
-        Raises ModelFileError for a model that gives none (labels only), or whose scores are no probabilities.
+        Raises ModelFileError for a model that gives none (labels only), or whose scores are no probabilities;
+        DataError where they are NaN.
         """
         scores = {name: a for name, a in self._named(x).items() if a.dtype.kind == "f" and a.ndim == 2}
         if len(scores) != 1:
             raise ModelFileError(f"the model gives {len(scores)} outputs of shape (batch, classes), not one")
         ((name, given),) = scores.items()
+        _require_no_nan(f"output {name!r}", given)
         maker = self._makers.get(name)
         if maker is None or maker.op_type not in PROBABILITIES:
             sums = given.sum(axis=1) if given.shape[1] > 1 else np.ones(len(given))
@@ -182,54 +200,86 @@ class Runner:
         return [x]
 
     def _check(self, position: int, given: npt.ArrayLike) -> Array:
-        info, dtype = self._inputs[position], self._dtypes[position]
-        try:
-            array = np.asarray(given)
-        except ValueError as error:  # ragged lists
-            raise DataError(f"input {info.name!r} is not an array: {error}") from None
-        if dtype.kind == "O":
-            if array.dtype.kind not in "UO" or not all(isinstance(value, str) for value in array.flat):
-                raise DataError(f"input {info.name!r} takes strings, not {array.dtype}")
-        elif array.dtype.kind not in "biuf":
-            raise DataError(f"input {info.name!r} holds {array.dtype}, not numbers")
-        want = info.shape
+        from .fusion.inputs import as_input
+
+        port, want = self._inputs[position], self._inputs[position].shape
+        array = as_input(f"input {port.name!r}", given, self._dtypes[position], self._feature_names)
         fits = array.ndim == len(want) and all(
             not isinstance(w, int) or w == h for w, h in zip(want, array.shape, strict=True)
         )
         if not fits:
             shape = ", ".join(str(w) if isinstance(w, int) else "any" for w in want)
             hint = " (one sample needs a batch axis: x[None])" if array.ndim == len(want) - 1 else ""
-            raise ShapeError(f"input {info.name!r} must have shape ({shape}), got {array.shape}{hint}")
-        if dtype.kind == "O":
-            return array.astype(object)
-        return array if array.dtype == dtype else _convert(array, dtype, info.name)
+            raise ShapeError(f"input {port.name!r} must have shape ({shape}), got {array.shape}{hint}")
+        return array
+
+    def _require_finite(self, position: int, given: npt.ArrayLike) -> None:
+        """Of a model that gives labels only, whose scores nobody sees."""
+        array = self._check(position, given)
+        if array.dtype.kind == "f" and array.ndim:
+            _require_no_nan(
+                f"input {self._inputs[position].name!r}", np.where(np.isfinite(array), 0.0, np.nan), "NaN or Inf"
+            )
 
     # --- running -------------------------------------------------------------------------------
 
     def _run(self, arrays: list[Array]) -> list[Array]:
-        feed = {info.name: np.ascontiguousarray(a) for info, a in zip(self._inputs, arrays, strict=True)}
+        from .fusion.confined import Exceeded
+
+        # Not np.ascontiguousarray, which makes an array of rank 0 one of rank 1.
+        feed = {port.name: np.asarray(a, order="C") for port, a in zip(self._inputs, arrays, strict=True)}
         try:
-            results: list[Array] = self._session.run(None, feed)
+            results = self._engine.run(feed)
+        except MemoryError:
+            raise
+        except Exceeded as error:
+            raise DataError(f"the model is not run on this input: {error}; Runner(limited=False) lifts that") from None
         except Exception as error:
-            raise DataError(f"the model cannot run on this input: {str(error).splitlines()[0]}") from error
-        if any(not isinstance(result, np.ndarray) or result.dtype.kind == "O" for result in results):
-            return [_as_array(result, self._keys()) for result in results]
+            raise DataError(f"the model cannot run on this input: {_line(error)}") from error
         if self._bindable:
             self._bind(feed, results)
-        return results
+        return [_as_array(result, self._keys()) for result in results]
 
     def _bind(self, feed: dict[str, Array], results: list[Array]) -> None:
         """Keep buffers of this shape for this thread, or a None that says it is too large to pay."""
         from .fusion.session import Binding
 
-        bindings, key = self._local.bindings, tuple(array.shape for array in feed.values())
-        if key in bindings:
+        (x,), (result,), session = feed.values(), results, self._engine.session
+        bindings = self._local.bindings
+        if x.shape in bindings or session is None:
             return
-        sizes = [getattr(array, "nbytes", 0) for array in (*feed.values(), *results)]
         while len(bindings) >= BOUND_SHAPES:
             bindings.pop(next(iter(bindings)))
-        outputs = dict(zip(self._outputs, results, strict=True))
-        bindings[key] = Binding(self._session, feed, outputs) if all(sizes) and sum(sizes) <= BOUND_BYTES else None
+        small = x.nbytes and result.nbytes and x.nbytes + result.nbytes <= BOUND_BYTES
+        bindings[x.shape] = Binding(session, feed, {self._outputs[0]: result}) if small else None
+
+
+def _engine(model: ModelProto, threads: int, limited: bool) -> Engine:
+    from .fusion.confined import Exceeded
+    from .fusion.serving import Engine
+
+    try:
+        return Engine(model, threads, limited)
+    except MemoryError:
+        raise
+    except Exceeded as error:
+        raise ModelFileError(f"the model is not opened: {error}; Runner(limited=False) lifts that") from None
+    except Exception as error:
+        raise ModelFileError(f"onnxruntime does not run the model: {_line(error)}") from error
+
+
+def _require_no_nan(what: str, scores: Array, kind: str = "NaN") -> None:
+    """DataError that names the first row with a NaN: it has no label and no probability."""
+    if not scores.size:
+        return
+    rows = np.asarray(np.isnan(scores).reshape(len(scores), -1).any(axis=1))
+    if rows.any():
+        raise DataError(f"{what} has {kind} in row {rows.argmax()} ({rows.sum()} of {len(rows)} rows): it has no label")
+
+
+def _line(error: Exception) -> str:
+    """The first line of what it says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _as_array(result: Any, keys: Array | None) -> Any:
@@ -244,16 +294,3 @@ def _cores() -> int:
     """Cores that this process may use, which may be fewer than the machine has."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _convert(array: Array, dtype: np.dtype[Any], name: str) -> Array:
-    """To the model's dtype; refuses values that it cannot hold, not those that it rounds."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        converted = array.astype(dtype)
-    if dtype.kind == "f":
-        lost = np.isinf(converted).any() and not np.isinf(array).any()
-    else:
-        lost = not np.can_cast(array.dtype, dtype) and not np.array_equal(converted, array)
-    if lost:
-        raise DataError(f"input {name!r} holds values that {dtype} cannot hold")
-    return converted

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastdl._random import set_random_seed
+from fastdl.arrays import refuse_masked
 from fastdl.errors import DataError
 from fastdl.graph import Array
 
@@ -25,6 +26,7 @@ def clear_session(free_memory: bool = True) -> None:
 
 def normalize(x: Any, axis: int = -1, order: int = 2) -> Array:
     """x / its norm along the axis, or x where that is zero. Keras: utils.normalize."""
+    refuse_masked("x", x)
     array = np.asarray(x)
     norm = np.atleast_1d(np.linalg.norm(array, order, axis, keepdims=True))
     return np.asarray(array / np.where(norm == 0, 1, norm))
@@ -35,6 +37,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> Array:
 
     num_classes: one more than the largest label if None. DataError unless all are whole numbers in its range.
     """
+    refuse_masked("x", x)
     labels = np.asarray(x)
     if labels.ndim > 1 and labels.shape[-1] == 1:
         labels = labels[..., 0]

@@ -123,8 +123,12 @@ X, Y = np.zeros((5, 64)), np.zeros(5, int)
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "rates": (lambda: find_learning_rate(net(), X, Y, min=1.0, max=0.1), ValueError, "0 < min < max"),
     "zero": (lambda: find_learning_rate(net(), X, Y, min=0.0), ValueError, "0 < min < max"),
-    "steps": (lambda: find_learning_rate(net(), X, Y, steps=1), ValueError, "steps must be 2 or more"),
-    "batch": (lambda: find_learning_rate(net(), X, Y, batch_size=0), ValueError, "batch_size positive"),
+    "steps": (lambda: find_learning_rate(net(), X, Y, steps=1), ValueError, "steps must be an integer of 2 or more"),
+    "batch": (
+        lambda: find_learning_rate(net(), X, Y, batch_size=0),
+        ValueError,
+        "batch_size must be a positive integer",
+    ),
     "shape": (lambda: find_learning_rate(net(), X[:, :3], Y), ShapeError, r"x has shape \(5, 3\)"),
     "labels": (lambda: find_learning_rate(net(), X, Y + 10), DataError, "label 10"),
     "not compiled": (

@@ -267,7 +267,7 @@ def wrong(**options: Any) -> Callable[[], Any]:
 
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "name": (lambda: regularizers.get("l3"), ValueError, "unknown regularizer 'l3': choose one of L1, L2"),
-    "constraint": (lambda: constraints.get("max"), ValueError, "unknown constraint 'max': choose one of MaxNorm"),
+    "constraint": (lambda: constraints.get("max"), ValueError, "unknown constraint 'max': did you mean 'MaxNorm'"),
     "class": (lambda: regularizers.get(int), ValueError, "unknown regularizer"),  # type: ignore[arg-type]
     "config": (lambda: constraints.get({"class_name": "Eval", "config": {}}), ValueError, "unknown class 'Eval'"),
     "strength": (lambda: regularizers.L2(-0.1), ValueError, "l2 must be a finite number, zero or more, not -0.1"),

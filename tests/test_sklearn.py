@@ -17,6 +17,7 @@ pytest.importorskip("sklearn", minversion="1.6")
 
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -89,15 +90,16 @@ def test_the_net_behind_it_is_the_one_that_was_asked_for() -> None:
     net = FastdlClassifier((9, 7), "selu", dropout=0.2, batch_norm=True, optimizer="sgd", learning_rate=0.3, epochs=1)
     model = net.fit(SCALED, IRIS[1]).model_
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == ["Dense", "BatchNormalization", "Activation", "AlphaDropout"] * 2 + ["Dense"]
+    assert kinds == ["Normalization", *["Dense", "BatchNormalization", "Activation", "AlphaDropout"] * 2, "Dense"]
     assert [w.shape for w in model.weights if len(w.shape) == 2] == [(4, 9), (9, 7), (7, 3)]
-    assert isinstance(model.layers[0].kernel_initializer, fastdl.initializers.LecunNormal)
+    assert isinstance(model.layers[1].kernel_initializer, fastdl.initializers.LecunNormal)
     assert model.optimizer.learning_rate == 0.3
     assert len(net.history_.epoch) == net.n_iter_ == 1
 
 
 def test_it_is_the_same_training_as_by_hand() -> None:
-    net = FastdlRegressor((5,), "tanh", epochs=4, batch_size=16, optimizer="sgd")
+    plain = {"weight_decay": None, "scale": False, "patience": None, "dropout": 0.0}
+    net = FastdlRegressor((5,), "tanh", epochs=4, batch_size=16, optimizer="sgd", **plain)
     fastdl.utils.set_random_seed(3)
     net.fit(SCALED, IRIS[1].astype(float))
     fastdl.utils.set_random_seed(3)
@@ -186,6 +188,135 @@ def test_fitted_estimators_are_pickled_and_exported(tmp_path: Any) -> None:
     net.model_.export(tmp_path / "net.onnx")
     served = fastdl.Runner(tmp_path / "net.onnx").predict(SCALED.astype(np.float32))
     np.testing.assert_allclose(served, expected, atol=1e-6)
+
+
+def test_inputs_and_targets_are_scaled_inside() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    far = x * np.array([1e-3, 1, 1e4, 1, 1, 1e6, 1, 1, 1, 1]) + 7
+    plain = FastdlRegressor(epochs=60, random_state=0).fit(x, y)
+    moved = FastdlRegressor(epochs=60, random_state=0).fit(far, 5e5 + 1e3 * y)
+    assert plain.score(x, y) > 0.5
+    assert moved.score(far, 5e5 + 1e3 * y) == pytest.approx(plain.score(x, y), abs=0.03)
+    assert np.array_equal(
+        moved.model_.predict(far)[:, 0], moved.predict(far.astype(np.float32))
+    )  # model_ takes X as it is
+    assert FastdlRegressor(epochs=20, scale=False, random_state=0).fit(far, 5e5 + 1e3 * y).score(far, 5e5 + 1e3 * y) < 0
+    weights = np.where(np.arange(len(x)) < 100, 1.0, 0.0)
+    some = FastdlRegressor(epochs=1, random_state=0).fit(x, y, sample_weight=weights)
+    np.testing.assert_allclose(some.model_.layers[0].mean, x[:100].mean(0), atol=1e-6)
+    np.testing.assert_allclose(some.model_.layers[-1].mean, y[:100].mean(), rtol=1e-6)
+
+
+def test_a_column_that_does_not_vary_stays_small_where_it_does() -> None:
+    x = np.column_stack([SCALED, np.zeros(150)])
+    net = FastdlClassifier(epochs=20, random_state=0).fit(x, IRIS[1])
+    x[:, -1] = 1
+    assert net.predict_proba(x).max() < 1
+
+
+def test_a_loss_in_the_units_of_y_is_trained_on_them() -> None:
+    net = FastdlRegressor(loss="huber", epochs=2, random_state=0)
+    assert net.fit(SCALED, IRIS[1] + 1.0).model_.layers[-1].__class__ is layers.Dense
+
+
+def test_rows_are_held_back_in_the_classes_shares() -> None:
+    seen: list[Any] = []
+
+    class Sees(callbacks.Callback):
+        def set_validation_data(self, feeds: Any) -> None:
+            seen.append(None if feeds is None else feeds[1].ravel())
+
+    y = np.repeat([0, 1, 2], [90, 59, 1])
+    FastdlClassifier(epochs=1, patience=3, validation_fraction=0.2, callbacks=[Sees()], random_state=0).fit(SCALED, y)
+    assert np.bincount(seen[0].astype(int)).tolist() == [18, 12]  # and the one row of the third class is trained on
+    FastdlClassifier(epochs=1, callbacks=[Sees()], random_state=0).fit(SCALED, y)
+    assert seen[1] is None  # so few rows are better trained on
+    with pytest.raises(ValueError, match="validation_fraction must lie between 0 and 1"):
+        FastdlClassifier(patience=3, validation_fraction=1.0).fit(SCALED, y)
+
+
+def test_training_goes_on() -> None:
+    warm = FastdlClassifier((16,), epochs=5, dropout=0, learning_rate=0.01, warm_start=True, random_state=0)
+    first, later = (warm.fit(*IRIS).score(*IRIS) for _ in range(2))
+    assert later > first
+    assert warm.set_params(warm_start=False).fit(*IRIS).score(*IRIS) == first
+    parts = FastdlClassifier(random_state=0, learning_rate=0.01)
+    for _ in range(10):
+        for label in range(3):  # classes that a part does not hold
+            rows = (IRIS[1] == label) | (np.arange(150) % 2 == 0)
+            parts.partial_fit(IRIS[0][rows], IRIS[1][rows], classes=[0, 1, 2])
+    assert parts.score(*IRIS) > 0.9
+    with pytest.raises(ValueError, match="y holds the label 7"):
+        parts.partial_fit(IRIS[0], IRIS[1] + 7)
+    numbers = FastdlRegressor(random_state=0)
+    errors = [numbers.partial_fit(SCALED, IRIS[0]).score(SCALED, IRIS[0]) for _ in range(30)]
+    assert errors[-1] > errors[0]
+
+
+def test_several_labels_a_row() -> None:
+    x = np.random.default_rng(0).standard_normal((300, 6))
+    y = (x[:, :3] > 0).astype(int)
+    net = FastdlClassifier((32,), epochs=60, learning_rate=0.01, random_state=0).fit(x, y)
+    assert net.predict(x).shape == net.predict_proba(x).shape == (300, 3)
+    assert (net.predict(x) == y).mean() > 0.95
+    with pytest.raises(ValueError, match="class_weight is for labels that exclude each other"):
+        FastdlClassifier(class_weight="balanced").fit(x, y)
+
+
+def test_class_weights() -> None:
+    x, y = np.zeros((90, 1)), np.repeat([0, 1], [60, 30])
+    net = FastdlClassifier((2,), dropout=0, epochs=150, learning_rate=0.02, class_weight="balanced", random_state=0)
+    np.testing.assert_allclose(net.fit(x, y).predict_proba(x[:1])[0], [0.5, 0.5], atol=0.03)
+    for weights in ({7: 1.0}, {0: -1.0}, {0: np.nan}, [1, 2], "even"):
+        with pytest.raises(ValueError, match="class_weight"):
+            clone(net).set_params(class_weight=weights).fit(x, y)
+
+
+def test_divergence_is_told_and_no_answer_is_given() -> None:
+    for net, y in ((FastdlClassifier(), IRIS[1]), (FastdlRegressor(), IRIS[1])):
+        net.set_params(optimizer="sgd", learning_rate=1e30, epochs=3, random_state=0)
+        with pytest.warns(ConvergenceWarning, match="diverged: loss became") as caught:
+            net.fit(SCALED, y)
+        assert [each.category for each in caught] == [ConvergenceWarning]
+        with pytest.raises(ValueError, match=f"this {type(net).__name__} cannot predict: kernel of .* holds NaN"):
+            net.predict(SCALED)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_names_of_features_and_classes_are_kept(classes: int, tmp_path: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    rows = slice(50 * classes)
+    names = ["age", "size", "mass", "time"]
+    x, y = pandas.DataFrame(IRIS[0], columns=names)[rows], np.array(["no", "yes", "maybe"])[IRIS[1]][rows]
+    net = FastdlClassifier(epochs=40, random_state=0).fit(x, y)
+    with pytest.raises(ValueError, match="feature names"):
+        net.predict(x[names[::-1]])
+    assert np.array_equal(net.model_.predict(x[names[::-1]]), net.model_.predict(x))
+    net.export(tmp_path / "net.onnx")
+    runner = fastdl.Runner(tmp_path / "net.onnx")
+    assert runner.class_names == list(net.classes_)
+    assert np.array_equal(runner.predict_labels(x.to_numpy(np.float32)), net.predict(x))
+    net.model_.save(tmp_path / "net.safetensors")
+    loaded = fastdl.models.load_model(tmp_path / "net.safetensors")
+    assert (loaded.class_names, loaded.feature_names) == (list(net.classes_), names)
+
+
+def test_copies_go_on_as_the_estimator_would() -> None:
+    for kind, y in ((FastdlClassifier, IRIS[1]), (FastdlRegressor, IRIS[1].astype(float))):
+        net = kind((8,), epochs=3, warm_start=True, random_state=0).fit(SCALED, y)
+        other = pickle.loads(pickle.dumps(net))
+        assert isinstance(net.__getstate__()["_trained"], bytes)  # plain types, as skops asks for
+        assert np.array_equal(other.predict(SCALED), net.predict(SCALED))
+        assert np.array_equal(other.fit(SCALED, y).predict(SCALED), net.fit(SCALED, y).predict(SCALED))
+
+
+def test_skops_takes_a_fitted_estimator() -> None:
+    skops = pytest.importorskip("skops.io")
+    net = FastdlClassifier((8,), epochs=3, random_state=0).fit(SCALED, IRIS[1])
+    data = skops.dumps(net)
+    assert np.array_equal(
+        skops.loads(data, trusted=skops.get_untrusted_types(data=data)).predict(SCALED), net.predict(SCALED)
+    )
 
 
 @pytest.mark.parametrize(

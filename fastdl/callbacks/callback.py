@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastdl._configured import described
+from fastdl.arguments import Named
+
 if TYPE_CHECKING:
     from fastdl.models.model import Model
     from fastdl.models.network import Feeds
@@ -17,16 +20,23 @@ BATCH_HOOKS = {
 }
 
 
-class Callback:
+class Callback(Named):
     """Base: override the hooks you need. `model` is the model, `params` has verbose, epochs and steps (Keras).
 
     A hook of batches makes a pass come back to Python after every batch; the others cost nothing, for training runs
-    in slices of about 50 ms, between which `on_train_slice_end` is called. Setting `model.stop_training` ends
+    in slices of about 30 ms, between which `on_train_slice_end` is called. Setting `model.stop_training` ends
     training after the slice; what a hook adds to an epoch's logs goes into the history.
     """
 
     model: Model
     params: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return described(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the model, which the next fit names: for pickle and copies."""
+        return {name: value for name, value in vars(self).items() if name != "model"}
 
     def set_model(self, model: Model) -> None:
         self.model = model

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from fastdl.callbacks.callback import BATCH_HOOKS, Callback, Logs
+from fastdl.callbacks.divergence import Divergence
 from fastdl.callbacks.history import History
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def _flat(callbacks: Callbacks) -> Iterator[Callback]:
         for callback in callbacks:
             yield from _flat(callback)
     elif callbacks is not None:
-        raise TypeError(f"callbacks are fastdl.callbacks.Callback objects, not {callbacks!r}")
+        made = f": make one, {callbacks.__name__}(…)" if isinstance(callbacks, type) else ""
+        raise TypeError(f"callbacks are fastdl.callbacks.Callback objects, not {callbacks!r}{made}")
 
 
 class CallbackList:
@@ -46,6 +48,11 @@ class CallbackList:
                 return callback
         self.callbacks.append(history := History())
         return history
+
+    def watch(self) -> None:
+        """Let a Divergence listen, if none does: last, as it changes nothing."""
+        if not any(isinstance(callback, Divergence) for callback in self.callbacks):
+            self.callbacks.append(Divergence())
 
     def most(self, purpose: str) -> int | None:
         """After how many batches a pass must come back: one if anybody wants to hear of each."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastdl.callbacks.callback import Callback, Logs
 
 
@@ -11,6 +13,12 @@ class History(Callback):
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+
+    def __repr__(self) -> str:
+        last = ", ".join(
+            f"{name} {values[-1]:.4g}" for name, values in self.history.items() if np.ndim(values[-1]) == 0
+        )
+        return f"<History of {len(self.epoch)} epochs{', the last: ' if last else ''}{last}>"
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self.epoch = []

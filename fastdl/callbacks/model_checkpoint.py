@@ -8,6 +8,7 @@ from typing import Any
 
 from fastdl.callbacks.callback import Callback, Logs, overridden
 from fastdl.callbacks.monitor import Monitor
+from fastdl.files import check_target
 
 
 class ModelCheckpoint(Monitor):
@@ -38,6 +39,11 @@ class ModelCheckpoint(Monitor):
 
     def every_batch(self, purpose: str) -> bool:
         return overridden(self, purpose, ModelCheckpoint if self.save_freq == "epoch" else Callback)
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """OSError, before the first epoch, for what could not be written after it."""
+        if Path(self.filepath).parent.is_dir():
+            check_target(self.filepath)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch

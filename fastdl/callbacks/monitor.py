@@ -21,7 +21,9 @@ def higher_is_better(monitor: str, mode: str = "auto") -> bool:
     for words, answer in ((LOWER, False), (HIGHER, True)):
         if any(word in name for word in words):
             return answer
-    raise ValueError(f"whether a high {monitor!r} is good cannot be told from its name: pass mode='max' or mode='min'")
+    raise ValueError(
+        f"monitor: whether a high {monitor!r} is good cannot be told from its name: pass mode='max' or mode='min'"
+    )
 
 
 class Monitor(Callback):

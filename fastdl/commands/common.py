@@ -1,25 +1,32 @@
-"""What several commands share: their options, sample files, and text that a terminal may show."""
+"""What several commands share: their options, the files they read and write, and text that a terminal may show."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fastdl.errors import DataError
-from fastdl.text import shown
+from fastdl.text import shown_lines
+
+
+class UsageError(Exception):
+    """A command line that asks for what is never done."""
 
 
 def source_argument(parser: argparse.ArgumentParser, name: str = "source", metavar: str = "in.onnx") -> None:
     """The ONNX file to read."""
-    parser.add_argument(name, type=Path, metavar=metavar, help="an ONNX file, from whichever tool; never changed")
+    parser.add_argument(name, type=a_path, metavar=metavar, help="an ONNX file, from whichever tool; never changed")
 
 
 def samples_argument(parser: argparse.ArgumentParser, why: str, required: bool = False) -> None:
     """--samples."""
     told = f"{why}: .npy with one row a sample, or .npz with one array for each input name"
-    parser.add_argument("--samples", type=Path, metavar="x.npy", required=required, help=told)
+    parser.add_argument("--samples", type=a_path, metavar="x.npy", required=required, help=told)
 
 
 def tolerance_argument(parser: argparse.ArgumentParser, told: str) -> None:
@@ -27,22 +34,72 @@ def tolerance_argument(parser: argparse.ArgumentParser, told: str) -> None:
     parser.add_argument("--tolerance", type=positive, metavar="T", help=told)
 
 
+def budget_argument(parser: argparse.ArgumentParser) -> None:
+    """--budget."""
+    told = "seconds of processor time after which the proof takes no more rows than it needs (default: 10)"
+    parser.add_argument("--budget", type=positive, metavar="S", help=told)
+
+
+def a_path(text: str) -> Path:
+    """A file's name, which an empty text is not."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file is empty")
+    return Path(text)
+
+
 def positive(text: str) -> float:
     """A finite number above zero."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"must be a number above zero, not {text}")
     return value
 
 
-def report_path(options: argparse.Namespace) -> Path:
-    """Where the report goes: --json, or beside out.onnx. Wrong usage: one file would be written over another."""
-    beside: Path = options.json or Path(f"{options.target}.json")
-    html = getattr(options, "html", None)
-    paths = [path.absolute() for path in (options.target, beside, html) if path is not None]
-    if len(set(paths)) < len(paths) or options.source.absolute() in paths[options.target is not None :]:
-        options.usage("in.onnx, out.onnx and the reports must be different files")
-    return beside
+def positive_integer(text: str) -> int:
+    """A whole number above zero."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"must be a whole number above zero, not {text}")
+    return int(text)
+
+
+def check_files(models: Iterable[Path], arrays: Iterable[Path | None], written: Iterable[Path | None]) -> None:
+    """Before any work: each file to write can be written, is none that is read, by whichever name, and is named once.
+
+    models: ONNX files that are read, with the files that hold their data; arrays: what else is read.
+    UsageError: one file would be written over another. OSError, ModelFileError.
+    """
+    from fastdl.files import check_target
+    from fastdl.fusion.model_file import files_of
+
+    models = list(models)
+    data = [path for model in models for path in files_of(model)[1:]]
+    taken = {_identity(path): path for path in (*data, *filter(None, arrays), *models)}
+    for path in filter(None, written):
+        check_target(path)
+        identity = _identity(path)
+        if identity in taken:
+            raise UsageError(
+                f"{path} would be written over {taken[identity]}: what is read, and each file that is written, "
+                "must be different files"
+            )
+        taken[identity] = path
+
+
+def _identity(path: Path) -> object:
+    """The same for every name of one file: relative, by way of links, in other case where the disk knows no case."""
+    try:
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    except (OSError, ValueError):  # not there (yet)
+        return os.path.realpath(path.parent), path.name
+
+
+def beside(target: Path) -> Path:
+    """Where the report of out.onnx goes, unless --json says."""
+    return Path(f"{target}.json")
 
 
 def load_arrays(path: Path | None) -> Any:
@@ -51,13 +108,20 @@ def load_arrays(path: Path | None) -> Any:
 
     if path is None:
         return None
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path}: not a plain file")
     try:
         loaded = np.load(path, allow_pickle=False)
         return dict(loaded) if hasattr(loaded, "files") else loaded
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except PermissionError:
+        raise DataError(f"{path}: may not be read") from None
+    except MemoryError:
+        raise DataError(f"{path}: more than the memory holds") from None
     except Exception as error:  # zip, header or pickle: whatever numpy finds wrong with it
-        raise DataError(f"{path}: not an .npy or .npz file of numbers ({str(error).splitlines()[0]})") from None
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: not an .npy or .npz file of numbers ({said})") from None
 
 
 def load_array(path: Path | None) -> Any:
@@ -69,8 +133,9 @@ def load_array(path: Path | None) -> Any:
 
 
 def show(*texts: object) -> None:
-    """Print, with nothing in it that could steer a terminal."""
-    print("\n".join(shown(str(text)) for text in texts))
+    """Print, with nothing in it that could steer a terminal. A reader that has left, as `head` does, is no error."""
+    with contextlib.suppress(BrokenPipeError):
+        print("\n".join(shown_lines(str(text)) for text in texts))
 
 
 def write_text(path: Path, text: str) -> None:

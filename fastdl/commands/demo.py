@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from fastdl.commands import common
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Where results go, and for how long to train."""
-    parser.add_argument("--folder", type=Path, default=Path("demo"), help="where results go (default: demo)")
-    parser.add_argument("--epochs", type=int, help="default: 10 for Fashion-MNIST, 20 for the digits")
+    folder = "where results go (default: demo)"
+    parser.add_argument("--folder", type=common.a_path, default=Path("demo"), metavar="F", help=folder)
+    epochs = "at most so many; default: 10 for Fashion-MNIST, 20 for the digits"
+    parser.add_argument("--epochs", type=common.positive_integer, metavar="N", help=epochs)
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fastdl.commands import common
 
@@ -11,13 +10,14 @@ from fastdl.commands import common
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The file, and where to write JSON."""
     common.source_argument(parser, metavar="m.onnx")
-    parser.add_argument("--json", type=Path, metavar="r.json", help="write all of it there")
+    parser.add_argument("--json", type=common.a_path, metavar="r.json", help="write all of it there")
 
 
 def run(options: argparse.Namespace) -> None:
     """Read, count, fold a copy without proof, and tell; no operator is run."""
     from fastdl import fusion
 
+    common.check_files([options.source], [], [options.json])
     inspection = fusion.inspect(options.source)
     if options.json is not None:
         common.write_text(options.json, inspection.to_json() + "\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fastdl.commands import common
 
@@ -11,22 +10,22 @@ from fastdl.commands import common
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Files in and out, the samples to calibrate and to measure on, and how much may be lost."""
     common.source_argument(parser)
-    parser.add_argument("target", type=Path, metavar="out.onnx")
+    parser.add_argument("target", type=common.a_path, metavar="out.onnx")
     common.samples_argument(parser, "rows to calibrate and to measure on", required=True)
-    parser.add_argument("--labels", type=Path, metavar="y.npy", help="the class of each row")
+    parser.add_argument("--labels", type=common.a_path, metavar="y.npy", help="the class of each row")
     parser.add_argument("--type", choices=("int8", "float16"), default="int8", help="default: int8")
     common.tolerance_argument(
         parser, "most that may be lost: accuracy with --labels, else share of labels flipped, else error / spread"
     )
-    parser.add_argument("--json", type=Path, metavar="r.json", help="the report (default: out.onnx.json)")
-    parser.set_defaults(usage=parser.error)
+    parser.add_argument("--json", type=common.a_path, metavar="r.json", help="the report (default: out.onnx.json)")
 
 
 def run(options: argparse.Namespace) -> None:
     """Quantise, print what it cost and gained, write out.onnx and its JSON."""
     from fastdl import fusion
 
-    beside = common.report_path(options)
+    beside = options.json or common.beside(options.target)
+    common.check_files([options.source], [options.samples, options.labels], [options.target, beside])
     model, report = fusion.quantize(
         options.source,
         samples=common.load_arrays(options.samples),
@@ -34,7 +33,6 @@ def run(options: argparse.Namespace) -> None:
         type=options.type,
         tolerance=options.tolerance,
     )
-    common.show(report)
     fusion.write_model(model, options.target)
     common.write_text(beside, report.to_json() + "\n")
-    common.show(f"Written: {options.target}, {beside}")
+    common.show(report, f"Written: {options.target}, {beside}")

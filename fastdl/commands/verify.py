@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from fastdl.commands import common
 
@@ -16,15 +15,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.tolerance_argument(
         parser, "largest relative error to accept (default: 4 × a.onnx's own, or 1e-6 in float32)"
     )
-    parser.add_argument("--json", type=Path, metavar="r.json", help="write the figures there")
+    common.budget_argument(parser)
+    parser.add_argument("--json", type=common.a_path, metavar="r.json", help="write the figures there")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run both with onnxruntime, optimised and not, beside the float64 truth of the first."""
     from fastdl import fusion
 
+    common.check_files([options.first, options.second], [options.samples], [options.json])
     proof = fusion.verify(
-        options.first, options.second, samples=common.load_arrays(options.samples), tolerance=options.tolerance
+        options.first,
+        options.second,
+        samples=common.load_arrays(options.samples),
+        tolerance=options.tolerance,
+        budget=options.budget,
     )
     if options.json is not None:
         common.write_text(options.json, proof.to_json() + "\n")

@@ -7,7 +7,16 @@
 Keras's spelling, `datasets.fashion_mnist.load_data()`, works as well.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from fastdl.datasets._digits import digits
 from fastdl.datasets._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, find_fashion_mnist
+from fastdl.naming import no_such
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise no_such(__name__, name, __all__, "there are digits and fashion_mnist")
+
 
 __all__ = ["FASHION_MNIST_CLASSES", "digits", "fashion_mnist", "find_fashion_mnist"]

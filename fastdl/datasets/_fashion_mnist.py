@@ -190,14 +190,14 @@ def _download() -> Path:
 
 def _fetch(url: str, folder: Path, idx: _Idx) -> None:
     """Download into a temporary beside the target, verify, rename. Leaves the whole file or nothing."""
-    import tempfile
+    import secrets
     import time
     from urllib.request import urlopen
 
     folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{idx.name}-", suffix=".gz", dir=folder)
+    temporary = folder / f"{idx.name}-{secrets.token_hex(8)}.gz"
     try:
-        with open(handle, "wb") as file, urlopen(url, timeout=_STALL_SECONDS) as response:
+        with open(temporary, "xb") as file, urlopen(url, timeout=_STALL_SECONDS) as response:
             end = time.monotonic() + _FILE_SECONDS
             while chunk := response.read1(1 << 16):  # what has come, not waiting for more
                 file.write(chunk)
@@ -205,8 +205,8 @@ def _fetch(url: str, folder: Path, idx: _Idx) -> None:
                     raise _Damaged(f"more came than the {idx.size:,} bytes that it holds")
                 if time.monotonic() > end:
                     raise _Damaged(f"not done after {_FILE_SECONDS:.0f} s")
-        _content(Path(name), idx)
-        os.replace(name, folder / f"{idx.name}.gz")
+        _content(temporary, idx)
+        os.replace(temporary, folder / f"{idx.name}.gz")
     finally:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            os.unlink(temporary)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from onnx import ModelProto
-
-from .index import FLOATS, GraphIndex, Node
+from .index import GraphIndex, Node
 
 # Operators that move or name values but compute none
 FREE = frozenset(
@@ -15,18 +13,13 @@ FREE = frozenset(
 )
 
 
-def parameter_count(model: ModelProto) -> int:
+def parameter_count(index: GraphIndex) -> int:
     """Floating-point numbers stored in the graph: weights, biases, and batch statistics too."""
-    index = GraphIndex(model)
-    names = {t.name for t in model.graph.initializer}
-    names |= {node.outputs[0] for node in index.nodes if node.op == "Constant"}
-    arrays = (index.stored(name) for name in names)
-    return sum(array.size for array in arrays if array is not None and array.dtype in FLOATS)
+    return sum(index.stored_floats(name) for name in index.constants())
 
 
-def flops(model: ModelProto) -> int:
+def flops(index: GraphIndex) -> int:
     """Multiplications and additions of one row; other operators count one a value, unknown shapes nothing."""
-    index = GraphIndex(model)
     return sum(_node_flops(index, node) for node in index.nodes)
 
 
@@ -40,9 +33,8 @@ class OperatorCost:
     flops: int = 0
 
 
-def by_operator(model: ModelProto) -> list[OperatorCost]:
+def by_operator(index: GraphIndex) -> list[OperatorCost]:
     """One line an operator, the costliest first. A number that several nodes read counts for the first."""
-    index = GraphIndex(model)
     seen: set[str] = set()
     costs: dict[str, OperatorCost] = {}
     for node in index.nodes:
@@ -50,10 +42,9 @@ def by_operator(model: ModelProto) -> list[OperatorCost]:
         cost.nodes += 1
         cost.flops += _node_flops(index, node)
         for name in set(node.inputs) - seen:
-            array = index.stored(name)
-            if array is not None and array.dtype in FLOATS:
+            if numbers := index.stored_floats(name):
                 seen.add(name)
-                cost.parameters += array.size
+                cost.parameters += numbers
     return sorted(costs.values(), key=lambda cost: (-cost.flops, -cost.parameters, cost.operator))
 
 
@@ -69,4 +60,9 @@ def _node_flops(index: GraphIndex, node: Node) -> int:
             inner = read[1 if node.op == "Gemm" and node.attribute("transB", 0) else 0]
             depth = inner if isinstance(inner, int) else 0
         return values * (2 * depth + (len(node.inputs) > 2))
+    if node.op in ("Conv", "ConvTranspose") and len(node.inputs) > 1:
+        kernel, read = index.shape(node.inputs[1]) or (), index.shape(node.inputs[0]) or ()
+        taps = prod(dim for dim in kernel[1:] if isinstance(dim, int))
+        over = values if node.op == "Conv" else prod(dim for dim in read[1:] if isinstance(dim, int))
+        return 2 * over * taps + values * (len(node.inputs) > 2)
     return values * (2 if node.op == "BatchNormalization" else 1)

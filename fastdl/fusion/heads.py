@@ -1,7 +1,8 @@
 """What a model gives out: probabilities, logits or labels. Chosen on the unfused graph; the folds do the rest.
 
 So that the proof has something to prove, labels are first made from the probabilities as they are, and the fold
-"tail of labels" then takes what comes before them away.
+"tail of labels" then takes what comes before them away. Only what is flat for large scores (Sigmoid, Tanh) is left out
+at once: of several probabilities of 1.0 none is the largest, of the scores behind them one is.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from ..errors import FusionError
+from .folds.tails import NOWHERE_FLAT, increases
 from .index import FLOATS, Dim, GraphIndex, Node
 from .zip_map import CLASS_NAMES_KEY, without_zip_map
 
@@ -55,7 +57,7 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
             if tail is None or tail.op in NO_PROBABILITIES:
                 raise FusionError(f"output {output.name!r} comes from {_origin(tail)}, so it is no probability")
         elif head == "labels":
-            _to_label(copy, index, output, tail)
+            renamed[output.name] = _to_label(copy, index, output, tail, renamed)
         elif tail is not None and tail.op in TAILS:
             source = tail.inputs[0]  # another output, perhaps, that was cut before
             renamed[output.name] = _cut(copy, index, output.name, renamed.get(source, source))
@@ -96,7 +98,10 @@ def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> str:
     return fresh
 
 
-def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None) -> None:
+def _to_label(
+    model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail: Node | None, renamed: dict[str, str]
+) -> str:
+    """Let `output` be the labels of its scores; the scores' new name. renamed: of outputs made labels before."""
     name = output.name
     shape: tuple[Dim, ...] | None = index.shape(name)
     columns = shape[1] if shape is not None and len(shape) == 2 else None
@@ -104,7 +109,9 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
         raise FusionError(f"output {name!r} is not known to be rows of so many scores, so no label follows from it")
     scores = _rename(model, index, name)
     if columns > 1:
-        nodes = [helper.make_node("ArgMax", [scores], [name], name=f"{name}_argmax", axis=1, keepdims=0)]
+        source = _behind_flat(index, name)
+        source = scores if source == name else renamed.get(source, source)
+        nodes = [helper.make_node("ArgMax", [source], [name], name=f"{name}_argmax", axis=1, keepdims=0)]
     elif tail is None or tail.op != "Sigmoid":
         raise FusionError(f"output {name!r} is one column from {_origin(tail)}, not Sigmoid: no label follows from it")
     else:
@@ -123,6 +130,14 @@ def _to_label(model: ModelProto, index: GraphIndex, output: ValueInfoProto, tail
     model.graph.node.extend(nodes)
     batch = shape[0] if shape is not None else None
     output.CopyFrom(helper.make_tensor_value_info(name, TensorProto.INT64, [batch], output.doc_string))
+    return scores
+
+
+def _behind_flat(index: GraphIndex, value: str) -> str:
+    """The scores behind what increases with them but is flat for large ones."""
+    while (node := _tail(index, value)) is not None and increases(node) and node.op not in NOWHERE_FLAT:
+        value = node.inputs[0]
+    return value
 
 
 def _rename(model: ModelProto, index: GraphIndex, value: str) -> str:

@@ -8,6 +8,7 @@ refuses has changed nothing, and constants stay float64 until they are rounded o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, num
 
 Array = npt.NDArray[np.float64]
 Dim = int | str | None
+Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]  # shapes and types, by value
 
 # A set, which compares by hash first: numpy takes None for float64 when asked whether a dtype equals it
 FLOATS = frozenset((np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)))
@@ -26,6 +28,16 @@ CONSTANT_ATTRIBUTES = {
     **dict.fromkeys(("value_float", "value_floats"), np.float32),
     **dict.fromkeys(("value_int", "value_ints"), np.int64),
 }
+# Above these the product of two constants, or of a constant and an input, may overflow: then the order matters in
+# which a graph multiplies, and folding changes it.
+LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
+KEPT = 2**16  # numbers of a stored constant that is kept in float64 for good
+ROOM = 2**22  # numbers of such constants that are kept for a while
+LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
+# What gives no infinity, whatever it reads
+BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
+# What gives infinity or NaN for some values of moderate size
+MAY_OVERFLOW = ("Log", "Exp", "Reciprocal", "Sqrt", "Div", "Pow")
 
 
 class Refused(Exception):
@@ -63,8 +75,10 @@ class Node:
 
     def become(self, op: str, attributes: Mapping[str, Any]) -> None:
         """Turn into another operator of ONNX's own domain, keeping name and doc string."""
-        self.op = self.proto.op_type = op
-        self.proto.domain = ""
+        self.op = op
+        old, self.proto = self.proto, NodeProto()  # the old one is still the model's own
+        self.proto.CopyFrom(old)
+        self.proto.op_type, self.proto.domain = op, ""
         del self.proto.attribute[:]
         self.proto.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
 
@@ -75,18 +89,38 @@ def _well_formed(proto: NodeProto, opset: int) -> bool:
     An operator that this onnx does not know at this opset is taken as it is.
     """
     try:
-        schema = onnx.defs.get_schema(proto.op_type, opset, "")
-    except onnx.defs.SchemaError:
-        return True
+        rules = _rules(proto.op_type, opset)
     except TypeError:  # a name that is no text
         return False
-    counts = (len(proto.input), schema.min_input, schema.max_input), (len(proto.output), schema.min_output, 2**31)
-    if not all(least <= count <= most for count, least, most in counts):
+    if rules is None:
+        return True
+    inputs, outputs = list(proto.input), list(proto.output)
+    least, most, made, needed, kinds = rules
+    if not least <= len(inputs) <= most or len(outputs) < made:
         return False
-    if not all((*proto.input[: schema.min_input], *proto.output[: max(1, schema.min_output)])):
+    if not all((*inputs[:least], *outputs[: max(1, made)])):
         return False
-    known: Mapping[str, Any] = schema.attributes
-    return all(known[a.name].type.value == a.type for a in proto.attribute if a.name in known)
+    if needed - {a.name for a in proto.attribute}:
+        return False
+    return all(kinds[a.name] == a.type for a in proto.attribute if a.name in kinds)
+
+
+@lru_cache(maxsize=1024)
+def _rules(op: str, opset: int) -> tuple[int, int, int, frozenset[str], Mapping[str, int]] | None:
+    """Fewest and most inputs, fewest outputs, the attributes needed, all by type; None for an operator not known."""
+    try:
+        schema = onnx.defs.get_schema(op, opset, "")
+    except onnx.defs.SchemaError:
+        return None
+    stated: Mapping[str, Any] = schema.attributes
+    kinds = {name: attribute.type.value for name, attribute in stated.items()}
+    needed = frozenset(name for name, attribute in stated.items() if attribute.required)
+    return schema.min_input, schema.max_input, schema.min_output, needed, kinds
+
+
+def magnitude(array: npt.NDArray[Any]) -> float:
+    """The largest absolute value, 0 of an empty array, NaN where any value is; without a copy."""
+    return max(float(array.max(initial=0)), -float(array.min(initial=0)))
 
 
 def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
@@ -98,38 +132,60 @@ def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
 
 
 class GraphIndex:
-    """The graph of a private copy of `model`, indexed. `to_model()` gives the changed copy back."""
+    """The graph of `model`, indexed. Folds change the index alone; `to_model()` gives a changed copy."""
 
-    def __init__(self, model: ModelProto) -> None:
-        self._model = ModelProto()
-        self._model.CopyFrom(model)
-        graph = self._model.graph
+    def __init__(self, model: ModelProto, like: GraphIndex | None = None) -> None:
+        """like: an index of the same model, which nothing has changed: what it has inferred is taken over."""
+        self._model, self._like = model, like
+        graph = model.graph
         functions = frozenset((f.domain, f.name) for f in model.functions)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-        self.nodes = [Node(proto, functions, self.opset) for proto in graph.node]
+        self._nodes = [Node(proto, functions, self.opset) for proto in graph.node]
+        self._settled = True  # `_nodes` holds no removed node and misses no new one
+        self._before: dict[Node, list[Node]] = {}  # new nodes, by the one in front of which they stand
         self.graph_inputs = frozenset(i.name for i in graph.input)
         self.graph_outputs = frozenset(o.name for o in graph.output)
         self._initializers = {t.name: t for t in graph.initializer}
         # Before IR version 4 every initializer had to be listed as an input, and none could be overridden.
         lists_all = model.ir_version < 4
         self._overridable = frozenset() if lists_all else self.graph_inputs & self._initializers.keys()
-        self.captured = frozenset(_names_inside(graph.node))
+        self.captured = frozenset(names_inside(graph.node))
         self._names = _all_names(graph) | self.captured
         self._numbers: dict[str, int] = {}  # by hint, the last that `fresh` gave
         self._exact: dict[str, Array] = {}
+        self._large: dict[str, Array] = {}  # of large stored ones, those of late
         self._dtypes: dict[str, np.dtype[Any]] = {}
         self._added: dict[str, None] = {}  # names of new initializers, in order
-        self._shapes, self._types = _infer(model)
+        self._inferred: Inferred = like._inferred if like is not None else _infer(model)
+        self._shapes, self._types = self._inferred[0].copy(), self._inferred[1].copy()
         self._resized: set[str] = set()
+        self._in_range: dict[bool, set[str]] = {False: set(), True: set()}  # what `require_range` let pass
         # How many numbers constants may still hold that are computed from constants
         constants = (a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute)
         self.spare = 4 * sum(prod(t.dims) for t in (*graph.initializer, *constants)) + 2**20
         self._producers: dict[str, Node] = {}
         self._uses: dict[str, dict[Node, list[int]]] = {}  # by reader, the input slots
-        for node in self.nodes:
+        for node in self._nodes:
             self._link(node)
 
     # --- reading -------------------------------------------------------------------------------
+
+    @cached_property
+    def bytes(self) -> int:
+        """About how many the model takes as a file."""
+        return byte_count(self._model) if self._like is None else self._like.bytes
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes in order, as they are now."""
+        if not self._settled:
+            found = []
+            for node in self._nodes:
+                found += [new for new in self._before.pop(node, []) if not new.removed]
+                if not node.removed:
+                    found.append(node)
+            self._nodes, self._settled = found, True
+        return self._nodes
 
     def producer(self, value: str) -> Node | None:
         """The node that makes `value`, or None for inputs and initializers."""
@@ -194,12 +250,28 @@ class GraphIndex:
         if not isinstance(tensor, TensorProto):
             return None
         try:
-            return np.asarray(numpy_helper.to_array(tensor))
-        except (ValueError, TypeError, OverflowError):
+            array = np.asarray(numpy_helper.to_array(tensor))
+            # A type that numpy has not (bfloat16 in some versions of onnx) comes as another: it would be lost
+            return array if helper.np_dtype_to_tensor_dtype(array.dtype) == tensor.data_type else None
+        except (ValueError, TypeError, OverflowError, KeyError):
             return None
+
+    def constants(self) -> list[str]:
+        """The names of all that is stored: initializers, and what Constant nodes make."""
+        made = (node.outputs[0] for node in self.nodes if node.op == "Constant")
+        return [*self._initializers, *self._added, *made]
+
+    def stored_floats(self, value: str) -> int:
+        """How many floating-point numbers a constant holds; 0 for all else."""
+        if (tensor := self._initializers.get(value)) is not None:
+            return prod(tensor.dims) if _dtype(tensor.data_type) in FLOATS else 0
+        array = self.stored(value)
+        return array.size if array is not None and array.dtype in FLOATS else 0
 
     def constant(self, value: str) -> Array:
         """The float64 values (read-only) behind a floating-point constant; refuses all that is not one."""
+        if value in self._large:
+            return self._large[value]
         if value not in self._exact:
             if value in self._overridable:
                 raise Refused(f"parameter {value!r} is also a graph input, so a caller may override it")
@@ -208,16 +280,61 @@ class GraphIndex:
                 raise Refused(f"parameter {value!r} is not a constant")
             if array.dtype not in FLOATS:
                 raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
-            if not np.isfinite(array).all():
+            if not np.isfinite(largest := magnitude(array)):
                 raise Refused(f"parameter {value!r} is not finite everywhere")
+            if largest > LARGEST[array.dtype]:
+                raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
             exact = array.astype(np.float64)
             exact.setflags(write=False)
-            self._exact[value], self._dtypes[value] = exact, array.dtype
+            self._dtypes[value] = array.dtype
+            if exact.size > KEPT:
+                self._large[value] = exact
+                while sum(kept.size for kept in self._large.values()) > ROOM and len(self._large) > 1:
+                    self._large.pop(next(iter(self._large)))
+                return exact
+            self._exact[value] = exact
         return self._exact[value]
+
+    def require_range(self, value: str, strict: bool = False) -> None:
+        """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
+
+        Infinity is where algebra ends: 0·∞ and ∞ − ∞ are no numbers. What comes out of a BOUNDED operator is never so.
+        strict: nor from an operator that may give such values for some of moderate size.
+        """
+        known = self._in_range[strict]
+        todo, seen = [value], set[str]()
+        while todo:
+            source = todo.pop()
+            if source in known or source in seen:
+                continue
+            array = None if source in self._exact else self.stored(source)
+            if array is not None and array.dtype in FLOATS and not magnitude(array) <= LARGEST[array.dtype]:
+                raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
+            seen.add(source)
+            if (node := self.producer(source)) is not None and node.op not in BOUNDED:
+                if self._may_overflow(node, strict):
+                    raise Refused(f"{value!r} follows from {node.op} {node.label!r}, which may give what is not finite")
+                todo.extend(node.inputs if node.op != "Clip" else node.inputs[:1])
+                todo.extend(names_inside([node.proto]))
+        known |= seen
+
+    def _may_overflow(self, node: Node, strict: bool) -> bool:
+        numbers = [number for a in node.proto.attribute for number in (a.f, *a.floats)]
+        if node.op != "Clip" and not np.abs(numbers).max(initial=0) <= LARGEST[np.dtype(np.float32)]:
+            return True
+        if node.op not in MAY_OVERFLOW:
+            return False
+        if all(map(self.is_constant, node.inputs)):
+            return True  # else it would be a constant by now
+        divisor = self.stored(node.inputs[1]) if node.op == "Div" else None
+        if divisor is not None and divisor.dtype in FLOATS:
+            return not np.abs(divisor).min(initial=1) >= 1 / LARGEST[divisor.dtype]
+        return strict and not self.is_constant(node.inputs[-1])
 
     def dtype(self, value: str) -> np.dtype[Any]:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
-        self.constant(value)
+        if value not in self._dtypes:
+            self.constant(value)
         return self._dtypes[value]
 
     # --- changing ------------------------------------------------------------------------------
@@ -233,10 +350,14 @@ class GraphIndex:
         return name
 
     def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
-        """Add a new initializer, kept in float64 until it is written; refuses what overflows `dtype`."""
-        with np.errstate(over="ignore"):
-            if not np.isfinite(values.astype(dtype)).all():
-                raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        """Add a new initializer, kept in float64 until it is written; refuses what over- or underflows `dtype`."""
+        largest = magnitude(values)
+        if not np.isfinite(largest):
+            raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
+        if largest > LARGEST[np.dtype(dtype)]:
+            raise Refused(f"folded parameter {hint!r} would hold {largest:.1e}, by which {dtype} may overflow")
+        if abs(float(np.asarray(largest).astype(dtype)) - largest) > float(np.finfo(dtype).eps) * largest:
+            raise Refused(f"folded parameter {hint!r} would be too small for {dtype}")
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")
         exact.setflags(write=False)
@@ -247,7 +368,8 @@ class GraphIndex:
     def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
         """Add a new initializer of any type (an integer shape, say), stored as it is."""
         name = self.fresh(hint)
-        self._initializers[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        # Not ascontiguousarray, which makes a vector of a scalar
+        self._initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         self._shapes[name], self._types[name] = values.shape, values.dtype
         return name
 
@@ -274,7 +396,8 @@ class GraphIndex:
         """A new node in front of another, of the shape and type of what that gives; its one output's name."""
         output = self.fresh(f"{before.outputs[0]}_{op.lower()}")
         node = Node(helper.make_node(op, inputs, [output], name=output))
-        self.nodes.insert(self.nodes.index(before), node)
+        self._before.setdefault(before, []).append(node)
+        self._settled = False
         self._link(node)
         like = before.outputs[0]
         if like in self._shapes:
@@ -293,7 +416,7 @@ class GraphIndex:
         """Take a node out; its outputs must have no reader left."""
         self._unlink(node)
         node.removed = True
-        self.nodes.remove(node)
+        self._settled = False
 
     def absorb(self, into: Node, node: Node) -> None:
         """Remove `node`, which alone reads `into`'s output, and let `into` make its output instead."""
@@ -337,22 +460,24 @@ class GraphIndex:
         return dropped
 
     def to_model(self) -> ModelProto:
-        """The changed model; everything that no fold touched is as it was."""
-        model = ModelProto()
-        model.CopyFrom(self._model)
-        graph = model.graph
-        before = {t.name for t in graph.initializer}
+        """The changed model; everything that no fold touched is as it was. Ends the use of this index."""
+        graph = self._model.graph
+        model: ModelProto = without(self._model, "graph")
+        model.graph.CopyFrom(without(graph, "initializer", "node"))
+        stored, graph = graph.initializer, model.graph
+        before = {t.name for t in stored}
         gone = before - self._initializers.keys()
-        _keep(graph.initializer, lambda t: t.name not in gone)
+        graph.initializer.extend(t for t in stored if t.name not in gone)
         new = [tensor for name, tensor in self._initializers.items() if name not in before]
-        for name in self._added:
-            rounded = self._exact[name].astype(self._dtypes[name])
-            new.append(numpy_helper.from_array(rounded, name))
         graph.initializer.extend(new)
+        for name in self._added:
+            rounded = self._exact.pop(name).astype(self._dtypes[name])  # one by one: they are most of the memory
+            graph.initializer.append(numpy_helper.from_array(rounded, name))
         if model.ir_version < 4:
             _keep(graph.input, lambda i: i.name not in gone)
-            graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in new)
-        del graph.node[:]
+            names = {t.name for t in new} | self._added.keys()
+            listed = (t for t in graph.initializer if t.name in names)
+            graph.input.extend(helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in listed)
         for node in self.nodes:
             proto = graph.node.add()
             proto.CopyFrom(node.proto)
@@ -395,12 +520,12 @@ def _keep(field: Any, wanted: Any) -> None:
         field.extend(copies)
 
 
-def _names_inside(nodes: Iterable[NodeProto]) -> set[str]:
+def names_inside(nodes: Iterable[NodeProto]) -> set[str]:
     """Every name that subgraphs of these nodes mention: more than they capture, which is the safe side."""
     names: set[str] = set()
     for node in nodes:
         for graph in subgraphs(node):
-            names |= _all_names(graph) | _names_inside(graph.node)
+            names |= _all_names(graph) | names_inside(graph.node)
     return names - {""}
 
 
@@ -412,14 +537,20 @@ def _all_names(graph: onnx.GraphProto) -> set[str]:
     return names
 
 
-def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]:
+def _infer(model: ModelProto) -> Inferred:
     """Shapes and types that follow from the inputs alone: a file's own claims about inner values are not trusted."""
-    bare = ModelProto()
-    bare.CopyFrom(model)
-    del bare.graph.value_info[:]
-    for node in bare.graph.node:
+    bare = without(model, "graph")
+    bare.graph.CopyFrom(without(model.graph, "initializer", "node", "value_info"))
+    listed = {info.name for info in model.graph.input}
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) <= LEAN:  # a target shape, say, which the inference reads
+            bare.graph.initializer.append(tensor)
+        elif tensor.name not in listed:
+            bare.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    for node in model.graph.node:
         if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):  # ONNX infers nothing for it: shaped as a Cast is
-            node.CopyFrom(helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT))
+            node = helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT)
+        bare.graph.node.append(node)
     for output in bare.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
@@ -427,8 +558,8 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
         graph = onnx.shape_inference.infer_shapes(bare).graph
     except Exception:  # a graph that onnx cannot infer is still passed through, with fewer folds
         graph = bare.graph
-    shapes: dict[str, tuple[Dim, ...]] = {t.name: tuple(t.dims) for t in graph.initializer}
-    types = {t.name: _dtype(t.data_type) for t in graph.initializer}
+    shapes: dict[str, tuple[Dim, ...]] = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    types = {t.name: _dtype(t.data_type) for t in model.graph.initializer}
     for info in (*graph.input, *graph.value_info, *graph.output):
         kind = info.type.tensor_type
         if not info.type.HasField("tensor_type"):
@@ -439,9 +570,38 @@ def _infer(model: ModelProto) -> tuple[dict[str, tuple[Dim, ...]], dict[str, np.
     return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
 
 
+def byte_count(model: ModelProto) -> int:
+    """About how many bytes a model takes, from its tensors' dims: protobuf tells by writing all of it."""
+    size = without(model, "graph").ByteSize() + without(model.graph, "initializer").ByteSize()
+    for tensor in model.graph.initializer:
+        dtype = _dtype(tensor.data_type)
+        size += tensor.ByteSize() if dtype is None or dtype.kind == "O" else dtype.itemsize * prod(tensor.dims)
+    return int(size)
+
+
+def without(message: Any, *omitted: str) -> Any:
+    """A copy of a protobuf message that lacks some fields, which are not copied first and dropped then."""
+    copy = type(message)()
+    try:
+        for field, value in message.ListFields():
+            if field.name in omitted:
+                continue
+            if isinstance(value, bool | int | float | str | bytes):
+                setattr(copy, field.name, value)
+            else:
+                getattr(copy, field.name).MergeFrom(value)
+    except UnicodeDecodeError:  # text that is none cannot be read, but be copied
+        copy.CopyFrom(message)
+        for name in omitted:
+            copy.ClearField(name)
+    return copy
+
+
+@lru_cache(maxsize=64)
 def _dtype(number: int) -> np.dtype[Any] | None:
     try:
-        return np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
+        return dtype if helper.np_dtype_to_tensor_dtype(dtype) == number else None
     except (KeyError, ValueError, TypeError):
         return None
 

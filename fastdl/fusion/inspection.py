@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto, ValueInfoProto
 
+from ..text import shown
 from .cost import OperatorCost, by_operator
 from .index import GraphIndex
 from .model_file import ModelSource, read_model
@@ -37,7 +38,7 @@ class Port:
         return cls(info.name, TensorProto.DataType.Name(tensor.elem_type).lower(), shape)
 
 
-@dataclass
+@dataclass(repr=False)
 class Inspection(Printable):
     """A file's makers, inputs, outputs and operators; `fusion` is what folding would do, unproven and untimed."""
 
@@ -50,18 +51,23 @@ class Inspection(Printable):
     metadata: dict[str, str]
     fusion: FusionReport
 
+    def __repr__(self) -> str:
+        report = self.fusion
+        held = f"{report.nodes_before} operators, {report.parameters_before} parameters"
+        return f"<Inspection: {held}, {len(report.folds)} would fold>"
+
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.text import Text
 
-        opsets = ", ".join(f"{domain} {version}" for domain, version in self.opsets.items())
+        opsets = ", ".join(f"{shown(domain)} {version}" for domain, version in self.opsets.items())
         report = self.fusion
         ports = [(what, p.name, p.type, p.shape) for what in ("inputs", "outputs") for p in getattr(self, what)]
         costs = [(c.operator, f"{c.nodes:,}", f"{c.parameters:,}", f"{c.flops:,}") for c in self.operators]
         for what in ("before", "after"):
             nodes, parameters, flops = (f"{getattr(report, f'{n}_{what}'):,}" for n in ("nodes", "parameters", "flops"))
             costs.append(("in all" if what == "before" else "once folded", nodes, parameters, flops))
-        about = f"By {self.producer or 'a tool that names itself not'}, IR {self.ir_version}, opset {opsets}; "
+        about = f"By {shown(self.producer) or 'a tool that names itself not'}, IR {self.ir_version}, opset {opsets}; "
         return Group(
             Text(about + f"{report.bytes_before:,} bytes, {report.bytes_after:,} once folded."),
             table("Inputs and outputs", ("", "name", "type", "shape"), ports),
@@ -75,8 +81,8 @@ def inspect(source: ModelSource) -> Inspection:
     """What a model holds and what would fold. Raises ModelFileError for one that is not sound."""
     model = read_model(source)
     index = GraphIndex(model)
-    fused, folds, refusals = fold_all(model)
-    report = FusionReport.of(model, fused)
+    fused, folds, refusals = fold_all(model, like=index)
+    report = FusionReport.of(model, fused, (index, GraphIndex(fused)))
     report.folds, report.refusals = folds, refusals
     return Inspection(
         producer=f"{model.producer_name} {model.producer_version}".strip(),
@@ -84,7 +90,7 @@ def inspect(source: ModelSource) -> Inspection:
         opsets={entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
         inputs=[Port.of(info) for info in model.graph.input if index.stored(info.name) is None],
         outputs=[Port.of(info) for info in model.graph.output],
-        operators=by_operator(model),
+        operators=by_operator(index),
         metadata={entry.key: entry.value for entry in model.metadata_props},
         fusion=report,
     )

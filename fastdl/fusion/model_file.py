@@ -8,15 +8,19 @@ import stat
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 
 from ..errors import ModelFileError
-from ..files import write_atomically
+from ..files import ONNX, kind_of, write_atomically
 from .external import SELF_CONTAINED, load_external, store_external, tensors
 from .index import subgraphs
 from .limits import LIMIT, check_size
+from .session import is_out_of_memory
+
+STRING, MESSAGE = 9, 11  # protobuf's numbers of field types
 
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
 
@@ -34,10 +38,14 @@ def read_model(source: ModelSource) -> ModelProto:
     elif isinstance(source, bytes):
         name, folder = "the model", None
         model = _parse(source, name)
+    elif not isinstance(source, str | os.PathLike):
+        near = ": export it first" if hasattr(source, "export") else ""
+        raise TypeError(f"an ONNX model is a path, bytes or a ModelProto, not a {type(source).__name__}{near}")
     else:
         path = Path(source)
         name, folder = str(path), path.parent
         model = _parse(_read(path), name)
+    _check_text(model, name)
     if not model.HasField("graph") or not model.ir_version:
         raise ModelFileError(f"{name}: not an ONNX model (it holds no graph)")
     if not model.opset_import:
@@ -50,6 +58,16 @@ def read_model(source: ModelSource) -> ModelProto:
         _check_tensor(tensor, name)
     _check_graph(model.graph, frozenset(), name)
     return model
+
+
+def files_of(path: str | os.PathLike[str]) -> list[Path]:
+    """An ONNX file, and the files in which its tensors say that their data lie. ModelFileError: it cannot be read."""
+    source = Path(path)
+    model = _parse(_read(source), str(source))
+    check_size(model, str(source))
+    outside = [tensor for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
+    named = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
+    return [source, *(source.parent / name for name in sorted(named))]
 
 
 def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
@@ -101,9 +119,39 @@ def _parse(content: bytes, name: str) -> ModelProto:
     model = ModelProto()
     try:
         model.ParseFromString(content)
-    except Exception:  # protobuf's DecodeError, whose module has no types
-        raise ModelFileError(f"{name}: truncated, or not an ONNX file") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # protobuf's DecodeError, whose module has no types
+        if is_out_of_memory(error):
+            raise MemoryError(f"{name}: no memory left to read it") from None
+        kind = "" if content.startswith(ONNX) else kind_of(content)
+        told = f"not an ONNX file, but {kind}" if kind else "truncated, or not an ONNX file"
+        raise ModelFileError(f"{name}: {told}") from None
     return model
+
+
+def _check_text(model: ModelProto, name: str) -> None:
+    """Names, operators, domains and all other text must be UTF-8: protobuf gives bytes in place of text that is not."""
+    waiting: list[Any] = [model]
+    while waiting:
+        message = waiting.pop()
+        if isinstance(message, TensorProto):  # not all of its fields: listing them would copy its data
+            fields = [("name", [message.name]), ("doc_string", [message.doc_string]), ("data", message.external_data)]
+        else:
+            fields = [
+                (field.name, _each(value)) for field, value in message.ListFields() if field.type in (STRING, MESSAGE)
+            ]
+        for field, values in fields:
+            for value in values:
+                if isinstance(value, bytes):
+                    what = f"{type(message).__name__.removesuffix('Proto').lower()}'s {field}"
+                    raise ModelFileError(f"{name}: a {what} is not UTF-8: {value[:40]!r}")
+                if not isinstance(value, str):
+                    waiting.append(value)
+
+
+def _each(value: Any) -> Iterable[Any]:
+    return [value] if isinstance(value, str | bytes) or hasattr(value, "ListFields") else value
 
 
 def _check_type(number: int, what: str) -> None:
@@ -114,11 +162,15 @@ def _check_type(number: int, what: str) -> None:
 def _check_tensor(tensor: TensorProto, name: str) -> None:
     """Dims must be sound and the data as long as they say, before anything is allocated by them."""
     dims = list(tensor.dims)
-    if any(d < 0 for d in dims) or prod(dims) > LIMIT:
+    if any(d < 0 for d in dims) or prod(filter(None, dims)) > LIMIT:  # numpy refuses 0 × 2^60 too
         raise ModelFileError(f"{name}: tensor {tensor.name!r} has impossible dims {dims}")
     _check_type(tensor.data_type or -1, f"{name}: tensor {tensor.name!r}")
     try:
         size = onnx.numpy_helper.to_array(tensor).size
+    except MemoryError:
+        raise
+    except UnicodeDecodeError:
+        raise ModelFileError(f"{name}: tensor {tensor.name!r} holds text that is not UTF-8") from None
     except Exception:  # whatever numpy or onnx says of data that does not fit its dims
         size = -1
     if size != prod(dims):

@@ -21,6 +21,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 from ..errors import FusionError
 from .feeds import Feed
 from .index import GraphIndex, Node, subgraphs
+from .session import load_onnxruntime
 
 QUANTIZED = ["Gemm", "MatMul", "Conv", "Relu", "Clip"]  # others are short, and lose more than they gain
 WARNINGS, ERRORS = 2, 3  # onnxruntime's severities; the first is what it starts with
@@ -32,6 +33,7 @@ def to_int8(model: ModelProto, calibration: Iterable[Feed], method: str, apart: 
 
     method: "MinMax", "Percentile" or "Entropy". Raises FusionError with what onnxruntime says.
     """
+    load_onnxruntime()
     import onnxruntime.quantization as tool
 
     model = _at_opset(model)
@@ -59,6 +61,8 @@ def to_int8(model: ModelProto, calibration: Iterable[Feed], method: str, apart: 
                 weight_type=tool.QuantType.QInt8,
                 calibrate_method=tool.CalibrationMethod[method],
             )
+        except MemoryError:
+            raise
         except Exception as error:
             line = (str(error).strip() or repr(error)).splitlines()[0]
             raise FusionError(f"onnxruntime cannot quantise this graph: {line}") from error
@@ -90,6 +94,8 @@ def _at_opset(model: ModelProto) -> ModelProto:
         return copy
     try:
         return onnx.version_converter.convert_version(copy, OPSET)
+    except MemoryError:
+        raise
     except Exception as error:
         line = str(error).splitlines()[0]
         raise FusionError(f"int8 needs opset {OPSET}, and this graph does not convert to it: {line}") from error
@@ -97,6 +103,7 @@ def _at_opset(model: ModelProto) -> ModelProto:
 
 def to_float16(model: ModelProto) -> ModelProto:
     """A float16 copy whose inputs and outputs keep their types. Raises FusionError with what onnxruntime says."""
+    load_onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     copy = ModelProto()
@@ -104,6 +111,8 @@ def to_float16(model: ModelProto) -> ModelProto:
     with _quiet():
         try:
             half: ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+        except MemoryError:
+            raise
         except Exception as error:
             line = (str(error).strip() or repr(error)).splitlines()[0]
             raise FusionError(f"onnxruntime cannot convert this graph to float16: {line}") from error
@@ -142,8 +151,7 @@ def _reads(node: NodeProto) -> Iterator[str]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The tools advise on every call what fuse has done already, warn of what they do themselves, and print it too."""
-    import onnxruntime as ort
-
+    ort = load_onnxruntime()
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     ort.set_default_logger_severity(ERRORS)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..text import shown
 from .picture import svg
-from .report import MANY, FusionReport, tally
+from .report import MANY, FusionReport, tally, within_noise
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -102,9 +102,9 @@ def _verdict(report: FusionReport) -> str:
     count = f"{len(report.folds)} fold{'s' * (len(report.folds) > 1)}"
     if not report.verified:
         return f'<p class="verdict">{count}, not verified.</p>'
-    return (
-        f'<p class="verdict"><b>Proven</b> on {report.samples:,} rows: {count}, {report.label_flips} labels differ.</p>'
-    )
+    limits = "".join(f" {_safe(limit)}" for limit in report.limits())
+    proven = f"<b>Proven</b> on {report.samples:,} rows: {count}, {report.label_flips} labels differ.{limits}"
+    return f'<p class="verdict">{proven}</p>'
 
 
 def _cards(report: FusionReport) -> str:
@@ -116,7 +116,8 @@ def _cards(report: FusionReport) -> str:
     cards = [(name, f"{before:,} → ", f"{after:,}", "") for name, before, after in pairs]
     for batch, times in report.latency.items():
         name = f"{batch.replace('_', ' ')}"
-        cards.append((name, "", f"{times['speedup']:.2f} ×", " as fast"))
+        what = ", within noise" if within_noise(times) else " as fast"
+        cards.append((name, "", f"{times['speedup']:.2f} ×", what))
     return '<div class="cards">{}</div>'.format(
         "".join(
             f'<div class="card"><span>{name}</span><em>{was}</em><strong>{now}</strong><em>{what}</em></div>'

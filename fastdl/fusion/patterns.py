@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .index import FLOATS, Array, Dim, GraphIndex, Node, Refused
+from .index import FLOATS, LARGEST, Array, Dim, GraphIndex, Node, Refused, magnitude
 
 DENSE = ("Gemm", "MatMul")
+FLOAT32 = np.dtype(np.float32)
 ROW = 2**22  # at most so many values a row are given a scale and shift of their own
 
 
@@ -26,7 +27,7 @@ class Dense:
 
     @classmethod
     def read(cls, index: GraphIndex, node: Node) -> Dense:
-        """A Gemm, or a MatMul known to be rank 2, by constant parameters; refuses any other."""
+        """A Gemm, or a MatMul known to be rank 2, by constant parameters, of finite values; refuses any other."""
         if len(node.inputs) < 2 or not node.inputs[0]:
             raise Refused(f"{node.label!r} lacks an input")
         weight = index.constant(node.inputs[1])
@@ -41,17 +42,19 @@ class Dense:
                 raise Refused(f"the rank of {node.inputs[0]!r}, the input of {node.label!r}, is not known")
             if len(shape) != 2:
                 raise Refused(f"{node.label!r} works on rank {len(shape)}: its axis is not the channel axis")
+            index.require_range(node.inputs[0])
             return cls(node, weight, np.zeros(weight.shape[1]), dtype)
         if node.attribute("transA", 0):
             raise Refused(f"{node.label!r} transposes its input (transA)")
         if node.attribute("transB", 0):
             weight = weight.T
         alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
-        if not np.isfinite([alpha, beta]).all():
-            raise Refused(f"alpha or beta of {node.label!r} is not finite")
+        if not max(abs(alpha), abs(beta)) <= LARGEST[dtype] or np.isnan(beta):
+            raise Refused(f"alpha or beta of {node.label!r} is not finite, or so large that values may overflow")
         bias = np.zeros(weight.shape[1])
         if len(node.inputs) > 2 and node.inputs[2]:
             bias = beta * row_vector(index, node.inputs[2], weight.shape[1], rank=2)
+        index.require_range(node.inputs[0])
         return cls(node, weight if alpha == 1 else alpha * weight, bias, dtype)
 
     def constants(self, index: GraphIndex, weight: Array, bias: Array, was: str = "") -> tuple[str, str]:
@@ -106,11 +109,22 @@ class Affine:
     def read(cls, index: GraphIndex, node: Node) -> Affine | None:
         """Of a BatchNormalization, Add, Sub, Mul, Div by a constant, Neg, Scaler; None for other nodes.
 
-        Refuses one whose constant may be overridden, is not finite or divides by zero, and all training modes.
+        Refuses one whose constant may be overridden, is not finite or divides by zero, and all training modes; and one
+        of values that may not be finite.
         """
+        affine = cls._read(index, node)
+        if affine is not None:
+            largest = max(map(magnitude, affine.parts))
+            if not largest <= LARGEST.get(index.type(affine.value), LARGEST[FLOAT32]):
+                raise Refused(f"it takes values times {largest:.1e}, by which they may overflow")
+            index.require_range(affine.value)
+        return affine
+
+    @classmethod
+    def _read(cls, index: GraphIndex, node: Node) -> Affine | None:
         if node.op == "BatchNormalization":
             return cls._batch_norm(index, node)
-        if node.op == "ai.onnx.ml:Scaler":
+        if node.op == "ai.onnx.ml:Scaler" and node.inputs and node.outputs:
             return cls._scaler(index, node)
         zero, one = np.zeros(()), np.ones(())
         if node.op == "Neg" and len(node.inputs) == 1:
@@ -161,8 +175,9 @@ class Affine:
     @classmethod
     def _scaler(cls, index: GraphIndex, node: Node) -> Affine:
         """Of ai.onnx.ml's Scaler: (x − offset)·scale, in float32 whatever it reads."""
-        if index.type(node.inputs[0]) != np.float32:
-            raise Refused(f"its input is {index.type(node.inputs[0])}, which it turns into float32")
+        if (dtype := index.type(node.inputs[0])) != np.float32:
+            known = "of a type that is not known" if dtype is None else str(dtype)
+            raise Refused(f"its input is {known}, which it turns into float32")
         offset, scale = (np.array(node.attribute(k, [d]), np.float64) for k, d in (("offset", 0.0), ("scale", 1.0)))
         if not (np.isfinite(offset).all() and np.isfinite(scale).all()):
             raise Refused("its offset or scale is not finite everywhere")

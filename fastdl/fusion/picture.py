@@ -169,4 +169,4 @@ def _short(text: str) -> str:
 
 
 def _safe(text: str) -> str:
-    return escape(shown(text).replace("\n", " "))
+    return escape(shown(text))

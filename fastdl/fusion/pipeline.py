@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import onnx
 from onnx import ModelProto
 
 from ..errors import FusionError
-from .feeds import Samples
+from .bounds import bounded, given_bytes
+from .feeds import Feeder, Samples
 from .folds import (
     affine_affine,
     affine_dense,
@@ -30,7 +32,7 @@ from .heads import Head, choose_head
 from .index import GraphIndex, Node, Refused
 from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model, set_metadata
-from .proof import prove
+from .proof import Prover, Unprovable
 from .report import Fold, FusionReport, Proof, Refusal
 
 METADATA_KEY = "fastdl.fusion"
@@ -69,6 +71,8 @@ def fuse(
     verify: bool = True,
     measure: bool = True,
     keep: Collection[str] = (),
+    budget: float | None = None,
+    limited: bool = True,
 ) -> tuple[ModelProto, FusionReport]:
     """A smaller model that computes the same, and the report of it. The source is not changed.
 
@@ -76,18 +80,43 @@ def fuse(
     output: "probabilities", "logits" or "labels", to be given under the names of the outputs (see choose_head).
     tolerance: largest relative error to accept, not max(4 × the unfused graph's own, 1e-6 for float32).
     keep: labels of nodes that are not to be folded forward (an input's standardisation, say).
+    budget: seconds of processor time (default: 10) after which the proof takes no more rows than the two batches it
+    needs, which may take ten times as long; the report says what was left out.
+    limited: a graph that may cost more than its size tells is run in a child process with limits of memory and
+    time, in proportion to the file; False for one that you trust.
     Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
     proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
     plain = read_model(source)
+    args = (output, samples, tolerance, verify, measure, keep, budget)
+    runs = limited and (verify or measure)
+    fused: tuple[ModelProto, FusionReport] = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
+    return fused
+
+
+def _fuse(
+    plain: ModelProto,
+    output: Head | None,
+    samples: Samples | None,
+    tolerance: float | None,
+    verify: bool,
+    measure: bool,
+    keep: Collection[str],
+    budget: float | None,
+) -> tuple[ModelProto, FusionReport]:
     wanted = plain if output is None else choose_head(plain, output)
+    index = GraphIndex(wanted)
+    if verify and samples is not None:
+        next(Feeder(wanted, index).samples(samples))  # those that do not fit are refused, whether or not anything folds
     proof = None
     if verify:
-        proof, fused, folds, refusals = _prove_or_retreat(wanted, samples, tolerance, keep)
+        prover = partial(Prover, wanted, samples, tolerance, budget, index)
+        proof, fused, folds, refusals = _prove_or_retreat(wanted, index, prover, keep)
     else:
-        fused, folds, refusals = fold_all(wanted, _kept(keep))
-    report = FusionReport.of(plain, fused)
+        fused, folds, refusals = fold_all(wanted, _kept(keep), index)
+    indices = (index if wanted is plain else GraphIndex(plain), GraphIndex(fused))
+    report = FusionReport.of(plain, fused, indices)
     report.folds, report.refusals = folds, refusals
     if not folds:
         return fused, report
@@ -103,28 +132,34 @@ def fuse(
 
 
 def _prove_or_retreat(
-    plain: ModelProto, samples: Samples | None, tolerance: float | None, keep: Collection[str]
+    plain: ModelProto, index: GraphIndex, make: Callable[[], Prover], keep: Collection[str]
 ) -> tuple[Proof | None, ModelProto, list[Fold], list[Refusal]]:
     """Prove all folds, or else leave out lossy ones, from the input on, until the rest is proven.
 
     A BN in front of a dense layer centres values that lie far from zero (a year, a temperature in kelvin);
     folded, the dense layer sums them uncentred and may lose digits. Only measuring tells whether it does.
-    The proof is None where nothing was folded. Raises FusionError when no such choice is proven.
+    Each time that it fails, twice as many are left out. The proof is None where nothing was folded. Raises
+    FusionError when no such choice is proven.
     """
     kept = _kept(keep)
-    order = {node.label: position for position, node in enumerate(GraphIndex(plain).nodes)}
+    order = {node.label: position for position, node in enumerate(index.nodes)}
+    prover: Prover | None = None
+    count = 1
     while True:
-        fused, folds, refusals = fold_all(plain, kept)
+        fused, folds, refusals = fold_all(plain, kept, index)
         if not folds:
             return None, fused, folds, refusals
+        prover = prover or make()
         try:
-            return prove(plain, fused, samples, tolerance), fused, folds, refusals
+            return prover.prove(fused), fused, folds, refusals
         except FusionError as error:
-            lossy = [fold for fold in folds if fold.name in LOSSY]
-            if not lossy:
+            lossy = sorted((f for f in folds if f.name in LOSSY), key=lambda fold: order.get(fold.node, 0))
+            if isinstance(error, Unprovable):  # leaving out some is no help
+                count = len(folds)
+            if not lossy or (len(lossy) < len(folds) and count == len(folds)):
                 raise
-            first = min(lossy, key=lambda fold: order.get(fold.node, 0))
-            kept[first.name, first.node] = f"folded, it failed the proof: {error}"
+            kept |= {(fold.name, fold.node): f"folded, it failed the proof: {error}" for fold in lossy[:count]}
+            count *= 2
 
 
 def _kept(labels: Collection[str]) -> dict[tuple[str, str], str]:
@@ -132,13 +167,16 @@ def _kept(labels: Collection[str]) -> dict[tuple[str, str], str]:
 
 
 def fold_all(
-    model: ModelProto, kept: Mapping[tuple[str, str], str] = MappingProxyType({})
+    model: ModelProto,
+    kept: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    like: GraphIndex | None = None,
 ) -> tuple[ModelProto, list[Fold], list[Refusal]]:
     """A folded copy, unproven, with what was folded and, of the last round, what was refused.
 
-    kept: names of folds and labels of nodes that are not to be folded so, each with the reason.
+    kept: names of folds and labels of nodes that are not to be folded so, each with the reason. like: an index of the
+    model, which is not changed.
     """
-    index = GraphIndex(model)
+    index = GraphIndex(model, like)
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= index.opset <= newest:
         reason = f"opset {index.opset} is not one of {OLDEST_OPSET} to {newest}"
@@ -165,10 +203,10 @@ def fold_all(
                     folds.append(Fold(name, label, into))
         if len(folds) == before:
             break
-    dropped = index.prune()
     refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
-    if not folds and not dropped:
-        return _copy(model), folds, refusals
+    if not folds:
+        return _copy(model), folds, refusals  # to the byte: there is nothing to prove
+    index.prune()
     return index.to_model(), folds, refusals
 
 

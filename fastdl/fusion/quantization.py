@@ -16,6 +16,8 @@ import numpy.typing as npt
 from onnx import ModelProto
 
 from ..errors import DataError, FusionError
+from ..text import shown
+from .bounds import bounded, given_bytes
 from .feeds import Feed, Feeder, Samples
 from .index import GraphIndex, Node
 from .labels import labels_of
@@ -23,8 +25,8 @@ from .measure import measure as measure_latency
 from .model_file import ModelSource, read_model, set_metadata
 from .narrow import to_float16, to_int8
 from .pipeline import fuse
-from .proof import expand
-from .report import Printable, latency_row
+from .report import Printable, latency_row, within_noise
+from .runs import expand
 from .session import open_session
 
 if TYPE_CHECKING:
@@ -38,7 +40,6 @@ BARS = {
     "int8": {"accuracy": 0.005, "labels flipped": 0.01, "error": 0.05},
     "float16": {"accuracy": 0.001, "labels flipped": 0.002, "error": 0.005},
 }
-NOISE = 0.97  # of the speed before: less is slower, and said
 FEWEST = 32  # samples: fewer say nothing of one in a hundred
 CALIBRATION = 1024  # rows, spread evenly over the samples
 METHODS = ("MinMax", "Percentile", "Entropy")  # ways to choose a range, tried in turn until one passes
@@ -47,7 +48,7 @@ LOOKED_THROUGH = frozenset(("Cast", "Identity", "Dropout", "Flatten", "Reshape")
 CLASSIFIERS = frozenset(("Softmax", "LogSoftmax", "Sigmoid", "ArgMax", "ai.onnx.ml:ZipMap"))
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class QuantizationReport(Printable):
     """What a narrower file costs and gains against the folded file in the model's own precision.
 
@@ -77,6 +78,10 @@ class QuantizationReport(Printable):
         told: dict[str, Any] = {key: getattr(self, key) for key in ("type", "method", "rows", "gate", "label_flips")}
         return json.dumps(told | {"lost": float(f"{self.lost:.3g}")})
 
+    def __repr__(self) -> str:
+        size = f"{self.bytes_before} bytes, {self.bytes_after} after"
+        return f"<QuantizationReport: {self.type}, {size}, {self.gate} lost {self.lost:.2g} of {self.bar:g}>"
+
     def __rich__(self) -> RenderableType:
         from rich.console import Group
         from rich.table import Table
@@ -93,8 +98,8 @@ class QuantizationReport(Printable):
             f"at most, {self.rms_error:.1e} of the spread. Lost: {self.gate} {self.lost:.4f}, of {self.bar:g} allowed."
         ]
         if self.kept:
-            lines.append(f"Kept apart, unfolded: {', '.join(self.kept)}.")
-        slower = [batch for batch, times in self.latency.items() if times["speedup"] < NOISE]
+            lines.append(f"Kept apart, unfolded: {', '.join(map(shown, self.kept))}.")
+        slower = [batch for batch, times in self.latency.items() if times["speedup"] < 1 and not within_noise(times)]
         if slower:
             lines.append(f"Slower than the folded file here at {' and '.join(slower).replace('_', ' ')}.")
         return Group(sizes, *map(Text, lines))
@@ -108,19 +113,36 @@ def quantize(
     type: Kind = "int8",
     tolerance: float | None = None,
     measure: bool = True,
+    limited: bool = True,
 ) -> tuple[ModelProto, QuantizationReport]:
     """Fold, prove, and narrow to int8 or float16; the model and what it costs on the samples.
 
     samples: at least 32 rows; int8 calibrates on up to 1024 of them, and all are measured. labels: the right class
     of each row. tolerance: the most that may be lost, in place of 0.5 % of accuracy (with labels), 1 % of labels
     flipped (classifiers), 0.05 of the output's spread (else); float16 0.1 %, 0.2 %, 0.005. Inputs and outputs
-    stay as they are. Raises FusionError when more is lost or the tools fail; ModelFileError, DataError.
+    stay as they are. limited: as for `fuse`. Raises FusionError when more is lost or the tools fail; ModelFileError,
+    DataError.
     """
     if type not in BARS:
         raise ValueError(f"type must be one of {', '.join(BARS)}; got {type!r}")
     plain = read_model(source)
+    args = samples, labels, type, tolerance, measure
+    made: tuple[ModelProto, QuantizationReport] = bounded(
+        _quantize, [plain], *args, given=given_bytes(samples), rows=_given_rows(samples), limited=limited
+    )
+    return made
+
+
+def _quantize(
+    plain: ModelProto,
+    samples: Samples,
+    labels: npt.ArrayLike | None,
+    type: Kind,
+    tolerance: float | None,
+    measure: bool,
+) -> tuple[ModelProto, QuantizationReport]:
     kept = _input_affines(plain) if type == "int8" else []
-    folded, _ = fuse(plain, samples=samples, measure=False, keep=kept)
+    folded, _ = fuse(plain, samples=samples, measure=False, keep=kept, limited=False)
     feeder = Feeder(folded)
     feeds = list(feeder.samples(samples))
     given = len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)  # type: ignore[arg-type]
@@ -149,6 +171,12 @@ def quantize(
     return narrow, report
 
 
+def _given_rows(samples: Samples) -> int:
+    """Samples, whose outputs are all kept to be compared."""
+    parts = samples.values() if isinstance(samples, Mapping) else [samples]
+    return max((shape[0] for part in parts if (shape := getattr(part, "shape", ()))), default=1)
+
+
 class _Trial:
     """What the folded model gives for the samples, to hold others against."""
 
@@ -166,6 +194,7 @@ class _Trial:
         self._repeated = repeated
         self.rows = sum(map(_rows, feeds)) - repeated
         self._want = self._run(folded)
+        _require_finite(self._want)
         self._truth = None if labels is None else np.asarray(labels).reshape(-1)
         if self._truth is not None and len(self._truth) != self.rows:
             raise DataError(f"{len(self._truth)} labels for {self.rows} samples")
@@ -174,6 +203,8 @@ class _Trial:
             _require_comparable(self._truth, self._labels)
             if not _classifies(folded) and all(a.dtype.kind == "f" and a.shape[1:] == (1,) for a in self._want):
                 raise DataError("labels were given, but the model gives one value a row, no class: leave them out")
+            if self._truth.dtype.kind == "f" and not np.array_equal(self._truth, np.floor(self._truth)):
+                raise DataError("labels must be whole numbers, each the number of a class")
 
     def judge(self, narrow: ModelProto, method: str) -> QuantizationReport:
         """Run it on the samples, and say what is lost."""
@@ -214,6 +245,8 @@ class _Trial:
         try:
             session = open_session(model.SerializeToString())
             parts = [expand(session.run(None, feed)) for feed in self._feeds]
+        except MemoryError:
+            raise
         except Exception as error:
             line = str(error).splitlines()[0]
             raise FusionError(f"onnxruntime does not run the {self._type} file: {line}") from error
@@ -224,6 +257,14 @@ class _Trial:
 
 def _first_labels(outputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
     return next((labels for output in outputs if (labels := labels_of(output)) is not None), None)
+
+
+def _require_finite(outputs: list[npt.NDArray[Any]]) -> None:
+    """DataError that names the first sample for which the model gives no finite numbers: nothing compares with them."""
+    for output in outputs:
+        if output.dtype.kind == "f" and not np.isfinite(output).all():
+            row = int(np.flatnonzero(~np.isfinite(output.reshape(len(output), -1)).all(axis=1))[0])
+            raise DataError(f"the model gives NaN or Inf for row {row} of the samples: leave such rows out")
 
 
 def _require_comparable(truth: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> None:
@@ -244,8 +285,12 @@ def _input_affines(model: ModelProto) -> list[str]:
     """Labels of the nodes that only shift and scale an input, between it and the first dense layer."""
     index, found = GraphIndex(model), list[str]()
     values = [value for value in index.graph_inputs if index.stored(value) is None]
+    seen = set(values)  # a value read twice by one node, again and again, must not double the way
     while values:
         for node, _ in index.uses(values.pop()):
+            if not node.outputs or node.outputs[0] in seen:
+                continue
+            seen.add(node.outputs[0])
             if node.op in AFFINE and all(index.stored(name) is not None for name in _others(index, node)):
                 found.append(node.label)
                 values.append(node.outputs[0])

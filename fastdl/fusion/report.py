@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_atomically
-from ..text import shown
+from ..text import InNotebooks, rendered, shown
 from .cost import flops, parameter_count
+from .index import GraphIndex
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -39,7 +39,7 @@ class Refusal:
     reason: str
 
 
-class Printable:
+class Printable(InNotebooks):
     """What every report can do: it prints as tables, comes as plain data, and goes as JSON. For dataclasses."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,14 +55,10 @@ class Printable:
         write_atomically(path, f"{self.to_json()}\n".encode())
 
     def __str__(self) -> str:
-        from rich.console import Console
-
-        text = StringIO()
-        Console(file=text, width=110, color_system=None, force_terminal=False).print(self)
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+        return rendered(self)  # type: ignore[arg-type]
 
 
-@dataclass
+@dataclass(repr=False)
 class Proof(Printable):
     """What a proof measured; described in FusionReport, which holds the same figures."""
 
@@ -73,6 +69,11 @@ class Proof(Printable):
     unfused_rel_error: float = 0.0
     unfused_ulp_error: float = 0.0
     label_flips: int = 0
+    cut: str = ""
+    float32_operators: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Proof on {self.samples} rows, error {self.max_rel_error:.1e}, {self.label_flips} label flips>"
 
     def __rich__(self) -> RenderableType:
         from rich.text import Text
@@ -80,22 +81,35 @@ class Proof(Printable):
         return Text(f"They compute the same. {self._figures('first')}")
 
     def _figures(self, against: str) -> str:
-        return (
-            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} relative "
-            f"({against} {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute, "
-            f"{self.max_ulp_error:.0f} ulp ({against} {self.unfused_ulp_error:.0f}); "
+        figures = (
+            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} of the largest output "
+            f"({against} {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute; "
             f"{self.label_flips} label flips."
         )
+        return " ".join((figures, *self.limits()))
+
+    def limits(self) -> list[str]:
+        """What the proof does not say, a sentence each: rows left out, operators without a float64 truth."""
+        said = []
+        if self.cut:
+            said.append(f"{self.cut}.")
+        if self.float32_operators == ["all"]:
+            said.append("The truth is onnxruntime's in float32, unoptimised: nothing evaluates this graph in float64.")
+        elif self.float32_operators:
+            said.append(f"The truth is float64 but for {', '.join(map(shown, self.float32_operators))}, in float32.")
+        return said
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class FusionReport(Proof):
     """Before and after, error against the float64 truth, label flips and latency of one fusion.
 
     Errors are the largest over all checked outputs; relative ones are relative to the largest magnitude of
-    their output, and ulps are counted at the value's own magnitude or 1/1024 of the largest, if that is more.
+    their output, and an ulp is the step between neighbours of the output's type at the value's own magnitude, or at
+    1/1024 of the largest, if that is more. cut: what the budget left out, in words, "" for nothing.
+    float32_operators: those that had onnxruntime's float32 for a truth, ["all"] if the whole graph.
     FLOPs are those of one row. predict_max_abs_error is the file's difference to a fastdl model's `predict`, for
-    an export. Latency, in microseconds, is per call; empty when it was not measured.
+    an export. latency: see measure; empty when it was not measured.
     """
 
     nodes_before: int
@@ -115,19 +129,20 @@ class FusionReport(Proof):
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, before: ModelProto, after: ModelProto) -> FusionReport:
-        """What can be counted on the two graphs: operators, parameters, bytes, FLOPs."""
+    def of(cls, before: ModelProto, after: ModelProto, indices: Sequence[GraphIndex] = ()) -> FusionReport:
+        """What can be counted on the two graphs: operators, parameters, bytes, FLOPs. indices: theirs, if there are."""
+        was, now = indices or (GraphIndex(before), GraphIndex(after))
         return cls(
             nodes_before=len(before.graph.node),
             nodes_after=len(after.graph.node),
             operators_before=[node.op_type for node in before.graph.node],
             operators_after=[node.op_type for node in after.graph.node],
-            parameters_before=parameter_count(before),
-            parameters_after=parameter_count(after),
+            parameters_before=parameter_count(was),
+            parameters_after=parameter_count(now),
             bytes_before=before.ByteSize(),
             bytes_after=after.ByteSize(),
-            flops_before=flops(before),
-            flops_after=flops(after),
+            flops_before=flops(was),
+            flops_after=flops(now),
         )
 
     def digest(self) -> str:
@@ -141,6 +156,12 @@ class FusionReport(Proof):
                 "label_flips": self.label_flips,
             }
         return json.dumps(digest)
+
+    def __repr__(self) -> str:
+        proven = f"verified on {self.samples} rows" if self.verified else "not verified"
+        return (
+            f"<FusionReport: {self.nodes_before} operators, {self.nodes_after} after {len(self.folds)} folds, {proven}>"
+        )
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -203,4 +224,15 @@ def latency_row(batch: str, times: dict[str, float]) -> tuple[str, str, str]:
     if rows >= MANY:
         per_second = [rows / times[side] for side in ("before_us", "after_us")]
         cells = [f"{cell} = {speed:.2f} M rows/s" for cell, speed in zip(cells, per_second, strict=True)]
-    return f"{batch.replace('_', ' ')}, µs", cells[0], f"{cells[1]} ({times['speedup']:.2f}×)"
+    return f"{batch.replace('_', ' ')}, µs", cells[0], f"{cells[1]} ({compared(times)})"
+
+
+def compared(times: Mapping[str, float]) -> str:
+    """How times before and after compare, in words: 1.25×, or that it is within noise."""
+    ratio = f"{times['speedup']:.2f}×"
+    return f"{ratio}, within noise" if within_noise(times) else ratio
+
+
+def within_noise(times: Mapping[str, float]) -> bool:
+    """Whether the rounds that were timed tell no difference."""
+    return times.get("least", 0.0) <= 1 <= times.get("most", 0.0)

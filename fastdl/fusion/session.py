@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import onnxruntime
+    from types import ModuleType
 
 # onnxruntime's names of element types that numpy has too
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -21,25 +24,104 @@ DTYPES: dict[str, np.dtype[Any]] = {
     **{f"tensor({n})": np.dtype(n) for n in ("int8", "int16", "int32", "int64")},
     **{f"tensor({n})": np.dtype(n) for n in ("uint8", "uint16", "uint32", "uint64")},
 }
+NO_MEMORY = ("bad allocation", "bad_alloc", "Failed to allocate memory", "ArrayMemoryError", "Unable to allocate")
 
 
-def open_session(model: bytes, *, threads: int = 1, optimise: bool = True) -> onnxruntime.InferenceSession:
-    """A CPU session over serialized bytes; raises what onnxruntime raises.
+def load_onnxruntime() -> ModuleType:
+    """The onnxruntime module, its telemetry off: it would write below the home's cache folder once it is imported.
+
+    Whoever imports it before us has let it; then it is told to write no more.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    if "onnxruntime" in sys.modules:
+        import onnxruntime
+    else:  # Ctrl-C while its library is loaded would be a crash: it is heard right after
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+        try:
+            import onnxruntime
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    onnxruntime.disable_telemetry_events()
+    module: ModuleType = onnxruntime
+    return module
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is a failed allocation, which onnxruntime and protobuf report as errors of other types."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of a session: its name, type in onnxruntime's words, and sizes, None or names where free."""
+
+    name: str
+    type: str
+    shape: list[int | str | None]
+
+
+class Session:
+    """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
 
     Settings: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
     """
-    import onnxruntime as ort
 
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # errors are raised; they need not be printed as well
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-    level = ort.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    def __init__(
+        self,
+        model: bytes,
+        threads: int = 1,
+        optimise: bool = True,
+        weights: Mapping[str, npt.NDArray[Any]] | None = None,
+    ) -> None:
+        ort = load_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # errors are raised; they need not be printed as well
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+        if weights:
+            # An OrtValue shares the array's memory, which must outlive it: we keep both.
+            self._weights = weights, [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+            options.add_external_initializers(list(weights), self._weights[1])
+        try:
+            self.inner = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise _typed(error) from error
+
+    def get_inputs(self) -> list[Port]:
+        """The inputs, in order."""
+        return [Port(i.name, i.type, list(i.shape)) for i in self.inner.get_inputs()]
+
+    def get_outputs(self) -> list[Port]:
+        """The outputs, in order."""
+        return [Port(o.name, o.type, list(o.shape)) for o in self.inner.get_outputs()]
+
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, npt.NDArray[Any]], options: Any = None) -> list[Any]:
+        """The outputs of those names, or all: arrays, and lists where they are no tensors."""
+        try:
+            results: list[Any] = self.inner.run(names, feed, options)
+        except Exception as error:
+            raise _typed(error) from error
+        return results
+
+
+def open_session(
+    model: bytes, *, threads: int = 1, optimise: bool = True, weights: Mapping[str, npt.NDArray[Any]] | None = None
+) -> Session:
+    """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
+
+    weights: of the initializers that the model says lie outside of it, by name.
+    """
+    return Session(model, threads, optimise, weights)
+
+
+def _typed(error: Exception) -> Exception:
+    return MemoryError(f"onnxruntime: {str(error).splitlines()[0]}") if is_out_of_memory(error) else error
 
 
 class Binding:
@@ -47,14 +129,13 @@ class Binding:
 
     def __init__(
         self,
-        session: onnxruntime.InferenceSession,
+        session: Session,
         inputs: Mapping[str, npt.NDArray[Any]],
         outputs: Mapping[str, npt.NDArray[Any]],
     ) -> None:
-        import onnxruntime as ort
-
-        self._session = session
-        self._binding = session.io_binding()
+        ort = load_onnxruntime()
+        self._session = session.inner
+        self._binding = session.inner.io_binding()
         self.inputs = [np.array(a, order="C") for a in inputs.values()]
         self.outputs = [np.empty_like(a, order="C") for a in outputs.values()]
         for name, buffer in zip(inputs, self.inputs, strict=True):

@@ -1,5 +1,7 @@
 """Keras-named layers: parameters, and a `call` that composes ops."""
 
+from typing import TYPE_CHECKING, Any
+
 from fastdl.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, RReLU, Softmax
 from fastdl.layers.augmentation import MixUp, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastdl.layers.core import (
@@ -20,6 +22,7 @@ from fastdl.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
 from fastdl.layers.own import NumpyLayer
 from fastdl.layers.preprocessing import MinMaxScaling, Normalization, Whitening
 from fastdl.layers.tied import DenseTranspose
+from fastdl.naming import no_such
 
 __all__ = [
     "ELU",
@@ -63,6 +66,12 @@ __all__ = [
     "deserialize",
     "serialize",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise no_such(__name__, name, __all__, "fastdl has layers for dense nets only")
+
 
 CLASSES |= {
     kind.__name__: kind

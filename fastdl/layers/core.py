@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdl import activations, config, initializers, ops, regularizers
 from fastdl._configured import Configured
+from fastdl.arguments import MOST, whole
 from fastdl.errors import ShapeError
 from fastdl.graph import Shape, Tensor, features_of
 from fastdl.layers.layer import (
@@ -30,9 +31,14 @@ class Input(Tensor, Configured):
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
-        sizes = tuple(int(size) for size in shape)
-        if not sizes or any(size < 1 for size in sizes):
-            raise ShapeError(f"Input shape must be one or more positive sizes, not {tuple(shape)}")
+        sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
+        if not sizes or not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
+            raise ShapeError(
+                f"Input shape must be one or more positive sizes, without the batch, as (4,), not {shape!r}"
+            )
+        if math.prod(map(int, sizes)) > MOST:
+            raise ShapeError(f"Input shape {shape!r} is of more than {MOST:,} numbers")
+        sizes = tuple(map(int, sizes))
         super().__init__((None, *sizes), np.dtype(dtype or config.floatx()), name=name or "input")
 
     @property
@@ -62,9 +68,7 @@ class Dense(Layer):
         **options: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **options)
-        if not isinstance(units, (int, np.integer)) or units < 1:
-            raise ValueError(f"units must be a positive integer, not {units!r}")
-        self.units, self.use_bias = int(units), bool(use_bias)
+        self.units, self.use_bias = whole("units", units), bool(use_bias)
         self.activation = activations.get(activation)
         self.keep(
             kernel_initializer=kernel_initializer,
@@ -276,8 +280,8 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
-        if not 0 <= rate <= 1:
-            raise ValueError(f"rate must lie in [0, 1], not {rate}")
+        if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+            raise ValueError(f"rate must lie in [0, 1], not {rate!r}")
         no_shape(noise_shape)
         self.rate, self.noise_shape, self.seed = float(rate), noise_shape, checked_seed(seed)
 

@@ -15,10 +15,13 @@ import numpy as np
 
 from fastdl import _configured, _random, activations, config, constraints, initializers, ops, regularizers
 from fastdl._configured import Configured
+from fastdl.arguments import UnknownArgumentError
+from fastdl.arrays import as_dtype, numbers, refuse_masked
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
+from fastdl.naming import no_attribute
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
 from fastdl.regularizers import Regularizer
 
@@ -80,7 +83,11 @@ class Layer(Configured):
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
+        **unknown: Any,
     ) -> None:
+        for argument in unknown:
+            names = inspect.signature(type(self)).parameters
+            raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
         self.name = name or unique_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)
@@ -144,7 +151,8 @@ class Layer(Configured):
     def _on_arrays(self, x: Any, training: bool | None) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
         dtype = self._parameters[0].dtype if self._parameters else np.dtype(config.floatx())
-        arrays = [np.ascontiguousarray(array, dtype) for array in (listed(x) if self.takes_several else [x])]
+        given = [numbers(f"{self.name}'s input", each) for each in (listed(x) if self.takes_several else [x])]
+        arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in given]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         if any(array.ndim < 2 for array in arrays):
             raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")
@@ -316,7 +324,8 @@ class Layer(Configured):
         return {**vars(self), "_called": None}
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} name={self.name}>"
+        made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"
+        return f"<{type(self).__name__} name={self.name}{made}>"
 
 
 def checked_seed(seed: int | None) -> int | None:
@@ -389,8 +398,12 @@ def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:
     """Copy values into parameters, all or none. ShapeError if one does not fit."""
+    if not isinstance(weights, list | tuple | np.ndarray):
+        raise TypeError(f"weights must be a list of arrays, not {weights!r}")
     if len(weights) != len(parameters):
         raise ShapeError(f"{owner} has {len(parameters)} weight arrays, {len(weights)} were given")
+    for parameter, weight in zip(parameters, weights, strict=True):
+        refuse_masked(parameter.path, weight)
     arrays = [np.asarray(weight) for weight in weights]
     for parameter, array in zip(parameters, arrays, strict=True):
         if array.shape != parameter.shape:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -31,16 +32,19 @@ class Adapted(Layer, Generic[S]):
         self.axis = axis if axis is None or isinstance(axis, int) else [int(each) for each in axis]
         self._learned: dict[str, Array] = {}
         self._sample: Shape | None = None  # of what was adapted to, or built for
+        self.feature_names: list[str] | None = None  # the columns of the frame that was adapted to
 
     def adapt(self, data: Any) -> None:
         """Learn from data, in one pass: an array, frame or list of rows, or an iterable of batches, alone or (x, y).
 
         Statistics are in float64. What was learned before is forgotten. DataError for data that are not finite
-        numbers; ShapeError if they do not fit the layer or each other.
+        numbers; ShapeError if they do not fit the layer or each other. A frame's columns are remembered: of further
+        batches, and of what a model that begins with this layer is given, they are taken by name.
         """
         statistic: S | None = None
-        shape = self._sample if self.built else None
-        for rows in _pieces(self.name, data):
+        shape, names = (self._sample, self.feature_names) if self.built else (None, None)
+        columns = Columns(names)
+        for rows in _pieces(self.name, data, columns):
             if shape is not None and rows.shape[1:] != shape[1:]:
                 raise ShapeError(f"{self.name} takes {shape}, and is to adapt to data of shape {rows.shape}")
             shape = (None, *rows.shape[1:])
@@ -54,7 +58,7 @@ class Adapted(Layer, Generic[S]):
         learned = self._learn(statistic)
         for parameter in self._parameters:
             parameter.assign(learned[parameter.name])
-        self._learned, self._sample = learned, shape
+        self._learned, self._sample, self.feature_names = learned, shape, columns.names
 
     def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
         if self._sample is not None and self._sample[1:] != shape[1:]:
@@ -94,11 +98,25 @@ class Adapted(Layer, Generic[S]):
         return math.prod(shape[axis] or 1 for axis in self._axes(shape))
 
 
-def _pieces(name: str, data: Any) -> Iterator[Array]:
+@dataclass
+class Columns:
+    """The names of a frame's columns, once one was met."""
+
+    names: list[str] | None
+
+    def meet(self, name: str, value: Any) -> Any:
+        """The value; a frame with its columns in their order."""
+        if self.names is None and arrays.is_frame(value):
+            self.names = arrays.column_names(name, value)
+        return arrays.in_order(name, value, self.names)
+
+
+def _pieces(name: str, data: Any, columns: Columns) -> Iterator[Array]:
     """The data in float64, some rows at a time."""
     several = arrays.arrive_in_batches(data)
     for batch in arrays.each_batch(data) if several else [data]:
-        rows = arrays.numbers(f"{name}'s data", arrays.parts(batch)[0] if several else batch)
+        value = arrays.parts(batch)[0] if several else batch
+        rows = arrays.numbers(f"{name}'s data", columns.meet(f"{name}'s data", value))
         rows = rows[:, None] if rows.ndim == 1 else rows
         arrays.check_finite(f"{name}'s data", rows, "clean it")
         step = max(1, ADAPTED_AT_ONCE // math.prod(rows.shape[1:]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import arrays
+from fastdl.arguments import MOST, real, whole
 from fastdl.callbacks.callback_list import CallbackList
 from fastdl.errors import DataError
 from fastdl.graph import Array
@@ -35,6 +36,11 @@ class Given:
     check: bool = True
     class_weight: Mapping[int, float] | None = None
     shuffle: bool = False
+    training: bool = False
+
+    def ready(self, x: Any, what: str) -> Feeds:
+        """x, checked; in training the columns of frames are remembered."""
+        return self.model._ready(x, self.check, what, self.training)
 
     def feeds(self, inputs: Feeds, y: Any, sample_weight: Any, what: str) -> Feeds:
         return self.model._feeds(inputs, y, sample_weight, self.check, self.class_weight, what)
@@ -72,6 +78,10 @@ class Rows:
         if self._limit is None:
             # a single batch holds the same rows in any order
             return given.order(given.iterations, rows) if given.shuffle and rows > self._batch else None
+        if self._limit * self._batch > MOST:
+            raise ValueError(
+                f"steps_per_epoch={self._limit:,} with batches of {self._batch:,} are more than {MOST:,} rows an epoch"
+            )
         first = given.iterations * self._batch
         wanted = np.arange(first, first + self._limit * self._batch)
         if not given.shuffle:
@@ -108,7 +118,7 @@ class Batches:
         else:
             first = next(self.draw())
             self._first = [first]
-        self.given.model._ready(arrays.parts(first)[0], self.given.check, f"{self.what}batch 1's ")
+        self.given.ready(arrays.parts(first)[0], f"{self.what}batch 1's ")
 
     def draw(self) -> Iterator[Any]:
         """The batches of a pass, as they come."""
@@ -186,7 +196,7 @@ class Batches:
         parts = arrays.parts(batch)
         if not 2 <= len(parts) <= 3:
             raise DataError(f"{what}parts must be (x, y) or (x, y, sample_weight), not {len(parts)}")
-        inputs = self.given.model._ready(parts[0], self.given.check, what)
+        inputs = self.given.ready(parts[0], what)
         return self.given.feeds(inputs, parts[1], parts[2] if len(parts) == 3 else None, what)
 
 
@@ -195,9 +205,9 @@ Source = Rows | Batches
 
 def source(given: Given, data: tuple[Any, Any, Any], steps: int | None = None, what: str = "") -> Source:
     """What fit or evaluate takes its rows from: data is (x, y, sample_weight). DataError, ShapeError, ValueError."""
-    (x, y, sample_weight), steps = data, checked_steps(steps, what)
+    x, y, sample_weight = data
     if not streams(x, y is None):
-        inputs = given.model._ready(x, given.check, what)
+        inputs = given.ready(x, what)
         return Rows(given, given.feeds(inputs, y, sample_weight, what), steps)
     for name, value in {"y": y, "sample_weight": sample_weight, "batch_size": given.batch_size}.items():
         if value is not None and not (what and name == "batch_size"):
@@ -216,6 +226,11 @@ def for_fit(
     validation_split: float,
 ) -> tuple[Source, Source | None]:
     """What fit trains on, and what it validates on. DataError, ShapeError, ValueError."""
+    steps = checked_steps("steps_per_epoch", steps)
+    validation_steps = checked_steps("validation_steps", validation_steps)
+    split = 0.0 if validation_split is None else real("validation_split", validation_split)
+    if not split < 1:
+        raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
     found = source(given, data, steps)
     plain = Given(given.model, given.batch_size, given.check)
     if validation_data is not None:
@@ -226,22 +241,20 @@ def for_fit(
             )
         held = (*validation_data, None)[:3] if listed else (validation_data, None, None)
         return found, source(plain, held, validation_steps, "validation ")
-    if not validation_split:
+    if not split:
         return found, None
-    if not 0 < validation_split < 1:
-        raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
     if not isinstance(found, Rows):
         raise ValueError("validation_split needs all rows at once: give an iterable of batches validation_data")
-    kept = int(found.rows * (1 - validation_split))
+    kept = int(found.rows * (1 - split))
     if not 0 < kept < found.rows:
         raise DataError(f"validation_split={validation_split} of {found.rows} rows leaves one side empty")
     first, last = ({f: array[part] for f, array in found.feeds.items()} for part in (slice(kept), slice(kept, None)))
-    return Rows(given, first, steps), Rows(plain, last, checked_steps(validation_steps, "validation "))
+    return Rows(given, first, steps), Rows(plain, last, validation_steps)
 
 
 def predict(model: Model, x: Any, steps: int | None, heard: CallbackList, training: bool) -> Any:
     """Predictions for an iterable of batches x, or (x, y) of which y is left out, one after another."""
-    batches, found = Batches(Given(model), x, checked_steps(steps)), []
+    batches, found = Batches(Given(model), x, checked_steps("steps", steps)), []
     heard.begin(model, verbose=0, epochs=1, steps=batches.steps)
     heard.tell("on_predict_begin", {})
     for number, batch in enumerate(batches.draw()):
@@ -263,8 +276,6 @@ def streams(x: Any, listed: bool = False) -> bool:
     return not isinstance(x, list | tuple | Mapping) and arrays.arrive_in_batches(x)
 
 
-def checked_steps(steps: Any, what: str = "") -> int | None:
+def checked_steps(name: str, steps: Any) -> int | None:
     """ValueError unless it is None or a positive integer."""
-    if steps is None or (isinstance(steps, int | np.integer) and steps >= 1):
-        return None if steps is None else int(steps)
-    raise ValueError(f"{what}steps must be a positive integer, not {steps!r}")
+    return None if steps is None else whole(name, steps)

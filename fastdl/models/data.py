@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdl.arrays import as_dtype as as_dtype
+from fastdl.arrays import as_labels as as_labels
 from fastdl.arrays import check_finite as check_finite
+from fastdl.arrays import column_names as column_names
+from fastdl.arrays import copied
+from fastdl.arrays import in_order as in_order
+from fastdl.arrays import is_frame as is_frame
 from fastdl.arrays import numbers as numbers
-from fastdl.errors import DataError, ShapeError
+from fastdl.errors import DataError, DataWarning, ShapeError, warn
 from fastdl.graph import Array, Shape
+
+if TYPE_CHECKING:
+    from fastdl.losses import Loss
 
 
 def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bool = True) -> Array:
@@ -20,36 +29,16 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bo
     if array.ndim == 1 and sample == (1,):
         array = array[:, None]
     if array.shape[1:] != sample:
-        raise ShapeError(f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})")
+        raise ShapeError(
+            f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})"
+            + (" (one sample is a batch of one: x[None])" if array.shape == sample else "")
+        )
     if check:
         check_finite(name, array)
-    if array.dtype != dtype:
-        with np.errstate(over="ignore"):
-            converted = array.astype(dtype)
-        if check and array.dtype.itemsize > dtype.itemsize:
-            check_finite(f"{name} as {dtype}", converted)
-        array = converted
+    array = as_dtype(name, array, dtype)
     rows = array.reshape(len(array), -1)
     readable = rows.strides[1] == dtype.itemsize and rows.flags.aligned
-    return rows if readable else np.require(rows, requirements=["C", "A"])
-
-
-def as_labels(name: str, value: Any, classes: int) -> Array:
-    """(rows,) or (rows, 1) of whole numbers in [0, classes) → (rows, 1) int32. DataError, ShapeError."""
-    array = numbers(name, value)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ShapeError(
-            f"{name} has shape {array.shape}, integer labels have shape (rows,); for one-hot rows use the loss "
-            "categorical_crossentropy"
-        )
-    fits = bool(array.min() >= 0 and array.max() < classes)  # a NaN makes both comparisons false
-    if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
-        right = (array >= 0) & (array < classes) & (array == np.floor(array))
-        row = int(np.flatnonzero(~right)[0])
-        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has classes 0 to {classes - 1}")
-    return np.ascontiguousarray(array, np.int32)[:, None]
+    return rows if readable else copied(rows, dtype)
 
 
 def same_length(x: Array | int, y: Array, name: str = "y") -> None:
@@ -76,8 +65,44 @@ def by_name(what: str, value: Any, names: Sequence[str], several: bool) -> list[
     return [(f"{what}[{name!r}]", each) for name, each in zip(names, value, strict=True)]
 
 
-def class_weights(targets: Array, weights: Mapping[int, float]) -> Array:
-    """The weight of each row's class, 1 for those not named: (rows,). Targets: labels, or one number a class."""
-    classes = targets.argmax(1) if targets.shape[1] > 1 else np.round(targets[:, 0]).astype(np.int64)
-    found, places = np.unique(classes, return_inverse=True)
+def check_targets(name: str, targets: Array, loss: Loss) -> None:
+    """DataError unless the targets are what the loss is defined for; DataWarning for rows that are no distribution."""
+    least, most = loss.targets
+    if least > -np.inf and not (targets.min() >= least and targets.max() <= most):
+        row, column = np.argwhere((targets < least) | (targets > most))[0]
+        told = f"from {least:g} to {most:g}" if most < np.inf else f"of {least:g} or more"
+        raise DataError(f"{name} holds {targets[row, column]:g} in row {row}: {loss.name} takes targets {told}")
+    if loss.distributions and np.abs(targets.sum(axis=1) - 1).max() > 1e-3:
+        warn(
+            f"y has rows that do not sum to 1: {loss.name} takes one-hot rows or probabilities; for several classes a "
+            "row, end in sigmoid and use binary_crossentropy",
+            DataWarning,
+        )
+
+
+def check_weights(name: str, weights: Array) -> None:
+    """DataError for weights of samples below zero: they would drive the loss up without a bound."""
+    if weights.min() < 0:
+        row = int(np.flatnonzero(weights[:, 0] < 0)[0])
+        raise DataError(f"{name} holds {weights[row, 0]:g} in row {row}: weights are zero or more")
+
+
+def class_weights(targets: Array, weights: Any, classes: Collection[int] | None) -> Array:
+    """The weight of each row's class, 1 for those not named: (rows,). Targets: labels, or one number a class.
+
+    classes: what labels there are; None for any whole numbers. TypeError, DataError.
+    """
+    if not isinstance(weights, Mapping):
+        raise TypeError(f"class_weight must be a mapping, as {{0: 1.0, 1: 5.0}}, not {weights!r}")
+    for label, weight in weights.items():
+        whole = isinstance(label, int | np.integer) or (isinstance(label, float) and label.is_integer())
+        if not whole or (classes is not None and label not in classes):
+            told = (
+                "labels are whole numbers" if classes is None else f"the classes are {min(classes)} to {max(classes)}"
+            )
+            raise DataError(f"class_weight names the class {label!r}: {told}")
+        if isinstance(weight, str) or not isinstance(weight, int | float | np.number) or not 0 <= weight < np.inf:
+            raise DataError(f"class_weight[{label}] must be a finite number, zero or more, not {weight!r}")
+    labels = targets.argmax(1) if targets.shape[1] > 1 else np.round(targets[:, 0]).astype(np.int64)
+    found, places = np.unique(labels, return_inverse=True)
     return np.array([float(weights.get(int(label), 1.0)) for label in found])[places]

@@ -11,7 +11,7 @@ from fastdl import config
 from fastdl.graph import Array
 from fastdl.program import Program
 
-SLICE_SECONDS = 0.05  # between two slices Python looks up: progress, Ctrl-C, callbacks
+SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, callbacks; beside rivals it takes longer
 FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes
 THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
 PROBE_EVERY = 3  # at least so many slices between two looks at the thread count that was slower last time

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _random, config, optimizers
+from fastdl.arguments import flag, shown, whole
+from fastdl.arguments import path as checked_path
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
+from fastdl.callbacks.divergence import ADVICE
+from fastdl.errors import DivergenceWarning, ShapeError, warn
 from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
 from fastdl.models.batches import Source
-from fastdl.models.engine import Engine, Slice, run
-from fastdl.models.network import Feeds, Network, batch_rows, positive
+from fastdl.models.engine import Slice, run
+from fastdl.models.network import Feeds, Network, batch_rows
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
+from fastdl.models.scale import warn_of_scale
+from fastdl.naming import no_attribute
 from fastdl.optimizers import Optimizer
 from fastdl.program import FEEDS, W_FEED, X_FEED, Y_FEED, Program
 
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
 
     from fastdl.callbacks.history import History
     from fastdl.fusion import FusionReport
+
+
+COMPILE = "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics"
 
 
 class Model(Network):
@@ -54,6 +63,10 @@ class Model(Network):
         self._given: Given | None = None  # to compile
         self._objective: Objective | None = None
         self._seed: int | None = None
+        self._diverged = False  # in the last train_on_batch
+
+    def _begin(self) -> None:
+        super()._begin()
         self._training = self._testing = False
 
     # -- compile ------------------------------------------------------------------------------------------
@@ -74,7 +87,7 @@ class Model(Network):
         run_eagerly, steps_per_execution and jit_compile are taken, and of no effect.
         """
         for name in set(unused) - {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
-            raise TypeError(f"compile has no argument {name!r}")
+            raise TypeError(no_attribute("compile has no argument", name, COMPILE))
         if loss is None:
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         chosen, wanted, shares = optimizers.get(optimizer), checked_losses(loss), mapped(checked_share, loss_weights)
@@ -108,7 +121,15 @@ class Model(Network):
             if loss.sparse:
                 targets = data.as_labels(name, each, output.features)
             else:
-                targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                try:
+                    targets = data.as_rows(name, each, output.shape, self.dtype, check)
+                except ShapeError as error:
+                    if "Categorical" not in type(loss).__name__:
+                        raise
+                    told = "for integer labels use the loss sparse_categorical_crossentropy"
+                    raise ShapeError(f"{error}; {told}") from None
+                if check:
+                    data.check_targets(name, targets, loss)
             data.same_length(rows, targets, name)
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
@@ -125,7 +146,7 @@ class Model(Network):
                 raise ValueError("class_weight and sample_weight exclude each other: multiply them into sample_weight")
             if len(self.output_names) > 1:
                 raise ValueError("class_weight is for models of one output: use sample_weight")
-            sample_weight = data.class_weights(feeds[Y_FEED], class_weight)
+            sample_weight = data.class_weights(feeds[Y_FEED], class_weight, self._classes())
         if sample_weight is not None:
             several = isinstance(sample_weight, Mapping) or (
                 isinstance(sample_weight, list | tuple) and len(self.output_names) > 1
@@ -134,9 +155,22 @@ class Model(Network):
             for i in objective.outputs:
                 given = weights[i] if weights else sample_weight
                 weight = np.ones(rows, self.dtype) if given is None else given
-                feeds[W_FEED + FEEDS * i] = data.as_rows("sample_weight", weight, (None, 1), self.dtype, check)
-                data.same_length(rows, feeds[W_FEED + FEEDS * i], "sample_weight")
+                weight = data.as_rows(what + "sample_weight", weight, (None, 1), self.dtype, check)
+                if check:
+                    data.check_weights(what + "sample_weight", weight)
+                data.same_length(rows, weight, what + "sample_weight")
+                feeds[W_FEED + FEEDS * i] = weight
         return feeds
+
+    def _classes(self) -> range | None:
+        """The classes that the targets of its one output tell apart; None where the loss does not say."""
+        _, objective = self._compiled()
+        loss, features = objective.losses[0], self.trace().outputs[0].features
+        assert loss is not None
+        if loss.sparse or features > 1:
+            return range(features)
+        least, most = loss.targets
+        return range(int(least), int(most) + 1) if most < np.inf else None
 
     def _compiled(self) -> tuple[Optimizer, Objective]:
         if self.optimizer is None or self._given is None:
@@ -245,24 +279,30 @@ class Model(Network):
         the batch that is wrong.
         """
         batch_rows(batch_size)
-        positive("epochs", epochs)
+        whole("epochs", epochs)
+        whole("initial_epoch", initial_epoch, 0)
+        verbosity = shown("verbose", verbose)
+        shuffle, check_input = flag("shuffle", shuffle), flag("check_input", check_input)
         source, held = batches.for_fit(
-            batches.Given(self, batch_size, check_input, class_weight, shuffle),
+            batches.Given(self, batch_size, check_input, class_weight, shuffle, training=True),
             (x, y, sample_weight),
             steps_per_epoch,
             validation_data,
             validation_steps,
             validation_split,
         )
-        optimizer, _ = self._compiled()
-        verbosity = 1 if verbose == "auto" else int(verbose)
+        optimizer, objective = self._compiled()
+        if isinstance(source, batches.Rows) and not optimizer.iterations:
+            warn_of_scale(self, objective, source.feeds)
         heard = CallbackList(callbacks)
         history = heard.history()
+        heard.watch()
         with self._exclusive():
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             heard.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
             heard.tell("set_validation_data", held.feeds if isinstance(held, batches.Rows) else None)
             self.initial_epoch = initial_epoch
+            optimizer.resume()
             heard.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):
                 with Progress(epoch, epochs, source.steps, verbosity) as progress:
@@ -304,11 +344,18 @@ class Model(Network):
         return_dict: bool = False,
     ) -> Any:
         """One step on one batch: its loss, or [loss, metrics …], before the step. Keras: Model.train_on_batch."""
-        feeds = self._feeds(self._ready(x), y, sample_weight, class_weight=class_weight)
+        feeds = self._feeds(self._ready(x, learns=True), y, sample_weight, class_weight=class_weight)
+        optimizer, _ = self._compiled()
         with self._exclusive():
+            optimizer.resume()
             for piece in self._slices("train", feeds, len(feeds[X_FEED])):
                 self._train(piece, feeds, None)
-        return _results(self._logs([piece.program]), return_dict)
+            logs = self._logs([piece.program])
+        diverged, self._diverged = self._diverged, not math.isfinite(logs["loss"])
+        if self._diverged and not diverged:
+            found = f"loss became {logs['loss']} at step {optimizer.iterations}"
+            warn(f"training of {self.name} diverged: {found}; {ADVICE}", DivergenceWarning)
+        return _results(logs, return_dict)
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
@@ -356,11 +403,13 @@ class Model(Network):
         steps: as many batches are used.
         """
         batch_rows(batch_size)
+        steps, aloud = batches.checked_steps("steps", steps), shown("verbose", verbose, 0)
+        return_dict = flag("return_dict", return_dict)
         heard, given = CallbackList(callbacks), batches.Given(self, batch_size)
         source = batches.source(given, (x, y, sample_weight), steps)
-        heard.begin(self, verbose=int(verbose not in (0, "auto")), epochs=1, steps=source.steps)
+        heard.begin(self, verbose=int(aloud > 0), epochs=1, steps=source.steps)
         logs = self._test(source, heard)
-        if verbose not in (0, "auto"):
+        if aloud:
             print(describe(logs))
         return _results(logs, return_dict)
 
@@ -420,9 +469,8 @@ class Model(Network):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._engine, self._lock, self._objective, self._graph = Engine(), threading.RLock(), None, None
-        self._called = None
-        self._training = self._testing = False
+        self._objective = self._graph = self._called = None
+        self._begin()
 
     # -- export -------------------------------------------------------------------------------------------
 
@@ -436,10 +484,12 @@ class Model(Network):
     ) -> FusionReport:
         """Write the model as ONNX, folded and proven; returns the report.
 
-        fuse=False writes the plain graph. verify: samples to prove it on, beside random ones. class_names go into
-        the file's metadata. FusionError if the folded graph does not compute the same: then nothing is written.
+        fuse=False writes the plain graph. verify: samples to prove it on, beside random ones. class_names, the model's
+        own if None, go into the file's metadata: one a column, or two for a sigmoid, the name of 0 first. FusionError
+        if the folded graph does not compute the same: then nothing is written. While another thread trains the model
+        it waits for the end of that, as save and predict do.
         """
-        from fastdl.onnx.export import export
+        from fastdl.onnx.export import export, memory_errors
 
         samples = None
         if verify is not None:
@@ -449,7 +499,15 @@ class Model(Network):
                 for i, source in enumerate(sources)
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
-        return export(self, self.trace(), Path(path), fuse=fuse, samples=samples, class_names=class_names)
+        with self._lock, memory_errors():
+            return export(
+                self,
+                self.trace(),
+                Path(checked_path("path", path)),
+                fuse=fuse,
+                samples=samples,
+                class_names=class_names,
+            )
 
 
 def _results(logs: dict[str, float], return_dict: bool) -> Any:

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastdl import _random, config
+from fastdl import _random, config, forks
+from fastdl.arguments import flag, whole
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
-from fastdl.errors import ShapeError
+from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, listed
+from fastdl.layers.preprocessing import Adapted
 from fastdl.models import batches, data
 from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
-from fastdl.naming import free_name
+from fastdl.naming import free_name, unknown
 from fastdl.ops import BatchNorm
 from fastdl.program import FEEDS, OUT_FEED, X_FEED, Program
+from fastdl.text import preformatted
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
@@ -40,8 +43,19 @@ class Network(Layer):
         self._samples: list[tuple[int, ...]] | None = None  # the shapes of the inputs' samples, once they are known
         self._trained: frozenset[Parameter] | None = None  # what was trainable when it was compiled
         self._graph: Graph | None = None
-        self._engine = Engine()
-        self._lock = threading.RLock()
+        self._feature_names: dict[str, list[str]] = {}  # by input, if fit saw frames
+        self._class_names: list[str] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to this process: compiled programs, and a lock that nobody holds."""
+        self._engine, self._lock = Engine(), threading.RLock()
+        forks.watch(self)
+
+    def _in_child(self) -> None:
+        """After a fork: begin anew what another thread was in the middle of."""
+        if forks.left_behind(self._lock):
+            self._begin()
 
     def trace(self, *shapes: tuple[int, ...]) -> Graph:
         """The graph; shapes: of the first data's samples, for a model that was given none."""
@@ -114,7 +128,10 @@ class Network(Layer):
 
     def build(self, input_shape: Any, dtype: Any = None) -> None:
         """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
-        shapes = input_shape if isinstance(input_shape[0], list | tuple) else [input_shape]
+        given = list(input_shape) if isinstance(input_shape, list | tuple) else []
+        shapes = given if given and all(isinstance(each, list | tuple) for each in given) else [given]
+        if not all(len(shape) > 1 for shape in shapes):
+            raise ShapeError(f"input_shape must be (None, sizes of a sample …), or a list of such, not {input_shape!r}")
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
 
     def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
@@ -155,12 +172,22 @@ class Network(Layer):
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index. ValueError if there is none."""
-        if index is not None and -len(self.layers) <= index < len(self.layers):
+        if isinstance(index, int | np.integer) and -len(self.layers) <= index < len(self.layers):
             return self.layers[index]
         for layer in self.layers:
             if name is not None and layer.name == name:
                 return layer
-        raise ValueError(f"no layer {name or index!r}: the model has {', '.join(layer.name for layer in self.layers)}")
+        raise ValueError(unknown("layer", index if name is None else name, [layer.name for layer in self.layers]))
+
+    def __repr__(self) -> str:
+        shapes = f"{self.input_shape} → {self.output_shape}" if self._graph else "no input shape yet"
+        parameters = f"{self.count_params():,} parameters"
+        return f"<{type(self).__name__} name={self.name}, {len(self.layers)} layers, {parameters}, {shapes}>"
+
+    def _repr_html_(self) -> str:
+        from fastdl.models.summary import summary
+
+        return preformatted(summary(self) if self._graph else repr(self))
 
     def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
         """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""
@@ -170,21 +197,80 @@ class Network(Layer):
 
     # -- predict ------------------------------------------------------------------------------------------
 
-    def _ready(self, x: Any, check: bool = True, what: str = "") -> Feeds:
-        """Check x, of which data, and build what waits for its shape."""
+    def _ready(self, x: Any, check: bool = True, what: str = "", learns: bool = False) -> Feeds:
+        """Check x, of which data, and build what waits for its shape. learns: remember the columns of frames."""
         if type(x) is np.ndarray and self._graph and len(self._graph.inputs) == 1:  # nothing to find out
             return {X_FEED: data.as_rows(f"{what}x", x, self._graph.inputs[0].shape, self.dtype, check)}
         several = len(self._samples) > 1 if self._samples else self._reads_list(x)
         names = self.input_names if self._samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
-        arrays = [data.numbers(name, each) for name, each in data.by_name(what + "x", x, names, several)]
-        graph = self.trace(*(array.shape[1:] for array in arrays))
+        given = data.by_name(what + "x", x, names, several)
+        graph = self._graph or self.trace(*(data.numbers(name, each).shape[1:] for name, each in given))
         feeds: Feeds = {}
-        for i, (array, source) in enumerate(zip(arrays, graph.inputs, strict=True)):
+        for i, ((_, each), source) in enumerate(zip(given, graph.inputs, strict=True)):
             name = f"{what}x[{source.name!r}]" if several else f"{what}x"
+            columns = self._columns(i)
+            array = data.numbers(name, data.in_order(name, each, columns))
             feeds[X_FEED + FEEDS * i] = data.as_rows(name, array, source.shape, self.dtype, check)
             if i:
                 data.same_length(feeds[X_FEED], feeds[X_FEED + FEEDS * i], name)
+            if learns and data.is_frame(each):
+                self._feature_names[self.input_names[i]] = columns or data.column_names(name, each)
         return feeds
+
+    def _columns(self, i: int) -> list[str] | None:
+        """The columns that input i is made of, in order, if fit or the layer that reads it has learnt from a frame."""
+        if known := self._feature_names.get(self.input_names[i]):
+            return known
+        source = self.inputs[i]
+        readers = (layer for layer in self.layers if layer._called and source in layer._called.inputs)
+        return next((layer.feature_names for layer in readers if isinstance(layer, Adapted)), None)
+
+    @property
+    def feature_names(self) -> Any:
+        """The columns of the frame that it was trained on, in order, or None; by input, where there are several.
+
+        A frame's columns are taken by these names, in whatever order they stand; arrays have none. They are kept in
+        saved and exported files, and can be set, or forgotten with None. fastdl's own.
+        """
+        return self._all_columns().get(self.input_names[0]) if len(self.input_names) == 1 else self._all_columns()
+
+    @feature_names.setter
+    def feature_names(self, names: Any) -> None:
+        """DataError unless they are names, each once, for each feature."""
+        given = names if isinstance(names, Mapping) else {} if names is None else {self.input_names[0]: names}
+        sizes = dict(zip(self.input_names, self._samples or [], strict=False))
+        for name, columns in given.items():
+            listed = isinstance(columns, list | tuple) and all(isinstance(column, str) for column in columns)
+            if name not in self.input_names or not listed or len(set(columns)) != len(columns):
+                raise DataError(f"feature_names must be a list of names, each once, not {columns!r} for {name!r}")
+            if name in sizes and sizes[name] != (len(columns),):
+                raise DataError(f"{len(columns)} feature names for an input of shape {sizes[name]}")
+        self._feature_names = {name: list(columns) for name, columns in given.items()}
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of the classes that its one output tells apart, which saved and exported files keep; None if it has
+        none. Two for a single sigmoid, the name of 0 first. fastdl's own."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Any) -> None:
+        """ValueError unless they are as many as there are classes."""
+        if names is not None:
+            if not isinstance(names, list | tuple | np.ndarray):
+                raise ValueError(f"class_names must be a list of names, not {names!r}")
+            if self._graph and len(self._graph.outputs) > 1:
+                raise ValueError("class_names are for models of one output")
+            outputs = self._graph.outputs[0].features if self._graph else len(names)
+            if len(names) != outputs and (len(names), outputs) != (2, 1):
+                raise ValueError(f"{len(names)} class names for {outputs} outputs")
+        self._class_names = None if names is None else [str(name) for name in names]
+
+    def _all_columns(self) -> dict[str, list[str]]:
+        if not self._graph:
+            return dict(self._feature_names)
+        found = {name: self._columns(i) for i, name in enumerate(self.input_names)}
+        return {name: columns for name, columns in found.items() if columns}
 
     def _reads_list(self, x: Any) -> bool:
         """Whether the first data of a model that states no shape is one array for each of several inputs."""
@@ -206,11 +292,12 @@ class Network(Layer):
         batch_size is how many rows on_predict_batch_end hears of at once; it has no effect without such a callback.
         training=True: as in training (see `__call__`), all rows in one batch where batch norm is trained.
         """
+        training = None if training is None else flag("training", training)
         if type(x) is not np.ndarray and batches.streams(x):
             return batches.predict(cast("Model", self), x, steps, CallbackList(callbacks), bool(training))
         feeds = self._ready(x, check=False)
         if batch_size is not None or steps is not None or callbacks:
-            size, wanted = batch_rows(batch_size), batches.checked_steps(steps)
+            size, wanted = batch_rows(batch_size), batches.checked_steps("steps", steps)
             if wanted:
                 feeds = {feed: array[: size * wanted] for feed, array in feeds.items()}
             if callbacks:
@@ -288,11 +375,5 @@ def unique(names: Sequence[str]) -> list[str]:
     return found
 
 
-def positive(name: str, value: Any) -> int:
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, not {value!r}")
-    return int(value)
-
-
 def batch_rows(value: Any) -> int:
-    return positive("batch_size", 32 if value is None else value)
+    return whole("batch_size", 32 if value is None else value)

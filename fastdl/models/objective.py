@@ -112,7 +112,7 @@ class Objective:
 
 def checked_share(given: Any) -> float:
     """One entry of loss_weights as a float. ValueError if it is no finite number."""
-    if isinstance(given, bool) or not isinstance(given, int | float | np.number) or not np.isfinite(given):
+    if isinstance(given, bool) or not isinstance(given, int | float | np.number) or not -1e300 < given < 1e300:
         raise ValueError(f"loss_weights must be finite numbers, not {given!r}; metrics are given as metrics=[…]")
     return float(given)
 

@@ -26,7 +26,7 @@ class Progress:
         self.title, self.verbose, self.steps, self.rows = f"Epoch {epoch + 1}/{epochs}", verbose, 0, 0
         self.started = time.perf_counter()
         self.bar: Any = None
-        if verbose == 1 and sys.stdout.isatty():
+        if verbose == 1 and sys.stdout is not None and sys.stdout.isatty():
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 

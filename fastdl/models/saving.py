@@ -12,6 +12,7 @@ import numpy as np
 
 from fastdl import _configured, losses, metrics, optimizers, schedules
 from fastdl._configured import Configured
+from fastdl.arguments import path
 from fastdl.errors import ModelFileError
 from fastdl.graph import Array
 from fastdl.layers.core import Input
@@ -32,14 +33,33 @@ MOST = 2**16  # thresholds or classes that a metric in a file may ask for, befor
 def save(model: Model, filepath: str | os.PathLike[str], overwrite: bool, include_optimizer: bool) -> None:
     """See Model.save."""
     _check_target(filepath, overwrite)
+    tensor_file.write(filepath, *_whole(model, include_optimizer))
+
+
+def dumps(model: Model) -> bytes:
+    """What `save` writes, in memory."""
+    return b"".join(tensor_file.parts_of(model.name, *_whole(model, include_optimizer=True)))
+
+
+def loads(data: bytes, name: str) -> Model:
+    """The model of `dumps`. ModelFileError, which names it so."""
+    return _load(tensor_file.of_bytes(data, name), compile=True)
+
+
+def _whole(model: Model, include_optimizer: bool) -> tuple[dict[str, Array], dict[str, Any]]:
+    """A model's tensors and notes."""
     with model._lock:
         notes: dict[str, Any] = {"model": serialize(model)}
         if include_optimizer and model.optimizer:
             notes["compile"] = compile_config(model)
+        if columns := model._all_columns():
+            notes["feature_names"] = columns
+        if model.class_names:
+            notes["class_names"] = model.class_names
         tensors, training = state.gather(model, include_optimizer)
     if tensors and not model.built:
         raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
-    tensor_file.write(filepath, tensors, {**notes, **training})
+    return tensors, {**notes, **training}
 
 
 def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -56,7 +76,10 @@ def save_weights(model: Model, filepath: str | os.PathLike[str], overwrite: bool
 
 
 def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
-    if not overwrite and Path(filepath).exists():
+    target = Path(path("filepath", filepath))
+    if target.suffix == ".onnx":
+        raise ValueError(f"{target}: what is saved is no ONNX file: call export, or choose another name")
+    if not overwrite and target.exists():
         raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
 
 
@@ -110,6 +133,7 @@ def _load(content: Content, compile: bool) -> Model:
     if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
         raise ModelFileError(f"{content.name}: a name in it is not a text")
     content.tensors = tensors
+    model.feature_names, model.class_names = notes.get("feature_names"), notes.get("class_names")
     if compile and notes.get("compile") is not None:
         _compile(model, notes["compile"])
         state.restore(model, content)
@@ -223,13 +247,17 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
     clone_function: makes each new layer of the old one.
     """
     copy = clone_function or _copy
-    if isinstance(model, Functional):
-        return model.with_layers(lambda layer: made(copy(layer)))
-    if not isinstance(model, Sequential):
+    if not isinstance(model, Functional | Sequential):
         raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: make a new one by its class")
-    with together():
-        layers = [made(copy(layer)) for layer in model.layers]
-    return Sequential([*map(Input, model._samples or []), *layers], model.name, model.dtype)
+    cloned: Functional | Sequential
+    if isinstance(model, Functional):
+        cloned = model.with_layers(lambda layer: made(copy(layer)))
+    else:
+        with together():
+            layers = [made(copy(layer)) for layer in model.layers]
+        cloned = Sequential([*map(Input, model._samples or []), *layers], model.name, model.dtype)
+    cloned._feature_names, cloned._class_names = model._all_columns(), model._class_names
+    return cloned
 
 
 def _copy(layer: Layer) -> Layer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fastdl import _configured
@@ -22,7 +22,11 @@ class Sequential(Model):
         dtype: Any = None,
         trainable: bool = True,
     ) -> None:
+        if isinstance(layers, Layer | Tensor) or isinstance(name, Layer | Tensor):
+            raise TypeError(f"Sequential takes one list of layers, then a name: Sequential([{layers!r}, …])")
         super().__init__(name=name, dtype=dtype)
+        if not isinstance(layers, list | tuple | Iterable | None):
+            raise TypeError(f"layers must be a list of layers, not {layers!r}")
         for layer in layers or []:
             self._append(layer)
         if not trainable:
@@ -58,7 +62,8 @@ class Sequential(Model):
             self._samples = [layer.sample]
             return
         if not isinstance(layer, Layer):
-            raise TypeError(f"a Sequential holds layers, not {layer!r}")
+            made = f": make one, {layer.__name__}(…)" if isinstance(layer, type) else ""
+            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}")
         if layer in self.layers:
             raise ValueError(f"layer {layer.name} is in this model already; each may stand in it once")
         if not self.layers and not self._samples:

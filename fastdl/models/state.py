@@ -42,13 +42,14 @@ def gather(model: Model, optimizer: bool = True) -> tuple[Tensors, dict[str, Any
         tensors[key] = slot.numpy()
         return key
 
-    slots, averages = model.optimizer._slots, model.optimizer._averages
+    slots, averages, trained = model.optimizer._slots, model.optimizer._averages, model.optimizer._trained
     notes["optimizer"] = {
         "class_name": type(model.optimizer).__name__,
         "iterations": model.optimizer.iterations,
         "learning_rate": model.optimizer.get_config()["learning_rate"],
         "slots": {name: [keep(slot) for slot in slots[p]] for name, p in named.items() if p in slots},
         "averages": {name: keep(averages[p]) for name, p in named.items() if p in averages},
+        "trained": {name: keep(trained[p]) for name, p in named.items() if p in trained},
     }
     return tensors, notes
 
@@ -60,14 +61,17 @@ def restore(model: Model, content: Content) -> None:
     """
     named, notes = weights(model), content.notes
     pairs = take_weights(named, content)
-    seed, kept = notes.get("seed"), notes.get("optimizer")
+    seed, kept, replaced = notes.get("seed"), notes.get("optimizer"), dict[Parameter, Parameter]()
     if seed is not None and not _count(seed):
         raise ModelFileError(f"{content.name}: the seed is {seed!r}")
     if kept is not None:
-        pairs += _take_optimizer(model, named, kept, content)
+        more, replaced = _take_optimizer(model, named, kept, content)
+        pairs += more
     for parameter, value in pairs:
         parameter.assign(value)
     model._seed = seed
+    if model.optimizer is not None:
+        model.optimizer._trained = replaced
     if kept is not None and model.optimizer is not None:
         model.optimizer.iterations = kept["iterations"]
         if _is_rate(kept["learning_rate"]) and _is_rate(model.optimizer._learning_rate):  # neither is a schedule
@@ -85,15 +89,21 @@ def take_weights(named: Mapping[str, Parameter], content: Content) -> list[tuple
 
 def _take_optimizer(
     model: Model, named: Mapping[str, Parameter], kept: Any, content: Content
-) -> list[tuple[Parameter, Array]]:
-    """The file's slots and averages. ModelFileError unless the model's optimizer is such a one."""
+) -> tuple[list[tuple[Parameter, Array]], dict[Parameter, Parameter]]:
+    """The file's slots and averages; and the weights in whose place averages are.
+
+    ModelFileError unless the model's optimizer is such a one.
+    """
     optimizer = model.optimizer
     if optimizer is None or not isinstance(kept, dict) or kept.get("class_name") != type(optimizer).__name__:
         ours = type(optimizer).__name__ if optimizer else "no optimizer"
         raise ModelFileError(f"{content.name}: its optimizer is not the model's, which has {ours}")
-    slots, averages, rate = kept.get("slots"), kept.get("averages"), kept.get("learning_rate")
+    slots: Any = kept.get("slots")
+    averages: Any = kept.get("averages")
+    trained: Any = kept.get("trained", {})  # which older files do not have
+    rate = kept.get("learning_rate")
     right = _count(kept.get("iterations")) and (isinstance(rate, dict) or _is_rate(rate))
-    if not right or not isinstance(slots, dict) or not isinstance(averages, dict):
+    if not right or not all(isinstance(each, dict) for each in (slots, averages, trained)):
         raise ModelFileError(f"{content.name}: what it says of the optimizer is not as fastdl writes it")
     pairs: list[tuple[Parameter, Array]] = []
     by_key = dict(zip(content.notes["weights"], named.values(), strict=True))
@@ -113,7 +123,14 @@ def _take_optimizer(
         array = content.take(name, parameter.shape, parameter.dtype)
         optimizer.average(parameter)
         pairs.append((optimizer._averages[parameter], array))
-    return pairs
+    replaced = {}
+    for key, name in trained.items():
+        if key not in averages:
+            raise ModelFileError(f"{content.name}: no average is in the place of the weight {key!r}")
+        parameter = by_key[key]
+        array = content.take(name, parameter.shape, parameter.dtype)
+        replaced[parameter] = optimizer.slot(parameter, "trained", array)
+    return pairs, replaced
 
 
 def _count(value: Any) -> bool:

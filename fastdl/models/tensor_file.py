@@ -7,6 +7,7 @@ begins with the SHA-256 of the whole file, taken with zeros in its own place, an
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -18,8 +19,9 @@ from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
+from fastdl.arguments import path as checked_path
 from fastdl.errors import ModelFileError
-from fastdl.files import write_atomically
+from fastdl.files import AT_ONCE, kind_of, write_atomically
 from fastdl.graph import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -51,6 +53,13 @@ class Content:
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]) -> None:
     """Write the file whole or not at all. OSError: the old one stays. ValueError for notes that are too long."""
+    write_atomically(path, *parts_of(path, tensors, notes))
+
+
+def parts_of(
+    path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]
+) -> list[bytes | memoryview]:
+    """The file's bytes, one part after another. path: for messages."""
     text = _json(notes).decode()
     about = {"checksum": f"sha256:{BLANK.decode()}", "format": "fastdl", "version": VERSION, "notes": text}
     table: dict[str, Any] = {"__metadata__": about}
@@ -73,12 +82,12 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Map
     ]
     at = 8 + len(BEGIN)
     start = bytes(parts[0][:at]) + _checksum(parts) + bytes(parts[0][at + len(BLANK) :])
-    write_atomically(path, start, *parts[1:])
+    return [start, *parts[1:]]
 
 
 def read(path: str | os.PathLike[str]) -> Content:
     """The file, with nothing allocated that is longer than it. ModelFileError unless each of its bits is as written."""
-    name = str(Path(path))
+    name = str(Path(checked_path("filepath", path)))
     try:
         # a pipe must not keep us waiting
         with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
@@ -89,14 +98,26 @@ def read(path: str | os.PathLike[str]) -> Content:
         raise ModelFileError(f"{name}: cannot be read ({error})") from None
 
 
+def of_bytes(data: bytes, name: str) -> Content:
+    """As `read`, of what is in memory."""
+    return _content(io.BytesIO(data), len(data), name)
+
+
 def _read(file: BinaryIO, name: str) -> Content:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         raise ModelFileError(f"{name}: not a plain file")
+    return _content(file, status.st_size, name)
+
+
+def _content(file: BinaryIO, size: int, name: str) -> Content:
     start = file.read(8)
-    length, room = int.from_bytes(start, "little"), status.st_size - 8
+    length, room = int.from_bytes(start, "little"), size - 8
     if length > min(room, _most(room)):
-        raise ModelFileError(f"{name}: truncated, or not a model file of fastdl's (a header of {length:,} bytes)")
+        beginning = start + file.read(8)
+        kind = "" if beginning[8:9] == b"{" else kind_of(beginning)
+        told = f"not a model file of fastdl's, but {kind}" if kind else "truncated, or not a model file of fastdl's"
+        raise ModelFileError(f"{name}: {told}{'' if kind else f' (a header of {length:,} bytes)'}")
     header = file.read(length)
     if not header.startswith(BEGIN):
         raise ModelFileError(f"{name}: not a model file of fastdl's")
@@ -120,7 +141,8 @@ def _most(size: int) -> int:
 def _checksum(parts: Sequence[bytes | memoryview]) -> bytes:
     total = hashlib.sha256()
     for part in parts:
-        total.update(part)
+        for start in range(0, len(part), AT_ONCE):
+            total.update(memoryview(part)[start : start + AT_ONCE])
     return total.hexdigest().encode()
 
 

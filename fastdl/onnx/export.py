@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 import fastdl
@@ -26,6 +28,9 @@ OPSET, IR_VERSION = (
     17,
     8,
 )  # old enough for every onnxruntime still in use, new enough for all that is written here
+
+
+FEATURE_NAMES_KEY = "fastdl.feature_names"  # metadata: a JSON list of the columns of the input
 
 
 class OnnxGraph:
@@ -139,6 +144,18 @@ def to_onnx(
     return model
 
 
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
+    try:
+        yield
+    except Exception as error:
+        causes = [error, error.__cause__, error.__context__]
+        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
+            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
+        raise
+
+
 def export(
     model: Model,
     graph: Graph,
@@ -150,22 +167,41 @@ def export(
 ) -> FusionReport:
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
-    from fastdl.files import write_atomically
+    from fastdl.callbacks.divergence import ADVICE, first_broken
+    from fastdl.files import check_target, write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
+    check_target(path)
+    if path.exists() and path.read_bytes()[8:9] == b"{":
+        raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
+    if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
+        raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}
-    if class_names is not None:
-        if len(graph.outputs) > 1:
-            raise ValueError("class names are for models of one output")
-        if len(class_names) != graph.outputs[0].features:
-            raise ValueError(f"{len(class_names)} class names for {graph.outputs[0].features} outputs")
-        metadata[CLASS_NAMES_KEY] = json.dumps([str(name) for name in class_names])
+    before = model.class_names
+    try:
+        model.class_names = before if class_names is None else class_names  # which checks them
+        if model.class_names:
+            metadata[CLASS_NAMES_KEY] = json.dumps(model.class_names)
+    finally:
+        model.class_names = before
+    if len(graph.inputs) == 1 and model.feature_names:
+        metadata[FEATURE_NAMES_KEY] = json.dumps(model.feature_names)
     names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
     plain = to_onnx(graph, model.name, metadata, names)
+    if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
+        raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")
     written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
     report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
     write_atomically(path, written.SerializeToString())
     return report
+
+
+def _ends_in_sigmoid(model: Any) -> bool:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in ("Identity", "Reshape"):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Sigmoid"
 
 
 def _apart(names: Sequence[str], taken: Sequence[str]) -> list[str]:

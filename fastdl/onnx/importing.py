@@ -21,7 +21,7 @@ from fastdl.fusion.model_file import ModelSource, read_model
 from fastdl.graph import Array, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
-from fastdl.naming import free_name
+from fastdl.naming import Names
 from fastdl.onnx import formulas
 from fastdl.onnx.handlers import HANDLERS, Affine, ByShape, Made, Part, Product, Step, dense, fixed, take
 from fastdl.onnx.reading import Reader
@@ -189,13 +189,14 @@ def _model(reader: Reader, outputs: list[str], uses: list[Use]) -> Sequential | 
         name: Input(_sample(reader, name, runs), dtype=reader.dtype, name=_named(name) or "input") for name in inputs
     }
     found: list[Layer] = []
+    taken = Names()
     for run in runs:
         tensors = [made[source] for source in run.sources]
         for node, part in run.parts:
             try:
                 layer = _made(part, tensors[0])
                 if layer is not None:
-                    layer.layer.name = _free(node, layer.layer.name, [other.name for other in found])
+                    layer.layer.name = taken.free(_named(node.proto.name) or layer.layer.name)
                     tensors = [_built(layer, tensors)]
                     found.append(layer.layer)
             except (Refused, ShapeError) as reason:
@@ -294,8 +295,3 @@ def _features(part: Part) -> int | None:
 def _named(name: str) -> str:
     """A file's name for something as fastdl's, or ""."""
     return re.sub(r"[^A-Za-z0-9_.]+", "_", name).strip("_")[:64]
-
-
-def _free(node: Node, default: str, taken: list[str]) -> str:
-    """The node's name as a layer's, or the layer's own, with a number if another layer has it."""
-    return free_name(_named(node.proto.name) or default, taken)

@@ -83,6 +83,8 @@ class Reader:
             raise ModelFileError(f"{name}: its opset is {self.index.opset}, fastdl reads 7 to {newest}")
         self._computed: dict[str, Array] = {}
         self._sources: dict[str, str] = {}
+        self._stored: dict[str, bool] = {}  # what is asked again and again, as formulas are looked for
+        self._numbers: dict[str, float | None] = {}
         self.dtype = self._float()
         self._compute()
 
@@ -141,7 +143,11 @@ class Reader:
         return self._computed[value] if value in self._computed else np.asarray(self.index.stored(value))
 
     def is_constant(self, value: str) -> bool:
-        return value in self._computed or self.index.stored(value) is not None
+        if value in self._computed:
+            return True
+        if value not in self._stored:
+            self._stored[value] = self.index.stored(value) is not None
+        return self._stored[value]
 
     def constant(self, value: str) -> Array:
         """The finite float64 numbers behind a constant. Refused for anything else."""
@@ -158,11 +164,13 @@ class Reader:
 
     def number(self, value: str) -> float | None:
         """The one number of a float constant, as a model of this dtype keeps it; None for anything else."""
-        try:
-            array = self.constant(value)
-        except Refused:
-            return None
-        return self.shortest(float(array.reshape(-1)[0])) if array.size == 1 else None
+        if value not in self._numbers:
+            try:
+                array = self.constant(value)
+            except Refused:
+                array = np.empty(0)
+            self._numbers[value] = self.shortest(float(array.reshape(-1)[0])) if array.size == 1 else None
+        return self._numbers[value]
 
     def shortest(self, number: float) -> float:
         """What somebody wrote before it was rounded to float32: 0.1 for 0.10000000149. Of float64 models as it is."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from fastdl import _ext
+from fastdl.errors import warn
 from fastdl.formula import Form
 from fastdl.graph import Op, Tensor
 from fastdl.schedule import read, write
@@ -63,6 +64,9 @@ class _OverFeatures(Op):
 
     def __init__(self, x: Tensor, name: str = "") -> None:
         super().__init__([x], x.shape, name=name)
+        if self.output.features == 1:
+            told = f"{name}: {self.operator} over one number is the same for every input: use sigmoid, or more units"
+            warn(told, UserWarning)
 
     @property
     def flops(self) -> int:

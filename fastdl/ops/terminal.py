@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _ext
+from fastdl.arrays import as_labels, refuse_masked
 from fastdl.errors import DataError, ShapeError
 from fastdl.graph import Array, Graph, Tensor
 from fastdl.ops.panels import from_panels, into_panels
@@ -183,6 +184,8 @@ def on_arrays(
 
     Computes in float64 if y_pred is float64, else in float32. DataError, ShapeError.
     """
+    for name, value in (("y_true", y_true), ("y_pred", y_pred), ("sample_weight", sample_weight)):
+        refuse_masked(name, value)
     predicted = np.asarray(y_pred)
     dtype = np.dtype(np.float64 if predicted.dtype == np.float64 else np.float32)
     x = np.ascontiguousarray(np.atleast_1d(predicted), dtype)
@@ -193,7 +196,10 @@ def on_arrays(
     labels, target = isinstance(terminal, PerSample) and terminal.labels, np.asarray(y_true)
     if target.size != (len(x) if labels else x.size):
         raise ShapeError(f"y_true has shape {target.shape}, which does not fit y_pred's {predicted.shape}")
-    y = np.ascontiguousarray(target.reshape(len(x), -1), np.int32 if labels else dtype)
+    if labels:
+        y = as_labels("y_true", target.reshape(-1), x.shape[1])
+    else:
+        y = np.ascontiguousarray(target.reshape(len(x), -1), dtype)
     feeds = {X_FEED: x, Y_FEED: y}
     if sample_weight is not None:
         feeds[W_FEED] = np.ascontiguousarray(np.broadcast_to(np.asarray(sample_weight, dtype).ravel(), len(x)))[:, None]

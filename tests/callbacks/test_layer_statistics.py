@@ -280,6 +280,32 @@ def test_the_picture(tmp_path: Path) -> None:
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_axes_are_of_whole_layers_and_hide_no_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One layer is 1, not 0.96 to 1.04; gradients that hardly differ are drawn on a decade or more."""
+    pytest.importorskip("matplotlib")
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    for count in (0, 2):
+        plots.layer_statistics(layer_statistics(net(*(layers.Dense(4) for _ in range(count))), X, LABELS), "x.png")
+    for figure, most in zip(drawn, (1, 3), strict=True):
+        for axis in figure.axes:
+            assert list(axis.get_xticks()) == list(range(1, most + 1))
+        low, high = figure.axes[1].get_ylim()
+        assert high / low >= 8
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    seen = layer_statistics(net(), X, LABELS)
+    with pytest.raises(ValueError, match="format"):
+        plots.layer_statistics(seen, tmp_path / "x.nothing")
+    with pytest.raises(FileNotFoundError, match=r"none/x\.png'"):
+        plots.layer_statistics(seen, tmp_path / "none" / "x.png")
+    assert list(tmp_path.iterdir()) == []
+    plots.layer_statistics(seen, tmp_path / "x.svg")
+    assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
+
+
 def test_a_functional_model_layer_by_layer() -> None:
     """Branches, two outputs with a loss each, and a layer that is used twice."""
     fastdl.utils.set_random_seed(4)

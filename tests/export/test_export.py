@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from google.protobuf.message import EncodeError
 
 import fastdl
 from fastdl import layers, ops
@@ -278,3 +279,55 @@ def test_layers_of_one_name_do_not_collide() -> None:
     names = [initializer.name for initializer in proto.graph.initializer]
     assert len(set(names)) == len(names) == 6
     assert len({name for node in proto.graph.node for name in node.output}) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[ONNXRuntimeError] : 1 : FAIL : Exception during loading: std::bad_alloc"),
+        EncodeError("Failed to serialize proto"),
+        MemoryError(),
+    ],
+)
+@pytest.mark.parametrize("step", ["to_onnx", "compare_with_predict", "fuse"])
+def test_out_of_memory_is_a_memory_error_and_the_old_file_stays(error, step, tmp_path, monkeypatch):
+    from fastdl import fusion
+    from fastdl.onnx import export as exporting
+
+    def fail(*args, **options):
+        raise error
+
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"old")
+    model = fastdl.Sequential([fastdl.Input((3,)), layers.Dense(2)])
+    monkeypatch.setattr(fusion if step == "fuse" else exporting, step, fail)
+    with pytest.raises(MemoryError):
+        model.export(path)
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"old"]
+
+
+def test_two_class_names_are_for_a_sigmoid(tmp_path):
+    def net(end, units=1):
+        return fastdl.Sequential([fastdl.Input((3,)), layers.Dense(units, end)])
+
+    x = np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+    model = net("sigmoid")
+    model.export(tmp_path / "m.onnx", class_names=["no", "yes"])
+    runner = fastdl.Runner(tmp_path / "m.onnx")
+    assert runner.class_names == ["no", "yes"]
+    assert np.array_equal(runner.predict_labels(x), np.where(model.predict(x)[:, 0] > 0.5, "yes", "no"))
+    assert model.class_names is None
+    model.class_names = ["no", "yes"]
+    model.save(tmp_path / "m.safetensors")
+    again = fastdl.models.load_model(tmp_path / "m.safetensors")
+    again.export(tmp_path / "again.onnx")
+    assert fastdl.Runner(tmp_path / "again.onnx").class_names == again.class_names == ["no", "yes"]
+    for end, units, names, message in (
+        (None, 1, ["no", "yes"], "end the model in a sigmoid"),
+        ("tanh", 1, ["no", "yes"], "end the model in a sigmoid"),
+        ("sigmoid", 1, ["a", "b", "c"], "3 class names for 1 outputs"),
+        ("softmax", 3, ["a", "b"], "2 class names for 3 outputs"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            net(end, units).export(tmp_path / "none.onnx", class_names=names)
+    assert not (tmp_path / "none.onnx").exists()

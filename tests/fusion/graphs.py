@@ -170,13 +170,19 @@ AFFINES = {
 }
 
 
+def session(model, optimise=False):
+    """onnxruntime's, on one thread, its own optimiser on or off."""
+    options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
 def run(model, feed):
     """Outputs by onnxruntime, its optimiser off, apart from anything fastdl does."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return session.run(None, feed)
+    return session(model).run(None, feed)
 
 
 def close(a, b, dtype):

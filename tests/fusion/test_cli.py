@@ -1,8 +1,10 @@
 """`fastdl fuse`, `verify`, `inspect` and `quantize`, run as scripts run them: what they write, and their exit codes."""
 
+import errno
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from fastdl import files
+from fastdl import files, fusion
 from fastdl.cli import main
 from fastdl.fusion import read_model
 
@@ -42,13 +44,20 @@ def folder(tmp_path, monkeypatch):
     np.save("x.npy", rng.normal(size=(200, 6)).astype(np.float32))
     np.savez("x.npz", x=rng.normal(size=(50, 6)).astype(np.float32))
     np.save("wrong.npy", np.zeros((5, 9)))
+    onnx.save(fusion.fuse(net(), measure=False)[0], "folded.onnx")
+    np.save("nan.npy", np.full((40, 6), np.nan))
+    np.save("half.npy", np.full(200, 0.5))
+    np.save("huge.npy", np.full((40, 6), 1e300))
+    Path("empty.onnx").touch()
+    Path("truncated.onnx").write_bytes(Path("in.onnx").read_bytes()[:200])
+    Path("dir").mkdir()
     np.save("objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     return tmp_path
 
 
 def call(line):
     try:
-        return main(line.split())
+        return main(shlex.split(line))
     except SystemExit as stopped:  # argparse's way to say wrong usage
         return stopped.code
 
@@ -73,18 +82,18 @@ def test_fuse_writes_the_file_and_its_report(folder, samples, capsys):
 
 
 def test_fuse_writes_where_it_is_told(folder):
-    assert call("fuse in.onnx in.onnx --json r.json --html r.html") == DONE
-    assert operators(onnx.load("in.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax"]
+    assert call("fuse in.onnx out.onnx --json r.json --html r.html") == DONE
+    assert operators(onnx.load("out.onnx")) == ["Gemm", "Relu", "Gemm", "Softmax"]
     assert json.loads(Path("r.json").read_text())["nodes_after"] == 4
     assert Path("r.html").read_text().startswith("<!DOCTYPE html>")
-    assert not Path("in.onnx.json").exists()
+    assert not Path("out.onnx.json").exists()
 
 
 @pytest.mark.parametrize("target", ["out.onnx ", ""])
 def test_a_dry_run_writes_nothing(folder, target, capsys):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert call(f"fuse in.onnx {target}--dry-run --json r.json --html r.html") == DONE
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     printed = capsys.readouterr().out
     assert "BatchNormalization_n" in printed
     assert "nothing is written" in printed
@@ -109,7 +118,17 @@ def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
         ("fuse in.onnx out.onnx --samples none.npy", FAILED, "none.npy: no such file"),
         ("fuse in.onnx out.onnx --samples objects.npy", FAILED, "objects.npy: not an .npy"),
         ("fuse in.onnx out.onnx --samples in.onnx", FAILED, "in.onnx: not an .npy"),
-        ("fuse in.onnx out.onnx --samples wrong.npy", NOT_PROVEN, "does not run on the given samples"),
+        ("fuse in.onnx out.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("fuse folded.onnx out.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("verify in.onnx other.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("verify in.onnx other.onnx --samples dir", FAILED, "dir: not a plain file"),
+        ("quantize in.onnx out.onnx --samples wrong.npy", FAILED, "have shape (5, 9), the model takes (N, 6)"),
+        ("quantize in.onnx out.onnx --samples x.npy --labels half.npy", FAILED, "labels must be whole numbers"),
+        ("quantize in.onnx out.onnx --samples nan.npy", FAILED, "NaN"),
+        ("fuse in.onnx out.onnx --samples huge.npy", FAILED, "float32 cannot hold"),
+        ("inspect dir", FAILED, "dir: not a plain file"),
+        ("inspect empty.onnx", FAILED, "empty.onnx: empty"),
+        ("verify in.onnx truncated.onnx", FAILED, "truncated.onnx: truncated, or not an ONNX file"),
         ("fuse in.onnx out.onnx --tolerance 1e-12", NOT_PROVEN, "off by"),
         ("fuse in.onnx missing/out.onnx", FAILED, "missing"),
         ("fuse in.onnx", USAGE, "out.onnx is needed"),
@@ -123,6 +142,10 @@ def test_every_refusal_names_its_node_and_its_reason(folder, capsys):
         ("fuse in.onnx out.onnx --html out.onnx.json", USAGE, "must be different files"),
         ("quantize in.onnx out.onnx --samples x.npy --json out.onnx", USAGE, "must be different files"),
         ("fuse", USAGE, "required"),
+        ("fuse in.onnx ''", USAGE, "the name of a file is empty"),
+        ("fuse in.onnx out.onnx --json ''", USAGE, "the name of a file is empty"),
+        ("fuse in.onnx ..", FAILED, "..: a folder"),
+        ("fuse in.onnx out.onnx --tolerance x", USAGE, "above zero"),
         ("verify in.onnx other.onnx", NOT_PROVEN, "off by"),
         ("verify in.onnx none.onnx", FAILED, "no such file"),
         ("verify in.onnx", USAGE, "required"),
@@ -145,6 +168,96 @@ def test_what_goes_wrong_has_one_line_a_code_and_leaves_nothing(folder, line, co
     if code != USAGE:
         assert len(told.splitlines()) == 1
         assert told.startswith(f"fastdl {line.split()[0]}: ")
+
+
+# Each names a file that is read, or another that is written, by whichever name.
+OVERWRITES = [
+    "fuse in.onnx in.onnx",
+    "fuse in.onnx ./in.onnx",
+    "fuse in.onnx dir/../in.onnx",
+    "fuse dir/../in.onnx in.onnx",
+    "fuse in.onnx soft.onnx",
+    "fuse soft.onnx in.onnx",
+    "fuse in.onnx hard.onnx",
+    "fuse in.onnx out.onnx --json in.onnx",
+    "fuse in.onnx out.onnx --json soft.onnx",
+    "fuse in.onnx out.onnx --html hard.onnx",
+    "fuse in.onnx x.npy --samples x.npy",
+    "fuse in.onnx out.onnx --samples x.npy --json ./x.npy",
+    "fuse in.onnx out.onnx --json dir/../out.onnx",
+    "fuse in.onnx --dry-run --json in.onnx",
+    "fuse large.onnx weights.bin",
+    "fuse large.onnx out.onnx --json weights.bin",
+    "quantize in.onnx in.onnx --samples x.npy",
+    "quantize in.onnx soft.onnx --samples x.npy",
+    "quantize in.onnx out.onnx --samples x.npy --json in.onnx",
+    "quantize in.onnx x.npy --samples x.npy",
+    "quantize in.onnx y.npy --samples x.npy --labels y.npy",
+    "quantize large.onnx weights.bin --samples x.npy",
+    "inspect in.onnx --json in.onnx",
+    "inspect in.onnx --json soft.onnx",
+    "inspect large.onnx --json weights.bin",
+    "verify in.onnx other.onnx --json in.onnx",
+    "verify in.onnx other.onnx --json other.onnx",
+    "verify in.onnx other.onnx --json x.npy --samples x.npy",
+]
+
+
+@pytest.mark.parametrize("line", OVERWRITES)
+def test_nothing_that_is_read_is_written_over(folder, line, capsys):
+    np.save("y.npy", np.zeros(200))
+    onnx.save(net(), "large.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    Path("soft.onnx").symlink_to("in.onnx")
+    Path("hard.onnx").hardlink_to("in.onnx")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert call(line) == USAGE
+    told = capsys.readouterr().err
+    assert "must be different files" in told
+    assert len(told.splitlines()) == 1
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+TARGETS = {
+    "dir": "a folder, where a file is to be written",
+    "none/out": "none: no such folder",
+    "in.onnx/out": "no such folder",
+    "pipe": "not a plain file",
+    "/dev/null": "not a plain file",
+}
+WRITERS = [
+    "fuse in.onnx {}",
+    "fuse in.onnx out.onnx --json {}",
+    "fuse in.onnx out.onnx --html {}",
+    "quantize in.onnx {} --samples x.npy",
+    "quantize in.onnx out.onnx --samples x.npy --json {}",
+    "inspect in.onnx --json {}",
+    "verify in.onnx other.onnx --json {}",
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("line", WRITERS)
+def test_what_cannot_be_written_is_said_before_any_work(folder, monkeypatch, line, target, capsys):
+    for work in ("fuse", "quantize", "inspect", "verify"):
+        monkeypatch.setattr(fusion, work, None)  # calling it would be a TypeError
+    os.mkfifo("pipe")
+    before = names(folder)
+    assert call(line.format(target)) == FAILED
+    told = capsys.readouterr().err
+    assert TARGETS[target] in told
+    assert len(told.splitlines()) == 1
+    assert names(folder) == before
+
+
+def test_a_disk_that_is_full_names_the_file_that_was_asked_for(folder, monkeypatch, capsys):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = names(folder)
+    monkeypatch.setattr(files.os, "fsync", full)
+    assert call("fuse in.onnx out.onnx") == FAILED
+    assert capsys.readouterr().err == "fastdl fuse: out.onnx: No space left on device\n"
+    assert names(folder) == before
 
 
 def _regressor():
@@ -179,12 +292,12 @@ def test_verify_accepts_what_fuse_made_and_nothing_else(folder, capsys):
 
 
 def test_inspect_tells_what_the_file_holds_and_leaves_it(folder, capsys):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert call("inspect in.onnx") == DONE
     printed = capsys.readouterr().out
     for part in ("BatchNormalization", "Would fold", "once folded", "(N, 6)", "float", "ai.onnx 17"):
         assert part in printed
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
     assert call("inspect in.onnx --json i.json") == DONE
     told = json.loads(Path("i.json").read_text())
     assert told["inputs"] == [{"name": "x", "type": "float", "shape": "(N, 6)"}]

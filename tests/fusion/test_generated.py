@@ -7,14 +7,13 @@ import time
 from collections import Counter
 
 import numpy as np
-import onnxruntime
 import pytest
 
 from fastdl.fusion import fuse
 from fastdl.fusion.pipeline import fold_all
 
 from .generated import Draw, evaluate
-from .graphs import operators
+from .graphs import operators, session
 
 # What a graph that is folded wholly has none of
 FOLDABLE = (
@@ -30,15 +29,6 @@ FOLDABLE = (
     "Div",
 )
 ROWS = 33
-
-
-def session(model, optimise):
-    options = onnxruntime.SessionOptions()
-    level = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def errors(model, fused, seed, dtype):

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fastdl.errors import FusionError
-from fastdl.fusion import fuse
+from fastdl.fusion import fuse, verify
 from fastdl.fusion.pipeline import fold_all
 from fastdl.runner import Runner
 
@@ -114,6 +114,21 @@ def test_logits_of_an_output_that_another_is_computed_from(order):
     np.testing.assert_allclose(1 / (1 + np.exp(-got["a"])), sigmoid, rtol=1e-5)
 
 
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_labels_of_an_output_that_another_is_computed_from(order):
+    """The scores behind the sigmoid are those, though the output of that name now gives labels."""
+    g = Sketch()
+    g.dense("x", "z", 6, 4)
+    g.node("Tanh", ["z"], "a")
+    g.node("Sigmoid", ["a"], "b")
+    model = g.model({"x": ["N", 6]}, {name: ["N", 4] for name in order})
+    fused, report = fuse(model, output="labels", measure=False)
+    assert report.verified
+    want = run(model, {"x": rows()})
+    for scores, got in zip(want, run(fused, {"x": rows()}), strict=True):
+        assert (got == scores.argmax(axis=1)).mean() > 0.99
+
+
 def test_probabilities_and_what_has_no_head_to_choose_stay():
     for tail in ("Softmax", "Sigmoid"):
         fused, _ = fuse(net(tail), output="probabilities", measure=False)
@@ -217,7 +232,7 @@ def with_argmax(*tails, opset=17, classes=3, axis=1, rank3=False):
         (["Neg"], {}, ["Neg", "ArgMax"]),
         (["Abs"], {}, ["Abs", "ArgMax"]),
         (["HardSigmoid"], {}, ["HardSigmoid", "ArgMax"]),
-        (["Selu"], {}, ["ArgMax"]),
+        *([([op], {}, [op, "ArgMax"]) for op in ("Sigmoid", "Tanh", "Elu", "Selu", "Exp", "Softplus", "Softsign")]),
         ([("Selu", {"gamma": -1.0})], {}, ["Selu", "ArgMax"]),
         ([("Selu", {"gamma": 0.0})], {}, ["Selu", "ArgMax"]),
         ([("Selu", {"alpha": -1.0})], {}, ["Selu", "ArgMax"]),
@@ -244,7 +259,14 @@ def test_what_cannot_change_a_label(tails, more, left):
 @pytest.mark.parametrize("op", ["Greater", "Less", "GreaterOrEqual", "LessOrEqual"])
 @pytest.mark.parametrize(
     ("bar", "first", "left"),
-    [(0.5, False, 1), (0.3, False, 1), ([[0.2, 0.5, 0.9]], True, 1), (0.0, False, 2), (1.5, False, 2)],
+    [
+        (0.5, False, 1),
+        (0.3, False, 1),
+        ([[0.2, 0.5, 0.9]], True, 1),
+        (0.0, False, 2),
+        (0.999, False, 2),
+        (1.5, False, 2),
+    ],
 )
 def test_thresholds(op, bar, first, left):
     g = Sketch()
@@ -255,7 +277,7 @@ def test_thresholds(op, bar, first, left):
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.BOOL
     fused, _, refusals = fold_all(model)
     assert operators(fused) == ["Sigmoid", op][2 - left :]
-    assert left == 1 or "not between 0 and 1" in refusals[0].reason
+    assert left == 1 or "not between 0.01 and 0.99" in refusals[0].reason
     x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
     np.testing.assert_array_equal(run(fused, {"x": x})[0], run(model, {"x": x})[0])
 
@@ -311,3 +333,60 @@ def test_scores_joined_from_several_values_have_no_known_logits():
     g.node("Concat", ["q", "p"], "y", axis=1)
     with pytest.raises(FusionError, match="which of its inputs are logits"):
         fuse(g.model({"x": ["N", 4]}, {"y": ["N", 2]}), output="logits", measure=False)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax"])
+@pytest.mark.parametrize("size", [1e-8, 1.0])
+def test_where_probabilities_tie_the_label_is_that_of_the_larger_score(op, last, size):
+    g = Sketch()
+    g.node(op, ["x"], "p")
+    g.node("ArgMax", ["p"], "y", axis=1, keepdims=0, select_last_index=last)
+    model = g.model({"x": ["N", 3]}, {"y": ["N"]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    probabilities = g.model({"x": ["N", 3]}, {"p": ["N", 3]})
+    x = np.random.default_rng(0).normal(size=(300, 1)) + size * np.random.default_rng(1).normal(size=(300, 3))
+    x = x.astype(np.float32)
+    fused, report = fuse(model, samples=x, measure=False)
+    assert (operators(fused), report.verified) == (["ArgMax"], True)
+    p, before, after = run(probabilities, {"x": x})[0], run(model, {"x": x})[0], run(fused, {"x": x})[0]
+    rows = np.flatnonzero(before != after)
+    assert (len(rows) > 20) == (size < 1)
+    np.testing.assert_array_equal(p[rows, before[rows]], p[rows, after[rows]])
+    assert (x[rows, after[rows]] > x[rows, before[rows]]).all()
+
+
+@pytest.mark.parametrize(("op", "left"), [("Greater", False), ("LessOrEqual", False), ("Less", True)])
+def test_where_a_probability_equals_the_threshold_the_score_tells(op, left):
+    g = Sketch()
+    g.node("Sigmoid", ["x"], "p")
+    pair = ["p", g.const("bar", 0.5)]
+    g.node(op, pair[::-1] if left else pair, "b")
+    g.node("Cast", ["b"], "y", to=TensorProto.INT64)
+    model = g.model({"x": ["N", 1]}, {"y": ["N", 1]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    probabilities = g.model({"x": ["N", 1]}, {"p": ["N", 1]})
+    x = np.concatenate([np.linspace(-1e-7, 1e-7, 201), np.linspace(-9, 9, 100)]).astype(np.float32)[:, None]
+    fused, report = fuse(model, samples=x, measure=False)
+    assert (operators(fused), report.verified) == ([op, "Cast"], True)
+    differ = run(model, {"x": x})[0] != run(fused, {"x": x})[0]
+    assert differ.sum() > 20
+    assert (run(probabilities, {"x": x})[0][differ] == 0.5).all()
+
+
+def test_the_proof_takes_no_other_rows_for_ties():
+    """Two columns in one place of each graph, changed by 1e-4 of the largest score: that is no rounding."""
+    g = Sketch()
+    g.node("Softmax", ["x"], "p")
+    g.node("ArgMax", ["p"], "y", axis=1, keepdims=0)
+    model = g.model({"x": ["N", 3]}, {"y": ["N"]})
+    h = Sketch()
+    h.node("Add", ["x", h.const("c", [0.0, 1e-4, 0.0])], "z")
+    h.node("ArgMax", ["z"], "y", axis=1, keepdims=0)
+    other = h.model({"x": ["N", 3]}, {"y": ["N"]})
+    for m in (model, other):
+        m.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    x = np.random.default_rng(0).normal(size=(300, 1)) + 1e-4 * np.random.default_rng(1).normal(size=(300, 3))
+    assert verify(model, fold_all(model)[0], samples=x).max_rel_error == 0
+    with pytest.raises(FusionError, match="off by"):
+        verify(model, other, samples=x)

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 import fastdl.fusion
 from fastdl.errors import FusionError, ModelFileError
-from fastdl.fusion import fuse, proof
+from fastdl.fusion import fuse, runs
 from fastdl.fusion.pipeline import fold_all
 from fastdl.runner import Runner
 
@@ -29,7 +29,7 @@ def _in_time():
 
 @pytest.fixture(autouse=True)
 def _short_patience(monkeypatch):
-    monkeypatch.setattr(proof, "PATIENCE", 0.3)
+    monkeypatch.setattr(runs, "PATIENCE", 0.3)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -155,7 +155,7 @@ def test_other_ranges_are_tried_before_giving_up(monkeypatch, capsys):
         ({"samples": draw()[:10]}, DataError, "10 samples are too few"),
         ({"labels": np.zeros(7, int)}, DataError, "7 labels for 400 samples"),
         ({"labels": np.array(["a"] * ROWS)}, DataError, "labels are <U1, the model's are int64"),
-        ({"samples": draw()[:, :5]}, FusionError, "does not run on the given samples"),
+        ({"samples": draw()[:, :5]}, DataError, r"have shape \(400, 5\), the model takes \(N, 12\)"),
     ],
 )
 def test_wrong_arguments(change, error, match):

@@ -199,7 +199,7 @@ WITH_NAN, NEGATIVE = [1, np.nan, 1, 1], [1, -0.5, 1, 1]
         (captured_two_subgraphs_deep, "'d' is read inside a subgraph"),
         (parameter("y_gamma", WITH_NAN), "'y_gamma' is not finite"),
         (parameter("y_mean", [1, np.inf, 1, 1]), "'y_mean' is not finite"),
-        (parameter("d_w", np.full((4, 4), np.nan)), "'d_w' is not finite"),
+        (parameter("d_w", np.full((4, 4), np.nan)), "'d_w', which is not finite"),
         (parameter("y_var", NEGATIVE), "variance is negative"),
         (parameter("y_var", [1, -1e-7, 1, 1]), "variance is negative"),  # though + epsilon is positive
         (overridable("y_gamma"), "'y_gamma' is also a graph input"),
@@ -216,7 +216,7 @@ WITH_NAN, NEGATIVE = [1, np.nan, 1, 1], [1, -0.5, 1, 1]
         (rank_unknown, "rank of 'x'"),
         (claimed_rank_is_not_believed, "works on rank 3"),
         (unknown_domain, "comes from org.example:Gemm"),
-        (overflow, "would not be finite in float32"),
+        (overflow, "by which float32 may overflow"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -1,11 +1,14 @@
 """The report counts exactly, prints as a table and goes as JSON."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 
 from fastdl.fusion import Fold, Refusal, fuse
+from fastdl.fusion.measure import compare, interval
+from fastdl.fusion.report import latency_row
 
 from .graphs import Sketch
 
@@ -94,3 +97,38 @@ def test_names_that_look_like_markup_are_printed_as_they_are():
     g.batch_norm("d", "y", 2, name="[bold]bn[/x]")
     _, report = fuse(g.model({"x": ["N", 2]}, {"y": ["N", 2]}), measure=False)
     assert "[bold]bn[/x]" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("values", "least", "most"),
+    [([1.5], 1.5, 1.5), ([1.0, 2.0], 1.0, 2.0), (range(6), 0, 5), (range(9), 1, 7), (range(25), 7, 17)],
+)
+def test_the_interval_of_a_median_is_that_of_the_sign_test(values, least, most):
+    assert interval(list(values)) == (least, most)
+
+
+def test_a_ratio_is_that_of_the_times_beside_it_and_noise_is_called_so():
+    def slow():
+        time.sleep(0.004)
+
+    def quick():
+        time.sleep(0.001)
+
+    times = compare(slow, quick)
+    assert times["speedup"] == times["before_us"] / times["after_us"]
+    assert times["least"] <= times["speedup"] <= times["most"]
+    assert times["least"] > 1.5
+    assert latency_row("batch_1", times)[2] == f"{times['after_us']:.1f} ({times['speedup']:.2f}×)"
+    noisy = {"before_us": 5.5, "after_us": 5.8, "speedup": 5.5 / 5.8, "least": 0.9, "most": 1.02}
+    assert latency_row("batch_1", noisy)[1:] == ("5.5", "5.8 (0.95×, within noise)")
+
+
+def test_a_large_batch_that_would_take_long_is_made_smaller(monkeypatch):
+    monkeypatch.setattr("fastdl.fusion.measure.LONGEST", 2e-5)
+    g = Sketch()
+    g.dense("x", "d", 400, 400)
+    g.batch_norm("d", "y", 400)
+    _, report = fuse(g.model({"x": ["N", 400]}, {"y": ["N", 400]}))
+    small, large = (int(name.removeprefix("batch_")) for name in report.latency)
+    assert small == 1
+    assert 1 < large < 1024

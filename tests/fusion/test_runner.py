@@ -1,6 +1,9 @@
 """Serving: exact, checked, and safe for many threads."""
 
 import json
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,8 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from fastdl.errors import DataError, ModelFileError, ShapeError
+from fastdl.fusion import session
 from fastdl.runner import Runner
 
+from . import bombs
 from .graphs import Sketch, run
 
 
@@ -302,3 +307,192 @@ def test_strings_in_and_strings_out():
     for wrong in ([1, 2], [1.5], np.array(["a", 1], object), [b"bytes"]):
         with pytest.raises(DataError, match="takes strings"):
             runner.predict(wrong)
+
+
+def encoder(values, shape=("N",)):
+    """Strings in; integers or floats out, few enough to be bound if they were numbers."""
+    g = Sketch()
+    integers = isinstance(values[0], int)
+    default = {"default_int64": -1} if integers else {"default_float": -1.0}
+    given = {"values_int64s" if integers else "values_floats": values}
+    g.node("LabelEncoder", ["x"], "y", domain="ai.onnx.ml", keys_strings=["a", "b"], **given, **default)
+    model = g.model({"x": list(shape)}, {"y": list(shape)})
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64 if integers else TensorProto.FLOAT
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    return model
+
+
+@pytest.mark.parametrize("values", [[1, 2], [1.0, 2.0]])
+def test_strings_in_and_numbers_out(values):
+    runner = Runner(encoder(values))
+    for given in (["a", "b", "a"], np.array(["b"]), np.array(["a", "x"], object), []):
+        for _ in range(3):
+            want = [values["ab".index(s)] if s in "ab" else -1 for s in given]
+            assert runner.predict(given).tolist() == want
+
+
+def one_node(op, kind, out, shape=("N", 4), **attributes):
+    g = Sketch()
+    g.node(op, ["x"], "y", **attributes)
+    model = g.model({"x": list(shape)}, {"y": None})
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", out, None))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "want"),
+    [
+        (one_node("Not", TensorProto.BOOL, TensorProto.BOOL), np.eye(4, dtype=bool), ~np.eye(4, dtype=bool)),
+        (one_node("Relu", TensorProto.FLOAT16, TensorProto.FLOAT16), -np.eye(4), np.zeros((4, 4), np.float16)),
+        (one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT, ()), 3.0, np.float32(3)),
+        (one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT), np.zeros((0, 4)), np.zeros((0, 4), np.float32)),
+        (one_node("Relu", TensorProto.FLOAT, TensorProto.FLOAT, ("N", 0)), np.zeros((3, 0)), np.zeros((3, 0), "f4")),
+        (one_node("ReduceMax", TensorProto.FLOAT, TensorProto.FLOAT, keepdims=0), np.eye(4), np.float32(1)),
+        (one_node("Shape", TensorProto.FLOAT, TensorProto.INT64), np.eye(4), np.array([4, 4])),
+    ],
+)
+def test_types_and_ranks_of_all_kinds(model, x, want):
+    runner = Runner(model)
+    for _ in range(3):
+        got = runner.predict(x)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("ask", ["predict_labels", "predict_probabilities"])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_row_of_nan_has_no_label(ask, classes):
+    runner, x = Runner(net(classes=classes, tail="Sigmoid")), draw(6)
+    x[4, 2] = np.nan
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"NaN in row 4 \(1 of 6 rows\)"):
+            getattr(runner, ask)(x)
+    assert np.isnan(runner.predict(x)[4]).all()
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_nor_where_only_labels_come_out(odd):
+    g = Sketch()
+    g.dense("x", "d", 4, 3)
+    g.node("ArgMax", ["d"], "y", axis=1, keepdims=0)
+    model = g.model({"x": ["N", 4]}, {"y": ["N"]})
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    x = draw(5)
+    x[3, 0] = odd
+    with pytest.raises(DataError, match="NaN or Inf in row 3"):
+        Runner(model).predict_labels(x)
+    assert len(Runner(model).predict_labels(draw(5))) == 5
+
+
+def test_masked_entries_are_not_taken_for_numbers():
+    x = np.ma.masked_array(draw(3), mask=np.eye(3, 4, dtype=bool))
+    with pytest.raises(DataError, match="masked"):
+        Runner(net()).predict(x)
+    assert Runner(net()).predict(np.ma.masked_array(draw(3))).shape == (3, 3)
+
+
+@pytest.mark.parametrize("value", [1e39, -1e39, np.float64(np.finfo(np.float32).max) * 1.01])
+def test_one_value_that_overflows_among_infinities(value):
+    x = draw(2).astype(np.float64)
+    x[0, 0], x[1, 1] = np.inf, value
+    with pytest.raises(DataError, match="float32 cannot hold"):
+        Runner(net()).predict(x)
+
+
+NAMES = ["age", "height", "weight", "size"]
+
+
+def named():
+    model = net()
+    helper.set_model_props(model, {"fastdl.feature_names": json.dumps(NAMES)})
+    return model
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_frames_columns_are_taken_by_name(library):
+    frame = pytest.importorskip(library).DataFrame
+    x, runner = draw(5), Runner(named())
+    columns = dict(zip(NAMES, x.T, strict=True))
+    want = runner.predict(x)
+    for order in (NAMES, NAMES[::-1], ["size", "age", "weight", "height"]):
+        np.testing.assert_array_equal(runner.predict(frame({name: columns[name] for name in order})), want)
+    with pytest.raises(DataError, match=r"no column 'age', 'size'.*trained on 'age', 'height'"):
+        runner.predict(frame({name: columns[name] for name in NAMES[1:3]}))
+    with pytest.raises(DataError, match="columns of its own 'shoe'"):
+        runner.predict(frame(columns | {"shoe": x[:, 0]}))
+    with pytest.raises(DataError, match="not numbers"):
+        runner.predict(frame(columns | {"age": list("abcde")}))
+    np.testing.assert_array_equal(Runner(net()).predict(frame(columns)), want)
+
+
+def test_a_frame_of_doubled_or_of_no_names():
+    pandas = pytest.importorskip("pandas")
+    x, runner = draw(5), Runner(named())
+    with pytest.raises(DataError, match="several columns 'age'"):
+        runner.predict(pandas.DataFrame(draw(5)[:, [0, 0, 1, 2]], columns=["age", "age", "height", "weight"]))
+    np.testing.assert_array_equal(runner.predict(pandas.DataFrame(x)), runner.predict(x))
+
+
+@pytest.mark.parametrize("told", ["[" * 5000, "7", "[1, 2]", "{}", "[]", "nonsense"])
+def test_names_of_features_that_are_none(told):
+    model = net()
+    helper.set_model_props(model, {"fastdl.feature_names": told})
+    assert Runner(model).predict(draw(2)).shape == (2, 3)
+
+
+def looping(rounds):
+    """x + x, so many times."""
+    return bombs.looping(bombs.node("Add", "v v", "w"), end="w", rounds=rounds, foldable=False)
+
+
+def test_a_loop_runs_in_a_child_with_limits_and_gives_the_same():
+    x = draw(3)
+    limited, free = Runner(looping(3)), Runner(looping(3), limited=False)
+    assert limited._engine.session is None
+    assert free._engine.session is not None
+    for _ in range(2):
+        np.testing.assert_array_equal(limited.predict(x), 8 * x)
+        np.testing.assert_array_equal(free.predict(x), 8 * x)
+
+
+def test_a_batch_that_costs_too_much_runs_in_the_child_too():
+    """The batch against itself: rows × rows."""
+    g = Sketch()
+    g.node("Transpose", ["x"], "t")
+    g.node("MatMul", ["x", "t"], "y")
+    runner = Runner(g.model({"x": ["N", 1]}, {"y": ["N", "N"]}))
+    assert runner.predict(np.ones((3, 1), np.float32)).tolist() == [[1] * 3] * 3
+    with pytest.raises(DataError, match=r"takes more than .* MB of memory.*limited=False"):
+        runner.predict(np.ones((20_000, 1), np.float32))
+    assert runner.predict(np.ones((3, 1), np.float32)).tolist() == [[1] * 3] * 3
+
+
+def test_memory_that_runs_out_is_a_memory_error(monkeypatch):
+    runner = Runner(net())
+
+    def no_memory(feed):
+        raise session._typed(RuntimeError("[ONNXRuntimeError] : 6 : bad allocation"))
+
+    monkeypatch.setattr(runner._engine, "run", no_memory)
+    with pytest.raises(MemoryError):
+        runner.predict(draw(3))
+
+
+def test_no_session_writes_below_the_home_folder(tmp_path):
+    """onnxruntime would, as soon as it is imported."""
+    net_file = tmp_path / "m.onnx"
+    net_file.write_bytes(net().SerializeToString())
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys, numpy as np; from fastdl import fusion; from fastdl.runner import Runner; m = sys.argv[1];"
+        "Runner(m).predict(np.ones((2, 4))); fusion.fuse(m);"
+        "fusion.quantize(m, samples=np.random.default_rng(0).normal(size=(64, 4)), tolerance=1)"
+    )
+    hidden = ("ORT_DISABLE_TELEMETRY", "CI", "XDG_CACHE_HOME")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    environment |= {"HOME": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, str(net_file)], env=environment, check=True)
+    assert not [*home.rglob("*")]

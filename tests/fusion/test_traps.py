@@ -373,7 +373,7 @@ LEFT = [
     (dense_then("Div", [1.0, 0.0, 1.0, 1.0]), ["Gemm", "Div"], "Div_y", BACK, "divides by 'c', which is zero"),
     (dense_then("Mul", [1.0, np.nan, 1.0, 1.0]), ["Gemm", "Mul"], "Mul_y", BACK, "'c' is not finite"),
     (dense_then("Add", [1.0, np.inf, 1.0, 1.0]), ["Gemm", "Add"], "Add_y", BACK, "'c' is not finite"),
-    (dense_then("Mul", np.full(4, 3e38)), ["Gemm", "Mul"], "Mul_y", BACK, "would not be finite in float32"),
+    (dense_then("Mul", np.full(4, 3e38)), ["Gemm", "Mul"], "Mul_y", BACK, "by which float32 may overflow"),
     (dense_then("Div", np.ones(4), first=True), ["Gemm", "Div"], None, None, None),  # c / y is no affine map
     (overridable(dense_then("Mul", np.ones(4)), "c"), ["Gemm", "Mul"], "Mul_y", BACK, "may override it"),
     (overridable(dense_then("Add", np.ones(4), first=True), "c"), ["Gemm", "Add"], "Add_y", BACK, "may override it"),

@@ -102,7 +102,7 @@ def test_one_that_takes_strings_needs_samples():
 
 
 def test_what_cannot_be_told_is_an_error(monkeypatch):
-    monkeypatch.setattr("fastdl.fusion.proof.PATIENCE", 0.3)
+    monkeypatch.setattr("fastdl.fusion.runs.PATIENCE", 0.3)
     with pytest.raises(FusionError):
         verify(forever(), forever())
     with pytest.raises(ModelFileError):
@@ -114,5 +114,5 @@ def test_nan_where_the_first_has_a_number_differs():
     for tensor in other.graph.initializer:
         if tensor.name == "d_b":
             tensor.CopyFrom(numpy_helper.from_array(np.full(8, np.nan, np.float32), "d_b"))
-    with pytest.raises(FusionError, match="off by"):
+    with pytest.raises(FusionError, match="gives NaN where the unfused graph does not"):
         verify(net(), other)

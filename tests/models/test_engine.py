@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from fastdl import config
+from fastdl import arrays, config
 from fastdl.models.engine import FIRST_SLICE_FLOPS, PROBE_EVERY, PROBE_LOSS, THREADS_FROM_FLOPS, Pace
 
 
@@ -75,3 +76,18 @@ def test_a_count_that_has_become_faster_is_found(two_threads: None) -> None:
     pace = warmed({1: 3e-4, 2: 2e-4})
     slices = [step(pace, {1: 1e-4, 2: 2e-4}) for _ in range(100)]
     assert (1, False) in [slice[:2] for slice in slices]
+
+
+def test_large_data_are_looked_at_and_converted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the parts Python hears Ctrl-C."""
+    monkeypatch.setattr(arrays, "AT_ONCE", 50)
+    seen = []
+    monkeypatch.setattr(arrays, "_finite", lambda part, real=arrays._finite: seen.append(len(part)) or real(part))
+    x = np.random.default_rng(0).standard_normal((33, 10))
+    assert arrays.all_finite(x)
+    assert seen == [5] * 6 + [3]
+    x[31, 2] = np.nan
+    assert not arrays.all_finite(x)
+    for layout in (x, np.asfortranarray(x), x[::-1], x.astype(">f8"), x.astype(np.float16)):
+        assert np.array_equal(arrays.copied(layout, np.dtype(np.float32)), layout.astype(np.float32), equal_nan=True)
+    assert arrays.copied(x[:, :0], np.dtype(np.float32)).shape == (33, 0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -410,3 +413,25 @@ def test_every_layer_is_exported(name: str, fuse: bool, tmp_path: Path) -> None:
     model.export(tmp_path / "m.onnx", fuse=fuse, verify=X)
     served, predicted = fastdl.Runner(tmp_path / "m.onnx").predict(X.astype(np.float32)), model.predict(X)
     assert np.abs(served - predicted).max() <= 1e-6
+
+
+def test_export_waits_for_a_fit_in_another_thread(tmp_path: Path) -> None:
+    x, y = X.astype(np.float32), X.sum(1)
+    model = fastdl.Sequential([fastdl.Input((6,)), layers.Dense(4, "relu"), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    begun = threading.Event()
+
+    def shake(epoch: int, logs: Any) -> None:
+        begun.set()
+        time.sleep(0.03)
+        model.set_weights([np.tanh(weight + 1) for weight in model.get_weights()])
+
+    fit = functools.partial(model.fit, x, y, epochs=20, verbose=0, callbacks=LambdaCallback(on_epoch_end=shake))
+    thread = threading.Thread(target=fit)
+    thread.start()
+    begun.wait()
+    report = model.export(tmp_path / "model.onnx")
+    thread.join()
+    assert report.verified
+    served = fastdl.Runner(tmp_path / "model.onnx").predict(x)
+    np.testing.assert_allclose(served, model.predict(x), rtol=1e-4)

@@ -287,7 +287,7 @@ WRONG_DATA: dict[str, tuple[Any, Any, type[Exception], str]] = {
     "x nan": (with_value(X, 7, np.nan), Y, DataError, "x has NaN or Inf in row 7"),
     "x inf": (with_value(X, 3, -np.inf), Y, DataError, "x has NaN or Inf in row 3"),
     "x nan and inf": (with_value(with_value(X, 9, np.inf), 8, -np.inf), Y, DataError, r"row 8 \(2 of 20"),
-    "x too large for float32": (with_value(X, 5, 1e60), Y, DataError, "x as float32 has NaN or Inf in row 5"),
+    "x too large for float32": (with_value(X, 5, 1e60), Y, DataError, "too large for float32, in row 5"),
     "label too large": (
         X,
         with_value(Y, 4, 3),
@@ -318,7 +318,7 @@ def test_wrong_data_is_refused_in_one_line_and_weights_stay(name: str, method: s
 @pytest.mark.parametrize("name", [name for name in WRONG_DATA if name.startswith("x ") and "nan" not in name])
 def test_predict_refuses_wrong_x(name: str) -> None:
     x, _, error, message = WRONG_DATA[name]
-    if "inf" in name or "large" in name:
+    if "inf" in name:
         assert classifier().predict(x).shape == (20, 3)
         return
     with pytest.raises(error, match=message):

@@ -52,17 +52,25 @@ def fold(index: GraphIndex, node: Node) -> str | None:
 def _branches(index: GraphIndex, join: Node) -> list[Node]:
     """The dense layers whose outputs are joined, in order; of a sum the first is never subtracted."""
     found: list[Node] = []
-    todo = list(join.inputs)[::-1]
+    todo = _makers(index, join, join)[::-1]
     while todo:
-        value = todo.pop()
+        maker = todo.pop()
+        if maker.op in DENSE:
+            found.append(maker)
+        else:
+            todo.extend(_makers(index, join, maker)[::-1])
+        if len(found) + len(todo) > BRANCHES:
+            raise Refused(f"{join.label!r} joins more than {BRANCHES} branches")
+    return found
+
+
+def _makers(index: GraphIndex, join: Node, node: Node) -> list[Node]:
+    """What makes the inputs of one sum; refuses as soon as one of them is made by no dense layer, nor by such a sum."""
+    makers = []
+    for value in node.inputs:
         maker = index.producer(value)
         if maker is None or not (maker.op in DENSE or (join.op != "Concat" and maker.op in SUMS)):
             raise Refused(f"{join.label!r} joins {value!r}, which comes from {index.origin(value)}, no dense layer")
         index.require_private(value)
-        if maker.op in DENSE:
-            found.append(maker)
-        else:
-            todo.extend(maker.inputs[::-1])
-        if len(found) + len(todo) > BRANCHES:
-            raise Refused(f"{join.label!r} joins more than {BRANCHES} branches")
-    return found
+        makers.append(maker)
+    return makers

@@ -91,8 +91,9 @@ def _floating(index: GraphIndex, node: Node, hint: str) -> str:
             for other in values[1:]:
                 result = function(result, other)
     elif node.op == "Cast":
-        result = index.constant(node.inputs[0]) if stored.dtype in FLOATS else stored.astype(np.float64)
         dtype = index.type(node.outputs[0])
+        with np.errstate(over="ignore"):  # refused below
+            result = stored.astype(dtype).astype(np.float64)  # a Cast is there to round
     else:
         values = [index.constant(node.inputs[0])]
         if node.op == "Concat":
@@ -124,6 +125,8 @@ def _move(index: GraphIndex, node: Node, arrays: list[Values]) -> Values:
             stored = index.stored(node.inputs[1])
             axes = None if stored is None else stored.reshape(-1).tolist()
         if node.op == "Squeeze":
+            if axes == []:
+                raise ValueError("it names no axes, which may mean none or all")
             return np.squeeze(first, None if axes is None else tuple(axes))
         if axes is None:
             raise ValueError("its axes are not a constant")

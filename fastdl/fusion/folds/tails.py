@@ -1,8 +1,17 @@
 """What comes before a label and cannot change it: f(z) under ArgMax, and Sigmoid before a threshold.
 
 ArgMax(f(z)) = ArgMax(z) for f strictly increasing, the same for all columns: Softmax and LogSoftmax along ArgMax's
-own axis, Sigmoid, Tanh and the like, times or plus one number. Not Relu, under which all negative scores tie.
-σ(z) > c is z > log(c/(1 − c)): 0 for one half. Where f rounds to a tie (two probabilities of 1.0), z still tells.
+own axis, LeakyRelu, times or plus one number. σ(z) > c is z > log(c/(1 − c)): 0 for one half.
+
+The rule for ties. Of equal values ArgMax takes the first (or the last, select_last_index). Where f rounds two scores to
+one value, as Softmax does with scores that differ by less than its own rounding, the scores still tell them apart, and
+the label becomes that of the larger score: what it would be without rounding. A threshold likewise goes by the side on
+which z is, also where σ(z) rounds to c. Only such rows may differ, and the proof accepts just these.
+
+So an f that is flat somewhere stays: Relu, but also Sigmoid and Tanh, which are 1 for all large scores in float64
+too. (Of labels that the caller asks for the scores decide, see choose_head.) Scores that are not finite have no
+such rule, as Softmax makes NaN of them: an ArgMax stays where its scores follow from a constant that is not finite
+or so large that they may overflow, or from a logarithm, root, quotient and the like of values.
 """
 
 from math import log
@@ -11,10 +20,12 @@ import numpy as np
 
 from ..index import GraphIndex, Node, Refused
 from ..patterns import Affine
+from ..ties import COMPARISONS
 
 INCREASING = ("Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Selu", "Erf", "Atan", "LogSoftmax", "Softmax")
 INCREASING_BY_ALPHA = {"LeakyRelu": 0.01, "Elu": 1.0, "Celu": 1.0}
-COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+NOWHERE_FLAT = ("LogSoftmax", "Softmax", "LeakyRelu")
+LEAST, MOST = 0.01, 0.99  # thresholds beyond which σ is too flat to tell in float32 on which side a score is
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:
@@ -39,16 +50,19 @@ def _argmax(index: GraphIndex, node: Node) -> str | None:
     elif tail.op in ("Softmax", "LogSoftmax"):
         _require_axis(index, node, tail)
         source = tail.inputs[0]
-    elif _increases(tail):
+    elif increases(tail):
+        if tail.op not in NOWHERE_FLAT:
+            raise Refused(f"{tail.op} {tail.label!r} is flat for large scores, and of equal ones the first is taken")
         source = tail.inputs[0]
     else:
         return None
     index.require_private(node.inputs[0])  # where the tail stays, there is nothing to gain
+    index.require_range(source, strict=True)
     index.set_inputs(node, [source])
     return node.label
 
 
-def _increases(tail: Node) -> bool:
+def increases(tail: Node) -> bool:
     """Whether a node gives more for more, value by value: some do with attributes above zero only."""
     if tail.op == "Selu":
         return all(tail.attribute(key, 1.0) > 0 for key in ("alpha", "gamma"))
@@ -76,8 +90,8 @@ def _threshold(index: GraphIndex, node: Node) -> str | None:
     index.require_private(node.inputs[1 - slot])
     name = node.inputs[slot]
     bar = index.constant(name)
-    if not ((bar > 0) & (bar < 1)).all():
-        raise Refused(f"threshold {name!r} is not between 0 and 1")
+    if not ((bar >= LEAST) & (bar <= MOST)).all():
+        raise Refused(f"threshold {name!r} is not between {LEAST} and {MOST}")
     moved = np.array([log(c / (1 - c)) for c in bar.ravel()]).reshape(bar.shape)
     inputs = list(node.inputs)
     inputs[slot] = index.add_constant(f"{name}_logit", moved, index.dtype(name))

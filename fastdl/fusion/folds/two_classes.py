@@ -28,6 +28,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     index.require_hidden(sigmoid.outputs[0])
     if len(index.uses(sigmoid.outputs[0])) > 2:
         raise Refused(f"{sigmoid.outputs[0]!r} has another use")
+    index.require_range(value, strict=True)  # σ of infinity is 1, Softmax makes NaN of it
     weight, bias = np.zeros((len(dense.weight), 2)), np.zeros(2)
     weight[:, column], bias[column] = dense.weight[:, 0], dense.bias[0]
     dense.write(index, dense.constants(index, weight, bias))

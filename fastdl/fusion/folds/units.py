@@ -2,7 +2,7 @@
 
 h = f(x·W₁ + b₁), where f works value by value and only dense layers y = h·W₂ + b₂ read h:
 - a constant unit, whose column of W₁ is all zero: h is f(b₁) there, so b₂' = b₂ + f(b₁)·(its row of W₂);
-- a unit that nothing reads, whose row of every W₂ is all zero;
+- a unit that nothing reads, whose row of every W₂ is all zero, where f is finite (0·∞ is no zero);
 - twins, with equal columns of W₁ and equal b₁: one stays and takes the sum of their rows of W₂.
 One unit stays where all could go: a layer of none is no layer.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..elementwise import apply, is_elementwise
+from ..elementwise import apply, is_elementwise, stays_finite
 from ..index import Array, GraphIndex, Node, Refused
 from ..patterns import DENSE, Dense
 
@@ -58,6 +58,8 @@ def fold(index: GraphIndex, node: Node) -> str | None:
             return None
         raise Refused(f"{int(idle.sum())} of its units could go, but {reason}") from None
     read = np.any([head.weight.any(axis=1) for head in hidden.heads], axis=0)
+    if not all(map(stays_finite, hidden.between)):
+        read[:] = True
     unread = ~np.isin(leaders, leaders[read])  # twins are read as one: the first of them stays for all
     keep = ~(still | unread) & (leaders == np.arange(leaders.size))
     if not keep.any():
@@ -101,8 +103,17 @@ def _read(index: GraphIndex, dense: Dense) -> _Hidden:
         for name in node.inputs:
             if name not in values and (index.constant(name).size != 1 or index.constant(name).ndim > 2):
                 raise Refused(f"{node.label!r} reads {name!r}, which is not one number")
-    order = {node: position for position, node in enumerate(index.nodes)} if len(between) > 1 else {}
-    return _Hidden(dense, values, sorted(between, key=lambda n: order.get(n, 0)), heads)
+    return _Hidden(dense, values, _in_order(between), heads)
+
+
+def _in_order(nodes: list[Node]) -> list[Node]:
+    """Such that each reads only what those before it make."""
+    found: list[Node] = []
+    while nodes:
+        made = {name for node in nodes for name in node.outputs}
+        found += [node for node in nodes if made.isdisjoint(node.inputs)]
+        nodes = [node for node in nodes if not made.isdisjoint(node.inputs)]
+    return found
 
 
 def _remove(

@@ -1,0 +1,68 @@
+"""Says before training that inputs or targets are far from unit scale, where nothing in the model brings them there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastdl import losses
+from fastdl.errors import DataWarning, warn
+from fastdl.graph import Array, Op
+from fastdl.ops import Activation, Affine, BatchNorm, LayerNorm, Reshape
+from fastdl.program import FEEDS, X_FEED, Y_FEED
+
+if TYPE_CHECKING:
+    from fastdl.models.model import Model
+    from fastdl.models.network import Feeds
+    from fastdl.models.objective import Objective
+
+LOOKED_AT = 1000  # rows
+# Measured on digits, 20 epochs: features up to 13 are as good as up to 1; up to 77, Adam 0.965 → 0.92; up to 206, as
+# pixels from 0 to 255 are, SGD 0.95 → 0.2.
+FAR, TINY = 100.0, 1e-3  # root mean squares of a feature, or of targets, at which steps of a usual size no longer fit
+IN_UNITS = (losses.MeanSquaredError, losses.MeanAbsoluteError, losses.Huber, losses.LogCosh)
+
+
+def warn_of_scale(model: Model, objective: Objective, feeds: Feeds) -> None:
+    """DataWarning for inputs, and for targets of losses that depend on their unit, with what brings them to unit scale.
+
+    Of at most LOOKED_AT rows: it takes no time that anybody notices.
+    """
+    graph, found = model.trace(), list[str]()
+    if not any(map(_scales, graph.ops)):
+        for i, name in enumerate(model.input_names):
+            if told := _far(feeds[X_FEED + FEEDS * i]):
+                found.append(f"{'x' if len(model.input_names) == 1 else f'x[{name!r}]'} {told}")
+    for i in objective.outputs:
+        in_units = isinstance(objective.losses[i], IN_UNITS) and not _ends_scaled(graph.outputs[i].op)
+        if in_units and (told := _far(feeds[Y_FEED + FEEDS * i])):
+            found.append(f"{'y' if len(objective.names) == 1 else f'y[{objective.names[i]!r}]'} {told}")
+    if found:
+        warn(
+            f"{' and '.join(found)}, far from unit scale: a net then learns slowly or not at all. Begin the model with "
+            "Normalization (adapt it first) or Rescaling, and train on (y - mean) / std",
+            DataWarning,
+        )
+
+
+def _far(rows: Array) -> str | None:
+    """In words, the scale of the feature that is the largest, if that is far from one."""
+    some = rows[:: -(-len(rows) // LOOKED_AT)].astype(np.float64)
+    sizes = np.sqrt(np.einsum("ij,ij->j", some, some) / len(some))
+    place = int(sizes.argmax())
+    if not (sizes[place] > FAR or 0 < sizes[place] < TINY):
+        return None
+    where = f" in feature {place}" if rows.shape[1] > 1 else ""
+    return f"is about {some[:, place].mean():.1g} ± {some[:, place].std():.1g}{where}"
+
+
+def _scales(op: Op) -> bool:
+    return isinstance(op, Affine | BatchNorm | LayerNorm) or (isinstance(op, Activation) and op.kind == "rescale")
+
+
+def _ends_scaled(op: Op | None) -> bool:
+    """Whether the output's last op, reshaping looked through, brings it to another scale."""
+    while isinstance(op, Reshape):
+        op = op.inputs[0].op
+    return op is not None and _scales(op)
