@@ -1,4 +1,4 @@
-"""A file below 10 kB costs no command more than 600 MB or 20 s, whatever is in it; what comes of it is typed, or right."""
+"""A file below 10 kB costs no command more than 600 MB or 20 s, whatever is in it; what comes of it is typed or right."""
 
 import pytest
 
