@@ -1,45 +1,101 @@
-"""Builds the one extension module: the binding once, the kernels once per instruction set and element type."""
+"""Builds the one extension module: the binding once, the kernels once per instruction set and element type.
 
+Compilers run side by side. An object lies in build/objects under a name made of all that went into it (source, headers,
+flags, compiler), so nothing is compiled twice: pip builds inside this folder, and its second call finds the objects of
+the first. build/ may be deleted at any time.
+"""
+
+import os
 import platform
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+# appended to all others, for builds with a sanitizer (see tools/sanitize.sh)
+EXTRA = shlex.split(os.environ.get("FASTDL_CFLAGS", ""))
 COMMON = ["-std=gnu11", "-O3", "-g0", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
 # What vector code needs from -ffast-math and nothing that changes a result: fused multiply-add where the
 # instruction set has it, no errno, no trap handlers.
 KERNELS = [*COMMON, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+# The generated wrapper has no loop over elements, so -O3 would only take time; and parameters and casts that -Wextra
+# speaks of.
+BINDING = [*COMMON, "-O1", "-Wno-unused-parameter", "-Wno-cast-function-type"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-ISAS = {"portable": [], **({"v3": ["-march=x86-64-v3"], "v4": ["-march=x86-64-v4"]} if X86 else {})}
+ISAS = {**({"v4": ["-march=x86-64-v4"], "v3": ["-march=x86-64-v3"]} if X86 else {}), "portable": []}
+PYX, HEADERS = Path("ext/_ext.pyx"), sorted(Path("ext").rglob("*.h"))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One object: a C file, or a Cython file that becomes one first, and its flags."""
+
+    name: str
+    source: Path
+    flags: list[str]
+
+
+def units() -> list[Unit]:
+    """Those that take longest first, so that no core waits for the last."""
+    kernels = []
+    for isa, flags in ISAS.items():
+        for dtype, is_f32 in (("f32", 1), ("f64", 0)):
+            macros = [f"-DFDL_BUILD=fdl_{isa}_{dtype}", f"-DFDL_IS_F32={is_f32}"]
+            kernels.append(Unit(f"{isa}_{dtype}", Path("ext/build.c"), [*KERNELS, *flags, *macros]))
+    rest = [Unit(name, Path(f"ext/{name}.c"), COMMON) for name in ("program", "team")]
+    return [*kernels, Unit("binding", PYX, BINDING), *rest]
+
+
+def fingerprint(*parts: object) -> str:
+    return sha256("\0".join(map(str, parts)).encode()).hexdigest()[:20]
 
 
 class BuildKernels(build_ext):
-    """Compiles ext/build.c for every instruction set and element type, then links all into the extension."""
+    """Compiles all units, reusing what is there already, then links them into the extension."""
 
     def build_extension(self, ext: Extension) -> None:
-        for isa, flags in ISAS.items():
-            for name, is_f32 in (("f32", "1"), ("f64", "0")):
-                ext.extra_objects += self.compiler.compile(
-                    ["ext/build.c"],
-                    output_dir=str(Path(self.build_temp) / f"{isa}-{name}"),
-                    macros=[("FDL_BUILD", f"fdl_{isa}_{name}"), ("FDL_IS_F32", is_f32)],
-                    include_dirs=["ext"],
-                    extra_postargs=KERNELS + flags,
-                    depends=ext.depends,
-                )
-        super().build_extension(ext)
+        self.objects = Path("build/objects")
+        self.objects.mkdir(parents=True, exist_ok=True)
+        command = self.compiler.compiler_so
+        compiler = subprocess.run([command[0], "--version"], capture_output=True, text=True, check=False).stdout
+        headers = [path.read_text() for path in HEADERS]
+        self.everywhere = fingerprint(sys.version, self.include_dirs, command, compiler, *headers)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        with ThreadPoolExecutor(self.parallel or cores) as pool:
+            objects = list(pool.map(self.object_of, units()))
+        self.compiler.link_shared_object(
+            objects, self.get_ext_fullpath(ext.name), extra_postargs=["-pthread", *EXTRA], target_lang="c"
+        )
+
+    def object_of(self, unit: Unit) -> str:
+        source = self.c_of(unit.source) if unit.source.suffix == ".pyx" else unit.source
+        flags = [*unit.flags, *EXTRA]
+        target = self.objects / f"{unit.name}-{fingerprint(self.everywhere, source.read_text(), flags)}.o"
+        if not target.exists():
+            with TemporaryDirectory(dir=self.objects) as folder:
+                includes = ["ext", *self.include_dirs]
+                (made,) = self.compiler.compile([str(source)], folder, include_dirs=includes, extra_postargs=flags)
+                os.replace(made, target)
+        return str(target)
+
+    def c_of(self, source: Path) -> Path:
+        target = self.objects / f"binding-{fingerprint(version('cython'), source.read_text())}.c"
+        if not target.exists():
+            with TemporaryDirectory(dir=self.objects) as folder:
+                made = Path(folder, target.name)
+                subprocess.run([sys.executable, "-m", "cython", str(source), "-o", str(made)], check=True)
+                os.replace(made, target)
+        return target
 
 
-headers = [str(path) for folder in ("ext", "ext/kernels") for path in sorted(Path(folder).glob("*.h"))]
-extension = Extension(
-    "fastdl._ext",
-    sources=["ext/_ext.pyx", "ext/program.c", "ext/team.c"],
-    include_dirs=["ext"],
-    depends=[*headers, "ext/build.c"],
-    # the generated wrapper, not ours, has parameters and casts that -Wextra speaks of
-    extra_compile_args=[*COMMON, "-Wno-unused-parameter", "-Wno-cast-function-type"],
-    extra_link_args=["-pthread"],
-)
-setup(ext_modules=cythonize([extension]), cmdclass={"build_ext": BuildKernels})
+sources = [str(path) for path in (PYX, *sorted(Path("ext").glob("*.c")))]
+extension = Extension("fastdl._ext", sources=sources, depends=[str(path) for path in HEADERS])
+setup(ext_modules=[extension], cmdclass={"build_ext": BuildKernels})

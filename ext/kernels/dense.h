@@ -50,37 +50,42 @@ INLINE void forward_tile(int rows, int wide, const forward_sum *sum, forward_end
 }
 
 #define FDL_FEW_ROWS 2   /* so few samples leave most of a panel's lanes idle: vectors along the outputs then */
-#define FDL_ROW_STRIPS 4 /* strips of one row's outputs at once: enough sums to hide the latency of adding */
+#define FDL_ROW_UNITS 8  /* units of one row's outputs at once: enough sums to hide the latency of adding */
 
-/* One sample: outputs [f0, f1) in vectors, each summed over k in the order that tiles sum in, so with the same bits. */
-static void forward_row(size_t k, size_t block, const T *w, const forward_end *end_with, const T *x, T *y, size_t f0, size_t f1) {
-    enum { EACH = FDL_STRIP / VL };
-    for (size_t f = f0 / FDL_STRIP * FDL_STRIP; f < f1; f += FDL_ROW_STRIPS * FDL_STRIP) {
-        size_t strips = (f1 - f + FDL_STRIP - 1) / FDL_STRIP;
-        if (strips > FDL_ROW_STRIPS) strips = FDL_ROW_STRIPS;
-        V total[FDL_ROW_STRIPS * EACH];
+/* One sample: outputs [f0, f1) in vectors, each summed over k in the order that tiles sum in, so with the same bits.
+ * Whole strips at a time, or the half of one: what other threads own is not read, as they may be writing it. */
+static void forward_row(size_t k, size_t n, size_t block, const T *w, const forward_end *end_with, const T *x, T *y,
+                        size_t f0, size_t f1) {
+    enum { EACH = FDL_UNIT / VL };
+    for (size_t f = f0, units; f < f1; f += units * FDL_UNIT) {
+        units = f % FDL_STRIP ? 1 : (f1 - f + FDL_UNIT - 1) / FDL_UNIT;
+        if (units > 1) units = (units + (f1 == n)) / 2 * 2; /* behind the last feature stands padding, nobody's */
+        if (units > FDL_ROW_UNITS) units = FDL_ROW_UNITS;
+        const T *from = w + column(k, f);
+        V total[FDL_ROW_UNITS * EACH];
         for (size_t begin = 0; begin < k; begin += block) {
-            V sum[FDL_ROW_STRIPS * EACH] = {{0}};
+            V sum[FDL_ROW_UNITS * EACH] = {{0}};
             size_t end = k - begin < block ? k : begin + block;
 #define ROWS(count)                                                                                          \
     for (size_t i = begin; i < end; i++)                                                                     \
-        for (size_t s = 0; s < (count); s++)                                                                 \
+        for (size_t u = 0; u < (count); u++)                                                                 \
             for (size_t j = 0; j < EACH; j++)                                                                \
-                sum[s * EACH + j] += x[i * FDL_PANEL] * load(w + (f / FDL_STRIP + s) * k * FDL_STRIP + i * FDL_STRIP + j * VL)
-            switch (strips) {
+                sum[u * EACH + j] += x[i * FDL_PANEL] * load(from + i * FDL_STRIP + column(k, u * FDL_UNIT) + j * VL)
+            switch (units) {
                 case 1: ROWS(1); break;
                 case 2: ROWS(2); break;
-                case 3: ROWS(3); break;
-                default: ROWS(4);
+                case 4: ROWS(4); break;
+                case 6: ROWS(6); break;
+                default: ROWS(8);
             }
 #undef ROWS
-            for (size_t j = 0; j < strips * EACH; j++) {
+            for (size_t j = 0; j < units * EACH; j++) {
                 if (begin > 0) sum[j] += total[j];
                 total[j] = sum[j];
             }
         }
-        T values[FDL_ROW_STRIPS * FDL_STRIP];
-        for (size_t j = 0; j < strips * EACH; j++) {
+        T values[FDL_ROW_UNITS * FDL_UNIT];
+        for (size_t j = 0; j < units * EACH; j++) {
             V v = total[j];
             size_t g = f + j * VL;
             if (g < f1) { /* vectors are padded up to a unit, and nothing beyond that is kept */
@@ -93,7 +98,7 @@ static void forward_row(size_t k, size_t block, const T *w, const forward_end *e
             }
             storeu(values + j * VL, end_with->relu ? keep(~(v < 0), v) : v);
         }
-        for (size_t g = f < f0 ? f0 : f; g < f1 && g < f + FDL_ROW_STRIPS * FDL_STRIP; g++) y[g * FDL_PANEL] = values[g - f];
+        for (size_t g = f; g < f1 && g < f + units * FDL_UNIT; g++) y[g * FDL_PANEL] = values[g - f];
     }
 }
 
@@ -109,7 +114,7 @@ static void dense_forward(const fdl_args *a, fdl_range range, const fdl_step *st
         else sum.from = sum.middle, y = a->p[4];
     } else if (step->batch <= FDL_FEW_ROWS) {
         for (size_t s = 0; s < step->batch; s++)
-            forward_row(k, sum.block, w, &end_with, x + s, y + s, range.f0, range.f1);
+            forward_row(k, n, sum.block, w, &end_with, x + s, y + s, range.f0, range.f1);
         return;
     }
 #define STEP(rows, f)                                                                                       \
@@ -192,10 +197,11 @@ static void dense_input_grad(const fdl_args *a, fdl_range range, const fdl_step 
     }
 }
 
-/* Transposes features [f0, f0 + 2 VL) of samples [s0, s1) into rows: out (s1 - s0, 2 VL); zeros from n on. */
-static void transpose_strip(const T *dy, size_t n, size_t f0, size_t s0, size_t s1, T *out) {
+/* Transposes features [f0, f0 + wide VL) of samples [s0, s1) into rows: out (s1 - s0, 2 VL); zeros from n on. What lies
+ * beyond may be another thread's, who may be writing it: it is not read. */
+static void transpose_strip(size_t wide, const T *dy, size_t n, size_t f0, size_t s0, size_t s1, T *out) {
     for (size_t s = s0; s < s1; s += VL)
-        for (size_t half = 0; half < 2; half++) {
+        for (size_t half = 0; half < wide; half++) {
             const T *from = dy + ((s / FDL_PANEL) * n + f0 + half * VL) * FDL_PANEL + s % FDL_PANEL;
             V block[VL];
             for (size_t i = 0; i < VL; i++)
@@ -216,6 +222,25 @@ INLINE void weight_grad_tile(int rows, int wide, size_t k, const T *x, size_t s0
             tile(rows, wide, s1 - s, panel, FDL_PANEL, 1, from, 2 * VL, acc);
     }
 }
+
+/* One tile of dW: out (rows, wide VL; ld from row to row) = x^T dy, or += if `add`. A function for each height, apart: there
+ * are many callers, and most of the time to compile would go into copies. */
+#define FDL_GRAD_TILE(rows)                                                                                             \
+    static __attribute__((noipa)) void grad_tile_##rows(int wide, size_t k, const T *x, size_t s0, size_t s1,        \
+                                                           const T *strip, T *out, size_t ld, int add) {                \
+        if (wide == 2) grad_tile(rows, 2, k, x, s0, s1, strip, out, ld, add);                                           \
+        else grad_tile(rows, 1, k, x, s0, s1, strip, out, ld, add);                                                     \
+    }
+INLINE void grad_tile(int rows, int wide, size_t k, const T *x, size_t s0, size_t s1, const T *strip, T *out, size_t ld,
+                      int add) {
+    V acc[FDL_TILE_MAX][2];
+    if (add) tile_load(rows, wide, out, ld, acc);
+    else tile_clear(rows, wide, acc);
+    weight_grad_tile(rows, wide, k, x, s0, s1, strip, acc);
+    tile_store(rows, wide, acc, out, ld);
+}
+FDL_TILE_HEIGHTS(FDL_GRAD_TILE)
+#undef FDL_GRAD_TILE
 
 /* The sum of a strip's rows: out (wide VL) = from + sum over samples. */
 INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T *out) {
@@ -317,16 +342,11 @@ static void dense_weight_grad(const fdl_args *a, fdl_range range, const fdl_step
     for (size_t s0 = begin; s0 < end; s0 += FDL_CHUNK) {
         size_t s1 = end - s0 < FDL_CHUNK ? end : s0 + FDL_CHUNK;
 #define STEP(rows, i)                                                                   \
-    V acc[FDL_TILE_MAX][2];                                                             \
-    T *to = dw + column(k, f) + (i) * FDL_STRIP;                                        \
-    if (s0 > begin) tile_load(rows, wide, to, FDL_STRIP, acc);                          \
-    else tile_clear(rows, wide, acc);                                                   \
-    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, s0, s1, strip, acc);           \
-    tile_store(rows, wide, acc, to, FDL_STRIP)
+    grad_tile_##rows(wide, k, x + (i) * FDL_PANEL, s0, s1, strip, dw + column(k, f) + (i) * FDL_STRIP, FDL_STRIP, s0 > begin)
 #define STRIP(width, first)                                                             \
     const int wide = width;                                                             \
     size_t f = first;                                                                   \
-    transpose_strip(dy, n, f, s0, s1, strip);                                           \
+    transpose_strip(wide, dy, n, f, s0, s1, strip);                                           \
     FDL_FOR_TILES(STEP, 0, k);                                                          \
     if (db) sum_strip(wide, strip, s1 - s0, s0 > begin ? db + f : NULL, db + f)
         FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
@@ -386,27 +406,25 @@ INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_
 }
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
- * never written, and weights and slots are read in the order they lie in. `tame` is a constant in each use. */
-INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+ * never written, and weights and slots are read in the order they lie in. */
+static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->p[0], *dy = a->p[1];
     void *const *w = a->p + 2, *const *b = w + 1 + FDL_MAX_SLOTS;
     size_t k = a->n[0], n = a->n[1], batch = step->batch;
     T *strip = scratch, *gradient = strip + FDL_CHUNK * 2 * VL;
     const rule_settings set = settings_of(step->rates, a->s);
     const rule_taming tame_w = taming_of(step->rates, a->s, a->s + 5), tame_b = taming_of(step->rates, a->s, a->s + 8);
+    const int tame = a->n[3] != 0;
     rule_stepper stepper = rule_steppers[a->n[2]];
 #define STEP(rows, i)                                                                                           \
-    V acc[FDL_TILE_MAX][2];                                                                                     \
     rule_place place = place_at(w, at + (i) * FDL_STRIP);                                                       \
-    tile_clear(rows, wide, acc);                                                                                \
-    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, batch, strip, acc);                                 \
-    tile_store(rows, wide, acc, gradient, wide * VL);                                                           \
+    grad_tile_##rows(wide, k, x + (i) * FDL_PANEL, 0, batch, strip, gradient, wide * VL, 0);                    \
     if (tame) tame_rows(&tame_w, place.w, gradient, gradient, wide * VL, rows, wide * VL);                      \
     stepper(&set, place, gradient, wide * VL, rows, wide * VL)
 #define STRIP(width, first)                                                                                     \
     const int wide = width;                                                                                     \
     size_t f = first, at = column(k, f), i = range.f0;                                                          \
-    transpose_strip(dy, n, f, 0, batch, strip);                                                                 \
+    transpose_strip(wide, dy, n, f, 0, batch, strip);                                                           \
     if (FDL_TILE_ROWS == 12 && batch >= FDL_PANEL && a->n[2] == FDL_RULE_adam)                                  \
         i = step_tall_tiles(FDL_RULE_adam, wide, set, tame ? &tame_w : NULL, w, at, i, range.f1, k, x, batch,   \
                             strip, gradient);                                                                   \
@@ -422,15 +440,4 @@ INLINE void weight_step(int tame, const fdl_args *a, fdl_range range, const fdl_
     FDL_FOR_STRIPS(STRIP, 0, n);
 #undef STRIP
 #undef STEP
-}
-
-/* Apart, so that what nobody asked for costs the plain step nothing. */
-static __attribute__((noinline)) void tame_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step,
-                                                       void *scratch) {
-    weight_step(1, a, range, step, scratch);
-}
-
-static void dense_weight_step(const fdl_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    if (a->n[3]) tame_weight_step(a, range, step, scratch);
-    else weight_step(0, a, range, step, scratch);
 }
