@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fastdl
-from fastdl import _ext, builder, kernels, layers
+from fastdl import _ext, builder, kernels, layers, optimizers
 from fastdl.builder import Builder
 from fastdl.graph import Graph, Tensor, aligned
 from fastdl.models import engine
@@ -70,6 +71,40 @@ def test_same_bits_at_any_number_of_threads(batch: int, dtype: str) -> None:
         assert all(np.array_equal(a, b) for a, b in zip(weights, others[0], strict=True))
         assert np.array_equal(predictions, others[1])
         assert history == others[2]
+
+
+# what a step does besides: norms of all gradients, weights that several layers read, penalties, constraints, averages
+OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
+    "one norm for all": lambda: optimizers.SGD(0.1, global_clipnorm=0.5),
+    "a norm for each": lambda: optimizers.Adam(clipnorm=0.5),
+    "decay and averages": lambda: optimizers.AdamW(use_ema=True, ema_overwrite_frequency=2),
+}
+
+
+@pytest.mark.usefixtures("threads_always")
+@pytest.mark.parametrize("batch", [1, 2, 33, 300])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_same_bits_whatever_a_step_does(optimizer: str, batch: int) -> None:
+    """Under TSan (tools/sanitize.sh thread) also: no thread reads what another may be writing."""
+
+    def weights(threads: int) -> list[Array]:
+        fastdl.set_num_threads(threads)
+        fastdl.utils.set_random_seed(3)
+        inputs = fastdl.Input((37,))
+        first = layers.Dense(45, "gelu", kernel_regularizer="l2", kernel_constraint="max_norm")
+        left = layers.LayerNormalization()(first(inputs))
+        both = layers.Concatenate()([left, layers.PReLU()(layers.Dense(20)(left))])
+        output = layers.Dense(3, "softmax")(layers.DenseTranspose(first)(layers.Dense(45, "tanh")(both)))
+        model = fastdl.Model(inputs, output)
+        model.compile(OPTIMIZERS[optimizer](), "sparse_categorical_crossentropy")
+        rng = np.random.default_rng(0)
+        rows = 3 * batch + 1
+        model.fit(rng.standard_normal((rows, 37)), rng.integers(0, 3, rows), epochs=2, batch_size=batch, verbose=0)
+        return [*model.get_weights(), model.predict(rng.standard_normal((batch, 37)))]
+
+    alone = weights(1)
+    for threads in (2, 3, 5):
+        assert all(np.array_equal(a, b) for a, b in zip(alone, weights(threads), strict=True))
 
 
 def test_same_bits_from_run_to_run_and_other_bits_from_another_seed() -> None:

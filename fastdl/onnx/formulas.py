@@ -52,7 +52,7 @@ def _own() -> Iterator[Spelling]:
     """The formulas that fastdl exports, float32's and float64's. Single operators are no formulas."""
     for name, function in activations.NAMES.items():
         for dtype in (np.float32, np.float64):
-            op = function(Tensor((None, 1), np.dtype(dtype))).op
+            op = function(Tensor((None, 2), np.dtype(dtype))).op
             if isinstance(op, Activation) and (name, dtype) != ("gelu", np.float64):
                 formula = op.form(X)
                 if any(isinstance(part, Formula) and part is not X for part in formula.inputs):

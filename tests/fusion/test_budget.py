@@ -1,4 +1,4 @@
-"""A file below 10 kB costs no command more than 600 MB or 20 s, whatever is in it; it ends typed, or right."""
+"""A file below 10 kB costs no command more than 600 MB or 20 s, whatever is in it; its outcome is typed, or right."""
 
 import pytest
 

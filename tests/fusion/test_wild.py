@@ -2,18 +2,17 @@
 
 A fused graph is wrong where it is further from the float64 values than the plain one, by more than rounding explains;
 and, where constants are not finite or overflow, if its infinities and NaN are others.
-`pytest tests/fusion/test_wild.py -m slow -s` draws 8,000 and prints counts by outcome and fold.
+`pytest tests/fusion/test_wild.py -m slow -s` draws 6,000 and prints counts by outcome and fold.
 """
 
 import time
 from collections import Counter
 
 import numpy as np
-import onnx
 import pytest
 
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.truth import Truth, to_float64
+from fastdl.fusion.truth import NoTruth, Truth
 
 from .graphs import session
 from .wild import Wild
@@ -24,18 +23,10 @@ TIE = 1e-5  # of the largest score
 
 
 def float64(model, feed, names):
-    """Those values of the graph in float64, by name: by onnxruntime where it can, else by ONNX's reference, or none."""
-    feed = {name: array.astype(np.float64) for name, array in feed.items()}
-    wide = to_float64(model)
-    given = {output.name for output in wide.graph.output}
-    wide.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in given)
-    try:
-        return dict(zip(names, session(wide).run(names, feed), strict=True))
-    except Exception:  # operators that onnxruntime has for float32 only
-        pass
+    """Those values of the graph in float64, by name; none where nothing evaluates the graph."""
     try:
         return dict(zip(names, Truth(model, names)(feed)[len(model.graph.output) :], strict=True))
-    except Exception:  # ConvTranspose of some shapes, which the reference does not reshape right
+    except NoTruth:
         return {}
 
 
@@ -91,7 +82,7 @@ def _labels_off(truth, decision, plain, got, harsh):
     if np.array_equal(plain, got):
         return ""
     name, axis, bar = decision
-    scores = truth[name]
+    scores = np.asarray(truth[name])
     if not np.isfinite(scores).all():  # of scores that are not finite there is no rule, but constants tell where
         return "wrong: label of what is not finite" if harsh else "label of what is not finite"
     if bar is not None:
@@ -137,7 +128,7 @@ def test_a_hundred(harsh):
 @pytest.mark.slow
 @pytest.mark.parametrize("harsh", [False, True], ids=["mild", "harsh"])
 def test_thousands(harsh):
-    counts, folded = survey(range(50_000, 54_000), harsh)
-    assert counts["equal"] > 2400
+    counts, folded = survey(range(50_000, 53_000), harsh)
+    assert counts["equal"] > 1800
     assert counts["digits"] < 40
     assert len(folded) >= 12, "all folds that such graphs have"

@@ -1,0 +1,112 @@
+"""Writing that fails: each write, sync, rename, chmod and open of every writer, with a full disk, an I/O error, a short
+write, or the process killed. The old file or the new one is there, whole; no temporary is left, unless it was killed;
+and what is raised is an OSError."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from . import shim
+
+pytestmark = pytest.mark.slow
+
+SETUP = """
+import json, signal
+import numpy as np
+import onnx
+import fastdl
+from fastdl import layers
+from fastdl.callbacks import BackupAndRestore, CSVLogger, ModelCheckpoint
+from fastdl.cli import main
+x, y = np.random.default_rng(0).standard_normal((64, 4)).astype("f4"), np.arange(64) % 3
+
+def net(seed):
+    fastdl.utils.set_random_seed(seed)
+    model = fastdl.Sequential([fastdl.Input((4,)), layers.BatchNormalization(), layers.Dense(3, "softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    return model
+
+def command(*words):
+    code = main(list(words))
+    if code: raise OSError(code)
+
+def whole_json(name): json.load(open(name, encoding="utf-8"))
+def whole_page(name): assert open(name, encoding="utf-8").read().rstrip().endswith("</html>")
+def whole_onnx(name): onnx.checker.check_model(onnx.load(name))
+def whole_model(name): fastdl.models.load_model(name)
+def whole_weights(name): net(1).load_weights(name)
+def fit(callback): net(2).fit(x, y, epochs=2, verbose=0, callbacks=[callback])
+
+QUANTIZE = "quantize plain.onnx q.onnx --samples x.npy --type float16"
+# name: what is written, by what, and what says that it is whole
+WRITERS = {
+    "save": ("m.fastdl", lambda: net(2).save("m.fastdl"), whole_model),
+    "save_weights": ("w.fastdl", lambda: net(2).save_weights("w.fastdl"), whole_weights),
+    "export": ("m.onnx", lambda: net(2).export("m.onnx", verify=x), whole_onnx),
+    "fuse": ("f.onnx", lambda: command("fuse", "plain.onnx", "f.onnx"), whole_onnx),
+    "report": ("r.json", lambda: command("fuse", "plain.onnx", "g.onnx", "--json", "r.json"), whole_json),
+    "page": ("r.html", lambda: command("fuse", "plain.onnx", "h.onnx", "--html", "r.html"), whole_page),
+    "quantize": ("q.onnx", lambda: command(*QUANTIZE.split()), whole_onnx),
+    "checkpoint": ("c.fastdl", lambda: fit(ModelCheckpoint("c.fastdl", monitor="loss")), whole_model),
+}
+"""
+
+FAILING = (
+    SETUP
+    + """
+name = sys.argv[1]
+target, write, whole = WRITERS[name]
+net(1).export("plain.onnx", fuse=False)
+np.save("x.npy", x)
+write()
+names = set(os.listdir())
+count = tried = 0
+for kind in ("write", "fsync", "rename", "chmod", "open"):
+    arm(kind, 0)
+    write()
+    calls = disarm()
+    for how, error in ((ONCE, errno.ENOSPC), (ONCE, errno.EIO), (FOR_GOOD, errno.ENOSPC), (SHORT, 0)):
+        if how == SHORT and kind != "write": continue
+        for nth in range(1, calls + 1):
+            arm(kind, nth, how, error)
+            tried += 1
+            try:
+                write()
+            except OSError:
+                count += 1
+            finally:
+                disarm()
+            whole(target)
+            assert set(os.listdir()) == names, (kind, nth, set(os.listdir()) - names)
+killed = 0
+for kind in ("write", "fsync", "rename"):
+    arm(kind, 0)
+    write()
+    for nth in range(1, disarm() + 1):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(120)
+            arm(kind, nth, KILL)
+            write()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        killed += 1
+        whole(target)
+        for left in set(os.listdir()) - names:  # nobody was there to tidy up
+            os.unlink(left)
+print(f"{name}: {tried} faults, {count} OSErrors, {killed} times killed")
+assert tried
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "writer", ["save", "save_weights", "export", "fuse", "report", "page", "quantize", "checkpoint"]
+)
+def test_every_fault(writer: str, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    ended = shim.run(shim.build(tmp_path), FAILING, tmp_path / "work", writer)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    print(ended.stdout)

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The tests of what is written in C, with a build that a sanitizer watches: tools/sanitize.sh address|thread [pytest's arguments]
+# address: every build that this machine runs, under ASan and UBSan. thread: one build, under TSan.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+arguments=("${@:2}")
+library() { readlink -f "$(gcc -print-file-name="$1")"; }
+
+build() { # -O1: the sanitizers multiply the time to compile
+    FASTDL_CFLAGS="-O1 -g -fno-omit-frame-pointer $*" python setup.py -q build --build-base "$work" --build-lib "$work/lib" >"$work/log" 2>&1 ||
+        { tail -50 "$work/log"; exit 1; }
+}
+# the built package, not this folder's; at the addresses of old, as GCC 12's sanitizers cannot live with how random new
+# kernels make them
+watched() {
+    setarch -R env PYTHONPATH="$work/lib" LD_PRELOAD="$preload" "$@" python -P -m pytest -p no:cacheprovider -n 0 "${tests[@]}" "${arguments[@]}"
+}
+
+case ${1-} in
+address)
+    build -fsanitize=address,undefined -fno-sanitize-recover=all
+    preload="$(library libasan.so) $(library libstdc++.so.6)" # libstdc++: ASan looks for its exceptions at the start
+    tests=(tests/kernels tests/ops tests/test_program.py tests/test_team.py)
+    for isa in $(python -P -c "from fastdl import _ext; print(*_ext.supported_isas())"); do
+        echo "ASan and UBSan, FASTDL_ISA=$isa"
+        # leaks are Python's and numpy's own; what asks for too much memory must get NULL, as without ASan
+        watched PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 FASTDL_ISA="$isa"
+    done
+    ;;
+thread)
+    build -fsanitize=thread
+    preload=$(library libtsan.so)
+    tests=(tests/test_program.py tests/test_team.py tests/models/test_engine.py)
+    echo "TSan"
+    watched TSAN_OPTIONS="die_after_fork=0 suppressions=$PWD/tools/tsan.txt" # the team's tests fork
+    ;;
+*)
+    sed -n 2,3p "$0" >&2
+    exit 2
+    ;;
+esac
