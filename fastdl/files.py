@@ -12,7 +12,6 @@ from pathlib import Path
 AT_ONCE = 2**24  # bytes; between two writes Python hears Ctrl-C
 PREFIX = 40  # letters of the target's name in the temporary's, which must not become too long for the folder
 
-
 ONNX = b"\x08"  # field 1, the version of its format
 KINDS = (  # how foreign files begin
     (b"PK\x03\x04", "a zip archive, as Keras's .keras, PyTorch's .pt and numpy's .npz are"),

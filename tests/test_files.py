@@ -27,7 +27,7 @@ def interrupted(at: int, path: Path) -> bool:
         return within
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        if frame.f_code is not files.write_atomically.__code__:
+        if frame.f_code not in (files.write_atomically.__code__, files._write.__code__):
             return None
         frame.f_trace_opcodes = True
         return within

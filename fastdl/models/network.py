@@ -178,7 +178,8 @@ class Network(Layer):
         for layer in self.layers:
             if name is not None and layer.name == name:
                 return layer
-        raise ValueError(unknown("layer", index if name is None else name, [layer.name for layer in self.layers]))
+        what, wanted = ("layer", name) if name is not None else ("layer index", index)
+        raise ValueError(unknown(what, wanted, [layer.name for layer in self.layers]))
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} → {self.output_shape}" if self._graph else "no input shape yet"
