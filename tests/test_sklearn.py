@@ -337,10 +337,10 @@ def test_wrong_calls_say_what_is_wrong(call: Any, message: str) -> None:
 
 def test_without_scikit_learn_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['sklearn'] = None; import fastdl; fastdl.layers; import fastdl.sklearn"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'fastdl[sklearn]'" in run.stderr.splitlines()[-1]
 
 
 def test_fastdl_itself_does_not_load_it() -> None:
     code = "import sys, fastdl; fastdl.layers; fastdl.models; sys.exit('sklearn' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0

@@ -41,7 +41,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """The script, after the prelude, in `folder`, with the shim."""
     environment = {**os.environ, "LD_PRELOAD": str(library), "FASTDL_NUM_THREADS": "2"}
-    command = [sys.executable, "-c", PRELUDE + script, *arguments]
+    command = [sys.executable, "-P", "-c", PRELUDE + script, *arguments]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )

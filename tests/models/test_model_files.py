@@ -63,7 +63,10 @@ def put_together(header: dict[str, Any], notes: Any, data: bytes) -> bytes:
     return sealed(json.dumps(header, separators=(",", ":")).encode(), data)
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+QUICK = "adam", "averaged"
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in GOLDEN])
 def test_every_prefix_is_refused(name: str, tmp_path: Path) -> None:
     path, part = tmp_path / "m", tmp_path / "part"
     GOLDEN[name]().save(path)

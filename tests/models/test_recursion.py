@@ -130,5 +130,5 @@ def test_it_does_not_crash_the_process() -> None:
         "try: m.predict(np.zeros((2, 3)))\n"
         "except RecursionError: print('refused')\n"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout) == (0, "refused\n"), run.stderr
