@@ -171,10 +171,21 @@ def by_fastdl(name: str, dtype: Dtype) -> Run:
         return trained(fastdl, name, dtype)
 
 
+def reference(name: str, dtype: Dtype) -> Run:
+    """Keras's run; its float64 one where its float32 is not even that close to it.
+
+    Orthogonal's slope jumps where two rows are at a right angle. Whose float32 comes out on the other side of such a
+    jump goes another way from there on, and on some CPUs Keras's does.
+    """
+    run, exact = by_keras(name, dtype), by_keras(name, "float64")
+    return run if worst(run[0], exact[0]) <= LOSS_RTOL[dtype] else exact
+
+
 @each_dtype
 @each_row
 def test_losses_and_weights_as_keras(name: str, dtype: Dtype) -> None:
-    (losses, weights, held, penalties), (expected, after, tested, terms) = by_fastdl(name, dtype), by_keras(name, dtype)
+    losses, weights, held, penalties = by_fastdl(name, dtype)
+    expected, after, tested, terms = reference(name, dtype)
     assert worst(losses, expected) <= LOSS_RTOL[dtype]
     assert worst(held, tested) <= 3 * LOSS_RTOL[dtype]
     for ours, theirs in zip(weights, after, strict=True):
