@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from fastdl.fusion import fuse
 from fastdl.fusion.index import GraphIndex
 from fastdl.fusion.pipeline import fold_all
+from fastdl.fusion.session import Session
 
 R = np.random.default_rng(0)
 
@@ -57,11 +58,16 @@ def test_a_chain_eight_times_as_long_takes_no_more_than_some_ten_times_as_long(n
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_longest_chain_is_folded_and_proven_in_seconds(name):
+    """Beside what onnxruntime takes to open four sessions, which for so many nodes is more than half of all."""
     model = chain(*CHAINS[name], length=9990)
+    start = time.process_time()
+    for optimise in (True, False):
+        Session(model.SerializeToString(), optimise=optimise)
+    opening = time.process_time() - start
     start = time.process_time()
     _, report = fuse(model, measure=False)
     assert report.verified or not report.folds
-    assert time.process_time() - start < 30  # 10 where nothing else runs
+    assert time.process_time() - start - 2 * opening < 20
 
 
 def test_the_graph_is_inferred_once_and_weights_are_not_copied_for_it(monkeypatch):
