@@ -28,7 +28,7 @@ COMMON = ["-std=gnu11", "-O3", "-g0", "-Wall", "-Wextra", "-fvisibility=hidden",
 KERNELS = [*COMMON, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 # The generated wrapper has no loop over elements, so -O3 would only take time; and parameters and casts that -Wextra
 # speaks of.
-BINDING = [*COMMON, "-O1", "-Wno-unused-parameter", "-Wno-cast-function-type"]
+BINDING = [*COMMON, "-O2", "-Wno-unused-parameter", "-Wno-cast-function-type"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 ISAS = {**({"v4": ["-march=x86-64-v4"], "v3": ["-march=x86-64-v3"]} if X86 else {}), "portable": []}
 PYX, HEADERS = Path("ext/_ext.pyx"), sorted(Path("ext").rglob("*.h"))

@@ -226,25 +226,6 @@ INLINE void weight_grad_tile(int rows, int wide, size_t k, const T *x, size_t s0
     }
 }
 
-/* One tile of dW: out (rows, wide VL; ld from row to row) = x^T dy, or += if `add`. A function for each height, apart: there
- * are many callers, and most of the time to compile would go into copies. */
-#define FDL_GRAD_TILE(rows)                                                                                             \
-    static __attribute__((noipa)) void grad_tile_##rows(int wide, size_t k, const T *x, size_t s0, size_t s1,        \
-                                                           const T *strip, T *out, size_t ld, int add) {                \
-        if (wide == 2) grad_tile(rows, 2, k, x, s0, s1, strip, out, ld, add);                                           \
-        else grad_tile(rows, 1, k, x, s0, s1, strip, out, ld, add);                                                     \
-    }
-INLINE void grad_tile(int rows, int wide, size_t k, const T *x, size_t s0, size_t s1, const T *strip, T *out, size_t ld,
-                      int add) {
-    V acc[FDL_TILE_MAX][2];
-    if (add) tile_load(rows, wide, out, ld, acc);
-    else tile_clear(rows, wide, acc);
-    weight_grad_tile(rows, wide, k, x, s0, s1, strip, acc);
-    tile_store(rows, wide, acc, out, ld);
-}
-FDL_TILE_HEIGHTS(FDL_GRAD_TILE)
-#undef FDL_GRAD_TILE
-
 /* The sum of a strip's rows: out (wide VL) = from + sum over samples. */
 INLINE void sum_strip(int wide, const T *strip, size_t samples, const T *from, T *out) {
     for (int j = 0; j < wide; j++) {
@@ -346,11 +327,16 @@ static void dense_weight_grad(const void *args, fdl_range range, const fdl_step 
     for (size_t s0 = begin; s0 < end; s0 += FDL_CHUNK) {
         size_t s1 = end - s0 < FDL_CHUNK ? end : s0 + FDL_CHUNK;
 #define STEP(rows, i)                                                                   \
-    grad_tile_##rows(wide, k, x + (i) * FDL_PANEL, s0, s1, strip, dw + column(k, f) + (i) * FDL_STRIP, FDL_STRIP, s0 > begin)
+    V acc[FDL_TILE_MAX][2];                                                             \
+    T *to = dw + column(k, f) + (i) * FDL_STRIP;                                        \
+    if (s0 > begin) tile_load(rows, wide, to, FDL_STRIP, acc);                          \
+    else tile_clear(rows, wide, acc);                                                   \
+    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, s0, s1, strip, acc);           \
+    tile_store(rows, wide, acc, to, FDL_STRIP)
 #define STRIP(width, first)                                                             \
     const int wide = width;                                                             \
     size_t f = first;                                                                   \
-    transpose_strip(wide, dy, n, f, s0, s1, strip);                                           \
+    transpose_strip(wide, dy, n, f, s0, s1, strip);                                     \
     FDL_FOR_TILES(STEP, 0, k);                                                          \
     if (db) sum_strip(wide, strip, s1 - s0, s0 > begin ? db + f : NULL, db + f)
         FDL_FOR_STRIPS(STRIP, range.f0, range.f1);
@@ -411,9 +397,8 @@ INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_
 }
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
- * never written, and weights and slots are read in the order they lie in. */
-static void dense_weight_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const dense_weight_step_args *a = args;
+ * never written, and weights and slots are read in the order they lie in. `tame` is a constant in each use. */
+INLINE void weight_step(int tame, const dense_weight_step_args *a, fdl_range range, const fdl_step *step, void *scratch) {
     const T *x = a->x, *dy = a->dy;
     const rule_place w = place_of(a->w, a->slots), b = place_of(a->b, a->b_slots);
     size_t k = a->inputs, n = a->outputs, batch = step->batch;
@@ -421,11 +406,13 @@ static void dense_weight_step(const void *args, fdl_range range, const fdl_step 
     const rule_settings set = settings_of(step->rates, a->constants);
     const rule_taming tame_w = taming_of(step->rates, a->limit, a->decay, a->l1, a->l2);
     const rule_taming tame_b = taming_of(step->rates, a->limit, a->b_decay, a->b_l1, a->b_l2);
-    const int tame = a->prepare != 0;
     rule_stepper stepper = rule_steppers[a->rule];
 #define STEP(rows, i)                                                                                           \
+    V acc[FDL_TILE_MAX][2];                                                                                     \
     rule_place place = place_at(w, at + (i) * FDL_STRIP);                                                       \
-    grad_tile_##rows(wide, k, x + (i) * FDL_PANEL, 0, batch, strip, gradient, wide * VL, 0);                    \
+    tile_clear(rows, wide, acc);                                                                                \
+    weight_grad_tile(rows, wide, k, x + (i) * FDL_PANEL, 0, batch, strip, acc);                                 \
+    tile_store(rows, wide, acc, gradient, wide * VL);                                                           \
     if (tame) tame_rows(&tame_w, place.w, gradient, gradient, wide * VL, rows, wide * VL);                      \
     stepper(&set, place, gradient, wide * VL, rows, wide * VL)
 #define STRIP(width, first)                                                                                     \
@@ -447,4 +434,16 @@ static void dense_weight_step(const void *args, fdl_range range, const fdl_step 
     FDL_FOR_STRIPS(STRIP, 0, n);
 #undef STRIP
 #undef STEP
+}
+
+/* Apart, so that what nobody asked for costs the plain step nothing. */
+static __attribute__((noinline)) void tame_weight_step(const dense_weight_step_args *a, fdl_range range, const fdl_step *step,
+                                                       void *scratch) {
+    weight_step(1, a, range, step, scratch);
+}
+
+static void dense_weight_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const dense_weight_step_args *a = args;
+    if (a->prepare) tame_weight_step(a, range, step, scratch);
+    else weight_step(0, a, range, step, scratch);
 }

@@ -13,10 +13,8 @@
 /* Height of the tallest tile: as many accumulators (two vectors wide) as the registers hold. */
 #if FDL_VBYTES == 64 || defined(__aarch64__)
 #define FDL_TILE_ROWS 12
-#define FDL_TILE_HEIGHTS(X) X(12) X(8) X(4) X(2) X(1)
 #else
 #define FDL_TILE_ROWS 6
-#define FDL_TILE_HEIGHTS(X) X(6) X(4) X(2) X(1)
 #endif
 
 /* Where column f of a (k, n) weight matrix in strips starts; of a vector (k = 1), its element f. */
