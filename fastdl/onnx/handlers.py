@@ -129,7 +129,11 @@ def row(reader: Reader, value: str, size: int | None = None) -> Array:
         numbers = array.reshape(-1)
     else:
         raise Refused(f"its constant of shape {array.shape} is not one row of features")
-    return numbers if size is None else np.array(np.broadcast_to(numbers, (size,)))
+    if size is None:
+        return numbers
+    if numbers.size not in (1, size):
+        raise Refused(f"its {numbers.size} constants do not fit {size} features")
+    return np.array(np.broadcast_to(numbers, (size,)))
 
 
 def _dense(weight: Array, bias: Array | None = None) -> Made:
