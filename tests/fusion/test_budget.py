@@ -12,7 +12,7 @@ from fastdl.fusion import read_model
 
 from . import bombs, budget
 
-# The worst of each kind. All of them through all commands take an hour: `python -m tests.fusion.budget`
+# The worst of each kind. All of them through all commands take a quarter of an hour: `python -m tests.fusion.budget`
 QUICK = [
     ("fuse", "Concat doubling 40 times"),
     ("fuse", "input of 2^26 rows"),
