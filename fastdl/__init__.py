@@ -46,12 +46,12 @@ if TYPE_CHECKING:
         schedules,
         utils,
     )
-    from fastdl.finder import find_learning_rate
+    from fastdl.diagnosis.finder import find_learning_rate
+    from fastdl.diagnosis.layer_statistics import layer_statistics
+    from fastdl.diagnosis.monte_carlo import mc_predict
     from fastdl.initializers import Initializer
-    from fastdl.inspection import layer_statistics
     from fastdl.layers import Input, Layer
     from fastdl.losses import Loss
-    from fastdl.mc import mc_predict
     from fastdl.metrics import Metric
     from fastdl.models import Model, Sequential, load_model
     from fastdl.onnx.importing import from_onnx
@@ -94,11 +94,11 @@ _NAMES = {
     "Regularizer": "fastdl.regularizers",
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
-    "find_learning_rate": "fastdl.finder",
+    "find_learning_rate": "fastdl.diagnosis.finder",
     "from_onnx": "fastdl.onnx.importing",
-    "layer_statistics": "fastdl.inspection",
+    "layer_statistics": "fastdl.diagnosis.layer_statistics",
     "load_model": "fastdl.models",
-    "mc_predict": "fastdl.mc",
+    "mc_predict": "fastdl.diagnosis.monte_carlo",
 }
 
 __all__ = [
@@ -152,7 +152,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_NAMES[name]), name)
         globals()[name] = value
         return value
-    from fastdl.naming import no_such
+    from fastdl.base.naming import no_such
 
     raise no_such(__name__, name, __all__, "it has what Keras has for dense nets")
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from fastdl.base.naming import unknown
+from fastdl.compiler.formula import Form, Formula
+from fastdl.compiler.graph import Tensor, features_of
 from fastdl.errors import FusionError
-from fastdl.formula import Form, Formula
-from fastdl.graph import Tensor, features_of
-from fastdl.naming import unknown
 from fastdl.ops import Activation, LogSoftmax, Softmax
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017

@@ -18,9 +18,9 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from fastdl.base.text import shown
 from fastdl.commands import common, demo, fuse, info, inspect, quantize, verify
 from fastdl.errors import DataWarning, DivergenceWarning, FastdlError, FusionError
-from fastdl.text import shown
 
 COMMANDS = {
     "info": info,

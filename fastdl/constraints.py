@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdl import _configured, _ext
-from fastdl._configured import Configured
+from fastdl import _ext
+from fastdl.base import configured
+from fastdl.base.configured import Configured
+from fastdl.base.naming import no_such, unknown
+from fastdl.compiler.graph import Array, Parameter
+from fastdl.compiler.phases import write, write_all, write_rows
 from fastdl.errors import ShapeError
-from fastdl.graph import Array, Parameter
-from fastdl.naming import no_such, unknown
-from fastdl.schedule import write, write_all, write_rows
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
 
 EPSILON = 1e-7  # Keras's, added to norms
 Axis = int | Sequence[int] | None
@@ -187,12 +188,12 @@ NAMES: dict[str, type[Constraint]] = {
     "min_max_norm": MinMaxNorm,
 }
 
-serialize = _configured.serialize
+serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint that `serialize` described. ValueError if there is none of that name."""
-    return _configured.deserialize(config, NAMES)
+    return configured.deserialize(config, NAMES)
 
 
 def get(

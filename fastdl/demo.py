@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import fastdl
-from fastdl import _svg, callbacks, config, datasets, layers, optimizers, utils
-from fastdl.files import check_target, write_atomically
-from fastdl.graph import Array
+from fastdl import callbacks, config, datasets, layers, optimizers, utils
+from fastdl.base.files import check_target, write_atomically
+from fastdl.commands import demo_picture as _svg
+from fastdl.compiler.graph import Array
 
 if TYPE_CHECKING:
     from fastdl.fusion import FusionReport
@@ -143,7 +144,7 @@ def draw(history: dict[str, Any], best: int, test: tuple[float, float], report: 
 
 def _left(report: FusionReport) -> dict[str, _svg.Share]:
     """What folding left of the file and of its time: shares, and numbers in words."""
-    from fastdl.fusion.report import within_noise
+    from fastdl.fusion.report.report import within_noise
 
     rows = {}
     for name, what in {"operators": "nodes", "parameters": "parameters", "bytes": "bytes"}.items():

@@ -6,7 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from fastdl.text import shown
+from fastdl.base.text import shown
 
 _HOME = str(Path(__file__).parent)
 

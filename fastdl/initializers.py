@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _configured, _random, config
-from fastdl._configured import Configured
+from fastdl import config
+from fastdl.base import configured, random
+from fastdl.base.configured import Configured
+from fastdl.base.naming import no_such, unknown
+from fastdl.compiler.graph import Array
 from fastdl.errors import ShapeError
-from fastdl.graph import Array
-from fastdl.naming import no_such, unknown
 
 Shape = tuple[int, ...]
 Function = Callable[[Shape, Any], Any]  # (shape, dtype) → values: an Initializer, or a function of one's own
@@ -76,7 +77,7 @@ class _Random(Initializer):
         self.seed = seed
 
     def generator(self) -> np.random.Generator:
-        return _random.generator() if self.seed is None else np.random.default_rng(self.seed)
+        return random.generator() if self.seed is None else np.random.default_rng(self.seed)
 
 
 def _cut_normal(draw: np.random.Generator, shape: Shape) -> Array:
@@ -239,12 +240,12 @@ NAMES: dict[str, type[Initializer]] = {
     "OrthogonalInitializer": Orthogonal,
 }
 
-serialize = _configured.serialize
+serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Initializer:
     """The initializer that `serialize` described. ValueError if there is none of that name."""
-    return _configured.deserialize(config, NAMES)
+    return configured.deserialize(config, NAMES)
 
 
 def get(initializer: str | Function | type[Initializer] | Mapping[str, Any]) -> Function:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext, config
-from fastdl.arguments import flag
-from fastdl.arrays import refuse_masked
+from fastdl.base.arguments import flag
+from fastdl.base.arrays import refuse_masked
+from fastdl.compiler.graph import Array, aligned, from_strips, padded, to_strips
+from fastdl.compiler.phases import Arguments
 from fastdl.errors import DataError, ShapeError
-from fastdl.graph import Array, aligned, from_strips, padded, to_strips
-from fastdl.schedule import Arguments
 
 
 def describe(kernel: str) -> str:

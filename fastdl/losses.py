@@ -9,15 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _configured, _ext
-from fastdl._configured import Configured
-from fastdl.arrays import refuse_masked
-from fastdl.graph import Array, Tensor
-from fastdl.naming import unknown
+from fastdl import _ext
+from fastdl.base import configured
+from fastdl.base.arrays import refuse_masked
+from fastdl.base.configured import Configured
+from fastdl.base.naming import unknown
+from fastdl.compiler.graph import Array, Tensor
+from fastdl.compiler.phases import Arguments
+from fastdl.compiler.program import Terminal
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
-from fastdl.program import Terminal
-from fastdl.schedule import Arguments
 
 
 def snake_case(name: str) -> str:
@@ -405,12 +406,12 @@ NAMES: dict[str, type[Loss]] = {
     **{name.upper(): kind for name, kind in _SHORT.items()},
 }
 
-serialize = _configured.serialize
+serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Loss:
     """The loss that `serialize` described. ValueError if there is none of that name."""
-    return _configured.deserialize(config, CLASSES)
+    return configured.deserialize(config, CLASSES)
 
 
 def get(loss: Any) -> Loss:

@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _configured, losses
-from fastdl._configured import Configured
-from fastdl.arguments import whole
-from fastdl.arrays import refuse_masked
-from fastdl.graph import Array, Tensor
+from fastdl import losses
+from fastdl.base import configured
+from fastdl.base.arguments import whole
+from fastdl.base.arrays import refuse_masked
+from fastdl.base.configured import Configured
+from fastdl.base.naming import no_such, unknown
+from fastdl.compiler.graph import Array, Tensor
+from fastdl.compiler.program import Terminal
 from fastdl.losses import Loss, snake_case
-from fastdl.naming import no_such, unknown
 from fastdl.ops import Activation
 from fastdl.ops.terminal import Counts, Own, PerSample, on_arrays
-from fastdl.program import Terminal
 
 MOST_THRESHOLDS = 2**24
 EPSILON = 1e-7  # Keras's, in quotients of counts
@@ -627,12 +628,12 @@ def __getattr__(name: str) -> Callable[..., Array]:
     raise no_such(__name__, name, [*CLASSES, *losses.NAMES])
 
 
-serialize = _configured.serialize
+serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Metric:
     """The metric that `serialize` described, without its state. ValueError if there is none of that name."""
-    return _configured.deserialize(config, CLASSES)
+    return configured.deserialize(config, CLASSES)
 
 
 def get(metric: Any, loss: Loss, output: Tensor) -> Metric:

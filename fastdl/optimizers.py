@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import numpy as np
 
-from fastdl import _configured, _ext
+from fastdl import _ext
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
-from fastdl._configured import Configured
-from fastdl.arguments import real, whole
-from fastdl.graph import Array, Parameter
-from fastdl.naming import unknown
+from fastdl.base import configured
+from fastdl.base.arguments import real, whole
+from fastdl.base.configured import Configured
+from fastdl.base.naming import unknown
+from fastdl.compiler.graph import Array, Parameter
 from fastdl.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule
@@ -431,12 +432,12 @@ CLASSES: dict[str, type[Optimizer]] = {
 }
 NAMES = {name.lower(): kind for name, kind in CLASSES.items()}
 
-serialize = _configured.serialize
+serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Optimizer:
     """The optimizer that `serialize` described, without its slots. ValueError if there is none of that name."""
-    return _configured.deserialize(config, CLASSES)
+    return configured.deserialize(config, CLASSES)
 
 
 def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Optimizer:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdl.files import write_atomically
+from fastdl.base.files import write_atomically
 
 if TYPE_CHECKING:
-    from fastdl.finder import LearningRateSearch
-    from fastdl.inspection import Snapshot
+    from fastdl.diagnosis.finder import LearningRateSearch
+    from fastdl.diagnosis.layer_statistics import Snapshot
 
 INK, TRAINING, VALIDATION = "#222222", "#9aa5b1", "#1f6feb"
 
@@ -68,7 +68,7 @@ def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path)
 
     The first is gray, the last blue, the lines between them pale. ImportError: no matplotlib; ValueError: no snapshot.
     """
-    from fastdl.inspection import Snapshot
+    from fastdl.diagnosis.layer_statistics import Snapshot
 
     shown = [snapshots] if isinstance(snapshots, Snapshot) else list(snapshots)
     if not shown:

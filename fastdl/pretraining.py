@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import _random, kernels
-from fastdl._configured import described
+from fastdl import kernels
+from fastdl.base import random
+from fastdl.base.configured import described
+from fastdl.compiler.graph import Array, Tensor
 from fastdl.errors import DataError, DivergenceWarning, ShapeError, warn
-from fastdl.graph import Array, Tensor
 from fastdl.layers import Dense, DenseTranspose, Dropout, Input
 from fastdl.models import Sequential
 from fastdl.models.data import as_dtype, check_finite, numbers
@@ -96,7 +97,7 @@ class RBM:
         rows = _rows(x, self.dtype, None if self.kernel is None else len(self.kernel))
         if self.visible == "bernoulli" and (rows.min() < 0 or rows.max() > 1):
             raise DataError(f"x lies in [{rows.min():.4g}, {rows.max():.4g}]: Bernoulli units need [0, 1]")
-        draw = np.random.default_rng(_random.generator().integers(2**63))
+        draw = np.random.default_rng(random.generator().integers(2**63))
         if self.kernel is None:
             self._begin(rows.shape[1], draw)
         errors = []
@@ -269,7 +270,7 @@ def pretrain_masked(
     source = Input((rows.shape[1],), dtype=encoder.dtype)
     model = Functional(source, Dense(rows.shape[1])(encoder(source)))
     model.compile(optimizer, "mse")
-    draw = np.random.default_rng(_random.generator().integers(2**63))
+    draw = np.random.default_rng(random.generator().integers(2**63))
     losses = []
     for epoch in range(epochs):
         others = np.asarray(draw.integers(len(rows), size=rows.shape))

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdl import _configured, _ext, kernels
-from fastdl._configured import Configured
+from fastdl import _ext, kernels
+from fastdl.base import configured
+from fastdl.base.configured import Configured
+from fastdl.base.naming import no_such, unknown
+from fastdl.compiler.graph import Array, Parameter, to_strips
+from fastdl.compiler.phases import Ref, read, read_all, write, write_all
 from fastdl.errors import ShapeError
-from fastdl.graph import Array, Parameter, to_strips
-from fastdl.naming import no_such, unknown
-from fastdl.schedule import Ref, read, read_all, write, write_all
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
 
 OwnFunction = Callable[[Array], tuple[Any, Any]]  # weights → (penalty, its gradient, of the weights' shape)
 
@@ -193,12 +194,12 @@ NAMES: dict[str, type[Regularizer]] = {
     "orthogonal_regularizer": OrthogonalRegularizer,
 }
 
-serialize = _configured.serialize
+serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer that `serialize` described. ValueError if there is none of that name."""
-    return _configured.deserialize(config, NAMES)
+    return configured.deserialize(config, NAMES)
 
 
 def get(

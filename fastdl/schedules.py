@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import _configured
-from fastdl._configured import Configured
-from fastdl.graph import Array
+from fastdl.base import configured
+from fastdl.base.configured import Configured
+from fastdl.compiler.graph import Array
 
 
 class LearningRateSchedule(Configured):
@@ -268,9 +268,9 @@ CLASSES: dict[str, type[LearningRateSchedule]] = {
     )
 }
 
-serialize: Callable[[LearningRateSchedule], dict[str, Any]] = _configured.serialize
+serialize: Callable[[LearningRateSchedule], dict[str, Any]] = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
     """The schedule that `serialize` described. ValueError if there is none of that name."""
-    return _configured.deserialize(config, CLASSES)
+    return configured.deserialize(config, CLASSES)

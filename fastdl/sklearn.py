@@ -30,11 +30,12 @@ except ImportError as error:
         f"fastdl.sklearn needs scikit-learn 1.6 or newer: pip install 'fastdl[sklearn]' ({error})"
     ) from None
 
-from fastdl import _random, config, forks, layers, losses, optimizers
-from fastdl.arguments import whole
+from fastdl import config, layers, losses, optimizers
+from fastdl.base import forks, random
+from fastdl.base.arguments import whole
 from fastdl.callbacks import EarlyStopping
 from fastdl.callbacks.divergence import ADVICE, Divergence, first_broken
-from fastdl.graph import Array
+from fastdl.compiler.graph import Array
 from fastdl.models import Model, Sequential, saving
 from fastdl.optimizers import Optimizer
 
@@ -479,13 +480,13 @@ def _checked_weights(weights: Any) -> Any:
 def _drawn_from(state: Any) -> Iterator[np.random.Generator]:
     """fastdl's generator, or for a while one of scikit-learn's random state in its place."""
     with _drawing:
-        before = _random.generator()
+        before = random.generator()
         if state is not None:
-            _random._generator = np.random.default_rng(state.randint(2**31, size=4))
+            random._generator = np.random.default_rng(state.randint(2**31, size=4))
         try:
-            yield _random.generator()
+            yield random.generator()
         finally:
-            _random._generator = before
+            random._generator = before
 
 
 def _share_cores() -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdl._random import set_random_seed
-from fastdl.arrays import refuse_masked
+from fastdl.base.arrays import refuse_masked
+from fastdl.base.random import set_random_seed
+from fastdl.compiler.graph import Array
 from fastdl.errors import DataError
-from fastdl.graph import Array
 
 __all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]
 

@@ -24,7 +24,7 @@ from fastdl import (
     regularizers,
     schedules,
 )
-from fastdl.finder import find_learning_rate
+from fastdl.diagnosis.finder import find_learning_rate
 
 NONE, NAN, INF, HUGE, VAST, OBJECT = None, float("nan"), float("inf"), 2**40, 2**70, object()
 ODD: list[Any] = [NONE, -1, 0, 0.5, NAN, INF, HUGE, VAST, "x", [], {}, OBJECT]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastdl import files
+from fastdl.base import files
 
 
 def interrupted(at: int, path: Path) -> bool:

@@ -10,8 +10,8 @@ import pytest
 
 import fastdl
 from fastdl import datasets, layers, optimizers, schedules
+from fastdl.diagnosis.finder import LearningRateSearch, find_learning_rate
 from fastdl.errors import DataError, ShapeError
-from fastdl.finder import LearningRateSearch, find_learning_rate
 
 Array = np.ndarray[Any, Any]
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import _ext, builder, kernels, layers, optimizers
-from fastdl.builder import Builder
-from fastdl.graph import Graph, Tensor, aligned
+from fastdl import _ext, kernels, layers, optimizers
+from fastdl.compiler import builder
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import Graph, Tensor, aligned
+from fastdl.compiler.phases import read, write
+from fastdl.compiler.program import Program
 from fastdl.models import engine
 from fastdl.ops import dense
-from fastdl.program import Program
-from fastdl.schedule import read, write
 
 Array = np.ndarray[Any, Any]
 

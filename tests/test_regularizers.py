@@ -10,9 +10,9 @@ import pytest
 
 import fastdl
 from fastdl import constraints, layers, optimizers, regularizers
-from fastdl.builder import Builder
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import Op
 from fastdl.errors import ShapeError
-from fastdl.graph import Op
 from fastdl.models import clone_model, engine
 
 Array = np.ndarray[Any, Any]

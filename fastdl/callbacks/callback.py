@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastdl._configured import described
-from fastdl.arguments import Named
+from fastdl.base.arguments import Named
+from fastdl.base.configured import described
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastdl.arrays import all_finite
+from fastdl.base.arrays import all_finite
 from fastdl.callbacks.callback import Callback, Logs
+from fastdl.compiler.graph import Parameter
 from fastdl.errors import DivergenceWarning, warn
-from fastdl.graph import Parameter
 
 ADVICE = "lower the learning rate, clip gradients (clipnorm), or scale inputs and targets"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastdl.callbacks.callback import Logs
 from fastdl.callbacks.monitor import Monitor
-from fastdl.graph import Array
+from fastdl.compiler.graph import Array
 
 
 class EarlyStopping(Monitor):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastdl.callbacks.callback import Callback, Logs
 
 if TYPE_CHECKING:
-    from fastdl.inspection import Probe, Snapshot
+    from fastdl.diagnosis.layer_statistics import Probe, Snapshot
     from fastdl.models.network import Feeds
 
 
@@ -35,7 +35,7 @@ class LayerStatistics(Callback):
         self._validation = feeds
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        from fastdl.inspection import Probe
+        from fastdl.diagnosis.layer_statistics import Probe
 
         if self.x is not None:
             feeds = self.model._feeds(self.model._ready(self.x), self.y, None)
@@ -54,7 +54,7 @@ class LayerStatistics(Callback):
         self._probe = self._validation = None
 
     def _look(self, epoch: int) -> None:
-        from fastdl.inspection import Snapshot
+        from fastdl.diagnosis.layer_statistics import Snapshot
 
         assert self._probe is not None
         known = {kind for snapshot in self.snapshots for kind in snapshot.findings}

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fastdl.base.files import check_target
 from fastdl.callbacks.callback import Callback, Logs, overridden
 from fastdl.callbacks.monitor import Monitor
-from fastdl.files import check_target
 
 
 class ModelCheckpoint(Monitor):

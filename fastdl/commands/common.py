@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fastdl.base.text import shown_lines
 from fastdl.errors import DataError
-from fastdl.text import shown_lines
 
 
 class UsageError(Exception):
@@ -71,8 +71,8 @@ def check_files(models: Iterable[Path], arrays: Iterable[Path | None], written: 
     models: ONNX files that are read, with the files that hold their data; arrays: what else is read.
     UsageError: one file would be written over another. OSError, ModelFileError.
     """
-    from fastdl.files import check_target
-    from fastdl.fusion.model_file import files_of
+    from fastdl.base.files import check_target
+    from fastdl.fusion.files.model_file import files_of
 
     models = list(models)
     data = [path for model in models for path in files_of(model)[1:]]
@@ -140,6 +140,6 @@ def show(*texts: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """The whole text or nothing."""
-    from fastdl.files import write_atomically
+    from fastdl.base.files import write_atomically
 
     write_atomically(path, text.encode("utf-8"))

@@ -9,9 +9,9 @@ Keras's spelling, `datasets.fashion_mnist.load_data()`, works as well.
 
 from typing import TYPE_CHECKING, Any
 
+from fastdl.base.naming import no_such
 from fastdl.datasets._digits import digits
 from fastdl.datasets._fashion_mnist import FASHION_MNIST_CLASSES, fashion_mnist, find_fashion_mnist
-from fastdl.naming import no_such
 
 if not TYPE_CHECKING:
 

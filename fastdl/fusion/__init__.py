@@ -1,12 +1,12 @@
 """ONNX → smaller ONNX that computes the same: folds, the proof of them, and the report. Knows no training."""
 
-from .inspection import Inspection, inspect
-from .model_file import read_model, write_model
-from .page import page
-from .pipeline import fuse
-from .proof import verify
-from .quantization import QuantizationReport, quantize
-from .report import Fold, FusionReport, Proof, Refusal
+from fastdl.fusion.files.model_file import read_model, write_model
+from fastdl.fusion.inspection import Inspection, inspect
+from fastdl.fusion.pipeline import fuse
+from fastdl.fusion.proof.prover import verify
+from fastdl.fusion.quantization import QuantizationReport, quantize
+from fastdl.fusion.report.page import page
+from fastdl.fusion.report.report import Fold, FusionReport, Proof, Refusal
 
 __all__ = [
     "Fold",

@@ -13,10 +13,10 @@ from typing import Literal, get_args
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from ..errors import FusionError
-from .folds.tails import NOWHERE_FLAT, increases
-from .index import FLOATS, Dim, GraphIndex, Node
-from .zip_map import CLASS_NAMES_KEY, without_zip_map
+from fastdl.errors import FusionError
+from fastdl.fusion.files.zip_map import CLASS_NAMES_KEY, without_zip_map
+from fastdl.fusion.folds.tails import NOWHERE_FLAT, increases
+from fastdl.fusion.graph.index import FLOATS, Dim, GraphIndex, Node
 
 Head = Literal["probabilities", "logits", "labels"]
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto, ValueInfoProto
 
-from ..text import shown
-from .cost import OperatorCost, by_operator
-from .index import GraphIndex
-from .model_file import ModelSource, read_model
-from .pipeline import fold_all
-from .report import FusionReport, Printable, table
+from fastdl.base.text import shown
+from fastdl.fusion.files.model_file import ModelSource, read_model
+from fastdl.fusion.graph.cost import OperatorCost, by_operator
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.pipeline import fold_all
+from fastdl.fusion.report.report import FusionReport, Printable, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

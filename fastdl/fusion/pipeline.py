@@ -9,10 +9,9 @@ from types import MappingProxyType
 import onnx
 from onnx import ModelProto
 
-from ..errors import FusionError
-from .bounds import bounded, given_bytes
-from .feeds import Feeder, Samples
-from .folds import (
+from fastdl.errors import FusionError
+from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
+from fastdl.fusion.folds import (
     affine_affine,
     affine_dense,
     branches,
@@ -28,12 +27,13 @@ from .folds import (
     units,
     unused,
 )
-from .heads import Head, choose_head
-from .index import GraphIndex, Node, Refused
-from .measure import measure as measure_latency
-from .model_file import ModelSource, read_model, set_metadata
-from .proof import Prover, Unprovable
-from .report import Fold, FusionReport, Proof, Refusal
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.heads import Head, choose_head
+from fastdl.fusion.proof.feeds import Feeder, Samples
+from fastdl.fusion.proof.measure import measure as measure_latency
+from fastdl.fusion.proof.prover import Prover, Unprovable
+from fastdl.fusion.report.report import Fold, FusionReport, Proof, Refusal
+from fastdl.fusion.runtime.bounds import bounded, given_bytes
 
 METADATA_KEY = "fastdl.fusion"
 OLDEST_OPSET = 7  # before it, broadcasting and BN's modes were stated otherwise; onnxruntime starts here too

@@ -15,19 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from ..errors import DataError, FusionError
-from ..text import shown
-from .bounds import bounded, given_bytes
-from .feeds import Feed, Feeder, Samples
-from .index import GraphIndex, Node
-from .labels import labels_of
-from .measure import measure as measure_latency
-from .model_file import ModelSource, read_model, set_metadata
-from .narrow import to_float16, to_int8
-from .pipeline import fuse
-from .report import Printable, latency_row, within_noise
-from .runs import expand
-from .session import open_session
+from fastdl.base.text import shown
+from fastdl.errors import DataError, FusionError
+from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
+from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.narrow import to_float16, to_int8
+from fastdl.fusion.pipeline import fuse
+from fastdl.fusion.proof.feeds import Feed, Feeder, Samples
+from fastdl.fusion.proof.measure import measure as measure_latency
+from fastdl.fusion.report.report import Printable, latency_row, within_noise
+from fastdl.fusion.runtime.bounds import bounded, given_bytes
+from fastdl.fusion.runtime.labels import labels_of
+from fastdl.fusion.runtime.runs import expand
+from fastdl.fusion.runtime.session import open_session
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from fastdl.base.naming import no_such
 from fastdl.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, RReLU, Softmax
 from fastdl.layers.augmentation import MixUp, RandomFlip, RandomRotation, RandomTranslation, RandomZoom
 from fastdl.layers.core import (
@@ -22,7 +23,6 @@ from fastdl.layers.noise import AlphaDropout, GaussianDropout, GaussianNoise
 from fastdl.layers.own import NumpyLayer
 from fastdl.layers.preprocessing import MinMaxScaling, Normalization, Whitening
 from fastdl.layers.tied import DenseTranspose
-from fastdl.naming import no_such
 
 __all__ = [
     "ELU",

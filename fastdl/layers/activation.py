@@ -8,7 +8,7 @@ import numpy as np
 
 from fastdl import activations, ops
 from fastdl.activations import not_negative
-from fastdl.graph import Shape, Tensor, features_of
+from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.layers.layer import (
     ActivationLike,
     ConstraintLike,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastdl import _ext, ops
-from fastdl.graph import Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.layers.layer import Layer, checked_seed
 
 Factor = float | Sequence[float]

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastdl import activations, config, initializers, ops, regularizers
-from fastdl._configured import Configured
-from fastdl.arguments import MOST, whole
+from fastdl.base.arguments import MOST, whole
+from fastdl.base.configured import Configured
+from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.errors import ShapeError
-from fastdl.graph import Shape, Tensor, features_of
 from fastdl.layers.layer import (
     ActivationLike,
     ConstraintLike,

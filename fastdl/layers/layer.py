@@ -13,17 +13,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastdl import _configured, _random, activations, config, constraints, initializers, ops, regularizers
-from fastdl._configured import Configured
-from fastdl.arguments import UnknownArgumentError
-from fastdl.arrays import as_dtype, numbers, refuse_masked
+from fastdl import activations, config, constraints, initializers, ops, regularizers
+from fastdl.base import configured, random
+from fastdl.base.arguments import UnknownArgumentError
+from fastdl.base.arrays import as_dtype, numbers, refuse_masked
+from fastdl.base.configured import Configured
+from fastdl.base.naming import no_attribute
+from fastdl.compiler.feeds import FEEDS, OUT_FEED, X_FEED
+from fastdl.compiler.graph import Array, Graph, Parameter, Shape, Tensor
+from fastdl.compiler.program import Program
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
-from fastdl.feeds import FEEDS, OUT_FEED, X_FEED
-from fastdl.graph import Array, Graph, Parameter, Shape, Tensor
 from fastdl.initializers import Function, Initializer
-from fastdl.naming import no_attribute
-from fastdl.program import Program
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
@@ -305,8 +306,8 @@ class Layer(Configured):
         """An argument as JSON can hold it."""
         if isinstance(value, Layer):
             return serialize(value)
-        if any(_configured.is_one_of(value, module.NAMES) for module in VOCABULARIES.values()):
-            return _configured.serialize(value)
+        if any(configured.is_one_of(value, module.NAMES) for module in VOCABULARIES.values()):
+            return configured.serialize(value)
         if not callable(value):
             return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
         known = getattr(value, "__name__", "")
@@ -344,14 +345,14 @@ def no_shape(noise_shape: None) -> None:
 
 def serialize(layer: Layer) -> dict[str, Any]:
     """The layer's class and arguments, as `deserialize` takes them (Keras). ValueError for a layer of one's own."""
-    if not _configured.is_one_of(layer, CLASSES):
+    if not configured.is_one_of(layer, CLASSES):
         raise ValueError(f"{layer.name} is a {type(layer).__name__}, a layer of your own: only fastdl's can be saved")
-    return _configured.serialize(layer)
+    return configured.serialize(layer)
 
 
 def deserialize(config: Mapping[str, Any]) -> Configured:
     """The layer, or Input, that `serialize` described. ValueError if fastdl has none of that name."""
-    layer: Configured = made(_configured.deserialize(config, CLASSES))
+    layer: Configured = made(configured.deserialize(config, CLASSES))
     return layer
 
 
@@ -391,7 +392,7 @@ def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) 
     feeds = {X_FEED + FEEDS * i: each for i, each in enumerate(rows)}
     results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
     feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}
-    seed = int(_random.generator().integers(2**63)) if graph.draws else 0
+    seed = int(random.generator().integers(2**63)) if graph.draws else 0
     Program(graph, len(rows[0]), training=training, noisy=noisy, output=True).run(feeds, seed=seed)
     shapes = [(-1, *(size or 0 for size in tensor.shape[1:])) for tensor in graph.outputs]
     return [result.reshape(shape) for result, shape in zip(results, shapes, strict=True)]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from fastdl import ops
+from fastdl.compiler.graph import Tensor
 from fastdl.errors import ShapeError
-from fastdl.graph import Tensor
 from fastdl.layers.layer import Layer
 
 

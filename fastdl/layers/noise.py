@@ -10,7 +10,7 @@ from typing import Any
 
 from fastdl import ops
 from fastdl.activations import SELU_ALPHA, SELU_SCALE, not_negative
-from fastdl.graph import Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.layers.layer import Layer, checked_seed, no_shape
 
 

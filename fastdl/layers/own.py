@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastdl import ops
-from fastdl.graph import Array, Shape, Tensor
+from fastdl.compiler.graph import Array, Shape, Tensor
 from fastdl.layers.layer import Layer
 
 

@@ -12,12 +12,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from fastdl import arrays, ops
+from fastdl import ops
 from fastdl.activations import not_negative
+from fastdl.base import arrays
+from fastdl.compiler.graph import Array, Parameter, Shape, Tensor, features_of
 from fastdl.errors import DataError, ShapeError
-from fastdl.graph import Array, Parameter, Shape, Tensor, features_of
 from fastdl.layers.layer import Layer
-from fastdl.statistics import Covariance, Extremes, Moments, Statistic
+from fastdl.layers.statistics import Covariance, Extremes, Moments, Statistic
 
 S = TypeVar("S", bound=Statistic)
 ADAPTED_AT_ONCE = 2**18  # numbers that are converted to float64 at a time

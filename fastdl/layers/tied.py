@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 
 from fastdl import activations, initializers, ops
+from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import ShapeError
-from fastdl.graph import Shape, Tensor
 from fastdl.layers.core import Dense
 from fastdl.layers.layer import ActivationLike, InitializerLike, Layer, deserialize, made_before
 

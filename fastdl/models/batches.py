@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdl import arrays
-from fastdl.arguments import MOST, real, whole
+from fastdl.base import arrays
+from fastdl.base.arguments import MOST, real, whole
 from fastdl.callbacks.callback_list import CallbackList
+from fastdl.compiler.feeds import X_FEED
+from fastdl.compiler.graph import Array
+from fastdl.compiler.program import Program
 from fastdl.errors import DataError
-from fastdl.feeds import X_FEED
-from fastdl.graph import Array
 from fastdl.models.engine import SLICE_SECONDS, Slice
-from fastdl.program import Program
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model

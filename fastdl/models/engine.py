@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fastdl import config
-from fastdl.graph import Array
-from fastdl.program import Program
+from fastdl.compiler.graph import Array
+from fastdl.compiler.program import Program
 
 SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, callbacks; beside rivals it takes longer
 FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes

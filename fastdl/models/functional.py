@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastdl.graph import Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together
 from fastdl.models.model import Model

@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastdl import _random, config, optimizers
-from fastdl.arguments import flag, shown, whole
-from fastdl.arguments import path as checked_path
+from fastdl import config, optimizers
+from fastdl.base import random
+from fastdl.base.arguments import flag, shown, whole
+from fastdl.base.arguments import path as checked_path
+from fastdl.base.naming import no_attribute
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.callbacks.divergence import ADVICE
+from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
+from fastdl.compiler.graph import Array
+from fastdl.compiler.program import Program
 from fastdl.errors import DivergenceWarning, ShapeError, warn
-from fastdl.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
-from fastdl.graph import Array
 from fastdl.metrics import Metric
 from fastdl.models import batches, data
 from fastdl.models.batches import Source
@@ -26,9 +29,7 @@ from fastdl.models.network import Feeds, Network, batch_rows
 from fastdl.models.objective import Given, Objective, by_output, checked_losses, checked_share, mapped
 from fastdl.models.progress import Progress, describe
 from fastdl.models.scale import warn_of_scale
-from fastdl.naming import no_attribute
 from fastdl.optimizers import Optimizer
-from fastdl.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -244,7 +245,7 @@ class Model(Network):
         self._training = True
         try:
             if self._seed is None:
-                self._seed = int(_random.generator().integers(2**63))
+                self._seed = int(random.generator().integers(2**63))
             yield
         finally:
             self._training = False

@@ -9,22 +9,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from fastdl import _random, config, forks
-from fastdl.arguments import flag, whole
+from fastdl import config
+from fastdl.base import forks, random
+from fastdl.base.arguments import flag, whole
+from fastdl.base.naming import free_name, unknown
+from fastdl.base.text import preformatted
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
+from fastdl.compiler.feeds import FEEDS, OUT_FEED, X_FEED
+from fastdl.compiler.graph import Array, Graph, Parameter, Tensor
+from fastdl.compiler.program import Program
 from fastdl.errors import DataError, ShapeError
-from fastdl.feeds import FEEDS, OUT_FEED, X_FEED
-from fastdl.graph import Array, Graph, Parameter, Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Call, Layer, listed
 from fastdl.layers.preprocessing import Adapted
 from fastdl.models import batches, data
 from fastdl.models.batches import PREDICT_BATCH
 from fastdl.models.engine import Engine, run
-from fastdl.naming import free_name, unknown
 from fastdl.ops import BatchNorm
-from fastdl.program import Program
-from fastdl.text import preformatted
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model
@@ -311,7 +312,7 @@ class Network(Layer):
         graph, rows = self.trace(), len(feeds[X_FEED])
         answers = self._answers(feeds, graph)
         purpose, make = self._predicting(graph, training, noisy)
-        seed = int(_random.generator().integers(2**63)) if noisy or graph.always_draws else 0
+        seed = int(random.generator().integers(2**63)) if noisy or graph.always_draws else 0
         whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
         with self._lock:
             if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
@@ -339,7 +340,7 @@ class Network(Layer):
         graph, rows, most = self.trace(), len(feeds[X_FEED]), heard.most("predict")
         answers = self._answers(feeds, graph)
         purpose, make = self._predicting(graph, training, training)
-        seed = int(_random.generator().integers(2**63)) if training or graph.always_draws else 0
+        seed = int(random.generator().integers(2**63)) if training or graph.always_draws else 0
         size = batch if most else PREDICT_BATCH
         heard.begin(cast("Model", self), verbose=0, epochs=1, steps=-(-rows // batch))
         heard.tell("on_predict_begin", {})

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastdl import losses, metrics
-from fastdl.graph import Array, Graph
+from fastdl.base.naming import free_name
+from fastdl.compiler.graph import Array, Graph
+from fastdl.compiler.program import Reading
 from fastdl.losses import Loss
 from fastdl.metrics import Metric
-from fastdl.naming import free_name
-from fastdl.program import Reading
 
 
 @dataclass(frozen=True)

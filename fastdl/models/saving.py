@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import _configured, losses, metrics, optimizers, schedules
-from fastdl._configured import Configured
-from fastdl.arguments import path
+from fastdl import losses, metrics, optimizers, schedules
+from fastdl.base import configured
+from fastdl.base.arguments import path
+from fastdl.base.configured import Configured
+from fastdl.compiler.graph import Array
 from fastdl.errors import ModelFileError
-from fastdl.graph import Array
 from fastdl.layers.core import Input
 from fastdl.layers.layer import CLASSES, Layer, made, together, values_from
 from fastdl.metrics import Metric
@@ -149,17 +150,17 @@ def _load(content: Content, compile: bool) -> Model:
 
 def serialize(model: Model) -> dict[str, Any]:
     """The model's class and layers, as `deserialize` takes them. ValueError for a class of one's own."""
-    if not _configured.is_one_of(model, MODELS):
+    if not configured.is_one_of(model, MODELS):
         raise ValueError(
             f"{model.name} is a {type(model).__name__}, a model of your own: a file can only name Sequential and Model("
             "inputs, outputs); use save_weights"
         )
-    return _configured.serialize(model)
+    return configured.serialize(model)
 
 
 def deserialize(config: Mapping[str, Any]) -> Model:
     """The model that `serialize` described. ValueError if fastdl has none of that class."""
-    return _configured.deserialize(config, MODELS)
+    return configured.deserialize(config, MODELS)
 
 
 def model_from_json(json_string: str) -> Any:
@@ -214,7 +215,7 @@ def _told(make: Callable[[Any], Any], config: Any) -> Any:
 
 
 def _known(value: Any, classes: Mapping[str, type[Configured]]) -> Any:
-    if _configured.is_one_of(value, classes):
+    if configured.is_one_of(value, classes):
         return value
     raise ValueError(
         f"{getattr(value, 'name', value)} is your own: a file can name fastdl's classes only. Save with "
@@ -227,7 +228,7 @@ def _metric(metric: Any) -> Any:
     if isinstance(metric, str):
         return metric
     made = metric() if isinstance(metric, type) and issubclass(metric, Metric) else metric
-    return _configured.serialize(_known(made, metrics.CLASSES))
+    return configured.serialize(_known(made, metrics.CLASSES))
 
 
 def _made(metric: Any) -> Any:
@@ -235,7 +236,7 @@ def _made(metric: Any) -> Any:
         return metric
     if any(isinstance(n, int | float) and n > MOST for n in metric["config"].values()):
         raise ValueError(f"metric {metric['class_name']} asks for more than {MOST}")
-    return _configured.deserialize(metric, metrics.CLASSES)
+    return configured.deserialize(metric, metrics.CLASSES)
 
 
 # -- copies -----------------------------------------------------------------------------------------------

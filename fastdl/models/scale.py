@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastdl import losses
+from fastdl.compiler.feeds import FEEDS, X_FEED, Y_FEED
+from fastdl.compiler.graph import Array, Op
 from fastdl.errors import DataWarning, warn
-from fastdl.feeds import FEEDS, X_FEED, Y_FEED
-from fastdl.graph import Array, Op
 from fastdl.ops import Activation, Affine, BatchNorm, LayerNorm, Reshape
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
-from fastdl import _configured
-from fastdl.graph import Tensor
+from fastdl.base import configured
+from fastdl.compiler.graph import Tensor
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, deserialize, serialize, together
 from fastdl.models.model import Model
@@ -36,7 +36,7 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Name, dtype and layers, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
-        source = [_configured.serialize(Input(sample)) for sample in self._samples or []]
+        source = [configured.serialize(Input(sample)) for sample in self._samples or []]
         layers = [*source, *map(serialize, self.layers)]
         return {"name": self.name, "dtype": self.dtype.name, "trainable": self.trainable, "layers": layers}
 

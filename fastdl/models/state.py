@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastdl.base.naming import free_name
+from fastdl.compiler.graph import Array, Parameter
 from fastdl.errors import ModelFileError
-from fastdl.graph import Array, Parameter
 from fastdl.models.tensor_file import Content
-from fastdl.naming import free_name
 
 if TYPE_CHECKING:
     from fastdl.models.model import Model

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from fastdl.graph import Graph, Op
+from fastdl.base.text import rendered
+from fastdl.compiler.graph import Graph, Op
 from fastdl.layers.layer import Layer
 from fastdl.models.functional import calls_between
 from fastdl.models.network import Network
-from fastdl.text import rendered
 
 
 def summary(model: Network) -> str:

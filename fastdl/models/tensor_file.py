@@ -19,10 +19,10 @@ from typing import Any, BinaryIO, TypeGuard
 
 import numpy as np
 
-from fastdl.arguments import path as checked_path
+from fastdl.base.arguments import path as checked_path
+from fastdl.base.files import AT_ONCE, kind_of, write_atomically
+from fastdl.compiler.graph import Array
 from fastdl.errors import ModelFileError
-from fastdl.files import AT_ONCE, kind_of, write_atomically
-from fastdl.graph import Array
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 BEGIN = b'{"__metadata__":{"checksum":"sha256:'

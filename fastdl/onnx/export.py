@@ -14,12 +14,12 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 import fastdl
+from fastdl.base.naming import free_name
+from fastdl.compiler.formula import Form, Formula, Value
+from fastdl.compiler.graph import Array, Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
-from fastdl.formula import Form, Formula, Value
-from fastdl.fusion.report import FusionReport
-from fastdl.graph import Array, Graph, Op, Parameter, Tensor
+from fastdl.fusion.report.report import FusionReport
 from fastdl.layers.layer import listed
-from fastdl.naming import free_name
 
 if TYPE_CHECKING:
     from fastdl.models import Model
@@ -167,8 +167,8 @@ def export(
 ) -> FusionReport:
     """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
     from fastdl import fusion
+    from fastdl.base.files import check_target, write_atomically
     from fastdl.callbacks.divergence import ADVICE, first_broken
-    from fastdl.files import check_target, write_atomically
     from fastdl.runner import CLASS_NAMES_KEY
 
     check_target(path)
@@ -213,9 +213,9 @@ def compare_with_predict(model: Model, plain: Any, written: Any, samples: Any) -
 
     FusionError when it is more than both roundings explain: 8 times what float64 says of the two, or 1e-6.
     """
-    from fastdl.fusion.feeds import Feeder
-    from fastdl.fusion.session import open_session
-    from fastdl.fusion.truth import Truth
+    from fastdl.fusion.proof.feeds import Feeder
+    from fastdl.fusion.proof.truth import Truth
+    from fastdl.fusion.runtime.session import open_session
 
     feeder, truth, session, worst = Feeder(plain), Truth(plain), open_session(written.SerializeToString()), 0.0
     floor = 1e-6 if model.dtype == np.float32 else 1e-14

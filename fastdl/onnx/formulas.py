@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fastdl import activations, layers
-from fastdl.formula import Formula, Value
-from fastdl.fusion.index import Node, Refused
-from fastdl.graph import Tensor
+from fastdl.compiler.formula import Formula, Value
+from fastdl.compiler.graph import Tensor
+from fastdl.fusion.graph.index import Node, Refused
 from fastdl.layers.layer import Layer
 from fastdl.onnx.handlers import Made, Step, row, slopes
 from fastdl.onnx.reading import Reader

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from fastdl import layers
-from fastdl.fusion.index import Node, Refused
-from fastdl.graph import Array, Shape
+from fastdl.compiler.graph import Array, Shape
+from fastdl.fusion.graph.index import Node, Refused
 from fastdl.layers.layer import Layer
 from fastdl.onnx.reading import Reader
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdl.base.naming import Names
+from fastdl.compiler.graph import Array, Tensor
 from fastdl.errors import ModelFileError, ShapeError
-from fastdl.fusion.index import Node, Refused
-from fastdl.fusion.limits import LIMIT
-from fastdl.fusion.model_file import ModelSource, read_model
-from fastdl.graph import Array, Tensor
+from fastdl.fusion.files.limits import LIMIT
+from fastdl.fusion.files.model_file import ModelSource, read_model
+from fastdl.fusion.graph.index import Node, Refused
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
-from fastdl.naming import Names
 from fastdl.onnx import formulas
 from fastdl.onnx.handlers import HANDLERS, Affine, ByShape, Made, Part, Product, Step, dense, fixed, take
 from fastdl.onnx.reading import Reader

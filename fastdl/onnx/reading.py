@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto
 
+from fastdl.compiler.graph import Array
 from fastdl.errors import ModelFileError
-from fastdl.fusion.index import GraphIndex, Node, Refused
-from fastdl.graph import Array
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
 
 DTYPES: dict[int, np.dtype[Any]] = {
     int(TensorProto.FLOAT): np.dtype(np.float32),

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from fastdl import _ext
+from fastdl.compiler.formula import Form
+from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.phases import read, write
 from fastdl.errors import warn
-from fastdl.formula import Form
-from fastdl.graph import Op, Tensor
-from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastdl import _ext
-from fastdl.formula import Formula
-from fastdl.graph import Array, Op, Parameter, Tensor
-from fastdl.schedule import read, write
+from fastdl.compiler.formula import Formula
+from fastdl.compiler.graph import Array, Op, Parameter, Tensor
+from fastdl.compiler.phases import read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
+    from fastdl.compiler.phases import Arguments, Ref
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.schedule import Arguments, Ref
 
 KINDS = {"scale": _ext.SCALE, "root": _ext.ROOT, "inverse root": _ext.INVERSE_ROOT}
 

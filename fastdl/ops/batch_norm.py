@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastdl import _ext
-from fastdl.graph import Op, Parameter, Tensor
-from fastdl.schedule import read, write
+from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.phases import read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
+    from fastdl.compiler.phases import Access, Arguments
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.schedule import Access, Arguments
 
 
 class BatchNorm(Op):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdl import _ext
+from fastdl.compiler.graph import Op, Parameter, Tensor, padded
+from fastdl.compiler.phases import read, read_all, read_inputs, read_rows, write, write_all, write_half, write_rows
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Parameter, Tensor, padded
 from fastdl.ops.batch_norm import BatchNorm
-from fastdl.schedule import read, read_all, read_inputs, read_rows, write, write_all, write_half, write_rows
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
+    from fastdl.compiler.phases import Arguments
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.schedule import Arguments
 
 
 # Dot products are summed in blocks this long. Training pays 2 % for rounding half of that of one long sum;

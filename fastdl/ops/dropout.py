@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastdl.graph import Op, Tensor
-from fastdl.schedule import read, write
+from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.phases import read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastdl import _ext
-from fastdl.formula import Formula
-from fastdl.graph import Op, Parameter, Tensor
-from fastdl.schedule import read, read_all, write
+from fastdl.compiler.formula import Formula
+from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.phases import read, read_all, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.phases import Access, read, write
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Tensor
-from fastdl.schedule import Access, read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
+    from fastdl.compiler.phases import Ref
     from fastdl.onnx.export import OnnxGraph
-    from fastdl.schedule import Ref
 
 
 class Add(Op):

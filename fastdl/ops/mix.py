@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdl import _ext
+from fastdl.compiler.graph import Graph, Op, Tensor
+from fastdl.compiler.phases import Ref, read, read_all, write
 from fastdl.errors import DataError
-from fastdl.graph import Graph, Op, Tensor
-from fastdl.schedule import Ref, read, read_all, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

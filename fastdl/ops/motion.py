@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastdl import _ext
+from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.phases import Arguments, read, write
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Tensor
-from fastdl.schedule import Arguments, read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 LARGEST = 2**16  # pixels in a line: float32 tells them apart, and what lies between them

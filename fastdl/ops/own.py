@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdl.compiler.graph import Array, Op, Parameter, Shape, Tensor, to_strips
+from fastdl.compiler.phases import read_all, write
 from fastdl.errors import FusionError, ShapeError
-from fastdl.graph import Array, Op, Parameter, Shape, Tensor, to_strips
 from fastdl.ops.panels import from_panels, into_panels
-from fastdl.schedule import read_all, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdl import _ext
-from fastdl.graph import Op, Tensor
-from fastdl.schedule import Ref, read, write
+from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.phases import Ref, read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

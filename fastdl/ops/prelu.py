@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdl import _ext
+from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.phases import read, write
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Parameter, Tensor
-from fastdl.schedule import read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from fastdl.compiler.graph import Op, Tensor
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Tensor
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

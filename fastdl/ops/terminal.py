@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _ext
-from fastdl.arrays import as_labels, refuse_masked
+from fastdl.base.arrays import as_labels, refuse_masked
+from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
+from fastdl.compiler.graph import Array, Graph, Tensor
+from fastdl.compiler.phases import Arguments, Ref, read, write
+from fastdl.compiler.program import Program, Reading
+from fastdl.compiler.program import Terminal as Terminal  # what a program asks of one
 from fastdl.errors import DataError, ShapeError
-from fastdl.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.graph import Array, Graph, Tensor
 from fastdl.ops.panels import from_panels, into_panels
-from fastdl.program import Program, Reading
-from fastdl.program import Terminal as Terminal  # what a program asks of one
-from fastdl.schedule import Arguments, Ref, read, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
 
 NO_SMOOTHING = (1.0, 0.0)
 

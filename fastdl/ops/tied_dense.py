@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastdl import _ext
+from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.phases import read, read_all, read_rows, write
 from fastdl.errors import ShapeError
-from fastdl.graph import Op, Parameter, Tensor
 from fastdl.ops.dense import TRAINING_BLOCK
-from fastdl.schedule import read, read_all, read_rows, write
 
 if TYPE_CHECKING:
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
     from fastdl.onnx.export import OnnxGraph
 
 

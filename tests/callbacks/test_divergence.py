@@ -11,8 +11,8 @@ import pytest
 
 import fastdl as keras
 from fastdl import callbacks, layers, optimizers
+from fastdl.diagnosis.finder import find_learning_rate
 from fastdl.errors import DivergenceWarning, FusionError
-from fastdl.finder import find_learning_rate
 from fastdl.pretraining import RBM, pretrain_masked
 
 rng = np.random.default_rng(0)

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import inspection, layers, optimizers, plots
+from fastdl import layers, optimizers, plots
 from fastdl.callbacks import LayerStatistics
+from fastdl.diagnosis import layer_statistics as inspection
+from fastdl.diagnosis.layer_statistics import Snapshot, layer_statistics
 from fastdl.errors import DataError, ShapeError
-from fastdl.inspection import Snapshot, layer_statistics
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(7)

@@ -14,9 +14,9 @@ from google.protobuf.message import EncodeError
 
 import fastdl
 from fastdl import layers, ops
+from fastdl.compiler.graph import Op
 from fastdl.errors import FusionError
 from fastdl.fusion import FusionReport
-from fastdl.graph import Op
 from fastdl.onnx.export import OnnxGraph, to_onnx
 
 Array = np.ndarray[Any, Any]

@@ -16,8 +16,8 @@ import numpy as np
 
 import fastdl
 from fastdl import errors, fusion
-from fastdl.fusion import confined
-from fastdl.fusion.session import load_onnxruntime
+from fastdl.fusion.runtime import confined
+from fastdl.fusion.runtime.session import load_onnxruntime
 from fastdl.runner import Runner
 
 from . import bombs

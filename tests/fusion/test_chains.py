@@ -8,9 +8,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from fastdl.fusion import fuse
-from fastdl.fusion.index import GraphIndex
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.session import Session
+from fastdl.fusion.runtime.session import Session
 
 R = np.random.default_rng(0)
 
@@ -71,7 +71,7 @@ def test_the_longest_chain_is_folded_and_proven_in_seconds(name):
 
 
 def test_the_graph_is_inferred_once_and_weights_are_not_copied_for_it(monkeypatch):
-    from fastdl.fusion import index
+    from fastdl.fusion.graph import index
 
     counted = []
     real = index._infer
@@ -102,8 +102,8 @@ def test_folding_leaves_the_source_as_it_was():
 def test_large_weights_are_given_to_onnxruntime_beside_the_model_with_the_same_result(monkeypatch):
     model = chain("Gemm", "BatchNormalization", "Relu", length=9)
     _, whole = fuse(model, measure=False)
-    monkeypatch.setattr("fastdl.fusion.runs.APART", 1)
-    monkeypatch.setattr("fastdl.fusion.runs.LARGE", 1)
+    monkeypatch.setattr("fastdl.fusion.runtime.runs.APART", 1)
+    monkeypatch.setattr("fastdl.fusion.runtime.runs.LARGE", 1)
     _, apart = fuse(model, measure=False)
     assert apart.verified
     assert apart.to_dict() == whole.to_dict()

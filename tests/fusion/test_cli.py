@@ -15,7 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from fastdl import files, fusion
+from fastdl import fusion
+from fastdl.base import files
 from fastdl.cli import main
 from fastdl.fusion import read_model
 

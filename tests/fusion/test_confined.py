@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from fastdl.errors import FusionError
-from fastdl.fusion import confined
-from fastdl.fusion.confined import Child, Exceeded, Limits
-from fastdl.fusion.session import open_session
+from fastdl.fusion.runtime import confined
+from fastdl.fusion.runtime.confined import Child, Exceeded, Limits
+from fastdl.fusion.runtime.session import open_session
 
 from .hostile import good
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from fastdl.fusion import bounds
-from fastdl.fusion.estimate import Estimator
+from fastdl.fusion.runtime import bounds
+from fastdl.fusion.runtime.estimate import Estimator
 
 from . import bombs
 from .bombs import chain, floats, function, ints, model, node, single

@@ -12,7 +12,8 @@ from onnx import SparseTensorProto, TensorProto, helper, numpy_helper
 from onnx.external_data_helper import convert_model_to_external_data
 
 from fastdl.errors import ModelFileError
-from fastdl.fusion import fuse, limits, read_model
+from fastdl.fusion import fuse, read_model
+from fastdl.fusion.files import limits
 from fastdl.runner import Runner
 
 from .graphs import operators, run
@@ -198,7 +199,7 @@ def test_a_second_location_does_not_slip_by(place):
 
 def test_a_file_read_again_and_again_counts_each_time(place, monkeypatch):
     """A thousand tensors that name one small file make a large model."""
-    monkeypatch.setattr("fastdl.fusion.external.LIMIT", 3000)
+    monkeypatch.setattr("fastdl.fusion.files.external.LIMIT", 3000)
     monkeypatch.setattr(limits, "LIMIT", 3000)
     model = good()
     for number in range(40):

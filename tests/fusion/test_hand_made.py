@@ -6,7 +6,7 @@ from onnx import helper
 
 from fastdl.fusion import fuse
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.truth import Truth
+from fastdl.fusion.proof.truth import Truth
 
 from .graphs import AFFINES, FORMS, Sketch, check, close, operators, run
 

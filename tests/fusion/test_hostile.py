@@ -9,8 +9,9 @@ from onnx import TensorProto, helper
 
 import fastdl.fusion
 from fastdl.errors import FusionError, ModelFileError
-from fastdl.fusion import fuse, runs
+from fastdl.fusion import fuse
 from fastdl.fusion.pipeline import fold_all
+from fastdl.fusion.runtime import runs
 from fastdl.runner import Runner
 
 from .graphs import operators
@@ -43,7 +44,7 @@ def test_what_is_no_model_is_refused_by_every_reader(name, reader):
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_what_is_strange_gives_a_typed_error_or_comes_through(name, monkeypatch):
-    monkeypatch.setattr("fastdl.fusion.bounds.SECONDS", 1.0)
+    monkeypatch.setattr("fastdl.fusion.runtime.bounds.SECONDS", 1.0)
     model = STRANGE[name]()
     content = model.SerializeToString()
     for reader in (*READERS.values(), _page):
@@ -105,7 +106,7 @@ def test_a_node_that_is_not_understood_stays_as_it_is_while_others_fold(name):
 
 
 def test_a_graph_that_loops_for_ever_is_given_up(monkeypatch):
-    monkeypatch.setattr("fastdl.fusion.bounds.SECONDS", 1.0)
+    monkeypatch.setattr("fastdl.fusion.runtime.bounds.SECONDS", 1.0)
     with pytest.raises(FusionError, match="not run"):
         fuse(STRANGE["a Loop of 2^62 rounds"]())
 

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from fastdl.errors import ModelFileError
-from fastdl.fusion import fuse, model_file, read_model, write_model
+from fastdl.fusion import fuse, read_model, write_model
+from fastdl.fusion.files import model_file
 from fastdl.runner import Runner
 
 from .graphs import Sketch, operators

@@ -8,10 +8,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion import fuse, pipeline
-from fastdl.fusion.feeds import Feeder
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.proof import label_flips, prove
-from fastdl.fusion.truth import Truth
+from fastdl.fusion.proof.feeds import Feeder
+from fastdl.fusion.proof.prover import label_flips, prove
+from fastdl.fusion.proof.truth import Truth
 
 from .graphs import Sketch, operators, run
 
@@ -311,7 +311,7 @@ def test_the_rounding_of_the_inputs_lifts_the_bar_a_little(monkeypatch):
         return count
 
     lifted = folded()
-    monkeypatch.setattr("fastdl.fusion.proof.INPUTS", 1.0)
+    monkeypatch.setattr("fastdl.fusion.proof.prover.INPUTS", 1.0)
     assert lifted >= folded() + 3
 
 
@@ -328,7 +328,7 @@ def test_a_truth_that_the_graph_itself_is_far_from_is_not_trusted(monkeypatch):
 def a_clock(monkeypatch):
     """Of which every look takes a second."""
     looks = itertools.count()
-    monkeypatch.setattr("fastdl.fusion.proof.process_time", lambda: float(next(looks)))
+    monkeypatch.setattr("fastdl.fusion.proof.prover.process_time", lambda: float(next(looks)))
 
 
 def test_a_budget_that_ends_leaves_rows_out_and_says_so(monkeypatch):

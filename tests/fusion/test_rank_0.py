@@ -6,7 +6,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastdl import Runner
 from fastdl.fusion import fuse, verify
-from fastdl.fusion.index import GraphIndex
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.pipeline import fold_all
 
 from .graphs import Sketch, check, operators, run

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fastdl.fusion import Fold, Refusal, fuse
-from fastdl.fusion.measure import compare, interval
-from fastdl.fusion.report import latency_row
+from fastdl.fusion.proof.measure import compare, interval
+from fastdl.fusion.report.report import latency_row
 
 from .graphs import Sketch
 
@@ -124,7 +124,7 @@ def test_a_ratio_is_that_of_the_times_beside_it_and_noise_is_called_so():
 
 
 def test_a_large_batch_that_would_take_long_is_made_smaller(monkeypatch):
-    monkeypatch.setattr("fastdl.fusion.measure.LONGEST", 2e-5)
+    monkeypatch.setattr("fastdl.fusion.proof.measure.LONGEST", 2e-5)
     g = Sketch()
     g.dense("x", "d", 400, 400)
     g.batch_norm("d", "y", 400)

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fastdl.errors import DataError, ModelFileError, ShapeError
-from fastdl.fusion import session
+from fastdl.fusion.runtime import session
 from fastdl.runner import Runner
 
 from . import bombs

@@ -5,9 +5,9 @@ import pytest
 
 import fastdl.fusion
 from fastdl import cli
+from fastdl.base.text import shown, shown_lines
 from fastdl.errors import DataError, FusionError, ModelFileError, ShapeError
-from fastdl.fusion.page import page
-from fastdl.text import shown, shown_lines
+from fastdl.fusion.report.page import page
 
 from .hostile import good
 

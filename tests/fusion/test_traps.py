@@ -7,7 +7,7 @@ from onnx import TensorProto, helper
 from fastdl.errors import FusionError
 from fastdl.fusion import fuse
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.proof import prove
+from fastdl.fusion.proof.prover import prove
 
 from .graphs import Sketch, operators, run
 

@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastdl.errors import FusionError
 from fastdl.fusion import fuse
-from fastdl.fusion.session import open_session
-from fastdl.fusion.truth import NoTruth, Truth
+from fastdl.fusion.proof.truth import NoTruth, Truth
+from fastdl.fusion.runtime.session import open_session
 
 from .graphs import Sketch, operators
 
@@ -70,7 +70,7 @@ def test_convolutions(name, bias):
 
 
 def test_a_convolution_whose_columns_come_in_parts(monkeypatch):
-    monkeypatch.setattr("fastdl.fusion.windows.CHUNK", 50)
+    monkeypatch.setattr("fastdl.fusion.proof.windows.CHUNK", 50)
     for x, w, given in WINDOWS.values():
         like_onnxruntime(node_model("Conv", [x, w], **given), [x, w])
 

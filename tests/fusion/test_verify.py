@@ -102,8 +102,8 @@ def test_one_that_takes_strings_needs_samples():
 
 
 def test_what_cannot_be_told_is_an_error(monkeypatch):
-    monkeypatch.setattr("fastdl.fusion.runs.PATIENCE", 0.3)
-    monkeypatch.setattr("fastdl.fusion.bounds.SECONDS", 1.0)
+    monkeypatch.setattr("fastdl.fusion.runtime.runs.PATIENCE", 0.3)
+    monkeypatch.setattr("fastdl.fusion.runtime.bounds.SECONDS", 1.0)
     with pytest.raises(FusionError):
         verify(forever(), forever())
     with pytest.raises(ModelFileError):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.truth import NoTruth, Truth
+from fastdl.fusion.proof.truth import NoTruth, Truth
 
 from .graphs import session
 from .wild import Wild

@@ -137,7 +137,7 @@ def test_noise_does_not_depend_on_threads_and_is_there(name: str, rows: int) -> 
 @pytest.mark.parametrize("name", NOISY)
 def test_two_layers_have_noise_of_their_own(name: str) -> None:
     """Each op's stream is its own, and none is that of a Dropout layer."""
-    from fastdl.builder import Builder
+    from fastdl.compiler.builder import Builder
 
     model = through(layers.Dropout(0.1), NOISY[name](), NOISY[name]())
     graph = model.trace()

@@ -119,7 +119,7 @@ def test_learns_the_same_from_any_source(name: str, source: str) -> None:
     expected = adapted(name, X)
     found = adapted(name, SOURCES[source]())
     for layer in (expected, found):
-        layer(fastdl.graph.Tensor((None, 5), np.dtype(np.float64)))
+        layer(fastdl.compiler.graph.Tensor((None, 5), np.dtype(np.float64)))
     for ours, theirs in zip(found.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
 

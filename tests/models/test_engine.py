@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastdl import arrays, config
+from fastdl import config
+from fastdl.base import arrays
 from fastdl.models.engine import FIRST_SLICE_FLOPS, PROBE_EVERY, PROBE_LOSS, THREADS_FROM_FLOPS, Pace
 
 

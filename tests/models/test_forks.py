@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import fastdl as keras
-from fastdl import _random, callbacks, forks, layers
+from fastdl import callbacks, layers
+from fastdl.base import forks, random
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
@@ -124,7 +125,7 @@ def test_a_fit_that_forks_in_a_callback_goes_on_in_both() -> None:
 def test_a_child_draws_though_another_thread_was_drawing() -> None:
     keras.utils.set_random_seed(3)
     expected = np.random.default_rng(3).random(3)
-    lock, held, ended = _random.generator().bit_generator.lock, threading.Event(), threading.Event()
+    lock, held, ended = random.generator().bit_generator.lock, threading.Event(), threading.Event()
 
     def draw() -> None:
         with lock:
@@ -136,7 +137,7 @@ def test_a_child_draws_though_another_thread_was_drawing() -> None:
     held.wait()
     try:
         assert forks.left_behind(lock)
-        assert in_a_child(lambda: np.array_equal(_random.generator().random(3), expected)) == 0
+        assert in_a_child(lambda: np.array_equal(random.generator().random(3), expected)) == 0
     finally:
         ended.set()
         thread.join()

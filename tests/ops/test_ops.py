@@ -10,8 +10,8 @@ import pytest
 
 import fastdl
 from fastdl import activations, initializers, layers, ops
+from fastdl.compiler.graph import Graph, Op, Tensor
 from fastdl.errors import ShapeError
-from fastdl.graph import Graph, Op, Tensor
 
 Array = np.ndarray[Any, Any]
 Layers = Callable[[], list[Any]]

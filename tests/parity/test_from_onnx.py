@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import fastdl
+from fastdl.compiler.graph import Array
 from fastdl.errors import ModelFileError
-from fastdl.graph import Array
 
 pytestmark = [
     pytest.mark.peer,

@@ -9,7 +9,7 @@ import pytest
 
 import fastdl
 from fastdl import layers
-from fastdl.inspection import layer_statistics
+from fastdl.diagnosis.layer_statistics import layer_statistics
 
 pytestmark = [pytest.mark.peer, pytest.mark.usefixtures("one_torch_thread")]
 

@@ -172,7 +172,7 @@ def _interleave(
     models: dict[str, Any], batch: int, threads: int, rounds: int, seconds: float, name: str
 ) -> dict[str, list[float]]:
     """Seconds a call of each round; all run one round after the other, on as many cores as threads."""
-    from fastdl.fusion.session import Binding, open_session
+    from fastdl.fusion.runtime.session import Binding, open_session
 
     cores = machine.cores()
     machine.pin(threads)

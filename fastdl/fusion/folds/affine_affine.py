@@ -10,9 +10,9 @@ from math import prod
 
 import numpy as np
 
-from ..index import GraphIndex, Node, Refused
-from ..patterns import Affine
-from .affine_dense import require_no_larger_whole
+from fastdl.fusion.folds.affine_dense import require_no_larger_whole
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import Affine
 
 KINDS = ("Add", "Sub", "Mul", "Div", "Neg")
 

@@ -14,9 +14,9 @@ from math import prod
 
 import numpy as np
 
-from ..index import Array, GraphIndex, Node, Refused
-from ..patterns import DENSE, Affine, Dense
-from .no_op import keeps_rows, permutation
+from fastdl.fusion.folds.no_op import keeps_rows, permutation
+from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 WAYS = 256  # at most so many ways from an affine node to dense layers are followed

@@ -7,8 +7,8 @@ be a dense layer that nothing else reads, or all is left as it is.
 
 import numpy as np
 
-from ..index import GraphIndex, Node, Refused
-from ..patterns import DENSE, Affine, Dense
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 SUMS = ("Add", "Sub", "Sum")
 BRANCHES = 256  # at most so many

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..index import FLOATS, GraphIndex, Node, Refused
-from .no_op import permutation
+from fastdl.fusion.folds.no_op import permutation
+from fastdl.fusion.graph.index import FLOATS, GraphIndex, Node, Refused
 
 Values = npt.NDArray[Any]
 

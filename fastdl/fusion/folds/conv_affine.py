@@ -9,8 +9,8 @@ from math import prod
 
 import numpy as np
 
-from ..index import Array, GraphIndex, Node, Refused
-from ..patterns import Affine, new_parameters
+from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import Affine, new_parameters
 
 CONV = ("Conv", "ConvTranspose")
 

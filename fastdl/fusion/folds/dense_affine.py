@@ -5,8 +5,8 @@ along its output axis. Anything between the two that moves an axis (Transpose, R
 equal sizes mislead nobody; a constant that is no row, or one that would widen a single unit, is refused.
 """
 
-from ..index import GraphIndex, Node, Refused
-from ..patterns import DENSE, Affine, Dense
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 
 def fold_batch_norm(index: GraphIndex, node: Node) -> str | None:

@@ -4,8 +4,8 @@ Only where that costs no more multiplications, in·out ≤ in·mid + mid·out: a
 is left, as it was made to be cheap.
 """
 
-from ..index import GraphIndex, Node, Refused
-from ..patterns import DENSE, Dense
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import DENSE, Dense
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:

@@ -5,8 +5,8 @@ b' = 0: measured no slower than MatMul, and the one form that none of onnxruntim
 which that with BatchNormalization can give wrong results.
 """
 
-from ..index import GraphIndex, Node
-from ..patterns import DENSE, Dense
+from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.graph.patterns import DENSE, Dense
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:

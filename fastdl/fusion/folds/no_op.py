@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from ..index import FLOATS, GraphIndex, Node, Refused
+from fastdl.fusion.graph.index import FLOATS, GraphIndex, Node, Refused
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:

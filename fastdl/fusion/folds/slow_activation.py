@@ -14,7 +14,7 @@ Selu, Celu, LeakyRelu, PRelu of many slopes (no rewriting is faster at every bat
 
 import numpy as np
 
-from ..index import GraphIndex, Node
+from fastdl.fusion.graph.index import GraphIndex, Node
 
 MISH_FROM, SOFTPLUS_FROM = 128, 384  # values in the smallest batch
 SATURATED = 20.0  # where Mish is x in float32

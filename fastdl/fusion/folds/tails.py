@@ -18,9 +18,9 @@ from math import log
 
 import numpy as np
 
-from ..index import GraphIndex, Node, Refused
-from ..patterns import Affine
-from ..ties import COMPARISONS
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import Affine
+from fastdl.fusion.graph.ties import COMPARISONS
 
 INCREASING = ("Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Selu", "Erf", "Atan", "LogSoftmax", "Softmax")
 INCREASING_BY_ALPHA = {"LeakyRelu": 0.01, "Elu": 1.0, "Celu": 1.0}

@@ -6,8 +6,8 @@ Softmax(x·[0, w] + [0, b]). Three operators become one.
 
 import numpy as np
 
-from ..index import GraphIndex, Node, Refused
-from ..patterns import DENSE, Dense
+from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import DENSE, Dense
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:

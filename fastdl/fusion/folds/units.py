@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..elementwise import apply, is_elementwise, stays_finite
-from ..index import Array, GraphIndex, Node, Refused
-from ..patterns import DENSE, Dense
+from fastdl.fusion.graph.elementwise import apply, is_elementwise, stays_finite
+from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.graph.patterns import DENSE, Dense
 
 NODES = 64  # at most so many nodes between the layer and its readers
 START, TWINS = 8, 16  # weights by which twins are looked for, and how many of equal start are compared in full

@@ -3,7 +3,7 @@ is not known, so they stay."""
 
 import onnx
 
-from ..index import GraphIndex, Node
+from fastdl.fusion.graph.index import GraphIndex, Node
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:

@@ -1,0 +1,1 @@
+"""What every room stands on: objects made of their arguments, names, files, arrays, random numbers."""

@@ -1,0 +1,35 @@
+"""The one source of randomness: initial weights, shuffles and dropout seeds are all drawn here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastdl.base import forks
+
+_generator: np.random.Generator | None = None
+
+
+def generator() -> np.random.Generator:
+    """The global generator, from entropy unless `set_random_seed` was called."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
+    return _generator
+
+
+def set_random_seed(seed: int) -> None:
+    """Make everything that follows repeatable, to the bit. ValueError unless 0 <= seed < 2**32, as in Keras."""
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be an integer in [0, 2**32), not {seed!r}")
+    global _generator
+    _generator = np.random.default_rng(int(seed))
+
+
+@forks.in_child
+def _unlock() -> None:
+    """Another thread may have been drawing when this process was forked: numpy's generator would wait for it."""
+    global _generator
+    if _generator is not None and forks.left_behind(_generator.bit_generator.lock):
+        kept = type(_generator.bit_generator)()
+        kept.state = _generator.bit_generator.state
+        _generator = np.random.Generator(kept)

@@ -1,0 +1,1 @@
+"""Graph to program: which kernels run, in which order, on which memory."""

@@ -1,0 +1,221 @@
+"""A traced model: tensors, parameters and ops in order. Shapes and names only; no arithmetic happens here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.errors import ShapeError
+
+if TYPE_CHECKING:
+    from fastdl.compiler.builder import Builder
+    from fastdl.constraints import Constraint
+    from fastdl.onnx.export import OnnxGraph
+    from fastdl.regularizers import Regularizer
+
+Shape = tuple[int | None, ...]
+Array = np.ndarray[Any, Any]
+
+
+class Tensor:
+    """A symbolic array: `shape` (None for the batch), `dtype`, and the op that computes it (None for an input).
+
+    made_by: the call of a layer that gave it, for models to be made of calls.
+    """
+
+    made_by: Any = None
+
+    def __init__(self, shape: Shape, dtype: np.dtype[Any], op: Op | None = None, name: str = "") -> None:
+        self.shape, self.dtype, self.op, self.name = shape, dtype, op, name
+
+    @property
+    def features(self) -> int:
+        """Numbers that one sample holds."""
+        return math.prod(size or 0 for size in self.shape[1:])
+
+    def __repr__(self) -> str:
+        return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
+
+
+def features_of(owner: str, shape: Shape) -> int:
+    """The features of (batch, features). ShapeError for other ranks."""
+    if len(shape) != 2 or shape[1] is None:
+        raise ShapeError(f"{owner} takes (batch, features), not {shape}: put a Flatten() before it")
+    return shape[1]
+
+
+def padded(features: int) -> int:
+    """`features` rounded up to a whole unit of work."""
+    return -(-features // _ext.UNIT) * _ext.UNIT
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A zeroed array, aligned to 64 bytes. MemoryError if there is no room."""
+    count = math.prod(shape)
+    return np.frombuffer(memoryview(_ext.Buffer(count * dtype.itemsize)), dtype, count).reshape(shape)
+
+
+def to_strips(matrix: Array) -> Array:
+    """(in, out) → (strips, in, STRIP), padded with zeros: how the kernels want weights (see ext/kernels.h)."""
+    rows, columns = matrix.shape
+    strips = -(-columns // _ext.STRIP)
+    storage = aligned((strips, rows, _ext.STRIP), matrix.dtype)
+    for i in range(strips):
+        part = matrix[:, i * _ext.STRIP : (i + 1) * _ext.STRIP]
+        storage[i, :, : part.shape[1]] = part
+    return storage
+
+
+def from_strips(storage: Array, columns: int) -> Array:
+    """(strips, in, STRIP) → a new (in, columns)."""
+    return storage.transpose(1, 0, 2).reshape(storage.shape[1], -1)[:, :columns].copy()
+
+
+class Parameter:
+    """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it.
+
+    regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
+    """
+
+    def __init__(
+        self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], value: Array, trainable: bool = True
+    ) -> None:
+        self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
+        self.regularizer: Regularizer | None = None
+        self.constraint: Constraint | None = None
+        self.size = math.prod(shape)
+        self.storage = self.like()
+        self.assign(value)
+
+    @property
+    def rows(self) -> int:
+        """Of a matrix; a vector is one row."""
+        return self.shape[0] if len(self.shape) == 2 else 1
+
+    def like(self) -> Array:
+        """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
+        if len(self.shape) == 1:
+            return aligned((padded(self.shape[0]),), self.dtype)
+        return to_strips(np.zeros(self.shape, self.dtype))
+
+    def assign(self, value: Any) -> None:
+        """Copy new values in. ShapeError if the shape differs."""
+        array = np.asarray(value, self.dtype)
+        if array.shape != self.shape:
+            raise ShapeError(f"{self.path} has shape {self.shape}, the new value {array.shape}")
+        if len(self.shape) == 1:
+            self.storage[: self.shape[0]] = array
+        else:
+            self.storage[...] = to_strips(array)
+
+    def numpy(self) -> Array:
+        """A copy of the values, (in, out) or (features,)."""
+        if len(self.shape) == 1:
+            return self.storage[: self.shape[0]].copy()
+        return from_strips(self.storage, self.shape[1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy.deepcopy: the values, for a copy of the storage would lie anywhere in memory."""
+        return {**vars(self), "storage": self.numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.storage = self.like()
+        self.assign(state["storage"])
+
+    @property
+    def value(self) -> Array:
+        """As `numpy`."""
+        return self.numpy()
+
+    @property
+    def name(self) -> str:
+        """The last part of `path`, which starts with the layer's name."""
+        return self.path.rpartition("/")[2]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return self.numpy() if dtype is None else self.numpy().astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"<Parameter {self.path} {self.shape} {self.dtype} trainable={self.trainable}>"
+
+
+class Op:
+    """One operation: its shape rule (the constructor), forward and backward kernels, ONNX form and cost.
+
+    A subclass fills in `forward`, `backward` and `onnx`; a test walks `Op.registry` to see that none is missing.
+    """
+
+    registry: ClassVar[dict[str, type[Op]]] = {}
+    randomness: ClassVar[int | None] = None  # of an op that draws random numbers: which kind of streams it has
+    active: bool | None = None  # whether it draws always or never; None: in training
+    seed: int | None = None  # of draws of its own
+    rectifies: bool = False  # whether it is a ReLU, which the kernels of the ops around it can do as well
+    inputs: tuple[Tensor, ...]
+    parameters: tuple[Parameter, ...] = ()
+    output: Tensor
+
+    def __init_subclass__(cls) -> None:
+        if not cls.__name__.startswith("_"):  # else a base of several
+            Op.registry[cls.__name__] = cls
+
+    def __init__(
+        self, inputs: Sequence[Tensor], shape: Shape, parameters: Sequence[Parameter] = (), name: str = ""
+    ) -> None:
+        self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
+        self.output = Tensor(shape, inputs[0].dtype, self, name)
+
+    def forward(self, build: Builder) -> None:
+        """Emit the kernels that compute the output."""
+        raise NotImplementedError
+
+    def backward(self, build: Builder) -> None:
+        """Emit the kernels that turn the output's gradient into the inputs' and the parameters'."""
+        raise NotImplementedError
+
+    def onnx(self, graph: OnnxGraph) -> None:
+        """Add the nodes that compute the output in inference."""
+        raise NotImplementedError
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one sample, forward."""
+        return self.output.features
+
+
+class Graph:
+    """The ops between `inputs` and `outputs`, each after those it reads."""
+
+    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.ops: tuple[Op, ...] = tuple(self._ordered())
+        self.consumers: dict[Tensor, list[Op]] = {}
+        self.draws = any(op.randomness is not None for op in self.ops)  # random numbers, in training or always
+        self.always_draws = any(op.active is True for op in self.ops)
+        for op in self.ops:
+            for tensor in op.inputs:
+                self.consumers.setdefault(tensor, []).append(op)
+
+    def _ordered(self) -> Iterator[Op]:
+        """Depth first from the outputs, without recursion: networks may be deeper than Python's stack."""
+        done: set[Op] = set()
+        stack = [(tensor.op, False) for tensor in reversed(self.outputs)]
+        while stack:
+            op, ready = stack.pop()
+            if op is None or op in done:
+                continue
+            if ready:
+                done.add(op)
+                yield op
+            else:
+                stack.append((op, True))
+                stack.extend((tensor.op, False) for tensor in reversed(op.inputs))
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations for one sample, forward."""
+        return sum(op.flops for op in self.ops)

@@ -1,0 +1,194 @@
+"""Graph → Program: ops emit kernels on named buffers, `schedule` orders and places them, the executor runs them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from fastdl import _ext
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED
+from fastdl.compiler.graph import Array, Graph, Parameter, Tensor, aligned
+from fastdl.compiler.phases import Call, Ref, place, read, schedule, write
+from fastdl.compiler.steps import UpdateRule
+
+MOST_NESTED = 16  # programs of which each runs in a Python function of the one around it: each takes 64 kB of C stack
+
+
+class Terminal(Protocol):
+    """A loss or a metric: emits the kernels that read the model's prediction and the target, and add to `totals`.
+
+    gradient: where a loss leaves that of the batch's mean. weight, each: one number a sample, in and out.
+    target_bytes: of a sample's target, 0 if it reads none.
+    """
+
+    def emit(
+        self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
+    ) -> None: ...
+    def width(self, features: int) -> int: ...
+    def target_bytes(self, x: Tensor) -> int: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A terminal, and what it reads: a tensor, and the targets and weights of the model's output of that number."""
+
+    terminal: Terminal
+    tensor: Tensor
+    output: int = 0
+    weighted: bool = False  # by the samples' weights
+    share: float = 1.0  # of a loss in the sum of all
+
+
+class _Nested(threading.local):
+    depth = 0  # programs that this thread is in the middle of, and that call Python
+
+
+_nested = _Nested()
+
+
+class Program:
+    """A compiled graph for one batch size.
+
+    training: batch norm takes the batch's statistics, and losses train `trained`: all that is trainable, if None.
+    noisy: dropout and other noise act; as training, if None. `totals` gathers the sums of losses, then metrics.
+    recalibrates: batch norm keeps the batch's statistics in place of its moving averages.
+    output: write the graph's outputs to the feeds OUT_FEED; each: the first reading's values.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        batch: int,
+        *,
+        training: bool = False,
+        noisy: bool | None = None,
+        losses: Sequence[Reading] = (),
+        metrics: Sequence[Reading] = (),
+        optimizer: UpdateRule | None = None,
+        trained: Collection[Parameter] | None = None,
+        recalibrates: bool = False,
+        output: bool = False,
+        each: bool = False,
+    ) -> None:
+        outputs = graph.outputs if output else ()
+        learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))
+        graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(metric.tensor for metric in metrics)])))
+        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates, bool(losses))
+        self.batch, self.dtype, self._penalties = batch, build.dtype, build.steps.penalties
+        for i, source in enumerate(graph.inputs):
+            out = write(build.value(source))
+            build.emit("gather", out=out, feed=X_FEED + FEEDS * i, features=source.features)
+        for op in graph.ops:
+            op.forward(build)
+        readings = [*losses, *metrics]
+        self._totals = [aligned((r.terminal.width(r.tensor.features),), np.dtype(np.float64)) for r in readings]
+        values = build.panel_ref(1) if each else None
+        learns = training and optimizer is not None
+        for i, (reading, totals) in enumerate(zip(readings, self._totals, strict=True)):
+            build.output = reading.output
+            gradient = build.panel_ref(reading.tensor.features) if learns and i < len(losses) else None
+            weight = build.weight() if reading.weighted else None
+            reading.terminal.emit(build, reading.tensor, totals, gradient, weight, None if i else values)
+            if gradient:
+                build.gradients.give_share(reading.tensor, gradient, reading.share)
+        if losses:
+            build.steps.penalize()
+        if learns:
+            for op in reversed(learned.ops):
+                if build.gradients.needed(op.output):
+                    op.backward(build)
+            build.steps.finish()
+        for i, tensor in enumerate(outputs):
+            self._scatter(build, build.value(tensor), OUT_FEED + FEEDS * i, tensor.features)
+        if values:
+            self._scatter(build, values, OUT_FEED, 1)
+        calls = schedule(build.calls)
+        self.arena = place(calls)
+        self.phases = calls[-1].phase + 1
+        self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
+        self._emit(calls)
+        self._calls_python, self._runs = any(call.function for call in calls), False
+        item = self.dtype.itemsize
+        for i, source in enumerate(graph.inputs):
+            self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
+        for reading in readings:
+            at = FEEDS * reading.output
+            if size := reading.terminal.target_bytes(reading.tensor):
+                self._program.declare_feed(Y_FEED + at, size, False)
+            if reading.weighted:
+                self._program.declare_feed(W_FEED + at, item, False)
+        for i, tensor in enumerate(outputs):
+            self._program.declare_feed(OUT_FEED + FEEDS * i, tensor.features * item, True)
+        if values:
+            self._program.declare_feed(OUT_FEED, item, True)
+        self.flops = graph.flops * batch * (3 if training else 1)
+
+    @staticmethod
+    def _scatter(build: Builder, ref: Ref, feed: int, features: int) -> None:
+        build.emit("scatter", x=read(ref), feed=feed, features=features)
+
+    def _emit(self, calls: list[Call]) -> None:
+        phase = 0
+        for call in calls:
+            barrier, phase = call.phase != phase, call.phase
+            if call.function:
+                arrays = [access.ref.array if access else None for access in call.accesses]
+                self._program.emit_call(partial(call.function, *arrays), barrier)
+            else:
+                self._program.emit(call.kernel, call.placed(), call.axis, call.features, barrier)
+
+    def run(
+        self,
+        feeds: dict[int, Array],
+        *,
+        start: int = 0,
+        steps: int = 1,
+        index: Array | None = None,
+        rates: Array | None = None,
+        step: int = 0,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> None:
+        """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL.
+
+        RecursionError if a function of one's own, which it calls, runs it or many others in turn.
+        """
+        if not self._calls_python:
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+            return
+        if self._runs or _nested.depth >= MOST_NESTED:
+            raise RecursionError(
+                "a layer, loss or metric of your own calls a model that calls it again: it must not run the model that "
+                "it belongs to"
+            )
+        self._runs, _nested.depth = True, _nested.depth + 1
+        try:
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+        finally:
+            self._runs, _nested.depth = False, _nested.depth - 1
+
+    @property
+    def steps_done(self) -> int:
+        """Of the last run: all, unless a function of one's own raised an error."""
+        return self._program.steps_done
+
+    @property
+    def totals(self) -> list[Array]:
+        """The sums since `reset`, of each terminal: loss first, then the metrics."""
+        return [totals.copy() for totals in self._totals]
+
+    @property
+    def penalties(self) -> float:
+        """The sum since `reset` of all penalties on weights and activities, times the batch: part of the loss."""
+        return float(self._penalties[0])
+
+    def reset(self) -> None:
+        """Begin a pass over the data: forget the sums."""
+        for totals in (*self._totals, self._penalties):
+            totals[:] = 0

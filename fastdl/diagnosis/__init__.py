@@ -1,0 +1,1 @@
+"""What looks into training: rates, layers, uncertainty."""

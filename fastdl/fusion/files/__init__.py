@@ -1,0 +1,1 @@
+"""ONNX files that nobody vouches for, read and written."""

@@ -1,0 +1,327 @@
+"""What a graph ought to give: each node in turn, in float64.
+
+A node is evaluated by our own definition (operators.py, elementwise.py), else by ONNX's reference; what neither can,
+onnxruntime runs alone, unoptimised, in the types that the graph states, and `Truth.narrow` names its operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx.inliner import inline_local_functions
+
+from fastdl.fusion.graph.elementwise import evaluate_floats
+from fastdl.fusion.graph.index import CONSTANT_ATTRIBUTES, GraphIndex, names_inside, subgraphs
+from fastdl.fusion.proof.operators import OPERATORS
+from fastdl.fusion.runtime.session import open_session
+
+NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
+TYPE_ATTRIBUTES = ("to", "dtype", "output_datatype")
+# Operators whose result has a type of its own, float32 unless they state another
+TYPED = {
+    **dict.fromkeys(("RandomNormal", "RandomUniform"), "dtype"),
+    **dict.fromkeys(("HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix"), "output_datatype"),
+}
+RANDOM = frozenset(
+    ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
+)
+# What the reference may get wrong or never end (a regular expression); what depends on bits is float32's alone
+RUN_NARROW = frozenset(("BatchNormalization", "BitCast", "MaxUnpool", "RegexFullMatch", "Resize", "StringNormalizer"))
+SMALL = 2**16  # numbers of a constant that is kept in float64 from one run to the next
+
+Values = dict[str, Any]
+
+
+class NoTruth(Exception):
+    """A node that nothing evaluates; the message says which and why."""
+
+
+class Truth:
+    """A float64 evaluator of a graph. `narrow`: operators that it has had onnxruntime run in float32 instead."""
+
+    def __init__(
+        self,
+        model: ModelProto,
+        more: Sequence[str] = (),
+        *,
+        index: GraphIndex | None = None,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """more: names of inner values to give after the outputs. tick: called before each node; may raise."""
+        if model.functions:
+            model = inline_local_functions(model)
+            index = None
+        self.narrow: set[str] = set()
+        self._tick = tick
+        self._opsets = list(model.opset_import)
+        self._version = model.ir_version
+        self._index = index or GraphIndex(model)
+        self._dtypes: dict[str, np.dtype[Any]] = {}  # of values whose type nothing but onnxruntime tells
+        self._cache: dict[object, Callable[[Values], list[Any]]] = {}
+        self._walks: dict[int, _Walk] = {}  # of subgraphs, by identity
+        self._names = [*(output.name for output in model.graph.output), *more]
+        self._walk = _Walk(model.graph, self._names)
+
+    def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[Any]:
+        """The outputs for one batch, arrays or sequences; floating-point feeds of any width are widened.
+
+        Raises NoTruth for a node that nothing evaluates.
+        """
+        with np.errstate(all="ignore"):
+            return self._run(self._walk, {name: _wide(value) for name, value in feeds.items()})
+
+    def _run(self, walk: _Walk, values: Values) -> list[Any]:
+        for node, read, done in zip(walk.nodes, walk.read, walk.last, strict=True):
+            self._tick()
+            for name in read:
+                if name not in values and (constant := walk.constant(name)) is not None:
+                    values[name] = constant
+            results = self._node(node, values)
+            values |= zip(filter(None, node.output), results, strict=False)
+            for name in done:
+                values.pop(name, None)
+        return [values[name] if name in values else walk.constant(name) for name in walk.wanted]
+
+    def _node(self, node: NodeProto, values: Values) -> list[Any]:
+        key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
+        if key[0] == "" and node.op_type in RANDOM:
+            raise NoTruth(f"{node.op_type} draws random numbers")
+        if key[0] == "" and node.op_type == "Constant":
+            return [_constant(node)]
+        if key[0] == "" and node.op_type == "If":
+            branch = "then_branch" if np.asarray(values[node.input[0]]).item() else "else_branch"
+            return self._run(self._inner(_attribute(node, branch)), dict(values))
+        if key[0] == "" and node.op_type == "Loop":
+            return self._loop(node, values)
+        inputs = [values[name] if name else None for name in node.input]
+        one = bool(node.output[0]) and not any(node.output[1:])
+        try:
+            if one and key in OPERATORS:
+                return [_wide(OPERATORS[key](inputs, attributes(node)))]
+            if one and key[0] == "" and (result := evaluate_floats(node.op_type, inputs, attributes(node))) is not None:
+                return [result]
+        except NotImplementedError:
+            return self._by_runtime(node, inputs)
+        if node.op_type in RUN_NARROW:
+            return self._by_runtime(node, inputs)
+        try:
+            return self._by_reference(node, inputs, values)
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception:
+            return self._by_runtime(node, inputs)
+
+    def _inner(self, graph: GraphProto) -> _Walk:
+        if id(graph) not in self._walks:
+            self._walks[id(graph)] = _Walk(graph, [output.name for output in graph.output])
+        return self._walks[id(graph)]
+
+    def _loop(self, node: NodeProto, values: Values) -> list[Any]:
+        """Loop: (most, condition, carried…) → (carried…, one scan output each, stacked)."""
+        body = _attribute(node, "body")
+        most, go, *carried = (values[name] if name else None for name in node.input)
+        walk, count = self._inner(body), 0
+        scans: list[list[Any]] = [[] for _ in body.output[len(node.input) - 1 :]]
+        names = [info.name for info in body.input]
+        while (most is None or count < int(np.asarray(most).item())) and (go is None or np.asarray(go).item()):
+            self._tick()
+            given = dict(zip(names, [np.int64(count), np.asarray(True), *carried], strict=False))
+            go, *results = self._run(walk, {**values, **given})
+            carried, count = results[: len(carried)], count + 1
+            for scan, value in zip(scans, results[len(carried) :], strict=True):
+                scan.append(value)
+        if scans and not count:
+            raise NoTruth("a Loop that ends at once gives outputs of unknown shape")
+        return [*carried, *(np.stack(scan) for scan in scans)]
+
+    def _by_reference(self, node: NodeProto, inputs: Sequence[Any], values: Values) -> list[Any]:
+        """By ONNX's reference, which is asked for one node of nameless inputs, so that equal nodes share it."""
+        from onnx.reference import ReferenceEvaluator
+
+        captured = sorted(names_inside([node]) & values.keys())
+        key = ("reference", *_key(node, inputs), *captured, id(node) if captured else 0)
+        if key not in self._cache:
+            single = _single(node, inputs, self._opsets, self._version)
+            _widen_nodes(single.graph.node)
+            single.graph.input.extend(ValueInfoProto(name=name) for name in captured)
+            evaluator = ReferenceEvaluator(single)
+            self._cache[key] = lambda feed: list(evaluator.run(None, feed))
+        feed = {f"i{slot}": value for slot, value in enumerate(inputs) if value is not None}
+        feed |= {name: values[name] for name in captured}
+        return [_wide(value) for value in self._cache[key](feed)]
+
+    def _by_runtime(self, node: NodeProto, inputs: Sequence[Any]) -> list[Any]:
+        """By onnxruntime, in the types of the graph, float32 where they are not known."""
+        self.narrow.add(node.op_type)
+        types = [self._dtypes.get(name) or self._index.type(name) or np.dtype(np.float32) for name in node.input]
+        narrow = [
+            value.astype(dtype) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+            for value, dtype in zip(inputs, types, strict=True)
+        ]
+        try:
+            if any(value is not None and not isinstance(value, np.ndarray | np.generic) for value in narrow):
+                raise NotImplementedError("an input that is no tensor")
+            key = ("runtime", *_key(node, narrow))
+            if key not in self._cache:
+                session = open_session(
+                    _single(node, narrow, self._opsets, self._version).SerializeToString(), optimise=False
+                )
+                self._cache[key] = lambda feed: list(session.run(None, feed))
+            results = self._cache[key]({f"i{k}": np.asarray(v) for k, v in enumerate(narrow) if v is not None})
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise NoTruth(f"nothing evaluates {node.op_type}: {str(error).splitlines()[0]}") from error
+        named = [name for name in node.output if name]
+        self._dtypes |= {n: v.dtype for n, v in zip(named, results, strict=True) if isinstance(v, np.ndarray)}
+        return [_wide(value) for value in results]
+
+
+class _Walk:
+    """The nodes of a graph that its wanted values need, in order, and after which node each value is read no more."""
+
+    def __init__(self, graph: GraphProto, wanted: Sequence[str]) -> None:
+        self.wanted = list(wanted)
+        self.graph = graph  # kept, so that no other takes its identity
+        self._stored = {tensor.name: tensor for tensor in graph.initializer}
+        self._kept: Values = {}
+        if graph.sparse_initializer:
+            raise NoTruth("sparse initializers")
+        needed, self.nodes, self.read, self.last = set(wanted), list[NodeProto](), list[set[str]](), list[list[str]]()
+        made = {name for node in graph.node for name in node.output}
+        for node in reversed(graph.node):
+            if needed.isdisjoint(node.output):
+                continue
+            read = {*node.input, *names_inside([node])} - {""}
+            self.nodes.append(node)
+            self.read.append(read)
+            self.last.append([name for name in read - needed if name in made or name in self._stored])
+            needed |= read
+        for entries in (self.nodes, self.read, self.last):
+            entries.reverse()
+
+    def constant(self, name: str) -> Any:
+        """An initializer in float64, or None: large ones are widened anew each time, not kept."""
+        if name in self._kept:
+            return self._kept[name]
+        tensor = self._stored.get(name)
+        if tensor is None:
+            return None
+        values = _wide(numpy_helper.to_array(tensor))
+        if values.size <= SMALL:
+            self._kept[name] = values
+        return values
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """All that a node states, text as str."""
+    return {a.name: _text(helper.get_attribute_value(a)) for a in node.attribute}
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return [_text(item) for item in value] if isinstance(value, list) else value
+
+
+def _attribute(node: NodeProto, name: str) -> Any:
+    return next(helper.get_attribute_value(a) for a in node.attribute if a.name == name)
+
+
+def _constant(node: NodeProto) -> Any:
+    """The value of a Constant node, as exact as it is stated."""
+    stated = node.attribute[0]
+    value = helper.get_attribute_value(stated)
+    if stated.name in CONSTANT_ATTRIBUTES:
+        return _wide(np.array(value, CONSTANT_ATTRIBUTES[stated.name]))
+    if stated.name == "value":
+        return _wide(numpy_helper.to_array(value))
+    if stated.name in ("value_string", "value_strings"):
+        return np.array(_text(value), dtype=object)
+    raise NoTruth(f"a Constant by {stated.name}")
+
+
+def _wide(value: Any) -> Any:
+    """Every float as float64, of arrays in sequences too; all else as it is."""
+    if isinstance(value, list):
+        return [_wide(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        if value.dtype.kind == "f" or value.dtype.name == "bfloat16":
+            return np.asarray(value, dtype=np.float64)
+        return np.asarray(value)
+    return value
+
+
+def _key(node: NodeProto, inputs: Sequence[Any]) -> tuple[object, ...]:
+    """What nodes share that one evaluator can serve."""
+    stated = sorted(a.SerializeToString(deterministic=True) for a in node.attribute)
+    types = [None if value is None else getattr(value, "dtype", type(value)) for value in inputs]
+    return (node.domain, node.op_type, *stated, "|", *types, "|", *(bool(name) for name in node.output))
+
+
+def _single(
+    node: NodeProto, inputs: Sequence[Any], opsets: Iterable[onnx.OperatorSetIdProto], version: int
+) -> ModelProto:
+    """A model of one node; its inputs are called i0, i1, …"""
+    copy = NodeProto()
+    copy.CopyFrom(node)
+    copy.input[:] = ["" if value is None else f"i{slot}" for slot, value in enumerate(inputs)]
+    infos = []
+    for name, value in zip(copy.input, inputs, strict=True):
+        if name:
+            info = ValueInfoProto(name=name)
+            if isinstance(value, np.ndarray | np.generic):
+                text = value.dtype.kind in "OU"
+                number = TensorProto.STRING if text else helper.np_dtype_to_tensor_dtype(value.dtype)
+                info = helper.make_tensor_value_info(name, number, None)
+            infos.append(info)
+    outputs = [ValueInfoProto(name=name) for name in node.output if name]
+    graph = helper.make_graph([copy], "one", infos, outputs)
+    return helper.make_model(graph, opset_imports=list(opsets), ir_version=version)
+
+
+def _widen_graph(graph: GraphProto) -> None:
+    for tensor in graph.initializer:
+        _widen_tensor(tensor)
+    for info in (*graph.input, *graph.output):
+        _widen_type(info.type)
+    del graph.value_info[:]
+    _widen_nodes(graph.node)
+
+
+def _widen_nodes(nodes: Any) -> None:
+    node: NodeProto
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.type == AttributeProto.TENSOR:
+                _widen_tensor(attribute.t)
+            elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                # These are float32 by definition; as a tensor they can be wider.
+                values = np.array(helper.get_attribute_value(attribute), dtype=np.float64)
+                attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(values)))
+            elif attribute.name in TYPE_ATTRIBUTES and attribute.i in NARROW:
+                attribute.i = TensorProto.DOUBLE
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            zero = numpy_helper.from_array(np.zeros(1))
+            node.attribute.append(helper.make_attribute("value", zero))
+        stated = TYPED.get(node.op_type)
+        if stated and not any(attribute.name == stated for attribute in node.attribute):
+            node.attribute.append(helper.make_attribute(stated, TensorProto.DOUBLE))
+        for graph in subgraphs(node):
+            _widen_graph(graph)
+
+
+def _widen_tensor(tensor: TensorProto) -> None:
+    if tensor.data_type in NARROW:
+        wide = numpy_helper.to_array(tensor).astype(np.float64)
+        tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+
+
+def _widen_type(kind: onnx.TypeProto) -> None:
+    if kind.HasField("tensor_type") and kind.tensor_type.elem_type in NARROW:
+        kind.tensor_type.elem_type = TensorProto.DOUBLE

@@ -1,0 +1,1 @@
+"""What a fusion did, as object, table, JSON and page."""

@@ -1,0 +1,238 @@
+"""What a fusion did and how well it was proven: an object, a printed table, and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fastdl.base.files import write_atomically
+from fastdl.base.text import InNotebooks, rendered, shown
+from fastdl.fusion.graph.cost import flops, parameter_count
+from fastdl.fusion.graph.index import GraphIndex
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from rich.console import RenderableType
+
+MANY = 256  # rows from which a batch's throughput is worth telling
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold that happened: `node` went into `into` by the fold called `name`."""
+
+    name: str
+    node: str
+    into: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One fold that did not happen, and why."""
+
+    node: str
+    fold: str
+    reason: str
+
+
+class Printable(InNotebooks):
+    """What every report can do: it prints as tables, comes as plain data, and goes as JSON. For dataclasses."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists, strings and numbers."""
+        return asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    def to_json(self) -> str:
+        """The report as JSON text."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON to `path`, whole or not at all."""
+        write_atomically(path, f"{self.to_json()}\n".encode())
+
+    def __str__(self) -> str:
+        return rendered(self)  # type: ignore[arg-type]
+
+
+@dataclass(repr=False)
+class Proof(Printable):
+    """What a proof measured; described in FusionReport, which holds the same figures."""
+
+    samples: int = 0
+    max_abs_error: float = 0.0
+    max_rel_error: float = 0.0
+    max_ulp_error: float = 0.0
+    unfused_rel_error: float = 0.0
+    unfused_ulp_error: float = 0.0
+    label_flips: int = 0
+    cut: str = ""
+    float32_operators: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Proof on {self.samples} rows, error {self.max_rel_error:.1e}, {self.label_flips} label flips>"
+
+    def __rich__(self) -> RenderableType:
+        from rich.text import Text
+
+        return Text(f"They compute the same. {self._figures('first')}")
+
+    def _figures(self, against: str) -> str:
+        figures = (
+            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} of the largest output "
+            f"({against} {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute; "
+            f"{self.label_flips} label flips."
+        )
+        return " ".join((figures, *self.limits()))
+
+    def limits(self) -> list[str]:
+        """What the proof does not say, a sentence each: rows left out, operators without a float64 truth."""
+        said = []
+        if self.cut:
+            said.append(f"{self.cut}.")
+        if self.float32_operators == ["all"]:
+            said.append("The truth is onnxruntime's in float32, unoptimised: nothing evaluates this graph in float64.")
+        elif self.float32_operators:
+            said.append(f"The truth is float64 but for {', '.join(map(shown, self.float32_operators))}, in float32.")
+        return said
+
+
+@dataclass(kw_only=True, repr=False)
+class FusionReport(Proof):
+    """Before and after, error against the float64 truth, label flips and latency of one fusion.
+
+    Errors are the largest over all checked outputs; relative ones are relative to the largest magnitude of
+    their output, and an ulp is the step between neighbours of the output's type at the value's own magnitude, or at
+    1/1024 of the largest, if that is more. cut: what the budget left out, in words, "" for nothing.
+    float32_operators: those that had onnxruntime's float32 for a truth, ["all"] if the whole graph.
+    FLOPs are those of one row. predict_max_abs_error is the file's difference to a fastdl model's `predict`, for
+    an export. latency: see measure; empty when it was not measured.
+    """
+
+    nodes_before: int
+    nodes_after: int
+    operators_before: list[str]
+    operators_after: list[str]
+    parameters_before: int
+    parameters_after: int
+    bytes_before: int
+    bytes_after: int
+    flops_before: int
+    flops_after: int
+    folds: list[Fold] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    verified: bool = False
+    predict_max_abs_error: float | None = None
+    latency: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, before: ModelProto, after: ModelProto, indices: Sequence[GraphIndex] = ()) -> FusionReport:
+        """What can be counted on the two graphs: operators, parameters, bytes, FLOPs. indices: theirs, if there are."""
+        was, now = indices or (GraphIndex(before), GraphIndex(after))
+        return cls(
+            nodes_before=len(before.graph.node),
+            nodes_after=len(after.graph.node),
+            operators_before=[node.op_type for node in before.graph.node],
+            operators_after=[node.op_type for node in after.graph.node],
+            parameters_before=parameter_count(was),
+            parameters_after=parameter_count(now),
+            bytes_before=before.ByteSize(),
+            bytes_after=after.ByteSize(),
+            flops_before=flops(was),
+            flops_after=flops(now),
+        )
+
+    def digest(self) -> str:
+        """One short line of JSON for the model's metadata."""
+        digest: dict[str, Any] = {"folds": len(self.folds), "verified": self.verified}
+        if self.verified:
+            digest |= {
+                "rows": self.samples,
+                "max_abs_error": float(f"{self.max_abs_error:.3g}"),
+                "max_rel_error": float(f"{self.max_rel_error:.3g}"),
+                "label_flips": self.label_flips,
+            }
+        return json.dumps(digest)
+
+    def __repr__(self) -> str:
+        proven = f"verified on {self.samples} rows" if self.verified else "not verified"
+        return (
+            f"<FusionReport: {self.nodes_before} operators, {self.nodes_after} after {len(self.folds)} folds, {proven}>"
+        )
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        sizes = Table("", "before", "after", title="Fusion", title_justify="left")
+        sizes.add_row("operators", *(Text(shown(tally(ops))) for ops in (self.operators_before, self.operators_after)))
+        for what in ("nodes", "parameters", "bytes", "flops"):
+            before, after = getattr(self, f"{what}_before"), getattr(self, f"{what}_after")
+            sizes.add_row(f"{what} a row" if what == "flops" else what, f"{before:,}", f"{after:,}")
+        for batch, times in self.latency.items():
+            sizes.add_row(*latency_row(batch, times))
+        return Group(sizes, Text(self._verdict()), *self.tables())
+
+    def tables(self, folded: str = "Folded") -> list[RenderableType]:
+        """What was folded into what, and what was not and why."""
+        parts: list[RenderableType] = []
+        if self.folds:
+            rows = [(fold.node, fold.name, fold.into) for fold in self.folds]
+            parts.append(table(folded, ("node", "fold", "into"), rows))
+        if self.refusals:
+            left = [(refusal.node, refusal.fold, refusal.reason) for refusal in self.refusals]
+            parts.append(table("Left as it was", ("node", "fold", "reason"), left))
+        return parts
+
+    def _verdict(self) -> str:
+        against = (
+            f" Largest difference to predict: {self.predict_max_abs_error:.1e}."
+            if self.predict_max_abs_error is not None
+            else ""
+        )
+        if not self.folds:
+            return "Nothing was folded." + against
+        if not self.verified:
+            return "Not verified." + against
+        return self._figures("unfused") + against
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:
+    """A table of text that is shown as it is: names come from files of others."""
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        drawn.add_row(*(Text(shown(cell)) for cell in row))
+    return drawn
+
+
+def tally(operators: Sequence[str]) -> str:
+    """Each operator with how often it stands there: Gemm 3, Relu 2."""
+    return ", ".join(f"{op} {count}" for op, count in sorted(Counter(operators).items()))
+
+
+def latency_row(batch: str, times: dict[str, float]) -> tuple[str, str, str]:
+    """One line of a table: microseconds a call before and after, and rows a second at large batches."""
+    rows = int(batch.removeprefix("batch_"))
+    cells = [f"{times[side]:.1f}" for side in ("before_us", "after_us")]
+    if rows >= MANY:
+        per_second = [rows / times[side] for side in ("before_us", "after_us")]
+        cells = [f"{cell} = {speed:.2f} M rows/s" for cell, speed in zip(cells, per_second, strict=True)]
+    return f"{batch.replace('_', ' ')}, µs", cells[0], f"{cells[1]} ({compared(times)})"
+
+
+def compared(times: Mapping[str, float]) -> str:
+    """How times before and after compare, in words: 1.25×, or that it is within noise."""
+    ratio = f"{times['speedup']:.2f}×"
+    return f"{ratio}, within noise" if within_noise(times) else ratio
+
+
+def within_noise(times: Mapping[str, float]) -> bool:
+    """Whether the rounds that were timed tell no difference."""
+    return times.get("least", 0.0) <= 1 <= times.get("most", 0.0)

@@ -1,0 +1,1 @@
+"""Models run by onnxruntime, within bounds of memory and time."""
