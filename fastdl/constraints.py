@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdl import _ext
 from fastdl.base import configured
+from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_such, unknown
-from fastdl.compiler.graph import Array, Parameter
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import Parameter
 from fastdl.compiler.phases import write, write_all, write_rows
 from fastdl.errors import ShapeError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
 
 EPSILON = 1e-7  # Keras's, added to norms
 Axis = int | Sequence[int] | None

@@ -15,9 +15,9 @@ import numpy as np
 
 import fastdl
 from fastdl import callbacks, config, datasets, layers, optimizers, utils
+from fastdl.base.arrays import Array
 from fastdl.base.files import check_target, write_atomically
 from fastdl.commands import demo_picture as _svg
-from fastdl.compiler.graph import Array
 
 if TYPE_CHECKING:
     from fastdl.fusion import FusionReport

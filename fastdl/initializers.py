@@ -11,9 +11,9 @@ import numpy as np
 
 from fastdl import config
 from fastdl.base import configured, random
+from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_such, unknown
-from fastdl.compiler.graph import Array
 from fastdl.errors import ShapeError
 
 Shape = tuple[int, ...]

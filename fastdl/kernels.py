@@ -13,8 +13,8 @@ import numpy as np
 
 from fastdl import _ext, config
 from fastdl.base.arguments import flag
-from fastdl.base.arrays import refuse_masked
-from fastdl.compiler.graph import Array, aligned, from_strips, padded, to_strips
+from fastdl.base.arrays import Array, refuse_masked
+from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
 from fastdl.compiler.phases import Arguments
 from fastdl.errors import DataError, ShapeError
 

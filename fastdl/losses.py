@@ -11,10 +11,10 @@ import numpy as np
 
 from fastdl import _ext
 from fastdl.base import configured
-from fastdl.base.arrays import refuse_masked
+from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured
 from fastdl.base.naming import unknown
-from fastdl.compiler.graph import Array, Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax

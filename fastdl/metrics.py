@@ -11,10 +11,10 @@ import numpy as np
 from fastdl import losses
 from fastdl.base import configured
 from fastdl.base.arguments import whole
-from fastdl.base.arrays import refuse_masked
+from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_such, unknown
-from fastdl.compiler.graph import Array, Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
 from fastdl.losses import Loss, snake_case
 from fastdl.ops import Activation

@@ -14,9 +14,10 @@ from fastdl import _ext
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base import configured
 from fastdl.base.arguments import real, whole
+from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
 from fastdl.base.naming import unknown
-from fastdl.compiler.graph import Array, Parameter
+from fastdl.compiler.graph import Parameter
 from fastdl.schedules import LearningRateSchedule
 
 Rate = float | LearningRateSchedule

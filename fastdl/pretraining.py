@@ -13,8 +13,9 @@ import numpy as np
 
 from fastdl import kernels
 from fastdl.base import random
+from fastdl.base.arrays import Array
 from fastdl.base.configured import described
-from fastdl.compiler.graph import Array, Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.errors import DataError, DivergenceWarning, ShapeError, warn
 from fastdl.layers import Dense, DenseTranspose, Dropout, Input
 from fastdl.models import Sequential

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdl import _ext, kernels
 from fastdl.base import configured
+from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_such, unknown
-from fastdl.compiler.graph import Array, Parameter, to_strips
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import Parameter
+from fastdl.compiler.memory import to_strips
 from fastdl.compiler.phases import Ref, read, read_all, write, write_all
 from fastdl.errors import ShapeError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
 
 OwnFunction = Callable[[Array], tuple[Any, Any]]  # weights → (penalty, its gradient, of the weights' shape)
 

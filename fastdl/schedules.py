@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastdl.base import configured
+from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
-from fastdl.compiler.graph import Array
 
 
 class LearningRateSchedule(Configured):

@@ -33,9 +33,9 @@ except ImportError as error:
 from fastdl import config, layers, losses, optimizers
 from fastdl.base import forks, random
 from fastdl.base.arguments import whole
+from fastdl.base.arrays import Array
 from fastdl.callbacks import EarlyStopping
 from fastdl.callbacks.divergence import ADVICE, Divergence, first_broken
-from fastdl.compiler.graph import Array
 from fastdl.models import Model, Sequential, saving
 from fastdl.optimizers import Optimizer
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.base.arrays import refuse_masked
+from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.random import set_random_seed
-from fastdl.compiler.graph import Array
 from fastdl.errors import DataError
 
 __all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]

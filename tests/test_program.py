@@ -12,7 +12,8 @@ import fastdl
 from fastdl import _ext, kernels, layers, optimizers
 from fastdl.compiler import builder
 from fastdl.compiler.builder import Builder
-from fastdl.compiler.graph import Graph, Tensor, aligned
+from fastdl.compiler.graph import Graph, Tensor
+from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import read, write
 from fastdl.compiler.program import Program
 from fastdl.models import engine

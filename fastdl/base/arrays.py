@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext, config
-from fastdl.compiler.graph import Array
 from fastdl.errors import DataError, ShapeError
+
+Array = np.ndarray[Any, Any]
 
 AT_ONCE = 2**23  # numbers
 

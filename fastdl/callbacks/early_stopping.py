@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fastdl.base.arrays import Array
 from fastdl.callbacks.callback import Logs
 from fastdl.callbacks.monitor import Monitor
-from fastdl.compiler.graph import Array
 
 
 class EarlyStopping(Monitor):

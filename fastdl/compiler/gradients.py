@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastdl import _ext
+from fastdl.compiler.buffers import Buffers
 from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.compiler.phases import Access, Ref, read, read_all, write
 from fastdl.compiler.steps import Steps
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
 
 
 class Gradients:
     """Of the loss by tensors, and room for those by parameters."""
 
-    def __init__(self, build: Builder, graph: Graph, steps: Steps) -> None:
+    def __init__(self, build: Buffers, graph: Graph, steps: Steps) -> None:
         self._build = build
         self._given: dict[Tensor, list[Ref]] = {}
         self._needed: set[Tensor] = set()

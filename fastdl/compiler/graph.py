@@ -4,21 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fastdl import _ext
+from fastdl.base.arrays import Array
+from fastdl.compiler.formula import Form
+from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
 from fastdl.errors import ShapeError
 
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.constraints import Constraint
-    from fastdl.onnx.export import OnnxGraph
-    from fastdl.regularizers import Regularizer
-
 Shape = tuple[int | None, ...]
-Array = np.ndarray[Any, Any]
+
+
+class WeightConstraint(Protocol):
+    """What a parameter asks of its constraint. build: the compiler's Builder, which stands above graphs."""
+
+    def emit(self, build: Any, parameter: Parameter) -> None: ...
+
+
+class WeightPenalty(Protocol):
+    """What a parameter asks of its penalty. build: as for a WeightConstraint.
+
+    strengths: its l1 and l2, as far as kernels know it; own: whether it is computed by numpy.
+    """
+
+    own: bool
+
+    @property
+    def strengths(self) -> tuple[float, float]: ...
+    def __call__(self, w: Any, /) -> float: ...
+    def penalize(self, build: Any, parameter: Parameter) -> None: ...
+    def add_gradient(self, build: Any, parameter: Parameter, gradient: Any) -> None: ...
 
 
 class Tensor:
@@ -48,33 +64,6 @@ def features_of(owner: str, shape: Shape) -> int:
     return shape[1]
 
 
-def padded(features: int) -> int:
-    """`features` rounded up to a whole unit of work."""
-    return -(-features // _ext.UNIT) * _ext.UNIT
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """A zeroed array, aligned to 64 bytes. MemoryError if there is no room."""
-    count = math.prod(shape)
-    return np.frombuffer(memoryview(_ext.Buffer(count * dtype.itemsize)), dtype, count).reshape(shape)
-
-
-def to_strips(matrix: Array) -> Array:
-    """(in, out) → (strips, in, STRIP), padded with zeros: how the kernels want weights (see ext/kernels.h)."""
-    rows, columns = matrix.shape
-    strips = -(-columns // _ext.STRIP)
-    storage = aligned((strips, rows, _ext.STRIP), matrix.dtype)
-    for i in range(strips):
-        part = matrix[:, i * _ext.STRIP : (i + 1) * _ext.STRIP]
-        storage[i, :, : part.shape[1]] = part
-    return storage
-
-
-def from_strips(storage: Array, columns: int) -> Array:
-    """(strips, in, STRIP) → a new (in, columns)."""
-    return storage.transpose(1, 0, 2).reshape(storage.shape[1], -1)[:, :columns].copy()
-
-
 class Parameter:
     """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it.
 
@@ -85,8 +74,8 @@ class Parameter:
         self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], value: Array, trainable: bool = True
     ) -> None:
         self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
-        self.regularizer: Regularizer | None = None
-        self.constraint: Constraint | None = None
+        self.regularizer: WeightPenalty | None = None
+        self.constraint: WeightConstraint | None = None
         self.size = math.prod(shape)
         self.storage = self.like()
         self.assign(value)
@@ -144,10 +133,25 @@ class Parameter:
         return f"<Parameter {self.path} {self.shape} {self.dtype} trainable={self.trainable}>"
 
 
+class NodeWriter(Protocol):
+    """What an op sees while its graph is written as ONNX: names of values, constants, and nodes."""
+
+    def name(self, tensor: Tensor) -> str: ...
+    def same(self, output: Tensor, source: Tensor) -> None: ...
+    def constant(self, value: Parameter | Array, name: str = "") -> str: ...
+    def shape_constant(self, shape: Sequence[int]) -> str: ...
+    def number(self, value: float, op: Op) -> str: ...
+    def node(self, operator: str, inputs: Sequence[str], op: Op, **attributes: Any) -> None: ...
+    def inner(self, operator: str, inputs: Sequence[str], op: Op, **attributes: Any) -> str: ...
+    def write(self, form: Form, op: Op) -> None: ...
+    def refuse_noise(self, op: Op) -> None: ...
+
+
 class Op:
     """One operation: its shape rule (the constructor), forward and backward kernels, ONNX form and cost.
 
-    A subclass fills in `forward`, `backward` and `onnx`; a test walks `Op.registry` to see that none is missing.
+    A subclass fills in `forward`, `backward` and `onnx`; a test walks `Op.registry` to see that none is missing. They
+    are given the compiler's Builder, which stands above graphs, so that here it is Any.
     """
 
     registry: ClassVar[dict[str, type[Op]]] = {}
@@ -169,15 +173,15 @@ class Op:
         self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
         self.output = Tensor(shape, inputs[0].dtype, self, name)
 
-    def forward(self, build: Builder) -> None:
+    def forward(self, build: Any) -> None:
         """Emit the kernels that compute the output."""
         raise NotImplementedError
 
-    def backward(self, build: Builder) -> None:
+    def backward(self, build: Any) -> None:
         """Emit the kernels that turn the output's gradient into the inputs' and the parameters'."""
         raise NotImplementedError
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         """Add the nodes that compute the output in inference."""
         raise NotImplementedError
 

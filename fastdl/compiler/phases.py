@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext
-from fastdl.compiler.graph import Array, aligned
+from fastdl.base.arrays import Array
+from fastdl.compiler.memory import aligned
 
 
 class Ref:

@@ -11,9 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from fastdl import _ext
+from fastdl.base.arrays import Array
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Array, Graph, Parameter, Tensor, aligned
+from fastdl.compiler.graph import Graph, Parameter, Tensor
+from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import Call, Ref, place, read, schedule, write
 from fastdl.compiler.steps import UpdateRule
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from fastdl import _ext
-from fastdl.compiler.graph import Array, Graph, Parameter, aligned, padded
+from fastdl.base.arrays import Array
+from fastdl.compiler.buffers import Buffers
+from fastdl.compiler.graph import Graph, Parameter
+from fastdl.compiler.memory import aligned, padded
 from fastdl.compiler.phases import Arguments, Ref, read, read_all, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
 
 
 class UpdateRule(Protocol):
@@ -44,7 +44,7 @@ class Steps:
 
     def __init__(
         self,
-        build: Builder,
+        build: Buffers,
         graph: Graph,
         learned: Graph,
         optimizer: UpdateRule | None,

@@ -13,8 +13,8 @@ import numpy as np
 
 from fastdl.base import random
 from fastdl.base.arguments import real, whole
+from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import X_FEED
-from fastdl.compiler.graph import Array
 from fastdl.models.engine import Engine
 from fastdl.models.model import Model
 from fastdl.models.network import Feeds

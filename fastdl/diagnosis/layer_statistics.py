@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl import _ext, config
+from fastdl.base.arrays import Array
 from fastdl.base.text import InNotebooks
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED
-from fastdl.compiler.graph import Array, Graph, Parameter, Tensor
+from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.compiler.phases import Ref, read
 from fastdl.compiler.program import Program, Reading
 from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax

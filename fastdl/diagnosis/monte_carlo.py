@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from fastdl.compiler.graph import Array
+from fastdl.base.arrays import Array
 from fastdl.layers.layer import listed
 
 if TYPE_CHECKING:

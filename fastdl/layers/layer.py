@@ -16,11 +16,11 @@ import numpy as np
 from fastdl import activations, config, constraints, initializers, ops, regularizers
 from fastdl.base import configured, random
 from fastdl.base.arguments import UnknownArgumentError
-from fastdl.base.arrays import as_dtype, numbers, refuse_masked
+from fastdl.base.arrays import Array, as_dtype, numbers, refuse_masked
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_attribute
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, X_FEED
-from fastdl.compiler.graph import Array, Graph, Parameter, Shape, Tensor
+from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor
 from fastdl.compiler.program import Program
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError

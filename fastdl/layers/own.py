@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fastdl import ops
-from fastdl.compiler.graph import Array, Shape, Tensor
+from fastdl.base.arrays import Array
+from fastdl.compiler.graph import Shape, Tensor
 from fastdl.layers.layer import Layer
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from fastdl import ops
 from fastdl.activations import not_negative
 from fastdl.base import arrays
-from fastdl.compiler.graph import Array, Parameter, Shape, Tensor, features_of
+from fastdl.base.arrays import Array
+from fastdl.compiler.graph import Parameter, Shape, Tensor, features_of
 from fastdl.errors import DataError, ShapeError
 from fastdl.layers.layer import Layer
 from fastdl.layers.statistics import Covariance, Extremes, Moments, Statistic

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from fastdl.compiler.graph import Array
+from fastdl.base.arrays import Array
 
 
 class Statistic(Protocol):

@@ -11,9 +11,9 @@ import numpy as np
 
 from fastdl.base import arrays
 from fastdl.base.arguments import MOST, real, whole
+from fastdl.base.arrays import Array
 from fastdl.callbacks.callback_list import CallbackList
 from fastdl.compiler.feeds import X_FEED
-from fastdl.compiler.graph import Array
 from fastdl.compiler.program import Program
 from fastdl.errors import DataError
 from fastdl.models.engine import SLICE_SECONDS, Slice

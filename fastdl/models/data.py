@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdl.base.arrays import Array, copied
 from fastdl.base.arrays import as_dtype as as_dtype
 from fastdl.base.arrays import as_labels as as_labels
 from fastdl.base.arrays import check_finite as check_finite
 from fastdl.base.arrays import column_names as column_names
-from fastdl.base.arrays import copied
 from fastdl.base.arrays import in_order as in_order
 from fastdl.base.arrays import is_frame as is_frame
 from fastdl.base.arrays import numbers as numbers
-from fastdl.compiler.graph import Array, Shape
+from fastdl.compiler.graph import Shape
 from fastdl.errors import DataError, DataWarning, ShapeError, warn
 
 if TYPE_CHECKING:

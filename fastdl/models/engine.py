@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fastdl import config
-from fastdl.compiler.graph import Array
+from fastdl.base.arrays import Array
 from fastdl.compiler.program import Program
 
 SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, callbacks; beside rivals it takes longer

@@ -14,11 +14,11 @@ from fastdl import config, optimizers
 from fastdl.base import random
 from fastdl.base.arguments import flag, shown, whole
 from fastdl.base.arguments import path as checked_path
+from fastdl.base.arrays import Array
 from fastdl.base.naming import no_attribute
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.callbacks.divergence import ADVICE
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Array
 from fastdl.compiler.program import Program
 from fastdl.errors import DivergenceWarning, ShapeError, warn
 from fastdl.metrics import Metric

@@ -12,11 +12,12 @@ import numpy as np
 from fastdl import config
 from fastdl.base import forks, random
 from fastdl.base.arguments import flag, whole
+from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name, unknown
 from fastdl.base.text import preformatted
 from fastdl.callbacks.callback_list import CallbackList, Callbacks
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, X_FEED
-from fastdl.compiler.graph import Array, Graph, Parameter, Tensor
+from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.compiler.program import Program
 from fastdl.errors import DataError, ShapeError
 from fastdl.layers.core import Input

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastdl import losses, metrics
+from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
-from fastdl.compiler.graph import Array, Graph
+from fastdl.compiler.graph import Graph
 from fastdl.compiler.program import Reading
 from fastdl.losses import Loss
 from fastdl.metrics import Metric

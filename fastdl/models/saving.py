@@ -13,8 +13,8 @@ import numpy as np
 from fastdl import losses, metrics, optimizers, schedules
 from fastdl.base import configured
 from fastdl.base.arguments import path
+from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
-from fastdl.compiler.graph import Array
 from fastdl.errors import ModelFileError
 from fastdl.layers.core import Input
 from fastdl.layers.layer import CLASSES, Layer, made, together, values_from

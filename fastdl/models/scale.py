@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastdl import losses
+from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import FEEDS, X_FEED, Y_FEED
-from fastdl.compiler.graph import Array, Op
+from fastdl.compiler.graph import Op
 from fastdl.errors import DataWarning, warn
 from fastdl.ops import Activation, Affine, BatchNorm, LayerNorm, Reshape
 

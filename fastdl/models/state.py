@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
-from fastdl.compiler.graph import Array, Parameter
+from fastdl.compiler.graph import Parameter
 from fastdl.errors import ModelFileError
 from fastdl.models.tensor_file import Content
 

@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, TypeGuard
 import numpy as np
 
 from fastdl.base.arguments import path as checked_path
+from fastdl.base.arrays import Array
 from fastdl.base.files import AT_ONCE, kind_of, write_atomically
-from fastdl.compiler.graph import Array
 from fastdl.errors import ModelFileError
 
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}

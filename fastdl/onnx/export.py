@@ -14,9 +14,10 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
 import fastdl
+from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
 from fastdl.compiler.formula import Form, Formula, Value
-from fastdl.compiler.graph import Array, Graph, Op, Parameter, Tensor
+from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
 from fastdl.fusion.report.report import FusionReport
 from fastdl.layers.layer import listed

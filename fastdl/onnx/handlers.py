@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from fastdl import layers
-from fastdl.compiler.graph import Array, Shape
+from fastdl.base.arrays import Array
+from fastdl.compiler.graph import Shape
 from fastdl.fusion.graph.index import Node, Refused
 from fastdl.layers.layer import Layer
 from fastdl.onnx.reading import Reader

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastdl.base.arrays import Array
 from fastdl.base.naming import Names
-from fastdl.compiler.graph import Array, Tensor
+from fastdl.compiler.graph import Tensor
 from fastdl.errors import ModelFileError, ShapeError
 from fastdl.fusion.files.limits import LIMIT
 from fastdl.fusion.files.model_file import ModelSource, read_model

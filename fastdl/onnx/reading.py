@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from fastdl.compiler.graph import Array
+from fastdl.base.arrays import Array
 from fastdl.errors import ModelFileError
 from fastdl.fusion.graph.index import GraphIndex, Node, Refused
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from fastdl import _ext
+from fastdl.compiler.builder import Builder
 from fastdl.compiler.formula import Form
-from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
 from fastdl.compiler.phases import read, write
 from fastdl.errors import warn
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Activation(Op):
@@ -51,7 +48,7 @@ class Activation(Op):
             own=self._scalars,
         )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.write(self.form, self)
 
 
@@ -92,7 +89,7 @@ class _OverFeatures(Op):
             axis=_ext.BY_PANEL,
         )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.node(self.operator, [graph.name(self.inputs[0])], self, axis=-1)
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastdl import _ext
+from fastdl.base.arrays import Array
+from fastdl.compiler.builder import Builder
 from fastdl.compiler.formula import Formula
-from fastdl.compiler.graph import Array, Op, Parameter, Tensor
-from fastdl.compiler.phases import read, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.compiler.phases import Arguments, Ref
-    from fastdl.onnx.export import OnnxGraph
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
+from fastdl.compiler.phases import Arguments, Ref, read, write
 
 KINDS = {"scale": _ext.SCALE, "root": _ext.ROOT, "inverse root": _ext.INVERSE_ROOT}
 
@@ -72,7 +68,7 @@ class Affine(Op):
         dx, dy = build.gradients.give(self.inputs[0]), build.gradients.of(self.output)
         self._emit(build, dy, dx, spread=self.spread)
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         shape = [(size or 1) if axis in self.axes else 1 for axis, size in enumerate(self.output.shape)]
         lead = next((axis for axis, size in enumerate(shape) if size > 1), len(shape) - 1)
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from fastdl import _ext
-from fastdl.compiler.graph import Op, Parameter, Tensor
-from fastdl.compiler.phases import read, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.compiler.phases import Access, Arguments
-    from fastdl.onnx.export import OnnxGraph
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
+from fastdl.compiler.phases import Access, Arguments, read, write
 
 
 class BatchNorm(Op):
@@ -159,7 +153,7 @@ class BatchNorm(Op):
         for parameter in trained:
             build.steps.train(parameter, gradients[parameter])
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         features, dtype = self.output.features, self.output.dtype
         gamma = graph.constant(self.gamma or np.ones(features, dtype), f"{self.name}.gamma")
         beta = graph.constant(self.beta or np.zeros(features, dtype), f"{self.name}.beta")

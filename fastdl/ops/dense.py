@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastdl import _ext
-from fastdl.compiler.graph import Op, Parameter, Tensor, padded
-from fastdl.compiler.phases import read, read_all, read_inputs, read_rows, write, write_all, write_half, write_rows
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
+from fastdl.compiler.memory import padded
+from fastdl.compiler.phases import (
+    Arguments,
+    read,
+    read_all,
+    read_inputs,
+    read_rows,
+    write,
+    write_all,
+    write_half,
+    write_rows,
+)
 from fastdl.errors import ShapeError
 from fastdl.ops.batch_norm import BatchNorm
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.compiler.phases import Arguments
-    from fastdl.onnx.export import OnnxGraph
-
 
 # Dot products are summed in blocks this long. Training pays 2 % for rounding half of that of one long sum;
 # inference pays 6 % for a quarter, so that predict is closer to float64 than the exported file's runtime.
@@ -137,6 +141,6 @@ class Dense(Op):
         for parameter in self.parameters:
             build.steps.end(parameter)
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         constants = [graph.constant(parameter) for parameter in self.parameters]
         graph.node("Gemm", [graph.name(self.inputs[0]), *constants], self)

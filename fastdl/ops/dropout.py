@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
 from fastdl.compiler.phases import read, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Dropout(Op):
@@ -55,7 +50,7 @@ class Dropout(Op):
                 features=x.features,
             )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.refuse_noise(self)
         ratio = np.array(self.rate, np.float32)  # no effect in inference, but it is the layer's
         graph.node("Dropout", [graph.name(self.inputs[0]), graph.constant(ratio, f"{self.name}.ratio")], self)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from fastdl import _ext
+from fastdl.compiler.builder import Builder
 from fastdl.compiler.formula import Formula
-from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
 from fastdl.compiler.phases import read, read_all, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class LayerNorm(Op):
@@ -77,7 +72,7 @@ class LayerNorm(Op):
         for parameter in trained:
             build.steps.train(parameter, gradients[parameter])
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         features, dtype = self.output.features, self.output.dtype
         gamma = self.gamma.numpy() if self.gamma else np.ones(features, dtype)
         beta = self.beta.numpy() if self.beta else np.zeros(features, dtype)

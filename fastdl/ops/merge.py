@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from fastdl.compiler.graph import Op, Tensor
-from fastdl.compiler.phases import Access, read, write
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
+from fastdl.compiler.phases import Access, Ref, read, write
 from fastdl.errors import ShapeError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.compiler.phases import Ref
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Add(Op):
@@ -48,7 +43,7 @@ class Add(Op):
             if build.gradients.needed(x):
                 build.gradients.give_share(x, gradient, weight)
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         """A mean is a sum, scaled once: what comes after it may take the scale over."""
         names = [graph.name(x) for x in self.inputs]
         whole = self.weights[0] if len(set(self.weights)) == 1 and self.weights[0] != 1 else None
@@ -85,7 +80,7 @@ class Multiply(Op):
             if build.gradients.needed(x):
                 self._product(build, gradient, read(build.value(other)), build.gradients.give(x))
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.node("Mul", [graph.name(x) for x in self.inputs], self)
 
 
@@ -133,7 +128,7 @@ class Concatenate(Op):
                 )
             first += x.features
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.node("Concat", [graph.name(x) for x in self.inputs], self, axis=1)
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastdl import _ext
-from fastdl.compiler.graph import Graph, Op, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import Graph, NodeWriter, Op, Tensor
 from fastdl.compiler.phases import Ref, read, read_all, write
 from fastdl.errors import DataError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Mixing:
@@ -82,5 +77,5 @@ class MixUp(Op):
             assert build.mixing
             build.mixing.mix(build, build.gradients.of(self.output), build.gradients.give(x), x.features, back=True)
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.same(self.output, self.inputs[0])

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fastdl import _ext
-from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
 from fastdl.compiler.phases import Arguments, read, write
 from fastdl.errors import ShapeError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 LARGEST = 2**16  # pixels in a line: float32 tells them apart, and what lies between them
 
@@ -91,5 +87,5 @@ class Motion(Op):
             axis=_ext.BY_PANEL,
         )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.same(self.output, self.inputs[0])

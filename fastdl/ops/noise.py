@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from fastdl import _ext
+from fastdl.compiler.builder import Builder
 from fastdl.compiler.formula import Formula
-from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
 from fastdl.compiler.phases import Arguments, read, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Noise(Op):
@@ -65,7 +61,7 @@ class Noise(Op):
             own=self._scalars,
         )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.refuse_noise(self)
         graph.same(self.output, self.inputs[0])
 
@@ -108,6 +104,6 @@ class RReLU(Noise):
             "activation_backward", saved=y, dy=dy, dx=write(build.gradients.give(self.inputs[0])), **self._leaky()
         )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.refuse_noise(self)
         graph.write(lambda v: Formula("PRelu", v, self.slope), self)

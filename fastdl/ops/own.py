@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastdl.compiler.graph import Array, Op, Parameter, Shape, Tensor, to_strips
+from fastdl.base.arrays import Array
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Shape, Tensor
+from fastdl.compiler.memory import to_strips
 from fastdl.compiler.phases import read_all, write
 from fastdl.errors import FusionError, ShapeError
 from fastdl.ops.panels import from_panels, into_panels
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Own(Op):
@@ -83,7 +82,7 @@ class Own(Op):
         for parameter in trained:
             build.steps.train(parameter, slopes[parameter])
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         raise FusionError(f"{self.name} is a numpy function of your own: ONNX has no form of it")
 
 

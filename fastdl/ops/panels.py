@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext
-from fastdl.compiler.graph import Array
+from fastdl.base.arrays import Array
 
 
 def from_panels(panels: Array, batch: int, dtype: np.dtype[Any]) -> Array:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastdl import _ext
-from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
 from fastdl.compiler.phases import Ref, read, write
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Penalty(Op):
@@ -53,5 +48,5 @@ class Penalty(Op):
             l2=self.strengths[1],
         )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.same(self.output, self.inputs[0])

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastdl import _ext
-from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
 from fastdl.compiler.phases import read, write
 from fastdl.errors import ShapeError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class PReLU(Op):
@@ -49,5 +44,5 @@ class PReLU(Op):
         if slopes:
             build.steps.train(self.alpha, slopes)
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         graph.node("PRelu", [graph.name(self.inputs[0]), graph.constant(self.alpha)], self)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-from fastdl.compiler.graph import Op, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Tensor
 from fastdl.errors import ShapeError
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class Reshape(Op):
@@ -31,7 +27,7 @@ class Reshape(Op):
     def backward(self, build: Builder) -> None:
         """Nothing: both gradients are one buffer."""
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         (x,) = self.inputs
         if self.output.shape == x.shape:
             graph.same(self.output, x)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdl import _ext
-from fastdl.base.arrays import as_labels, refuse_masked
+from fastdl.base.arrays import Array, as_labels, refuse_masked
+from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Array, Graph, Tensor
+from fastdl.compiler.graph import Graph, Tensor
 from fastdl.compiler.phases import Arguments, Ref, read, write
 from fastdl.compiler.program import Program, Reading
 from fastdl.compiler.program import Terminal as Terminal  # what a program asks of one
 from fastdl.errors import DataError, ShapeError
 from fastdl.ops.panels import from_panels, into_panels
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
 
 NO_SMOOTHING = (1.0, 0.0)
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fastdl import _ext
-from fastdl.compiler.graph import Op, Parameter, Tensor
+from fastdl.compiler.builder import Builder
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
 from fastdl.compiler.phases import read, read_all, read_rows, write
 from fastdl.errors import ShapeError
 from fastdl.ops.dense import TRAINING_BLOCK
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.onnx.export import OnnxGraph
 
 
 class TiedDense(Op):
@@ -72,7 +67,7 @@ class TiedDense(Op):
                 self.kernel, build.gradients.of_matrix(self.kernel, read_all(gradient), read(build.value(x)))
             )
 
-    def onnx(self, graph: OnnxGraph) -> None:
+    def onnx(self, graph: NodeWriter) -> None:
         transposed = graph.constant(self.kernel.numpy().T, f"{self.name}/kernel")
         bias = [graph.constant(self.bias)] if self.bias else []
         graph.node("Gemm", [graph.name(self.inputs[0]), transposed, *bias], self)

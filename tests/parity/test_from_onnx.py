@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl.compiler.graph import Array
+from fastdl.base.arrays import Array
 from fastdl.errors import ModelFileError
 
 pytestmark = [
