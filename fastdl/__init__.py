@@ -18,9 +18,10 @@ except ImportError as error:
             "or build in place with `pip install -e .`"
         ) from None
     raise
+from fastdl.base.version import VERSION
 from fastdl.config import get_num_threads, set_num_threads
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 if TYPE_CHECKING:
     from fastdl import (
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from fastdl.losses import Loss
     from fastdl.metrics import Metric
     from fastdl.models import Model, Sequential, load_model
-    from fastdl.onnx.importing import from_onnx
+    from fastdl.models.from_onnx import from_onnx
     from fastdl.optimizers import Optimizer
     from fastdl.regularizers import Regularizer
     from fastdl.runner import Runner
@@ -95,7 +96,7 @@ _NAMES = {
     "Runner": "fastdl.runner",
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.diagnosis.finder",
-    "from_onnx": "fastdl.onnx.importing",
+    "from_onnx": "fastdl.models.from_onnx",
     "layer_statistics": "fastdl.diagnosis.layer_statistics",
     "load_model": "fastdl.models",
     "mc_predict": "fastdl.diagnosis.monte_carlo",

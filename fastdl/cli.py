@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from fastdl.base.text import shown
+from fastdl.base.version import VERSION
 from fastdl.commands import common, demo, fuse, info, inspect, quantize, verify
 from fastdl.errors import DataWarning, DivergenceWarning, FastdlError, FusionError
 
@@ -38,11 +39,9 @@ PLAIN_LETTERS = str.maketrans("━─┃│┏┳┓┡╇┩├┼┤└┴┘�
 
 
 def _parser() -> argparse.ArgumentParser:
-    import fastdl
-
     told = "Train dense networks on a CPU, fold, prove, serve."
     parser = argparse.ArgumentParser(prog="fastdl", description=told, epilog=CODES)
-    parser.add_argument("--version", action="version", version=f"fastdl {fastdl.__version__}")
+    parser.add_argument("--version", action="version", version=f"fastdl {VERSION}")
     parser.set_defaults(run=lambda _: common.show(parser.format_help().rstrip()))
     commands = parser.add_subparsers(dest="command", metavar="command")
     for name, command in COMMANDS.items():

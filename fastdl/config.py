@@ -53,6 +53,11 @@ def get_num_threads() -> int:
     return _threads if _threads is not None else available_cores()
 
 
+def uses_all_cores() -> bool:
+    """Whether nobody has set the number of threads."""
+    return _threads is None
+
+
 def set_num_threads(number: int | None) -> None:
     """Use at most `number` threads (1 to 256); None for all available cores. Results do not depend on it."""
     if number is not None and (not isinstance(number, int) or not 1 <= number <= 256):

@@ -34,6 +34,9 @@ class FusionError(FastdlError):
     """A fusion whose result could not be proven to compute the same as the original."""
 
 
+ADVICE = "lower the learning rate, clip gradients (clipnorm), or scale inputs and targets"  # where training diverged
+
+
 class DivergenceWarning(UserWarning):
     """Training whose loss or weights became NaN or infinite on data that are neither: what it gives is of no use."""
 

@@ -6,6 +6,7 @@ import copy
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 import numpy as np
@@ -46,6 +47,15 @@ class Options(TypedDict, total=False):
     name: str | None
     lr: Rate | None
     decay: float
+
+
+@dataclass
+class State:
+    """What an optimizer keeps of the parameters that it has stepped."""
+
+    slots: dict[Parameter, list[Parameter]] = field(default_factory=dict)
+    averages: dict[Parameter, Parameter] = field(default_factory=dict)
+    trained: dict[Parameter, Parameter] = field(default_factory=dict)  # weights in whose place averages are
 
 
 class Optimizer(Configured):
@@ -91,9 +101,7 @@ class Optimizer(Configured):
         self.ema_overwrite_frequency = ema_overwrite_frequency
         self.name = name or type(self).__name__.lower()
         self.iterations = 0
-        self._slots: dict[Parameter, list[Parameter]] = {}
-        self._averages: dict[Parameter, Parameter] = {}
-        self._trained: dict[Parameter, Parameter] = {}  # weights in whose place averages are, since fit ended
+        self.state = State()
         self._kept: tuple[set[Parameter], str] = set(), ""  # what does not decay, itself or by name
 
     @property
@@ -114,6 +122,11 @@ class Optimizer(Configured):
             )
         self._learning_rate = real("learning_rate", value, finite=True)
 
+    @property
+    def rate_or_schedule(self) -> Rate:
+        """The learning rate as it was set. fastdl's own."""
+        return self._learning_rate
+
     def slot(self, parameter: Parameter, name: str, value: Array | float = 0.0) -> Parameter:
         """What is kept beside the parameter under this name, of its shape and dtype."""
         path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
@@ -122,22 +135,22 @@ class Optimizer(Configured):
 
     def slots(self, parameter: Parameter) -> list[Array]:
         """What the rule keeps for the parameter, made when first asked for."""
-        if parameter not in self._slots:
+        if parameter not in self.state.slots:
             value = getattr(self, self.first_value) if self.first_value else 0.0
-            self._slots[parameter] = [self.slot(parameter, name, value) for name in self.slot_names]
-        return [slot.storage for slot in self._slots[parameter]]
+            self.state.slots[parameter] = [self.slot(parameter, name, value) for name in self.slot_names]
+        return [slot.storage for slot in self.state.slots[parameter]]
 
     def average(self, parameter: Parameter) -> Array:
         """The moving average of the parameter, made when first asked for."""
-        if parameter not in self._averages:
-            self._averages[parameter] = self.slot(parameter, "average")
-        return self._averages[parameter].storage
+        if parameter not in self.state.averages:
+            self.state.averages[parameter] = self.slot(parameter, "average")
+        return self.state.averages[parameter].storage
 
     @property
     def variables(self) -> list[Parameter]:
         """The slots and averages of all parameters, for saving; `path` tells whose they are. Set `iterations` too."""
-        slots = [slot for slots in self._slots.values() for slot in slots]
-        return [*slots, *self._averages.values(), *self._trained.values()]
+        slots = [slot for slots in self.state.slots.values() for slot in slots]
+        return [*slots, *self.state.averages.values(), *self.state.trained.values()]
 
     def exclude_from_weight_decay(
         self, var_list: Sequence[Parameter] | None = None, var_names: Sequence[str] | None = None
@@ -146,7 +159,7 @@ class Optimizer(Configured):
 
         ValueError once training has begun.
         """
-        if self._slots:
+        if self.state.slots:
             raise ValueError("exclude_from_weight_decay must be called before training begins")
         self._kept = set(var_list or ()), "|".join(var_names or ())
 
@@ -160,16 +173,18 @@ class Optimizer(Configured):
     def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
         """Put the moving averages in the place of the parameters that have one (Keras), until training goes on."""
         for parameter in var_list:
-            average = self._averages.get(parameter)
-            if average is None or (parameter in self._trained and np.array_equal(parameter.storage, average.storage)):
+            average = self.state.averages.get(parameter)
+            if average is None:
                 continue
-            self._trained[parameter] = self.slot(parameter, "trained", parameter.numpy())
+            if parameter in self.state.trained and np.array_equal(parameter.storage, average.storage):
+                continue  # it is there already
+            self.state.trained[parameter] = self.slot(parameter, "trained", parameter.numpy())
             parameter.storage[...] = average.storage
 
     def resume(self) -> None:
         """Go on from the trained weights, not from their averages; from what is there if anybody has set it since."""
-        kept, self._trained = self._trained, {}
-        if all(np.array_equal(parameter.storage, self._averages[parameter].storage) for parameter in kept):
+        kept, self.state.trained = self.state.trained, {}
+        if all(np.array_equal(parameter.storage, self.state.averages[parameter].storage) for parameter in kept):
             for parameter, trained in kept.items():
                 parameter.storage[...] = trained.storage
 
@@ -197,7 +212,7 @@ class Optimizer(Configured):
     def fresh(self) -> Self:
         """A copy that has taken no step yet."""
         other = copy.copy(self)
-        other.iterations, other._slots, other._averages, other._trained = 0, {}, {}, {}
+        other.iterations, other.state = 0, State()
         return other
 
     def get_config(self) -> dict[str, Any]:

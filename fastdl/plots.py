@@ -6,15 +6,37 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from fastdl.base.arrays import Array
 from fastdl.base.files import write_atomically
 
-if TYPE_CHECKING:
-    from fastdl.diagnosis.finder import LearningRateSearch
-    from fastdl.diagnosis.layer_statistics import Snapshot
+
+class Search(Protocol):
+    """The learning rates that were tried, the loss of each, and what follows: see find_learning_rate."""
+
+    @property
+    def rates(self) -> Array: ...
+    @property
+    def losses(self) -> Array: ...
+    @property
+    def smoothed(self) -> Array: ...
+    @property
+    def suggestion(self) -> float | None: ...
+
+
+class Look(Protocol):
+    """A look into all layers, after so many epochs: see layer_statistics."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def layers(self) -> Sequence[Any]: ...
+    @property
+    def findings(self) -> dict[str, str]: ...
+
 
 INK, TRAINING, VALIDATION = "#222222", "#9aa5b1", "#1f6feb"
 
@@ -43,34 +65,32 @@ def _axes(axis: Any, title: str, xlabel: str = "") -> None:
     axis.tick_params(colors=INK)
 
 
-def learning_rate_search(found: LearningRateSearch, path: str | Path) -> None:
+def learning_rate_search(search: Search, path: str | Path) -> None:
     """Draw the loss over the learning rate, and the suggested rate, to a PNG. ImportError: no matplotlib."""
     figure = _figure(figsize=(5.5, 3.4))
     axis = figure.subplots()
-    axis.plot(found.rates, found.losses, color=TRAINING, linewidth=0.8, label="each batch")
-    axis.plot(found.rates, found.smoothed, color=VALIDATION, label="smoothed")
-    if found.suggestion is not None:
-        axis.axvline(found.suggestion, color=INK, linewidth=0.8, linestyle="--")
-        axis.annotate(f"{found.suggestion:.1e}", (found.suggestion, 1), xycoords=("data", "axes fraction"),
+    axis.plot(search.rates, search.losses, color=TRAINING, linewidth=0.8, label="each batch")
+    axis.plot(search.rates, search.smoothed, color=VALIDATION, label="smoothed")
+    if search.suggestion is not None:
+        axis.axvline(search.suggestion, color=INK, linewidth=0.8, linestyle="--")
+        axis.annotate(f"{search.suggestion:.1e}", (search.suggestion, 1), xycoords=("data", "axes fraction"),
                       xytext=(4, -4), textcoords="offset points", color=INK, va="top", fontsize=9)  # fmt: skip
     axis.set_xscale("log")
-    begin = found.losses[: len(found.losses) // 2 + 1]
+    begin = search.losses[: len(search.losses) // 2 + 1]
     if all(map(math.isfinite, begin)):  # what breaks later goes off the top
-        low, high = min(filter(math.isfinite, found.losses)), max(begin)
+        low, high = min(filter(math.isfinite, search.losses)), max(begin)
         axis.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low))
     _axes(axis, "Loss by learning rate", "learning rate")
     axis.legend(frameon=False, fontsize=9)
     _save(figure, path)
 
 
-def layer_statistics(snapshots: Snapshot | Sequence[Snapshot], path: str | Path) -> None:
+def layer_statistics(snapshots: Look | Sequence[Look], path: str | Path) -> None:
     """Draw activations, gradients, updates and dead or saturated shares by layer to a PNG, a line a snapshot.
 
     The first is gray, the last blue, the lines between them pale. ImportError: no matplotlib; ValueError: no snapshot.
     """
-    from fastdl.diagnosis.layer_statistics import Snapshot
-
-    shown = [snapshots] if isinstance(snapshots, Snapshot) else list(snapshots)
+    shown = list(snapshots) if isinstance(snapshots, Sequence) else [snapshots]
     if not shown:
         raise ValueError("there is no snapshot to draw: fit with the callback first")
     figure = _figure(figsize=(11, 6.2))
@@ -122,6 +142,6 @@ def _logarithmic(axis: Any) -> None:
         axis.set_ylim(middle / math.sqrt(10), middle * math.sqrt(10))
 
 
-def _positive(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _positive(values: Array) -> Array:
     """What a logarithmic axis can show; the rest is a gap."""
     return np.where(np.isfinite(values) & (values > 0), values, np.nan)

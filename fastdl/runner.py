@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.errors import DataError, ModelFileError, ShapeError
+from fastdl.fusion.files.model_file import read_model
+from fastdl.fusion.files.zip_map import keys
+from fastdl.fusion.runtime.confined import Exceeded
+from fastdl.fusion.runtime.inputs import as_input, feature_names
+from fastdl.fusion.runtime.labels import labels_of
+from fastdl.fusion.runtime.serving import Engine
+from fastdl.fusion.runtime.session import DTYPES, Binding
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from fastdl.fusion.runtime.serving import Engine
-    from fastdl.fusion.runtime.session import Binding
 
-CLASS_NAMES_KEY = "fastdl.class_names"  # metadata: a JSON list of names
 SMALL = 2_000_000  # parameters up to which a second thread costs more than it gives at batch 1
 BOUND_BYTES = 1 << 15  # buffers larger than this cost more to copy than binding saves
 BOUND_SHAPES = 8  # batch shapes a thread keeps buffers for
@@ -50,10 +55,6 @@ class Runner:
     def __init__(
         self, source: str | os.PathLike[str] | bytes | ModelProto, threads: int | None = None, *, limited: bool = True
     ) -> None:
-        from fastdl.fusion.files.model_file import read_model
-        from fastdl.fusion.runtime.inputs import feature_names
-        from fastdl.fusion.runtime.session import DTYPES
-
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be 1 or more, or None; got {threads}")
         model = read_model(source)
@@ -124,8 +125,6 @@ class Runner:
         more than 0.5 is class 1. Raises ShapeError for a model that gives neither, DataError where a row's scores are
         NaN, or, of a model that gives labels only, where the row itself holds NaN or Inf.
         """
-        from fastdl.fusion.runtime.labels import labels_of
-
         outputs = self._named(x)
         found = {name: labels for name, array in outputs.items() if (labels := labels_of(array)) is not None}
         if not found:
@@ -176,8 +175,6 @@ class Runner:
 
     def _keys(self) -> Array | None:
         """The classes by which a ZipMap at an output names its columns: integers or strings."""
-        from fastdl.fusion.files.zip_map import keys
-
         for name in self._outputs:
             maker = self._makers.get(name)
             if maker is not None and maker.op_type == "ZipMap":
@@ -200,8 +197,6 @@ class Runner:
         return [x]
 
     def _check(self, position: int, given: npt.ArrayLike) -> Array:
-        from fastdl.fusion.runtime.inputs import as_input
-
         port, want = self._inputs[position], self._inputs[position].shape
         array = as_input(f"input {port.name!r}", given, self._dtypes[position], self._feature_names)
         fits = array.ndim == len(want) and all(
@@ -224,8 +219,6 @@ class Runner:
     # --- running -------------------------------------------------------------------------------
 
     def _run(self, arrays: list[Array]) -> list[Array]:
-        from fastdl.fusion.runtime.confined import Exceeded
-
         # Not np.ascontiguousarray, which makes an array of rank 0 one of rank 1.
         feed = {port.name: np.asarray(a, order="C") for port, a in zip(self._inputs, arrays, strict=True)}
         try:
@@ -242,8 +235,6 @@ class Runner:
 
     def _bind(self, feed: dict[str, Array], results: list[Array]) -> None:
         """Keep buffers of this shape for this thread, or a None that says it is too large to pay."""
-        from fastdl.fusion.runtime.session import Binding
-
         (x,), (result,), session = feed.values(), results, self._engine.session
         bindings = self._local.bindings
         if x.shape in bindings or session is None:
@@ -255,8 +246,6 @@ class Runner:
 
 
 def _engine(model: ModelProto, threads: int, limited: bool) -> Engine:
-    from fastdl.fusion.runtime.confined import Exceeded
-    from fastdl.fusion.runtime.serving import Engine
 
     try:
         return Engine(model, threads, limited)

@@ -35,8 +35,10 @@ from fastdl.base import forks, random
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.callbacks import EarlyStopping
-from fastdl.callbacks.divergence import ADVICE, Divergence, first_broken
-from fastdl.models import Model, Sequential, saving
+from fastdl.compiler.graph import first_not_finite
+from fastdl.errors import ADVICE
+from fastdl.models import Model, Sequential, loading, saving
+from fastdl.models.divergence import Divergence
 from fastdl.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 self._learn_units(targets[kept], given)
                 if self._trained.optimizer is None:
                     self._trained.compile(self._chosen_optimizer(), self.loss or self._loss())
-                self._trained._seed = int(generator.integers(2**63))
+                self._trained.session.seed = int(generator.integers(2**63))
         heard = [Divergence(ConvergenceWarning), *([] if self.callbacks is None else self.callbacks)]
         if len(held):
             heard.append(EarlyStopping(patience=patience or 0, restore_best_weights=True))
@@ -190,7 +192,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if isinstance(state.get("_trained"), bytes):
-            self._trained = saving.loads(state["_trained"], f"the state of a {type(self).__name__}")
+            self._trained = loading.loads(state["_trained"], f"the state of a {type(self).__name__}")
             self._finish()
 
     def _patience(self, rows: int) -> int | None:
@@ -224,7 +226,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         x = validate_data(self, x, dtype=self._dtype(), reset=False)
         answer: Array = self.model_.predict(x).astype(x.dtype, copy=False)
         if not np.isfinite(answer).all():
-            cause = first_broken(self.model_.weights) or "its outputs are no finite numbers"
+            cause = first_not_finite(self.model_.weights) or "its outputs are no finite numbers"
             raise ValueError(f"this {type(self).__name__} cannot predict: {cause}; fit it anew, and {ADVICE}")
         return answer
 
@@ -480,19 +482,15 @@ def _checked_weights(weights: Any) -> Any:
 def _drawn_from(state: Any) -> Iterator[np.random.Generator]:
     """fastdl's generator, or for a while one of scikit-learn's random state in its place."""
     with _drawing:
-        before = random.generator()
-        if state is not None:
-            random._generator = np.random.default_rng(state.randint(2**31, size=4))
-        try:
-            yield random.generator()
-        finally:
-            random._generator = before
+        own = random.generator() if state is None else np.random.default_rng(state.randint(2**31, size=4))
+        with random.replaced(own):
+            yield own
 
 
 def _share_cores() -> None:
     """In a worker process of joblib's, use as many threads as joblib leaves it: the others have the rest."""
     left = os.environ.get("OMP_NUM_THREADS", "")
-    if config._threads is None and multiprocessing.current_process().name != "MainProcess" and left.isdigit():
+    if config.uses_all_cores() and multiprocessing.current_process().name != "MainProcess" and left.isdigit():
         config.set_num_threads(min(max(int(left), 1), config.available_cores()))
 
 

@@ -18,9 +18,9 @@ def clear_session(free_memory: bool = True) -> None:
 
     There is no other state: models that nobody refers to are gone anyway.
     """
-    from fastdl.layers import layer
+    from fastdl.layers.layer import number_names_anew
 
-    layer._names.clear()
+    number_names_anew()
 
 
 def normalize(x: Any, axis: int = -1, order: int = 2) -> Array:

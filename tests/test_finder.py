@@ -12,6 +12,7 @@ import fastdl
 from fastdl import datasets, layers, optimizers, schedules
 from fastdl.diagnosis.finder import LearningRateSearch, find_learning_rate
 from fastdl.errors import DataError, ShapeError
+from fastdl.models.session import Session
 
 Array = np.ndarray[Any, Any]
 
@@ -81,7 +82,7 @@ def test_it_leaves_no_trace(rate: Any, trained: bool, digits: Any) -> None:
 def test_an_interrupted_search_leaves_no_trace_either(monkeypatch: pytest.MonkeyPatch, digits: Any) -> None:
     model = net()
     before, optimizer = model.get_weights(), model.optimizer
-    original, steps = fastdl.Model._train, []
+    original, steps = Session.train, []
 
     def train(self: Any, *arguments: Any) -> None:
         original(self, *arguments)
@@ -89,7 +90,7 @@ def test_an_interrupted_search_leaves_no_trace_either(monkeypatch: pytest.Monkey
         if len(steps) == 10:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fastdl.Model, "_train", train)
+    monkeypatch.setattr(Session, "train", train)
     with pytest.raises(KeyboardInterrupt):
         find_learning_rate(model, *digits)
     assert model.optimizer is optimizer

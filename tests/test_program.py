@@ -10,7 +10,7 @@ import pytest
 
 import fastdl
 from fastdl import _ext, kernels, layers, optimizers
-from fastdl.compiler import builder
+from fastdl.compiler import buffers
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import Graph, Tensor
 from fastdl.compiler.memory import aligned
@@ -128,7 +128,7 @@ def test_prediction_of_a_row_does_not_depend_on_its_batch() -> None:
 def test_sums_cut_in_halves_are_the_same_sums(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small nets do not cut them; made to, they give the same bits on any number of threads, and the same numbers."""
     whole, *_ = trained(1, batch, "float64")
-    monkeypatch.setattr(builder, "HALVES_FROM_FLOPS", 0)
+    monkeypatch.setattr(buffers, "HALVES_FROM_FLOPS", 0)
     monkeypatch.setattr(dense, "HALVED_INPUTS", 17)
     cut = [trained(threads, batch, "float64")[0] for threads in (1, 2, 3, 8)]
     assert all(np.array_equal(a, b) for other in cut[1:] for a, b in zip(cut[0], other, strict=True))
@@ -140,7 +140,7 @@ def test_training_phases_are_few() -> None:
     """One meeting of the threads for each dense layer and direction, and one at the gather and the loss."""
     model = net()
     dense_layers = 3
-    assert model._make(training=True)(32).phases <= 2 * dense_layers + 3
+    assert model.session.program(32, training=True).phases <= 2 * dense_layers + 3
     alone = Program(model.trace(), 256, output=True)
     assert alone.phases == 2, "inference over several panels needs one meeting, after the batch norms are folded"
 
@@ -151,7 +151,7 @@ def test_arena_reuses_memory() -> None:
     deep.compile("sgd", "mse")
     panel = 64 * 32 * 4
     activations, gradients = 31 * panel, 30 * panel
-    arena = deep._make(training=True)(32).arena.nbytes
+    arena = deep.session.program(32, training=True).arena.nbytes
     weights = 2 * 64 * (64 + 16) * 4
     assert activations < arena < activations + gradients / 3 + 2 * weights
     assert Program(deep.trace(), 32, output=True).arena.nbytes <= 3 * panel

@@ -10,7 +10,7 @@ from weakref import WeakSet
 
 
 class _Owner(Protocol):
-    def _in_child(self) -> None: ...
+    def after_fork(self) -> None: ...
 
 
 _owners: WeakSet[_Owner] = WeakSet()
@@ -18,7 +18,7 @@ _functions: list[Callable[[], None]] = []
 
 
 def watch(owner: _Owner) -> None:
-    """Call the owner's `_in_child` in each child of a fork, as long as there is the owner."""
+    """Call the owner's `after_fork` in each child of a fork, as long as there is the owner."""
     _owners.add(owner)
 
 
@@ -38,7 +38,7 @@ def left_behind(lock: threading.Lock | threading.RLock) -> bool:  # type: ignore
 
 def _after_fork() -> None:
     for owner in list(_owners):
-        owner._in_child()
+        owner.after_fork()
     for function in _functions:
         function()
 

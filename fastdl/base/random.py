@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from fastdl.base import forks
@@ -23,6 +26,27 @@ def set_random_seed(seed: int) -> None:
         raise ValueError(f"seed must be an integer in [0, 2**32), not {seed!r}")
     global _generator
     _generator = np.random.default_rng(int(seed))
+
+
+@contextmanager
+def replaced(other: np.random.Generator) -> Iterator[None]:
+    """Another generator in the place of the global one, for a while."""
+    global _generator
+    before, _generator = _generator, other
+    try:
+        yield
+    finally:
+        _generator = before
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """What is drawn within will be drawn again afterwards."""
+    state = generator().bit_generator.state
+    try:
+        yield
+    finally:
+        generator().bit_generator.state = state
 
 
 @forks.in_child

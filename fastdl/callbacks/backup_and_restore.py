@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from fastdl.callbacks.callback import Callback, Logs
 from fastdl.errors import ModelFileError
+from fastdl.models import state, tensor_file
+from fastdl.models.callback import Callback, Logs
 
 
 class BackupAndRestore(Callback):
@@ -34,8 +35,6 @@ class BackupAndRestore(Callback):
         self.path_before = self.backup_dir / "previous.safetensors"
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        from fastdl.models import state, tensor_file
-
         paths = [path for path in (self.path, self.path_before) if path.exists()]
         for path in paths:
             try:
@@ -52,8 +51,6 @@ class BackupAndRestore(Callback):
                 return
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        from fastdl.models import state, tensor_file
-
         self.backup_dir.mkdir(parents=True, exist_ok=True)
         tensors, notes = state.gather(self.model)
         if self.double_checkpoint and self.path.exists():

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fastdl.callbacks.callback import Callback, Logs
+from fastdl.models.callback import Callback, Logs
 
 
 class CSVLogger(Callback):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fastdl.base.arrays import Array
-from fastdl.callbacks.callback import Logs
 from fastdl.callbacks.monitor import Monitor
+from fastdl.models.callback import Logs
 
 
 class EarlyStopping(Monitor):

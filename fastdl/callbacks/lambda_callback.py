@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastdl.callbacks.callback import Callback
+from fastdl.models.callback import Callback
 
 
 class LambdaCallback(Callback):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fastdl.callbacks.callback import Callback, Logs
-
-if TYPE_CHECKING:
-    from fastdl.diagnosis.layer_statistics import Probe, Snapshot
-    from fastdl.models.network import Feeds
+from fastdl.diagnosis.layer_statistics import Probe, Snapshot
+from fastdl.models.callback import Callback, Logs
+from fastdl.models.feeding import Feeds
+from fastdl.plots import layer_statistics
 
 
 class LayerStatistics(Callback):
@@ -35,10 +34,9 @@ class LayerStatistics(Callback):
         self._validation = feeds
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        from fastdl.diagnosis.layer_statistics import Probe
-
+        session = self.model.session
         if self.x is not None:
-            feeds = self.model._feeds(self.model._ready(self.x), self.y, None)
+            feeds = session.feeds(session.feeding.inputs(self.x), self.y)
         elif self._validation is not None:
             feeds = self._validation
         else:
@@ -54,8 +52,6 @@ class LayerStatistics(Callback):
         self._probe = self._validation = None
 
     def _look(self, epoch: int) -> None:
-        from fastdl.diagnosis.layer_statistics import Snapshot
-
         assert self._probe is not None
         known = {kind for snapshot in self.snapshots for kind in snapshot.findings}
         self.snapshots.append(snapshot := Snapshot(epoch, self._probe.records()))
@@ -72,6 +68,4 @@ class LayerStatistics(Callback):
 
     def plot(self, path: str | Path) -> None:
         """Draw all snapshots to a PNG. ImportError: no matplotlib."""
-        from fastdl.plots import layer_statistics
-
         layer_statistics(self.snapshots, path)

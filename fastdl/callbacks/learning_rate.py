@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fastdl.callbacks.callback import Callback, Logs
 from fastdl.callbacks.monitor import Monitor
-
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
-    from fastdl.optimizers import Optimizer
+from fastdl.models.callback import Callback, Logs, Watched
+from fastdl.optimizers import Optimizer
 
 
-def _optimizer(model: Model) -> Optimizer:
+def _optimizer(model: Watched) -> Optimizer:
     assert model.optimizer is not None
     return model.optimizer
 

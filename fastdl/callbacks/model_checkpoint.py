@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fastdl.base.files import check_target
-from fastdl.callbacks.callback import Callback, Logs, overridden
 from fastdl.callbacks.monitor import Monitor
+from fastdl.models.callback import Callback, Logs, overridden
 
 
 class ModelCheckpoint(Monitor):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 
-from fastdl.callbacks.callback import Callback, Logs
+from fastdl.models.callback import Callback, Logs
 
 HIGHER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "f_beta", "r2", "iou", "top_", "cosine", "correlation")
 LOWER = ("loss", "error", "mse", "mae", "mape", "msle", "entropy", "hinge", "divergence", "poisson", "huber", "cosh")

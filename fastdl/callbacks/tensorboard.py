@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fastdl.callbacks.callback import Callback, Logs, overridden
-
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
+from fastdl.models.callback import Callback, Logs, Watched, overridden
 
 
 class TensorBoard(Callback):
@@ -51,7 +48,7 @@ class TensorBoard(Callback):
     def every_batch(self, purpose: str) -> bool:
         return overridden(self, purpose, TensorBoard if self.update_freq == "epoch" else Callback)
 
-    def set_model(self, model: Model) -> None:
+    def set_model(self, model: Watched) -> None:
         super().set_model(model)
         self._close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastdl.callbacks.callback import Callback, Logs
+from fastdl.models.callback import Callback, Logs
 
 
 class TerminateOnNaN(Callback):

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from fastdl.base.files import check_target, write_atomically
 from fastdl.base.text import shown_lines
 from fastdl.errors import DataError
 
@@ -71,7 +72,6 @@ def check_files(models: Iterable[Path], arrays: Iterable[Path | None], written: 
     models: ONNX files that are read, with the files that hold their data; arrays: what else is read.
     UsageError: one file would be written over another. OSError, ModelFileError.
     """
-    from fastdl.base.files import check_target
     from fastdl.fusion.files.model_file import files_of
 
     models = list(models)
@@ -140,6 +140,4 @@ def show(*texts: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """The whole text or nothing."""
-    from fastdl.base.files import write_atomically
-
     write_atomically(path, text.encode("utf-8"))

@@ -18,6 +18,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The whole journey, from data to picture."""
-    from fastdl.demo import demo
+    from fastdl.commands.demonstration import demo
 
     demo(options.folder, options.epochs)

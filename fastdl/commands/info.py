@@ -15,12 +15,12 @@ def run(options: argparse.Namespace) -> None:
 
     import numpy as np
 
-    import fastdl
     from fastdl import _ext, config
+    from fastdl.base.version import VERSION
 
     name, width = _ext.isa()
     rows = {
-        "fastdl": fastdl.__version__,
+        "fastdl": VERSION,
         "ISA": f"{name} ({8 * width}-bit vectors); this CPU runs {', '.join(_ext.supported_isas())}",
         "threads": config.get_num_threads(),
         "cores": config.available_cores(),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, all_finite
 from fastdl.compiler.formula import Form
 from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
 from fastdl.errors import ShapeError
@@ -131,6 +131,15 @@ class Parameter:
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype} trainable={self.trainable}>"
+
+
+def first_not_finite(parameters: Iterable[Parameter]) -> str | None:
+    """ "kernel of dense_1 holds NaN", or infinity, of the first that does; None if all are finite."""
+    for parameter in parameters:
+        if not all_finite(parameter.storage.reshape(1, -1)):
+            owner, _, name = parameter.path.rpartition("/")
+            return f"{name} of {owner} holds {'NaN' if np.isnan(parameter.storage).any() else 'infinity'}"
+    return None
 
 
 class NodeWriter(Protocol):

@@ -15,9 +15,8 @@ from fastdl.base import random
 from fastdl.base.arguments import real, whole
 from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import X_FEED
-from fastdl.models.engine import Engine
+from fastdl.models.feeding import Feeds
 from fastdl.models.model import Model
-from fastdl.models.network import Feeds
 from fastdl.schedules import ExponentialDecay
 
 MOST_STEPS = 100_000  # whoever waits for more does not look for a rate
@@ -57,18 +56,15 @@ class LearningRateSearch:
 @contextmanager
 def _on_trial(model: Model, schedule: ExponentialDecay) -> Iterator[None]:
     """The model with a fresh optimizer that follows the schedule; afterwards all is as before, random draws too."""
-    seed, state = model._seed, random.generator().bit_generator.state
-    with model._exclusive():
-        kept, engine, weights = model.optimizer, model._engine, model.get_weights()
-        assert kept is not None
-        model.optimizer, model._engine = kept.fresh(), Engine()  # programs write into their optimizer's slots
-        model.optimizer.learning_rate = schedule
+    optimizer, _ = model.session.compiled()
+    optimizer = optimizer.fresh()
+    optimizer.learning_rate = schedule
+    weights = model.get_weights()
+    with random.restored(), model.session.trial(optimizer):
         try:
             yield
         finally:
-            model.optimizer, model._engine, model._seed = kept, engine, seed
             model.set_weights(weights)
-            random.generator().bit_generator.state = state
 
 
 def find_learning_rate(
@@ -83,7 +79,7 @@ def find_learning_rate(
         raise ValueError(f"min and max must be rates with 0 < min < max, not {min} and {max}")
     whole("steps", steps, 2, MOST_STEPS)
     whole("batch_size", batch_size)
-    feeds = model._feeds(model._ready(x), y, None)
+    feeds = model.session.feeds(model.session.feeding.inputs(x), y)
     schedule = ExponentialDecay(min, steps - 1, max / min)
     losses, smoothed, mean = list[float](), list[float](), 0.0
     with _on_trial(model, schedule):
@@ -105,10 +101,10 @@ def _losses(model: Model, feeds: Feeds, steps: int, batch_size: int) -> Iterator
     size = np.minimum(batch_size, rows).item()
     passes = -(-steps * size // rows)
     index = np.concatenate([random.generator().permutation(rows) for _ in range(passes)])
-    for piece in model._engine.slices("train", steps * size, size, model._make(training=True), most=1):
-        piece.program.reset()
-        model._train(piece, feeds, index)
-        yield model._logs([piece.program])["loss"]
+    for slice_ in model.session.slices("train", feeds, size, most=1, rows=steps * size):
+        slice_.program.reset()
+        model.session.train(slice_, feeds, index)
+        yield model.session.logs([slice_.program])["loss"]
 
 
 def _suggestion(rates: Array, losses: Array, smoothed: Array) -> float | None:

@@ -6,25 +6,25 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdl import _ext, config
 from fastdl.base.arrays import Array
 from fastdl.base.text import InNotebooks
+from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED
 from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.compiler.phases import Ref, read
 from fastdl.compiler.program import Program, Reading
+from fastdl.layers.calls import calls_between
+from fastdl.layers.layer import Layer
+from fastdl.models.callback import Watched
+from fastdl.models.feeding import Feeds
+from fastdl.models.model import Model
 from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax
 from fastdl.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    from fastdl.compiler.builder import Builder
-    from fastdl.layers.layer import Layer
-    from fastdl.models.model import Model
-    from fastdl.models.network import Feeds
 
 FALL = 1e-3  # the gradient of one layer beside that of another: smaller has vanished, the inverse has exploded
 HALF = 0.5  # of a layer's units, or activations: where so many are dead or saturated, it is said
@@ -183,7 +183,7 @@ class _Watch:
         op = tensor.op
         kind = op.kind if isinstance(op, Activation) else ""
         self._limits = LIMITS.get(kind)
-        leaky = kind == "rectify" and isinstance(op, Activation) and op._scalars[0] != 0
+        leaky = kind == "rectify" and isinstance(op, Activation) and op.scalars[0] != 0
         self._rectifies = kind in RECTIFIERS and not leaky
         self.mean = self.std = math.nan
         self.dead: float | None = None
@@ -220,8 +220,8 @@ class _Watch:
 class Probe:
     """Measures a compiled model on one batch of feeds, and leaves no trace in it. Hold the model's lock."""
 
-    def __init__(self, model: Model, feeds: Feeds) -> None:
-        optimizer, objective = model._compiled()
+    def __init__(self, model: Watched, feeds: Feeds) -> None:
+        optimizer, objective = model.session.compiled()
         self._model, self._optimizer, self._feeds = model, optimizer, feeds
         graph = model.trace()
         losses, _ = objective.readings(graph, any(feed % FEEDS == W_FEED for feed in feeds))
@@ -238,7 +238,7 @@ class Probe:
                 losses=losses,
                 metrics=metrics,
                 optimizer=optimizer,
-                trained=model._trained,
+                trained=model.session.trained,
             )
 
         self._programs = program(self._gradients, watches), program(optimizer, ())
@@ -247,7 +247,7 @@ class Probe:
         """All layers, as the model stands now."""
         to_gradient, to_step = self._programs
         with self._restored():
-            for slots in self._gradients._slots.values():
+            for slots in self._gradients.state.slots.values():
                 slots[0].storage[...] = 0
             self._run(to_gradient, self._gradients.rates(1))
         before = {p: p.numpy().astype(np.float64) for p in self._model.trainable_weights}
@@ -259,10 +259,10 @@ class Probe:
     def _record(
         self, layer: Layer, watch: _Watch, before: dict[Parameter, Array], after: dict[Parameter, Array]
     ) -> LayerRecord:
-        trained = [p for p in layer.weights if p in before and p in self._gradients._slots]
+        trained = [p for p in layer.weights if p in before and p in self._gradients.state.slots]
         norm = ratio = None
         if trained:
-            norm = _norm(self._gradients._slots[p][0].numpy() for p in trained)
+            norm = _norm(self._gradients.state.slots[p][0].numpy() for p in trained)
             size = _norm(before[p] for p in trained)
             ratio = _norm(after[p] - before[p] for p in trained) / size if size else None
         return LayerRecord(
@@ -274,7 +274,7 @@ class Probe:
         )
 
     def _run(self, program: Program, rates: Array) -> None:
-        seed, step = self._model._seed or 0, self._optimizer.iterations
+        seed, step = self._model.session.seed or 0, self._optimizer.iterations
         program.run(self._feeds, rates=rates, step=step, seed=seed, threads=config.get_num_threads())
 
     @contextmanager
@@ -302,8 +302,6 @@ def _tells(layer: Layer, tensor: Tensor) -> bool:
 
 def _outputs(graph: Graph) -> Iterator[tuple[Layer, Tensor]]:
     """The layers in the order of their use, with what each gives; models that are layers are layers here."""
-    from fastdl.models.functional import calls_between
-
     for call in calls_between("the model", graph.inputs, graph.outputs):
         for tensor in call.outputs:
             yield call.layer, tensor
@@ -315,6 +313,7 @@ def layer_statistics(model: Model, x: Any, y: Any, sample_weight: Any = None) ->
     x, y, sample_weight: as for fit. `print` shows a table and, in words, what is wrong. DataError, ShapeError, and
     RuntimeError for a model that is not compiled.
     """
-    feeds = model._feeds(model._ready(x), y, sample_weight)
-    with model._lock:
+    session = model.session
+    feeds = session.feeds(session.feeding.inputs(x), y, sample_weight)
+    with session.lock:
         return Snapshot(0, Probe(model, feeds).records())

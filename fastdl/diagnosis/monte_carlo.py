@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastdl.base.arrays import Array
-from fastdl.layers.layer import listed
-
-if TYPE_CHECKING:
-    from fastdl.models import Model
+from fastdl.models.model import Model
 
 
 class MCPrediction(NamedTuple):
@@ -27,13 +24,13 @@ def mc_predict(model: Model, x: Any, samples: int = 100) -> MCPrediction:
     """
     if samples < 1:
         raise ValueError(f"samples must be 1 or more, not {samples}")
-    feeds = model._ready(x)
+    feeds = model.session.feeding.inputs(x)
     if not model.trace().draws:
         raise ValueError(f"{model.name} has no dropout or other noise: all its predictions are the same")
     means: list[Array] = []
     squares: list[Array] = []
     for i in range(samples):
-        drawn = [np.asarray(each, np.float64) for each in listed(model._predict(dict(feeds), noisy=True))]
+        drawn = [np.asarray(each, np.float64) for each in model.session.predict(dict(feeds), noisy=True)]
         if not means:
             means, squares = [np.zeros_like(each) for each in drawn], [np.zeros_like(each) for each in drawn]
         for mean, square, each in zip(means, squares, drawn, strict=True):  # Welford 1962

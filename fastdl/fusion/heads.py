@@ -13,8 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
+from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.errors import FusionError
-from fastdl.fusion.files.zip_map import CLASS_NAMES_KEY, without_zip_map
+from fastdl.fusion.files.zip_map import without_zip_map
 from fastdl.fusion.folds.tails import NOWHERE_FLAT, increases
 from fastdl.fusion.graph.index import FLOATS, Dim, GraphIndex, Node
 

@@ -47,6 +47,11 @@ def unique_name(kind: str) -> str:
     return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
 
 
+def number_names_anew() -> None:
+    """The next default name of each kind is the first again."""
+    _names.clear()
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One use of a layer: what it read, and what it gave."""
@@ -178,6 +183,10 @@ class Layer(Configured):
     def output_shape(self) -> Any:
         """(None, *outputs of a sample), or a list of such, of the last use; None before it."""
         return _one([tensor.shape for tensor in self._called.outputs]) if self._called else None
+
+    def reads(self, tensor: Tensor) -> bool:
+        """Whether the layer's last use read the tensor."""
+        return self._called is not None and tensor in self._called.inputs
 
     def _use(self) -> Call:
         if self._called is None:
@@ -328,6 +337,17 @@ class Layer(Configured):
     def __repr__(self) -> str:
         made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"
         return f"<{type(self).__name__} name={self.name}{made}>"
+
+
+@contextmanager
+def unused(layers: Sequence[Layer]) -> Iterator[None]:
+    """What layers last read and gave stays: calls of them within belong to another graph than their model's own."""
+    used = [(layer, layer._called) for layer in layers]
+    try:
+        yield
+    finally:
+        for layer, called in used:
+            layer._called = called
 
 
 def checked_seed(seed: int | None) -> int | None:

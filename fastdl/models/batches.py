@@ -5,97 +5,94 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastdl.base import arrays
 from fastdl.base.arguments import MOST, real, whole
 from fastdl.base.arrays import Array
-from fastdl.callbacks.callback_list import CallbackList
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
 from fastdl.errors import DataError
+from fastdl.models.callback_list import CallbackList
 from fastdl.models.engine import SLICE_SECONDS, Slice
-
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
-    from fastdl.models.network import Feeds
+from fastdl.models.feeding import Feeds
+from fastdl.models.session import PREDICT_BATCH, Session
 
 JOINED = 64  # batches at most that are drawn before the first of them is used
-PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
-Piece = tuple[Slice, "Feeds", Array | None]  # what to run, on which feeds, in which order of their rows
+Chunk = tuple[Slice, "Feeds", Array | None]  # what to run, on which feeds, in which order of their rows
 END = object()
 
 
 @dataclass(frozen=True)
-class Given:
+class Pass:
     """How fit or evaluate was called, for whatever it reads."""
 
-    model: Model
+    session: Session
     batch_size: int | None = None
     check: bool = True
     class_weight: Mapping[int, float] | None = None
     shuffle: bool = False
     training: bool = False
 
-    def ready(self, x: Any, what: str) -> Feeds:
+    def inputs(self, x: Any, what: str) -> Feeds:
         """x, checked; in training the columns of frames are remembered."""
-        return self.model._ready(x, self.check, what, self.training)
+        return self.session.feeding.inputs(x, self.check, what, self.training)
 
     def feeds(self, inputs: Feeds, y: Any, sample_weight: Any, what: str) -> Feeds:
-        return self.model._feeds(inputs, y, sample_weight, self.check, self.class_weight, what)
+        return self.session.feeds(inputs, y, sample_weight, self.check, self.class_weight, what)
 
     def order(self, number: int, rows: int) -> Array:
         """A pass's order. Of the seed and its number alone, so that a training that goes on tomorrow shuffles as it
         would have today."""
-        return np.random.default_rng((self.model._seed or 0, number)).permutation(rows)
+        return np.random.default_rng((self.session.seed or 0, number)).permutation(rows)
 
     @property
     def iterations(self) -> int:
         """Steps trained so far."""
-        assert self.model.optimizer is not None
-        return self.model.optimizer.iterations
+        assert self.session.optimizer is not None
+        return self.session.optimizer.iterations
 
 
 class Rows:
     """Arrays, checked. A pass takes all rows; or the `steps` batches that follow those of the steps trained so far."""
 
-    def __init__(self, given: Given, feeds: Feeds, steps: int | None = None) -> None:
-        self.given, self.feeds, self._limit = given, feeds, steps
-        self.rows, self._batch = len(feeds[X_FEED]), given.batch_size or 32
+    def __init__(self, how: Pass, feeds: Feeds, steps: int | None = None) -> None:
+        self.how, self.feeds, self._limit = how, feeds, steps
+        self.rows, self._batch = len(feeds[X_FEED]), how.batch_size or 32
         self.steps = steps or -(-self.rows // self._batch)
 
-    def train(self, most: int | None) -> Iterator[Piece]:
+    def train(self, most: int | None) -> Iterator[Chunk]:
         """A pass of training, in slices of at most so many steps."""
         index = self._order()
         rows = self.rows if index is None else len(index)
-        for piece in self.given.model._slices("train", self.feeds, self._batch, most, rows):
-            yield piece, self.feeds, index
+        for slice_ in self.how.session.slices("train", self.feeds, self._batch, most, rows):
+            yield slice_, self.feeds, index
 
     def _order(self) -> Array | None:
         """The rows of a pass, None for all as they are."""
-        given, rows = self.given, self.rows
+        how, rows = self.how, self.rows
         if self._limit is None:
             # a single batch holds the same rows in any order
-            return given.order(given.iterations, rows) if given.shuffle and rows > self._batch else None
+            return how.order(how.iterations, rows) if how.shuffle and rows > self._batch else None
         if self._limit * self._batch > MOST:
             raise ValueError(
                 f"steps_per_epoch={self._limit:,} with batches of {self._batch:,} are more than {MOST:,} rows an epoch"
             )
-        first = given.iterations * self._batch
+        first = how.iterations * self._batch
         wanted = np.arange(first, first + self._limit * self._batch)
-        if not given.shuffle:
+        if not how.shuffle:
             return wanted % rows
         passes = range(first // rows, int(wanted[-1]) // rows + 1)
-        return np.concatenate([given.order(number, rows) for number in passes])[wanted - passes[0] * rows]
+        return np.concatenate([how.order(number, rows) for number in passes])[wanted - passes[0] * rows]
 
-    def test(self, most: int | None) -> Iterator[Piece]:
+    def test(self, most: int | None) -> Iterator[Chunk]:
         """A pass of inference; in batches as given if somebody wants to hear of each."""
         rows = self.rows if self._limit is None else min(self.rows, self._limit * self._batch)
         size = self._batch if most else PREDICT_BATCH
-        for piece in self.given.model._slices("test", self.feeds, size, most, rows):
-            yield piece, self.feeds, None
+        for slice_ in self.how.session.slices("test", self.feeds, size, most, rows):
+            yield slice_, self.feeds, None
 
 
 class Batches:
@@ -105,8 +102,8 @@ class Batches:
     it again at its end. DataError if an iterator ends before a pass does, or a batch is not as it should be.
     """
 
-    def __init__(self, given: Given, value: Any, steps: int | None = None, what: str = "") -> None:
-        self.given, self.value, self._limit, self.what = given, value, steps, what
+    def __init__(self, how: Pass, value: Any, steps: int | None = None, what: str = "") -> None:
+        self.how, self.value, self._limit, self.what = how, value, steps, what
         self.steps: int | None = steps or (len(value) if hasattr(value, "__len__") else None)
         self._iterator: Iterator[Any] | None = None
         self._first: list[Any] = []  # drawn to look at
@@ -119,7 +116,7 @@ class Batches:
         else:
             first = next(self.draw())
             self._first = [first]
-        self.given.ready(arrays.parts(first)[0], f"{self.what}batch 1's ")
+        self.how.inputs(arrays.parts(first)[0], f"{self.what}batch 1's ")
 
     def draw(self) -> Iterator[Any]:
         """The batches of a pass, as they come."""
@@ -155,24 +152,24 @@ class Batches:
 
     def _begin(self) -> Iterator[Any]:
         value = self.value
-        if self.given.shuffle and arrays.is_sequence(value):
-            return (value[int(i)] for i in self.given.order(self.given.iterations, len(value)))
+        if self.how.shuffle and arrays.is_sequence(value):
+            return (value[int(i)] for i in self.how.order(self.how.iterations, len(value)))
         return arrays.each_batch(value)
 
-    def train(self, most: int | None) -> Iterator[Piece]:
+    def train(self, most: int | None) -> Iterator[Chunk]:
         """A pass of training, one step a batch; at most so many come to one slice."""
         yield from self._pass("train", most)
         if callable(tell := getattr(self.value, "on_epoch_end", None)):
             tell()  # as Keras's Sequence is told
 
-    def test(self, most: int | None) -> Iterator[Piece]:
+    def test(self, most: int | None) -> Iterator[Chunk]:
         """A pass of inference, one step a batch; at most so many come to one slice."""
         yield from self._pass("test", most)
 
-    def _pass(self, purpose: str, most: int | None) -> Iterator[Piece]:
+    def _pass(self, purpose: str, most: int | None) -> Iterator[Chunk]:
         met = set[Program]()
         for joined in self._alike(most or JOINED):
-            step = self.given.model._step(purpose, joined[0], len(joined), met)
+            step = self.how.session.slice_like(purpose, joined[0], len(joined), met)
             feeds = {f: np.concatenate([each[f] for each in joined]) if joined[1:] else joined[0][f] for f in joined[0]}
             yield step, feeds, None
 
@@ -197,29 +194,29 @@ class Batches:
         parts = arrays.parts(batch)
         if not 2 <= len(parts) <= 3:
             raise DataError(f"{what}parts must be (x, y) or (x, y, sample_weight), not {len(parts)}")
-        inputs = self.given.ready(parts[0], what)
-        return self.given.feeds(inputs, parts[1], parts[2] if len(parts) == 3 else None, what)
+        inputs = self.how.inputs(parts[0], what)
+        return self.how.feeds(inputs, parts[1], parts[2] if len(parts) == 3 else None, what)
 
 
 Source = Rows | Batches
 
 
-def source(given: Given, data: tuple[Any, Any, Any], steps: int | None = None, what: str = "") -> Source:
+def source(how: Pass, data: tuple[Any, Any, Any], steps: int | None = None, what: str = "") -> Source:
     """What fit or evaluate takes its rows from: data is (x, y, sample_weight). DataError, ShapeError, ValueError."""
     x, y, sample_weight = data
     if not streams(x, y is None):
-        inputs = given.ready(x, what)
-        return Rows(given, given.feeds(inputs, y, sample_weight, what), steps)
-    for name, value in {"y": y, "sample_weight": sample_weight, "batch_size": given.batch_size}.items():
+        inputs = how.inputs(x, what)
+        return Rows(how, how.feeds(inputs, y, sample_weight, what), steps)
+    for name, value in {"y": y, "sample_weight": sample_weight, "batch_size": how.batch_size}.items():
         if value is not None and not (what and name == "batch_size"):
             raise DataError(f"{name} must not be given where {what}x is an iterable of batches (x, y[, sample_weight])")
-    batches = Batches(given, x, steps, what)
+    batches = Batches(how, x, steps, what)
     batches.look()
     return batches
 
 
 def for_fit(
-    given: Given,
+    how: Pass,
     data: tuple[Any, Any, Any],
     steps: int | None,
     validation_data: Any,
@@ -232,8 +229,8 @@ def for_fit(
     split = 0.0 if validation_split is None else real("validation_split", validation_split)
     if not split < 1:
         raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
-    found = source(given, data, steps)
-    plain = Given(given.model, given.batch_size, given.check)
+    trained_on = source(how, data, steps)
+    plain = Pass(how.session, how.batch_size, how.check)
     if validation_data is not None:
         listed = isinstance(validation_data, tuple | list) and not streams(validation_data, listed=True)
         if listed and not 2 <= len(validation_data) <= 3:
@@ -241,33 +238,34 @@ def for_fit(
                 f"validation_data must be (x, y) or (x, y, sample_weight), not {len(validation_data)} parts"
             )
         held = (*validation_data, None)[:3] if listed else (validation_data, None, None)
-        return found, source(plain, held, validation_steps, "validation ")
+        return trained_on, source(plain, held, validation_steps, "validation ")
     if not split:
-        return found, None
-    if not isinstance(found, Rows):
+        return trained_on, None
+    if not isinstance(trained_on, Rows):
         raise ValueError("validation_split needs all rows at once: give an iterable of batches validation_data")
-    kept = int(found.rows * (1 - split))
-    if not 0 < kept < found.rows:
-        raise DataError(f"validation_split={validation_split} of {found.rows} rows leaves one side empty")
-    first, last = ({f: array[part] for f, array in found.feeds.items()} for part in (slice(kept), slice(kept, None)))
-    return Rows(given, first, steps), Rows(plain, last, validation_steps)
+    kept = int(trained_on.rows * (1 - split))
+    if not 0 < kept < trained_on.rows:
+        raise DataError(f"validation_split={validation_split} of {trained_on.rows} rows leaves one side empty")
+    first, last = (
+        {f: array[part] for f, array in trained_on.feeds.items()} for part in (slice(kept), slice(kept, None))
+    )
+    return Rows(how, first, steps), Rows(plain, last, validation_steps)
 
 
-def predict(model: Model, x: Any, steps: int | None, heard: CallbackList, training: bool) -> Any:
+def predict(session: Session, x: Any, steps: int | None, callbacks: CallbackList, training: bool) -> Any:
     """Predictions for an iterable of batches x, or (x, y) of which y is left out, one after another."""
-    batches, found = Batches(Given(model), x, checked_steps("steps", steps)), []
-    heard.begin(model, verbose=0, epochs=1, steps=batches.steps)
-    heard.tell("on_predict_begin", {})
+    batches, predicted = Batches(Pass(session), x, checked_steps("steps", steps)), list[list[Array]]()
+    callbacks.begin(session.model, verbose=0, epochs=1, steps=batches.steps)
+    callbacks.tell("on_predict_begin", {})
     for number, batch in enumerate(batches.draw()):
-        heard.batch_begins("predict", number)
-        feeds = model._ready(arrays.parts(batch)[0], False, f"batch {number + 1}'s ")
-        outputs = model._predict(feeds, training=training, noisy=training)
-        heard.batch_ends("predict", number, {"outputs": outputs})
-        found.append(outputs)
-    heard.tell("on_predict_end", {})
-    if isinstance(found[0], list):
-        return [np.concatenate(each) for each in zip(*found, strict=True)]
-    return np.concatenate(found)
+        callbacks.batch_begins("predict", number)
+        feeds = session.feeding.inputs(arrays.parts(batch)[0], False, f"batch {number + 1}'s ")
+        outputs = session.predict(feeds, training=training, noisy=training)
+        callbacks.batch_ends("predict", number, {"outputs": outputs if len(outputs) > 1 else outputs[0]})
+        predicted.append(outputs)
+    callbacks.tell("on_predict_end", {})
+    joined = [np.concatenate(each) for each in zip(*predicted, strict=True)]
+    return joined if len(joined) > 1 else joined[0]
 
 
 def streams(x: Any, listed: bool = False) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,9 +17,7 @@ from fastdl.base.arrays import is_frame as is_frame
 from fastdl.base.arrays import numbers as numbers
 from fastdl.compiler.graph import Shape
 from fastdl.errors import DataError, DataWarning, ShapeError, warn
-
-if TYPE_CHECKING:
-    from fastdl.losses import Loss
+from fastdl.losses import Loss
 
 
 def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bool = True) -> Array:

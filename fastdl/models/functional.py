@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from fastdl.compiler.graph import Tensor
+from fastdl.layers.calls import calls_between
 from fastdl.layers.core import Input
-from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together
+from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together, unused
 from fastdl.models.model import Model
-from fastdl.models.network import unique, unused
+from fastdl.models.network import unique
 
 
-class Functional(Model):
+class Functional(Model, of_tensors=True):
     """The layers between inputs, made by Input, and outputs: what Model(inputs, outputs) makes. Keras: Functional.
 
     inputs, outputs: a tensor or a list; inputs may be a mapping of names. ValueError if an output needs other inputs.
@@ -55,7 +56,7 @@ class Functional(Model):
         """The symbolic outputs (Keras)."""
         return list(self._outputs)
 
-    def _found(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def _note_layers(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """The layers are those between the tensors that it was made of."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -109,7 +110,7 @@ class Functional(Model):
         for layer, numbers, training in plan["calls"]:
             tensors += Call(layers[layer], (), (), training).again([tensors[number] for number in numbers])
         model = cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
-        model._trainable = bool(plan.get("trainable", True))  # its layers say themselves what of them is
+        model.restore_trainable(plan.get("trainable", True))
         return model
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,22 +129,3 @@ class Functional(Model):
         """The same calls of copies of the layers."""
         with together():
             return self._of(self._plan(), [copy(layer) for layer in self.layers])
-
-
-def calls_between(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Iterator[Call]:
-    """The calls that lead from inputs to outputs, each after those it needs; without recursion."""
-    given, done = set(inputs), set[Call]()
-    stack = [(tensor, False) for tensor in reversed(outputs)]
-    while stack:
-        tensor, ready = stack.pop()
-        call = tensor.made_by
-        if tensor in given or call in done:
-            continue
-        if call is None:
-            raise ValueError(f"{name}: {tensor.name!r} of shape {tensor.shape} is needed, but is not among the inputs")
-        if ready:
-            done.add(call)
-            yield call
-        else:
-            stack.append((tensor, True))
-            stack.extend((source, False) for source in reversed(call.inputs))

@@ -18,7 +18,7 @@ from fastdl.metrics import Metric
 
 
 @dataclass(frozen=True)
-class Given:
+class Compiled:
     """What `compile` was given: each for all outputs at once, a list with one for each, or a mapping by their names."""
 
     loss: Any
@@ -38,21 +38,21 @@ class Measured:
 
 
 class Objective:
-    """What was given, for a graph whose outputs have these names. ValueError if it does not fit them."""
+    """What was chosen, for a graph whose outputs have these names. ValueError if it does not fit them."""
 
-    def __init__(self, given: Given, graph: Graph, names: Sequence[str]) -> None:
+    def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str]) -> None:
         self.names = names
-        self.losses: list[Loss | None] = by_output("loss", given.loss, names)
+        self.losses: list[Loss | None] = by_output("loss", chosen.loss, names)
         if not any(self.losses):
             raise ValueError("compile needs a loss for one output at least")
-        shares = by_output("loss_weights", given.loss_weights, names)
+        shares = by_output("loss_weights", chosen.loss_weights, names)
         self.shares = [1.0 if share is None else share for share in shares]
         self._taken = {"loss", *(f"{name}_loss" for name in names if len(names) > 1)}
         self.measured = [
             measured
             for what, of, weighted in (
-                ("metrics", given.metrics, False),
-                ("weighted_metrics", given.weighted_metrics, True),
+                ("metrics", chosen.metrics, False),
+                ("weighted_metrics", chosen.weighted_metrics, True),
             )
             for i, each in enumerate(by_output(what, of, names, several=True))
             for measured in self._measures(i, each, weighted, graph)
@@ -111,11 +111,11 @@ class Objective:
         return logs
 
 
-def checked_share(given: Any) -> float:
+def checked_share(share: Any) -> float:
     """One entry of loss_weights as a float. ValueError if it is no finite number."""
-    if isinstance(given, bool) or not isinstance(given, int | float | np.number) or not -1e300 < given < 1e300:
-        raise ValueError(f"loss_weights must be finite numbers, not {given!r}; metrics are given as metrics=[…]")
-    return float(given)
+    if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not -1e300 < share < 1e300:
+        raise ValueError(f"loss_weights must be finite numbers, not {share!r}; metrics are given as metrics=[…]")
+    return float(share)
 
 
 def listed(chosen: Any) -> list[Any]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 
 from fastdl import losses
 from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import FEEDS, X_FEED, Y_FEED
-from fastdl.compiler.graph import Op
+from fastdl.compiler.graph import Graph, Op
 from fastdl.errors import DataWarning, warn
+from fastdl.models.feeding import Feeds
+from fastdl.models.objective import Objective
 from fastdl.ops import Activation, Affine, BatchNorm, LayerNorm, Reshape
-
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
-    from fastdl.models.network import Feeds
-    from fastdl.models.objective import Objective
 
 LOOKED_AT = 1000  # rows
 # Measured on digits, 20 epochs: features up to 13 are as good as up to 1; up to 77, Adam 0.965 → 0.92; up to 206, as
@@ -25,16 +22,16 @@ FAR, TINY = 100.0, 1e-3  # root mean squares of a feature, or of targets, at whi
 IN_UNITS = (losses.MeanSquaredError, losses.MeanAbsoluteError, losses.Huber, losses.LogCosh)
 
 
-def warn_of_scale(model: Model, objective: Objective, feeds: Feeds) -> None:
+def warn_of_scale(graph: Graph, input_names: Sequence[str], objective: Objective, feeds: Feeds) -> None:
     """DataWarning for inputs, and for targets of losses that depend on their unit, with what brings them to unit scale.
 
     Of at most LOOKED_AT rows: it takes no time that anybody notices.
     """
-    graph, found = model.trace(), list[str]()
+    found = list[str]()
     if not any(map(_scales, graph.ops)):
-        for i, name in enumerate(model.input_names):
+        for i, name in enumerate(input_names):
             if told := _far(feeds[X_FEED + FEEDS * i]):
-                found.append(f"{'x' if len(model.input_names) == 1 else f'x[{name!r}]'} {told}")
+                found.append(f"{'x' if len(input_names) == 1 else f'x[{name!r}]'} {told}")
     for i in objective.outputs:
         in_units = isinstance(objective.losses[i], IN_UNITS) and not _ends_scaled(graph.outputs[i].op)
         if in_units and (told := _far(feeds[Y_FEED + FEEDS * i])):

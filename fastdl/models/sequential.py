@@ -15,6 +15,8 @@ from fastdl.models.model import Model
 class Sequential(Model):
     """A stack of layers. The input's shape comes from Input, a layer's input_shape=, or the first data."""
 
+    takes_one_array = True
+
     def __init__(
         self,
         layers: Sequence[Layer | Input] | None = None,
@@ -46,7 +48,7 @@ class Sequential(Model):
         with together():
             layers: list[Any] = [deserialize(layer) for layer in config["layers"]]
         model = cls(layers, config.get("name"), config.get("dtype"))
-        model._trainable = bool(config.get("trainable", True))  # its layers say themselves what of them is
+        model.restore_trainable(config.get("trainable", True))
         return model
 
     def add(self, layer: Layer | Input) -> None:
@@ -69,8 +71,8 @@ class Sequential(Model):
         if not self.layers and not self._samples:
             if layer.input_shape_argument:
                 self._samples = [Input([size or 0 for size in layer.input_shape_argument]).sample]
-            elif isinstance(layer, Model) and layer._samples:
-                self._samples = list(layer._samples)
+            elif isinstance(layer, Model) and layer.input_samples:
+                self._samples = list(layer.input_samples)
         self.layers.append(layer)
         self._forget()
 
@@ -81,8 +83,7 @@ class Sequential(Model):
         return layer
 
     def _forget(self) -> None:
-        self._graph = self._objective = self._trained = None
-        self._engine.clear()
+        super()._forget()
         self.built = self._samples is not None
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Any:
@@ -94,8 +95,5 @@ class Sequential(Model):
             x = layer(x, training=training)
         return x
 
-    def _reads_list(self, x: Any) -> bool:
-        return False
-
-    def _found(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def _note_layers(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         """The layers are those that were given."""

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
 from fastdl.compiler.graph import Parameter
 from fastdl.errors import ModelFileError
+from fastdl.layers.layer import Layer
+from fastdl.models.session import Session
 from fastdl.models.tensor_file import Content
 
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
+
+class Stated(Protocol):
+    """Of a model, what its state is made of."""
+
+    layers: list[Layer]
+    session: Session
+
 
 Tensors = dict[str, Array]
 
 
-def weights(model: Model) -> dict[str, Parameter]:
+def weights(model: Stated) -> dict[str, Parameter]:
     """All weights by name, layer/weight, in the model's order. ValueError if two layers share one."""
     found: dict[str, Parameter] = {}
     seen = set[Parameter]()
@@ -30,12 +37,13 @@ def weights(model: Model) -> dict[str, Parameter]:
     return found
 
 
-def gather(model: Model, optimizer: bool = True) -> tuple[Tensors, dict[str, Any]]:
+def gather(model: Stated, optimizer: bool = True) -> tuple[Tensors, dict[str, Any]]:
     """Copies of all arrays, and the notes that `restore` needs. ValueError for weights that two layers share."""
     named = weights(model)
     tensors = {name: parameter.numpy() for name, parameter in named.items()}
-    notes: dict[str, Any] = {"weights": list(named), "seed": model._seed}
-    if not optimizer or model.optimizer is None:
+    notes: dict[str, Any] = {"weights": list(named), "seed": model.session.seed}
+    rule = model.session.optimizer
+    if not optimizer or rule is None:
         return tensors, notes
 
     def keep(slot: Parameter) -> str:
@@ -43,19 +51,19 @@ def gather(model: Model, optimizer: bool = True) -> tuple[Tensors, dict[str, Any
         tensors[key] = slot.numpy()
         return key
 
-    slots, averages, trained = model.optimizer._slots, model.optimizer._averages, model.optimizer._trained
+    state = rule.state
     notes["optimizer"] = {
-        "class_name": type(model.optimizer).__name__,
-        "iterations": model.optimizer.iterations,
-        "learning_rate": model.optimizer.get_config()["learning_rate"],
-        "slots": {name: [keep(slot) for slot in slots[p]] for name, p in named.items() if p in slots},
-        "averages": {name: keep(averages[p]) for name, p in named.items() if p in averages},
-        "trained": {name: keep(trained[p]) for name, p in named.items() if p in trained},
+        "class_name": type(rule).__name__,
+        "iterations": rule.iterations,
+        "learning_rate": rule.get_config()["learning_rate"],
+        "slots": {name: [keep(slot) for slot in state.slots[p]] for name, p in named.items() if p in state.slots},
+        "averages": {name: keep(state.averages[p]) for name, p in named.items() if p in state.averages},
+        "trained": {name: keep(state.trained[p]) for name, p in named.items() if p in state.trained},
     }
     return tensors, notes
 
 
-def restore(model: Model, content: Content) -> None:
+def restore(model: Stated, content: Content) -> None:
     """Go back to what was gathered, all or nothing. The model is built and compiled as it was then.
 
     ModelFileError if the file does not fit.
@@ -70,13 +78,14 @@ def restore(model: Model, content: Content) -> None:
         pairs += more
     for parameter, value in pairs:
         parameter.assign(value)
-    model._seed = seed
-    if model.optimizer is not None:
-        model.optimizer._trained = replaced
-    if kept is not None and model.optimizer is not None:
-        model.optimizer.iterations = kept["iterations"]
-        if _is_rate(kept["learning_rate"]) and _is_rate(model.optimizer._learning_rate):  # neither is a schedule
-            model.optimizer.learning_rate = kept["learning_rate"]
+    model.session.seed = seed
+    if (optimizer := model.session.optimizer) is None:
+        return
+    optimizer.state.trained = replaced
+    if kept is not None:
+        optimizer.iterations = kept["iterations"]
+        if _is_rate(kept["learning_rate"]) and _is_rate(optimizer.rate_or_schedule):  # neither is a schedule
+            optimizer.learning_rate = kept["learning_rate"]
 
 
 def take_weights(named: Mapping[str, Parameter], content: Content) -> list[tuple[Parameter, Array]]:
@@ -89,13 +98,13 @@ def take_weights(named: Mapping[str, Parameter], content: Content) -> list[tuple
 
 
 def _take_optimizer(
-    model: Model, named: Mapping[str, Parameter], kept: Any, content: Content
+    model: Stated, named: Mapping[str, Parameter], kept: Any, content: Content
 ) -> tuple[list[tuple[Parameter, Array]], dict[Parameter, Parameter]]:
     """The file's slots and averages; and the weights in whose place averages are.
 
     ModelFileError unless the model's optimizer is such a one.
     """
-    optimizer = model.optimizer
+    optimizer = model.session.optimizer
     if optimizer is None or not isinstance(kept, dict) or kept.get("class_name") != type(optimizer).__name__:
         ours = type(optimizer).__name__ if optimizer else "no optimizer"
         raise ModelFileError(f"{content.name}: its optimizer is not the model's, which has {ours}")
@@ -116,14 +125,14 @@ def _take_optimizer(
         parameter = by_key[key]
         arrays = [content.take(name, parameter.shape, parameter.dtype) for name in names]
         optimizer.slots(parameter)
-        pairs += zip(optimizer._slots[parameter], arrays, strict=True)
+        pairs += zip(optimizer.state.slots[parameter], arrays, strict=True)
     for key, name in averages.items():
         if key not in by_key:
             raise ModelFileError(f"{content.name}: there is no weight {key!r} to average")
         parameter = by_key[key]
         array = content.take(name, parameter.shape, parameter.dtype)
         optimizer.average(parameter)
-        pairs.append((optimizer._averages[parameter], array))
+        pairs.append((optimizer.state.averages[parameter], array))
     replaced = {}
     for key, name in trained.items():
         if key not in averages:

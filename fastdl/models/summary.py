@@ -3,34 +3,34 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from fastdl.base.text import rendered
 from fastdl.compiler.graph import Graph, Op
+from fastdl.layers.calls import calls_between
 from fastdl.layers.layer import Layer
-from fastdl.models.functional import calls_between
-from fastdl.models.network import Network
 
 
-def summary(model: Network) -> str:
+def summary(name: str, graph: Graph, layers: Sequence[Layer]) -> str:
     """Layers with output shapes, parameters and forward FLOPs a sample, and the totals."""
     from rich.table import Table
 
-    graph = model.trace()
-    flops = _flops(model.name, graph)
-    table = Table(title=f'Model: "{model.name}"', title_justify="left")
+    flops = _flops(name, graph)
+    table = Table(title=f'Model: "{name}"', title_justify="left")
     table.add_column("Layer (type)")
     table.add_column("Output shape")
     table.add_column("Param #", justify="right")
     table.add_column("FLOPs", justify="right")
-    for layer in model.layers:
+    for layer in layers:
         table.add_row(
             f"{layer.name} ({type(layer).__name__})",
             str(layer.output_shape),
             f"{layer.count_params():,}",
             f"{flops[layer]:,}",
         )
-    trainable = sum(p.size for p in model.trainable_weights)
-    kept = sum(p.size for p in model.non_trainable_weights)
+    weights = dict.fromkeys(parameter for layer in layers for parameter in layer.weights)
+    trainable = sum(p.size for p in weights if p.trainable)
+    kept = sum(p.size for p in weights if not p.trainable)
     totals = [
         f" Total params: {trainable + kept:,}",
         f" Trainable params: {trainable:,}",

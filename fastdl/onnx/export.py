@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
 from onnx import TensorProto, helper, numpy_helper
 
-import fastdl
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
+from fastdl.base.version import VERSION
 from fastdl.compiler.formula import Form, Formula, Value
 from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
-from fastdl.fusion.report.report import FusionReport
-from fastdl.layers.layer import listed
 
-if TYPE_CHECKING:
-    from fastdl.models import Model
-
-OPSET, IR_VERSION = (
-    17,
-    8,
-)  # old enough for every onnxruntime still in use, new enough for all that is written here
-
-
-FEATURE_NAMES_KEY = "fastdl.feature_names"  # metadata: a JSON list of the columns of the input
+# Old enough for every onnxruntime still in use, new enough for all that is written here.
+OPSET, IR_VERSION = 17, 8
 
 
 class OnnxGraph:
@@ -138,102 +124,8 @@ def to_onnx(
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="fastdl",
-        producer_version=fastdl.__version__,
+        producer_version=VERSION,
     )
     helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
-    try:
-        yield
-    except Exception as error:
-        causes = [error, error.__cause__, error.__context__]
-        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
-            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
-        raise
-
-
-def export(
-    model: Model,
-    graph: Graph,
-    path: Path,
-    *,
-    fuse: bool,
-    samples: Any,
-    class_names: Sequence[str] | None,
-) -> FusionReport:
-    """Write the model to `path`, folded and proven unless fuse=False; the report. FusionError: nothing is written."""
-    from fastdl import fusion
-    from fastdl.base.files import check_target, write_atomically
-    from fastdl.callbacks.divergence import ADVICE, first_broken
-    from fastdl.runner import CLASS_NAMES_KEY
-
-    check_target(path)
-    if path.exists() and path.read_bytes()[8:9] == b"{":
-        raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
-    if broken := first_broken([parameter for op in graph.ops for parameter in op.parameters]):
-        raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
-    metadata = {}
-    before = model.class_names
-    try:
-        model.class_names = before if class_names is None else class_names  # which checks them
-        if model.class_names:
-            metadata[CLASS_NAMES_KEY] = json.dumps(model.class_names)
-    finally:
-        model.class_names = before
-    if len(graph.inputs) == 1 and model.feature_names:
-        metadata[FEATURE_NAMES_KEY] = json.dumps(model.feature_names)
-    names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
-    plain = to_onnx(graph, model.name, metadata, names)
-    if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
-        raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")
-    written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
-    report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
-    write_atomically(path, written.SerializeToString())
-    return report
-
-
-def _ends_in_sigmoid(model: Any) -> bool:
-    makers = {name: node for node in model.graph.node for name in node.output}
-    node = makers.get(model.graph.output[0].name)
-    while node is not None and node.op_type in ("Identity", "Reshape"):
-        node = makers.get(node.input[0])
-    return node is not None and node.op_type == "Sigmoid"
-
-
-def _apart(names: Sequence[str], taken: Sequence[str]) -> list[str]:
-    return [f"{name}_output" if name in taken else name for name in names]
-
-
-def compare_with_predict(model: Model, plain: Any, written: Any, samples: Any) -> float:
-    """Largest difference between onnxruntime on the file and `model.predict`, on random inputs and the samples.
-
-    FusionError when it is more than both roundings explain: 8 times what float64 says of the two, or 1e-6.
-    """
-    from fastdl.fusion.proof.feeds import Feeder
-    from fastdl.fusion.proof.truth import Truth
-    from fastdl.fusion.runtime.session import open_session
-
-    feeder, truth, session, worst = Feeder(plain), Truth(plain), open_session(written.SerializeToString()), 0.0
-    floor = 1e-6 if model.dtype == np.float32 else 1e-14
-    for feed in [*feeder.random(), *(feeder.samples(samples) if samples is not None else ())]:
-        arrays = list(feed.values())
-        for exact, served, predicted in zip(
-            truth(feed),
-            session.run(None, feed),
-            listed(model.predict(arrays if len(arrays) > 1 else arrays[0])),
-            strict=True,
-        ):
-            scale = float(np.abs(exact).max(initial=0))
-            bar = 8 * float(np.abs(served - exact).max(initial=0)) + floor * max(scale, 1.0)
-            off = float(np.abs(predicted - exact).max(initial=0))
-            if not off <= bar:
-                raise FusionError(
-                    f"predict is off the exported graph by {off:.2e}, more than {bar:.2e}: please report it"
-                )
-            worst = max(worst, float(np.abs(served - predicted).max(initial=0)))
-    return worst

@@ -1,16 +1,15 @@
-"""ONNX → layers: a dense net of anyone's as a Sequential that can be trained on. What is no dense net is refused."""
+"""ONNX → layers: a dense net of anyone's, to be trained on. What is no dense net is refused."""
 
 from __future__ import annotations
 
 import math
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,34 +26,30 @@ from fastdl.onnx import formulas
 from fastdl.onnx.handlers import HANDLERS, Affine, ByShape, Made, Part, Product, Step, dense, fixed, take
 from fastdl.onnx.reading import Reader
 
-if TYPE_CHECKING:
-    from fastdl.models.functional import Functional
-    from fastdl.models.sequential import Sequential
 
-SCORES = "ai.onnx.ml:LinearClassifier"  # its second output; the first are labels
+@dataclass(frozen=True)
+class DenseNet:
+    """What a file holds: layers with weights between symbolic inputs and outputs, and what was left out of it."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    layers: list[Layer]
+    in_a_row: bool  # whether each layer but the first reads the one before it, and no other
+    notes: list[str]
 
 
-def from_onnx(source: ModelSource) -> Sequential | Functional:
-    """The dense net in an ONNX file, as layers that can be trained, exported and saved; not compiled.
-
-    source: path, bytes or onnx.ModelProto, written by PyTorch, Keras, scikit-learn (skl2onnx), fastdl or others. Its
-    float type is the model's: a Sequential, or a Model(inputs, outputs) where there are branches. Scalings by feature
-    become batch norms with trainable=False. What a classifier does with the probabilities (labels, a dict by class)
-    is left out, with a warning. ModelFileError for a file that cannot be trusted, and, with node, operator and reason,
-    for a net that is not made of such layers.
-    """
+def read_dense_net(source: ModelSource) -> DenseNet:
+    """See from_onnx."""
     name = str(Path(source)) if isinstance(source, str | os.PathLike) else "the model"
     reader = Reader(read_model(source), name)
     outputs, notes = _outputs(reader)
-    found = list(_uses(reader, outputs))
-    for use in found:
+    uses = list(_uses(reader, outputs))
+    for use in uses:
         if use.step.last and use.value not in outputs:
             raise _refusal(reader, use.node, "it takes away the features' axis")
         notes += use.step.notes
-    made = _model(reader, outputs, found)
-    for note in dict.fromkeys(notes):
-        warnings.warn(f"{name}: {note}", stacklevel=2)
-    return made
+    net = _net(reader, outputs, uses)
+    return replace(net, notes=[f"{name}: {note}" for note in dict.fromkeys(notes)])
 
 
 def _refusal(reader: Reader, node: Node, why: object) -> ModelFileError:
@@ -94,6 +89,7 @@ def _outputs(reader: Reader) -> tuple[list[str], list[str]]:
     return list(ends or labels), notes
 
 
+SCORES = "ai.onnx.ml:LinearClassifier"  # its second output; the first are labels
 # What makes labels of scores; each reads them, or labels, from one input.
 LABELS = {
     "ArgMax": 0,
@@ -176,11 +172,8 @@ def _step(reader: Reader, value: str) -> tuple[Node, Step]:
 # -- layers -----------------------------------------------------------------------------------------------
 
 
-def _model(reader: Reader, outputs: list[str], uses: list[Use]) -> Sequential | Functional:
+def _net(reader: Reader, outputs: list[str], uses: list[Use]) -> DenseNet:
     """The steps, in their order, as layers with weights. ModelFileError if their shapes do not fit each other."""
-    from fastdl.models.functional import Functional
-    from fastdl.models.sequential import Sequential
-
     readers = Counter([*outputs, *(source for use in uses for source in use.step.sources)])
     runs = _runs(reader, uses, {value for value, count in readers.items() if count == 1} - set(outputs))
     inputs = _inputs(reader)
@@ -189,7 +182,7 @@ def _model(reader: Reader, outputs: list[str], uses: list[Use]) -> Sequential | 
     made: dict[str, Tensor] = {
         name: Input(_sample(reader, name, runs), dtype=reader.dtype, name=_named(name) or "input") for name in inputs
     }
-    found: list[Layer] = []
+    layers: list[Layer] = []
     taken = Names()
     for run in runs:
         tensors = [made[source] for source in run.sources]
@@ -199,16 +192,15 @@ def _model(reader: Reader, outputs: list[str], uses: list[Use]) -> Sequential | 
                 if layer is not None:
                     layer.layer.name = taken.free(_named(node.proto.name) or layer.layer.name)
                     tensors = [_built(layer, tensors)]
-                    found.append(layer.layer)
+                    layers.append(layer.layer)
             except (Refused, ShapeError) as reason:
                 raise _refusal(reader, node, reason) from None
         made[run.value] = tensors[0]
-    if not found or any(made[output].made_by is None for output in outputs):
+    if not layers or any(made[output].made_by is None for output in outputs):
         raise ModelFileError(f"{reader.name}: it holds no layer")
     sources = [made[name] for name in inputs]
-    if len(inputs) == len(outputs) == 1 and all(len(run.sources) == 1 for run in runs) and len(runs) == 1:
-        return Sequential([sources[0], *found], dtype=reader.dtype)  # type: ignore[list-item]
-    return Functional(sources, [made[output] for output in outputs])
+    in_a_row = len(inputs) == len(outputs) == len(runs) == 1 and len(runs[0].sources) == 1
+    return DenseNet(sources, [made[output] for output in outputs], layers, in_a_row, [])
 
 
 @dataclass

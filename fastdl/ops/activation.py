@@ -19,7 +19,7 @@ class Activation(Op):
     def __init__(self, x: Tensor, kind: str, scalars: Sequence[float], form: Form, name: str = "") -> None:
         self.kind, self.form, self.rectifies = kind, form, kind == "relu"
         self._number, self._needs_input = _ext.ACTIVATIONS[kind]
-        self._scalars = (*map(float, scalars), *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars)))
+        self.scalars = (*map(float, scalars), *[0.0] * (_ext.ACTIVATION_SCALARS - len(scalars)))
         super().__init__([x], x.shape, name=name)
 
     def forward(self, build: Builder) -> None:
@@ -31,7 +31,7 @@ class Activation(Op):
                 y=write(build.value(self.output)),
                 features=x.features,
                 activation=self._number,
-                own=self._scalars,
+                own=self.scalars,
             )
 
     def backward(self, build: Builder) -> None:
@@ -45,7 +45,7 @@ class Activation(Op):
             dx=write(build.gradients.give(x)),
             features=x.features,
             activation=self._number,
-            own=self._scalars,
+            own=self.scalars,
         )
 
     def onnx(self, graph: NodeWriter) -> None:

@@ -11,8 +11,8 @@ import pytest
 import fastdl
 from fastdl import callbacks
 from fastdl.callbacks import Callback, History, LambdaCallback
-from fastdl.callbacks.callback_list import CallbackList
-from fastdl.models import model as model_module
+from fastdl.models.callback_list import CallbackList
+from fastdl.models.session import Session
 
 from .small import Batches, Epochs, Everything, Stub, data, small
 
@@ -119,13 +119,13 @@ def test_on_batch_hooks_hear_of_training_batches() -> None:
 
 def test_hooks_of_epochs_do_not_cut_the_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
-    original = model_module.Model._train
+    original = Session.train
 
-    def train(self: Any, piece: Any, *arguments: Any) -> None:
-        taken.append(piece.steps)
-        original(self, piece, *arguments)
+    def train(self: Any, slice_: Any, *arguments: Any) -> None:
+        taken.append(slice_.steps)
+        original(self, slice_, *arguments)
 
-    monkeypatch.setattr(model_module.Model, "_train", train)
+    monkeypatch.setattr(Session, "train", train)
     for hears, one_by_one in ((Epochs(), False), (Batches(), True)):
         model = small()
         taken.clear()

@@ -292,7 +292,7 @@ def test_layers_of_one_name_do_not_collide() -> None:
 @pytest.mark.parametrize("step", ["to_onnx", "compare_with_predict", "fuse"])
 def test_out_of_memory_is_a_memory_error_and_the_old_file_stays(error, step, tmp_path, monkeypatch):
     from fastdl import fusion
-    from fastdl.onnx import export as exporting
+    from fastdl.models import exporting
 
     def fail(*args, **options):
         raise error

@@ -109,7 +109,7 @@ def test_training_goes_on_as_it_would_have(tmp_path: Path) -> None:
     other = quietly(tmp_path / "m.onnx")
     for net in (model, other):
         net.compile("sgd", "mse")
-        net._seed = 1
+        net.session.seed = 1
         net.fit(x, y, epochs=5, verbose=0)
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)

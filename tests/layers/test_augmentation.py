@@ -168,9 +168,9 @@ def test_loss_is_the_mixture_of_both_targets_losses() -> None:
     model = net(layers.MixUp(1.0, seed=3))
     model.compile(fastdl.optimizers.SGD(0.0), "categorical_crossentropy")
     y = to_categorical(LABELS)
-    assert model._seed is None
+    assert model.session.seed is None
     loss = model.train_on_batch(IMAGES, y)
-    weights, own = mixing(len(y), 1.0, model._seed, (1 << 48) + (3 << 32) + 3)
+    weights, own = mixing(len(y), 1.0, model.session.seed, (1 << 48) + (3 << 32) + 3)
     x = np.tensordot(weights, IMAGES.astype(np.float64), 1).astype(np.float32)
     logs = np.log(model.predict(x).astype(np.float64))
     losses = -logs[:, LABELS]  # of each sample with each one's label

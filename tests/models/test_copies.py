@@ -75,7 +75,7 @@ def test_copies_of_models_in_any_state(how: str) -> None:
 def test_layers_of_a_copy_are_used_by_other_threads() -> None:
     model = net(layers.Dense(5))
     made = copy.deepcopy(model)
-    with model._lock:
+    with model.session.lock:
         thread = threading.Thread(target=lambda: made.fit(X, Y, verbose=0))
         thread.start()
         thread.join(20)

@@ -77,7 +77,7 @@ def test_children_predict_and_fit_while_another_thread_predicts() -> None:
 
     def works() -> bool:
         right = np.array_equal(model.predict(X), expected)
-        model._seed = twin._seed
+        model.session.seed = twin.session.seed
         model.fit(X, Y, epochs=1, verbose=0)
         return right and all(map(np.array_equal, model.get_weights(), trained))
 
@@ -112,7 +112,7 @@ def test_a_fit_that_forks_in_a_callback_goes_on_in_both() -> None:
                 signal.alarm(20)
 
     try:
-        model._seed = twin._seed
+        model.session.seed = twin.session.seed
         model.fit(X, Y, epochs=3, verbose=0, callbacks=callbacks.LambdaCallback(on_epoch_begin=fork))
         same = all(map(np.array_equal, model.get_weights(), twin.get_weights()))
     finally:

@@ -127,9 +127,11 @@ def test_the_bits_do_not_depend_on_threads(name: str) -> None:
         model, x, y = made(name)
         big = [np.repeat(each, 40, axis=0) for each in (x if isinstance(x, list) else [x])]
         targets = [np.repeat(each, 40, axis=0) for each in (y if isinstance(y, list) else [y])]
-        program = model._make(training=True)(600)
-        feeds = model._feeds(
-            model._ready(big if len(big) > 1 else big[0]), targets if len(targets) > 1 else targets[0], None
+        program = model.session.program(600, training=True)
+        feeds = model.session.feeds(
+            model.session.feeding.inputs(big if len(big) > 1 else big[0]),
+            targets if len(targets) > 1 else targets[0],
+            None,
         )
         assert model.optimizer is not None
         program.run(feeds, steps=4, rates=model.optimizer.rates(4), seed=5, threads=threads)
@@ -532,7 +534,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 def compiled(loss: Any, **options: Any) -> keras.Model:
     model = wide_and_deep()
     model.compile("sgd", loss, **options)
-    model._compiled()
+    model.session.compiled()
     return model
 
 

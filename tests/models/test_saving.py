@@ -108,8 +108,8 @@ def same(one: fastdl.Model, other: fastdl.Model) -> bool:
         optimizer = model.optimizer if one.optimizer and other.optimizer else None
         found: list[Any] = [optimizer and optimizer.iterations]
         for weight in model.weights:
-            averages = [optimizer._averages[weight]] if optimizer and weight in optimizer._averages else []
-            slots = optimizer._slots.get(weight, []) if optimizer else []
+            averages = [optimizer.state.averages[weight]] if optimizer and weight in optimizer.state.averages else []
+            slots = optimizer.state.slots.get(weight, []) if optimizer else []
             found.append((weight.trainable, [part.numpy().tobytes() for part in (weight, *slots, *averages)]))
         return found
 

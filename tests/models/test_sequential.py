@@ -13,6 +13,7 @@ import fastdl as keras
 from fastdl import layers
 from fastdl.errors import DataError, ShapeError
 from fastdl.models import data
+from fastdl.models.session import Session
 
 Array = np.ndarray[Any, Any]
 
@@ -416,7 +417,7 @@ def test_wrong_calls_say_what_is_wrong(name: str) -> None:
 def test_interrupt_leaves_the_model_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     model = classifier()
     x, y = blobs(600)
-    original, calls = keras.models.Model._train, []
+    original, calls = Session.train, []
 
     def interrupt(self: Any, *arguments: Any) -> None:
         calls.append(1)
@@ -424,7 +425,7 @@ def test_interrupt_leaves_the_model_usable(monkeypatch: pytest.MonkeyPatch) -> N
             raise KeyboardInterrupt
         original(self, *arguments)
 
-    monkeypatch.setattr(keras.models.Model, "_train", interrupt)
+    monkeypatch.setattr(Session, "train", interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(x, y, epochs=50, verbose=0)
     model.fit(x, y, verbose=0)
@@ -446,7 +447,7 @@ def test_a_second_fit_at_once_is_refused_and_predicts_from_threads_agree() -> No
     for thread in threads:
         thread.join()
     assert results == [True] * 800
-    with model._exclusive(), pytest.raises(RuntimeError, match="another thread"):
+    with model.session.exclusive(), pytest.raises(RuntimeError, match="another thread"):
         model.fit(x, y, verbose=0)
     model.fit(x, y, verbose=0)
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
+from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.fusion.files.model_file import set_metadata
 from fastdl.fusion.graph.index import GraphIndex
-
-CLASS_NAMES_KEY = "fastdl.class_names"  # metadata: a JSON list of names
 
 
 def keys(node: NodeProto) -> list[Any]:

@@ -192,7 +192,6 @@ def serve(descriptor: int) -> None:
     _here = True
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
     load_onnxruntime()
-    from fastdl.fusion import pipeline, quantization  # noqa: F401  # their memory is not the caller's
 
     pipe, base = Connection(descriptor), _size()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

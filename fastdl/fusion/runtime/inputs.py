@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdl.base.metadata import FEATURE_NAMES_KEY
 from fastdl.errors import DataError
-
-FEATURE_NAMES_KEY = "fastdl.feature_names"  # metadata: a JSON list of the names of the columns that were trained on
 
 Array = npt.NDArray[Any]
 

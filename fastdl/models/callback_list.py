@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fastdl.callbacks.callback import BATCH_HOOKS, Callback, Logs
-from fastdl.callbacks.divergence import Divergence
-from fastdl.callbacks.history import History
-
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
+from fastdl.models.callback import BATCH_HOOKS, Callback, Logs
+from fastdl.models.divergence import Divergence
+from fastdl.models.history import History
 
 Callbacks = Callback | Iterable[Any] | None  # one, or several, in lists within lists
 
@@ -35,7 +32,7 @@ class CallbackList:
             purpose for purpose in BATCH_HOOKS if any(callback.every_batch(purpose) for callback in self.callbacks)
         }
 
-    def begin(self, model: Model, **params: Any) -> None:
+    def begin(self, model: Any, **params: Any) -> None:
         """Introduce the model and how it was called."""
         for callback in self.callbacks:
             callback.set_params(params)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from fastdl.base.arguments import Named
+from fastdl.base.arrays import Array
 from fastdl.base.configured import described
-
-if TYPE_CHECKING:
-    from fastdl.models.model import Model
-    from fastdl.models.network import Feeds
+from fastdl.compiler.graph import Graph, Parameter
+from fastdl.layers.layer import Layer
+from fastdl.models.feeding import Feeds
+from fastdl.models.session import Session
+from fastdl.optimizers import Optimizer
 
 Logs = dict[str, Any]  # loss and metrics as floats: means over the pass so far
 
@@ -20,6 +23,28 @@ BATCH_HOOKS = {
 }
 
 
+class Watched(Protocol):
+    """What a callback sees of the model. All else of Model is there as well."""
+
+    name: str
+    layers: list[Layer]
+    optimizer: Optimizer | None
+    session: Session
+    stop_training: bool
+    initial_epoch: int
+
+    @property
+    def weights(self) -> list[Parameter]: ...
+    @property
+    def trainable_weights(self) -> list[Parameter]: ...
+    def get_weights(self) -> list[Array]: ...
+    def set_weights(self, weights: Sequence[Any]) -> None: ...
+    def save(self, filepath: Any, overwrite: bool = True, include_optimizer: bool = True) -> None: ...
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None: ...
+    def trace(self) -> Graph: ...
+    def predict(self, x: Any) -> Any: ...
+
+
 class Callback(Named):
     """Base: override the hooks you need. `model` is the model, `params` has verbose, epochs and steps (Keras).
 
@@ -28,7 +53,7 @@ class Callback(Named):
     training after the slice; what a hook adds to an epoch's logs goes into the history.
     """
 
-    model: Model
+    model: Watched
     params: dict[str, Any]
 
     def __repr__(self) -> str:
@@ -38,7 +63,7 @@ class Callback(Named):
         """All but the model, which the next fit names: for pickle and copies."""
         return {name: value for name, value in vars(self).items() if name != "model"}
 
-    def set_model(self, model: Model) -> None:
+    def set_model(self, model: Watched) -> None:
         self.model = model
 
     def set_params(self, params: dict[str, Any]) -> None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
-
-from fastdl.base.arrays import all_finite
-from fastdl.callbacks.callback import Callback, Logs
-from fastdl.compiler.graph import Parameter
-from fastdl.errors import DivergenceWarning, warn
-
-ADVICE = "lower the learning rate, clip gradients (clipnorm), or scale inputs and targets"
+from fastdl.compiler.graph import first_not_finite
+from fastdl.errors import ADVICE, DivergenceWarning, warn
+from fastdl.models.callback import Callback, Logs
 
 
 class Divergence(Callback):
@@ -56,13 +50,4 @@ class Divergence(Callback):
     def _broken(self) -> str | None:
         optimizer = self.model.optimizer
         kept = optimizer.variables if optimizer else []
-        return first_broken([*self.model.weights, *kept])
-
-
-def first_broken(parameters: Sequence[Parameter]) -> str | None:
-    """ "kernel of dense_1 holds NaN", or infinity, of the first that does; None if all are finite."""
-    for parameter in parameters:
-        if not all_finite(parameter.storage.reshape(1, -1)):
-            owner, _, name = parameter.path.rpartition("/")
-            return f"{name} of {owner} holds {'NaN' if np.isnan(parameter.storage).any() else 'infinity'}"
-    return None
+        return first_not_finite([*self.model.weights, *kept])

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import fastdl
 from fastdl import callbacks, config, datasets, layers, optimizers, utils
 from fastdl.base.arrays import Array
 from fastdl.base.files import check_target, write_atomically
-from fastdl.commands import demo_picture as _svg
+from fastdl.commands.demo_picture import Share, curves, picture, shares
+from fastdl.models import Sequential
+from fastdl.runner import Runner
 
 if TYPE_CHECKING:
     from fastdl.fusion import FusionReport
@@ -52,9 +53,9 @@ def load() -> Task:
     return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20, 0.005)
 
 
-def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> fastdl.Sequential:
+def build(shape: tuple[int, ...], hidden: tuple[int, ...]) -> Sequential:
     """Flatten, then Dense-BN-ReLU-Dropout for each hidden width, then softmax over ten classes."""
-    model = fastdl.Sequential([fastdl.Input(shape), layers.Flatten()])
+    model = Sequential([layers.Input(shape), layers.Flatten()])
     for units in hidden:
         model.add(layers.Dense(units, kernel_initializer="he_normal", use_bias=False))
         model.add(layers.BatchNormalization())
@@ -100,7 +101,7 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     print(report)
 
     print("\n3. Serve with onnxruntime")
-    served = fastdl.Runner(exported).predict(xt)
+    served = Runner(exported).predict(xt)
     flips = int((served.argmax(1) != model.predict(xt).argmax(1)).sum())
     accuracy_served = float((served.argmax(1) == yt).mean())
     print(f"   test accuracy {accuracy_served:.4f}, {flips} of {len(xt):,} labels differ from predict")
@@ -133,28 +134,28 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
 def draw(history: dict[str, Any], best: int, test: tuple[float, float], report: FusionReport) -> str:
     """Loss and accuracy by epoch with the best one and its scores on the test rows, and what folding left: an SVG."""
     loss, accuracy = test
-    return _svg.picture(
+    return picture(
         [
-            _svg.curves("Loss", history["loss"], history["val_loss"], best, test=loss),
-            _svg.curves("Accuracy", history["accuracy"], history["val_accuracy"], best, most=1.0, test=accuracy),
-            _svg.shares("The folded file beside the plain one", _left(report)),
+            curves("Loss", history["loss"], history["val_loss"], best, test=loss),
+            curves("Accuracy", history["accuracy"], history["val_accuracy"], best, most=1.0, test=accuracy),
+            shares("The folded file beside the plain one", _left(report)),
         ]
     )
 
 
-def _left(report: FusionReport) -> dict[str, _svg.Share]:
+def _left(report: FusionReport) -> dict[str, Share]:
     """What folding left of the file and of its time: shares, and numbers in words."""
     from fastdl.fusion.report.report import within_noise
 
     rows = {}
     for name, what in {"operators": "nodes", "parameters": "parameters", "bytes": "bytes"}.items():
         before, after = (getattr(report, f"{what}_{side}") for side in ("before", "after"))
-        rows[name] = _svg.Share(after / max(before, 1), f"{before:,} → {after:,}")
+        rows[name] = Share(after / max(before, 1), f"{before:,} → {after:,}")
     for batch, times in report.latency.items():
         noise = ", within noise" if within_noise(times) else ""
         told = f"{times['before_us']:,.1f} → {times['after_us']:,.1f} µs{noise}"
         spread = 1 / times["most"], 1 / times["least"]
-        rows[f"time, {batch.replace('_', ' ')}"] = _svg.Share(1 / times["speedup"], told, spread)
+        rows[f"time, {batch.replace('_', ' ')}"] = Share(1 / times["speedup"], told, spread)
     return rows
 
 

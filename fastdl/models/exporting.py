@@ -1,0 +1,109 @@
+"""A model as an ONNX file: its graph, folded and proven, and compared with what `predict` gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError, EncodeError
+
+from fastdl import fusion
+from fastdl.base.files import check_target, write_atomically
+from fastdl.base.metadata import CLASS_NAMES_KEY, FEATURE_NAMES_KEY
+from fastdl.compiler.graph import Graph, first_not_finite
+from fastdl.errors import ADVICE, FusionError
+from fastdl.fusion.proof.feeds import Feeder
+from fastdl.fusion.proof.truth import Truth
+from fastdl.fusion.report.report import FusionReport
+from fastdl.fusion.runtime.session import open_session
+from fastdl.layers.layer import listed
+from fastdl.models.network import Network
+from fastdl.onnx.export import to_onnx
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
+    try:
+        yield
+    except Exception as error:
+        causes = [error, error.__cause__, error.__context__]
+        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
+            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
+        raise
+
+
+def export(model: Network, path: Path, *, fuse: bool, samples: Any, class_names: Sequence[str] | None) -> FusionReport:
+    """See Model.export."""
+    with model.session.lock, memory_errors():
+        return _export(model, model.trace(), path, fuse, samples, class_names)
+
+
+def _export(
+    model: Network, graph: Graph, path: Path, fuse: bool, samples: Any, class_names: Sequence[str] | None
+) -> FusionReport:
+    check_target(path)
+    if path.exists() and path.read_bytes()[8:9] == b"{":
+        raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
+    if broken := first_not_finite(parameter for op in graph.ops for parameter in op.parameters):
+        raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
+    metadata = {}
+    before = model.class_names
+    try:
+        model.class_names = before if class_names is None else class_names  # which checks them
+        if model.class_names:
+            metadata[CLASS_NAMES_KEY] = json.dumps(model.class_names)
+    finally:
+        model.class_names = before
+    if len(graph.inputs) == 1 and model.feature_names:
+        metadata[FEATURE_NAMES_KEY] = json.dumps(model.feature_names)
+    names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
+    plain = to_onnx(graph, model.name, metadata, names)
+    if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
+        raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")
+    written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
+    report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
+    write_atomically(path, written.SerializeToString())
+    return report
+
+
+def _ends_in_sigmoid(model: Any) -> bool:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    node = makers.get(model.graph.output[0].name)
+    while node is not None and node.op_type in ("Identity", "Reshape"):
+        node = makers.get(node.input[0])
+    return node is not None and node.op_type == "Sigmoid"
+
+
+def _apart(names: Sequence[str], taken: Sequence[str]) -> list[str]:
+    return [f"{name}_output" if name in taken else name for name in names]
+
+
+def compare_with_predict(model: Network, plain: Any, written: Any, samples: Any) -> float:
+    """Largest difference between onnxruntime on the file and `model.predict`, on random inputs and the samples.
+
+    FusionError when it is more than both roundings explain: 8 times what float64 says of the two, or 1e-6.
+    """
+    feeder, truth, session, worst = Feeder(plain), Truth(plain), open_session(written.SerializeToString()), 0.0
+    floor = 1e-6 if model.dtype == np.float32 else 1e-14
+    for feed in [*feeder.random(), *(feeder.samples(samples) if samples is not None else ())]:
+        arrays = list(feed.values())
+        for exact, served, predicted in zip(
+            truth(feed),
+            session.run(None, feed),
+            listed(model.predict(arrays if len(arrays) > 1 else arrays[0])),
+            strict=True,
+        ):
+            scale = float(np.abs(exact).max(initial=0))
+            bar = 8 * float(np.abs(served - exact).max(initial=0)) + floor * max(scale, 1.0)
+            off = float(np.abs(predicted - exact).max(initial=0))
+            if not off <= bar:
+                raise FusionError(
+                    f"predict is off the exported graph by {off:.2e}, more than {bar:.2e}: please report it"
+                )
+            worst = max(worst, float(np.abs(served - predicted).max(initial=0)))
+    return worst

@@ -1,0 +1,179 @@
+"""From what people pass to `fit`, `evaluate` and `predict` to the feeds of programs: checked, and named when wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastdl.base.arrays import Array
+from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
+from fastdl.compiler.graph import Graph
+from fastdl.errors import DataError, ShapeError
+from fastdl.layers.layer import Layer
+from fastdl.layers.preprocessing import Adapted
+from fastdl.models import data
+from fastdl.models.objective import Objective, by_output
+
+Feeds = dict[int, Array]
+
+
+class Traced(Protocol):
+    """What feeds and sessions know of a model: its layers, and the graph that they are traced to."""
+
+    name: str
+    dtype: np.dtype[Any]
+    layers: list[Layer]
+    output_names: list[str]
+    takes_one_array: bool  # whether it has one input whatever its first data are
+
+    @property
+    def input_names(self) -> list[str]: ...
+    @property
+    def input_samples(self) -> list[tuple[int, ...]] | None: ...
+    @property
+    def graph(self) -> Graph | None: ...
+    def trace(self, *shapes: tuple[int, ...]) -> Graph: ...
+
+
+class Feeding:
+    """Makes feeds for one model, and knows the columns of the frames that it was trained on."""
+
+    def __init__(self, model: Traced) -> None:
+        self._model = model
+        self.learned_columns: dict[str, list[str]] = {}  # by input, if fit saw frames
+
+    # -- inputs -------------------------------------------------------------------------------------------
+
+    def inputs(self, x: Any, check: bool = True, what: str = "", learns: bool = False) -> Feeds:
+        """x, checked; a model that waits for its shape is built. DataError, ShapeError.
+
+        what: of which data, for messages; learns: remember the columns of frames.
+        """
+        model, graph = self._model, self._model.graph
+        if type(x) is np.ndarray and graph and len(graph.inputs) == 1:  # nothing to find out
+            return {X_FEED: data.as_rows(f"{what}x", x, graph.inputs[0].shape, model.dtype, check)}
+        samples = model.input_samples
+        several = len(samples) > 1 if samples else not model.takes_one_array and _is_list_of_arrays(x)
+        names = model.input_names if samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
+        values = data.by_name(what + "x", x, names, several)
+        graph = graph or model.trace(*(data.numbers(name, each).shape[1:] for name, each in values))
+        feeds: Feeds = {}
+        for i, ((_, each), source) in enumerate(zip(values, graph.inputs, strict=True)):
+            name = f"{what}x[{source.name!r}]" if several else f"{what}x"
+            columns = self.columns(i)
+            array = data.numbers(name, data.in_order(name, each, columns))
+            feeds[X_FEED + FEEDS * i] = data.as_rows(name, array, source.shape, model.dtype, check)
+            if i:
+                data.same_length(feeds[X_FEED], feeds[X_FEED + FEEDS * i], name)
+            if learns and data.is_frame(each):
+                self.learned_columns[model.input_names[i]] = columns or data.column_names(name, each)
+        return feeds
+
+    def columns(self, i: int) -> list[str] | None:
+        """The columns that input i is made of, in order, if fit or the layer that reads it has learnt from a frame."""
+        model = self._model
+        if known := self.learned_columns.get(model.input_names[i]):
+            return known
+        source = model.trace().inputs[i]
+        readers = (layer for layer in model.layers if layer.reads(source))
+        return next((layer.feature_names for layer in readers if isinstance(layer, Adapted)), None)
+
+    def all_columns(self) -> dict[str, list[str]]:
+        """The columns of each input of which any are known."""
+        if not self._model.graph:
+            return dict(self.learned_columns)
+        columns = {name: self.columns(i) for i, name in enumerate(self._model.input_names)}
+        return {name: names for name, names in columns.items() if names}
+
+    def set_columns(self, names: Any) -> None:
+        """DataError unless they are names, each once, for each feature; None forgets them."""
+        inputs, samples = self._model.input_names, self._model.input_samples
+        columns_of = names if isinstance(names, Mapping) else {} if names is None else {inputs[0]: names}
+        sizes = dict(zip(inputs, samples or [], strict=False))
+        for name, columns in columns_of.items():
+            named = isinstance(columns, list | tuple) and all(isinstance(column, str) for column in columns)
+            if name not in inputs or not named or len(set(columns)) != len(columns):
+                raise DataError(f"feature_names must be a list of names, each once, not {columns!r} for {name!r}")
+            if name in sizes and sizes[name] != (len(columns),):
+                raise DataError(f"{len(columns)} feature names for an input of shape {sizes[name]}")
+        self.learned_columns = {name: list(columns) for name, columns in columns_of.items()}
+
+    # -- targets and weights ------------------------------------------------------------------------------
+
+    def with_targets(
+        self,
+        objective: Objective,
+        x: Feeds,
+        y: Any,
+        sample_weight: Any,
+        check: bool = True,
+        class_weight: Any = None,
+        what: str = "",
+    ) -> Feeds:
+        """x, which is checked, with targets, and weights if there are any. DataError, ShapeError, ValueError."""
+        rows, names = len(x[X_FEED]), self._model.output_names
+        feeds = {**x, **self._targets(objective, y, rows, check, what)}
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("class_weight and sample_weight exclude each other: multiply them into sample_weight")
+            if len(names) > 1:
+                raise ValueError("class_weight is for models of one output: use sample_weight")
+            sample_weight = data.class_weights(feeds[Y_FEED], class_weight, self._classes(objective))
+        if sample_weight is not None:
+            several = isinstance(sample_weight, Mapping) or (isinstance(sample_weight, list | tuple) and len(names) > 1)
+            weights = by_output("sample_weight", sample_weight, names) if several else None
+            for i in objective.outputs:
+                each = weights[i] if weights else sample_weight
+                weight = np.ones(rows, self._model.dtype) if each is None else each
+                weight = data.as_rows(what + "sample_weight", weight, (None, 1), self._model.dtype, check)
+                if check:
+                    data.check_weights(what + "sample_weight", weight)
+                data.same_length(rows, weight, what + "sample_weight")
+                feeds[W_FEED + FEEDS * i] = weight
+        return feeds
+
+    def _targets(self, objective: Objective, y: Any, rows: int, check: bool, what: str) -> Feeds:
+        """The targets of `rows` samples, for each output that has a loss."""
+        graph, feeds, every = self._model.trace(), Feeds(), self._model.output_names
+        names = [every[i] for i in objective.outputs]
+        if len(names) < len(every):  # what outputs without a loss are given is not needed
+            if isinstance(y, Mapping):
+                y = {name: each for name, each in y.items() if name in names or name not in every}
+            elif isinstance(y, list | tuple) and len(y) == len(every):
+                y = [y[i] for i in objective.outputs]
+        one_in_a_list = isinstance(y, list | tuple) and len(y) == 1 < len(every)
+        several = len(names) > 1 or one_in_a_list
+        for i, (name, each) in zip(objective.outputs, data.by_name(what + "y", y, names, several), strict=True):
+            output, loss = graph.outputs[i], objective.losses[i]
+            assert loss is not None
+            if loss.sparse:
+                targets = data.as_labels(name, each, output.features)
+            else:
+                try:
+                    targets = data.as_rows(name, each, output.shape, self._model.dtype, check)
+                except ShapeError as error:
+                    if "Categorical" not in type(loss).__name__:
+                        raise
+                    advice = "for integer labels use the loss sparse_categorical_crossentropy"
+                    raise ShapeError(f"{error}; {advice}") from None
+                if check:
+                    data.check_targets(name, targets, loss)
+            data.same_length(rows, targets, name)
+            feeds[Y_FEED + FEEDS * i] = targets
+        return feeds
+
+    def _classes(self, objective: Objective) -> range | None:
+        """The classes that the targets of the one output tell apart; None where the loss does not say."""
+        loss, features = objective.losses[0], self._model.trace().outputs[0].features
+        assert loss is not None
+        if loss.sparse or features > 1:
+            return range(features)
+        least, most = loss.targets
+        return range(int(least), int(most) + 1) if most < np.inf else None
+
+
+def _is_list_of_arrays(x: Any) -> bool:
+    """Whether the first data of a model that states no shape is one array for each of several inputs."""
+    return isinstance(x, list | tuple) and all(np.ndim(each) > 1 for each in x)

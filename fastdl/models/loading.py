@@ -1,0 +1,154 @@
+"""Models from files and from JSON, and copies of models. Nothing is made but what fastdl's own classes make."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastdl import losses, metrics, optimizers
+from fastdl.base import configured
+from fastdl.base.arrays import Array
+from fastdl.errors import ModelFileError
+from fastdl.layers.core import Input
+from fastdl.layers.layer import CLASSES, Layer, made, together, values_from
+from fastdl.models import saving, state, tensor_file
+from fastdl.models.functional import Functional
+from fastdl.models.model import Model
+from fastdl.models.sequential import Sequential
+from fastdl.models.tensor_file import Content
+
+MODELS: dict[str, type[Model]] = {"Sequential": Sequential, "Functional": Functional}
+CLASSES |= MODELS  # models stand in models as layers do
+MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
+
+
+def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+    """As model.save. Keras: models.save_model."""
+    saving.save(model, filepath, overwrite, include_optimizer=True)
+
+
+def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Any:
+    """The model that `save` wrote, to the bit; training goes on as if it had never stopped. Keras: load_model.
+
+    compile=False leaves optimizer, loss and metrics out. ModelFileError for a file that is damaged, or not fastdl's.
+    """
+    content = tensor_file.read(filepath)
+    try:
+        return _load(content, compile)
+    except (ModelFileError, MemoryError):
+        raise
+    except Exception as error:  # settings that no layer, loss or optimizer takes
+        raise ModelFileError(f"{content.name}: its settings cannot be used: {error}") from error
+
+
+def _load(content: Content, compile: bool) -> Model:
+    notes = content.notes
+    keys = notes.get("weights")
+    if not isinstance(keys, list) or "model" not in notes:
+        raise ModelFileError(f"{content.name}: it holds weights only: make the model, then call its load_weights")
+    waiting, tensors = list(keys), dict(content.tensors)
+
+    def fits(key: Any, shape: tuple[int, ...], dtype: Any) -> bool:
+        array = content.tensors.get(key) if isinstance(key, str) else None
+        return array is not None and array.shape == shape and array.dtype == np.dtype(dtype)
+
+    def value(shape: tuple[int, ...], dtype: Any) -> Array:
+        """A weight of this shape instead of an initializer's: nothing is allocated that the file does not hold. Models
+        within the model are built before the layers around them; `restore` gives each weight its own values."""
+        if not waiting:
+            raise ModelFileError(f"{content.name}: its layers need more than the {len(keys)} weight arrays it holds")
+        place = next((i for i, key in enumerate(waiting) if fits(key, shape, dtype)), 0)
+        return content.take(waiting.pop(place), shape, dtype)
+
+    token = values_from.set(value)
+    try:
+        model = deserialize(notes["model"])
+    finally:
+        values_from.reset(token)
+    if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
+        raise ModelFileError(f"{content.name}: a name in it is not a text")
+    content.tensors = tensors
+    model.feature_names, model.class_names = notes.get("feature_names"), notes.get("class_names")
+    if compile and notes.get("compile") is not None:
+        _compile(model, notes["compile"])
+        state.restore(model, content)
+        if content.tensors:
+            raise ModelFileError(f"{content.name}: nothing needs its array {next(iter(content.tensors))!r}")
+    else:
+        state.restore(model, Content(content.name, tensors, {**notes, "optimizer": None}))
+    return model
+
+
+def loads(data: bytes, name: str) -> Model:
+    """The model of `dumps`. ModelFileError, which names it so."""
+    return _load(tensor_file.of_bytes(data, name), compile=True)
+
+
+def deserialize(config: Mapping[str, Any]) -> Model:
+    """The model that `serialize` described. ValueError if fastdl has none of that class."""
+    return configured.deserialize(config, MODELS)
+
+
+def model_from_json(json_string: str) -> Any:
+    """The model that `to_json` described, with weights of its own. Keras: models.model_from_json."""
+    return deserialize(json.loads(json_string))
+
+
+def _compile(model: Model, config: Mapping[str, Any]) -> None:
+    optimizer = optimizers.deserialize(config["optimizer"])
+    if kept := config["keeps_weights"]:
+        named = dict(zip(state.weights(model), model.weights, strict=True))
+        optimizer.exclude_from_weight_decay([named[name] for name in kept])
+    model.compile(
+        optimizer,
+        _told(losses.deserialize, config["loss"]),
+        config.get("loss_weights"),
+        *(_told(_made, config[key]) for key in ("metrics", "weighted_metrics")),
+    )
+
+
+def _told(make: Callable[[Any], Any], config: Any) -> Any:
+    """What was told for one, for a list, or by name; a class and its arguments are a mapping too."""
+    if isinstance(config, Mapping) and "class_name" not in config:
+        return {name: _told(make, each) for name, each in config.items()}
+    if isinstance(config, list):
+        return [_told(make, each) for each in config]
+    return None if config is None else make(config)
+
+
+def _made(metric: Any) -> Any:
+    if isinstance(metric, str):
+        return metric
+    if any(isinstance(n, int | float) and n > MOST for n in metric["config"].values()):
+        raise ValueError(f"metric {metric['class_name']} asks for more than {MOST}")
+    return configured.deserialize(metric, metrics.CLASSES)
+
+
+# -- copies -----------------------------------------------------------------------------------------------
+
+
+def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Any:
+    """The same layers with new weights, not compiled. Keras: models.clone_model.
+
+    clone_function: makes each new layer of the old one.
+    """
+    copy = clone_function or _copy
+    if not isinstance(model, Functional | Sequential):
+        raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: make a new one by its class")
+    cloned: Functional | Sequential
+    if isinstance(model, Functional):
+        cloned = model.with_layers(lambda layer: made(copy(layer)))
+    else:
+        with together():
+            layers = [made(copy(layer)) for layer in model.layers]
+        cloned = Sequential([*map(Input, model.input_samples or []), *layers], model.name, model.dtype)
+    cloned.feature_names, cloned.class_names = model.session.feeding.all_columns(), model.class_names
+    return cloned
+
+
+def _copy(layer: Layer) -> Layer:
+    return clone_model(layer) if isinstance(layer, Model) else type(layer).from_config(layer.get_config())

@@ -1,0 +1,242 @@
+"""Session: runs the programs of one model. Whoever computes with a model does it here: fit, evaluate, predict, batch
+sources, the learning-rate finder, layer statistics, Monte Carlo. Nobody reads a model's private members."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fastdl import config
+from fastdl.base import forks, random
+from fastdl.base.arrays import Array
+from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED
+from fastdl.compiler.graph import Graph, Parameter
+from fastdl.compiler.program import Program
+from fastdl.models.engine import Engine, Slice, run
+from fastdl.models.feeding import Feeding, Feeds, Traced
+from fastdl.models.objective import Compiled, Objective
+from fastdl.ops import BatchNorm
+from fastdl.optimizers import Optimizer
+
+PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
+
+
+class Session:
+    """A model's programs, the lock around them, what it was compiled with, and where its random streams stand.
+
+    trained: what was trainable when it was compiled. lock: held while programs run, and by training as a whole.
+    """
+
+    def __init__(self, model: Traced) -> None:
+        self.model, self.feeding = model, Feeding(model)
+        self.optimizer: Optimizer | None = None
+        self.compiled_with: Compiled | None = None
+        self.trained: frozenset[Parameter] | None = None
+        self.seed: int | None = None
+        self._objective: Objective | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """What belongs to this process: compiled programs, and a lock that nobody holds."""
+        self._engine, self.lock = Engine(), threading.RLock()
+        self._training = self._testing = False
+        forks.watch(self)
+
+    def after_fork(self) -> None:
+        """In the child: begin anew what another thread was in the middle of."""
+        if forks.left_behind(self.lock):
+            self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what is made again when it is needed: for pickle and copy.deepcopy."""
+        made_again = "_engine", "lock", "_objective", "_training", "_testing"
+        return {name: value for name, value in vars(self).items() if name not in made_again}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._objective = None
+        self._begin()
+
+    def forget(self) -> None:
+        """The model has changed: its programs, and what they train, are made anew."""
+        self._engine.clear()
+        self._objective = self.trained = None
+
+    # -- what the model is trained by ---------------------------------------------------------------------
+
+    def compile(self, optimizer: Optimizer, chosen: Compiled) -> None:
+        """Train by these from now on."""
+        self.optimizer, self.compiled_with = optimizer, chosen
+        self.forget()
+
+    def compiled(self) -> tuple[Optimizer, Objective]:
+        """The optimizer, and losses and metrics for the model's outputs. RuntimeError if it was not compiled."""
+        if self.optimizer is None or self.compiled_with is None:
+            raise RuntimeError(f"{self.model.name} is not compiled: call compile(optimizer=…, loss=…) first")
+        if self._objective is None:
+            graph = self.model.trace()
+            self._objective = Objective(self.compiled_with, graph, self.model.output_names)
+        return self.optimizer, self._objective
+
+    @property
+    def objective(self) -> Objective | None:
+        """Losses and metrics, once the model's shape is known and they were needed."""
+        return self._objective
+
+    def feeds(
+        self, x: Feeds, y: Any, sample_weight: Any = None, check: bool = True, class_weight: Any = None, what: str = ""
+    ) -> Feeds:
+        """x, which is checked, with targets, and weights if there are any."""
+        _, objective = self.compiled()
+        return self.feeding.with_targets(objective, x, y, sample_weight, check, class_weight, what)
+
+    # -- train and test -----------------------------------------------------------------------------------
+
+    def program(self, batch: int, training: bool, weighted: bool = False) -> Program:
+        """A new program that trains or tests on batches of this size. weighted: its samples have weights."""
+        optimizer, objective = self.compiled()
+        graph = self.model.trace()
+        losses, metrics = objective.readings(graph, weighted)
+        return Program(
+            graph,
+            batch,
+            training=training,
+            losses=losses,
+            metrics=metrics,
+            optimizer=optimizer if training else None,
+            trained=self.trained,
+        )
+
+    def _purpose(self, purpose: str, feeds: Feeds) -> tuple[str, Callable[[int], Program]]:
+        """The programs' name and maker; with weights they are others."""
+        weighted = any(feed % FEEDS == W_FEED for feed in feeds)
+        return purpose + " weighted" * weighted, lambda batch: self.program(batch, purpose == "train", weighted)
+
+    def slices(
+        self, purpose: str, feeds: Feeds, batch: int, most: int | None = None, rows: int | None = None
+    ) -> Iterator[Slice]:
+        """A pass of "train" or "test" over `rows` rows of the feeds, or all, in slices of at most so many steps."""
+        name, make = self._purpose(purpose, feeds)
+        return self._engine.slices(name, rows or len(feeds[X_FEED]), batch, make, most)
+
+    def slice_like(self, purpose: str, feeds: Feeds, steps: int, met: set[Program]) -> Slice:
+        """So many batches like the feeds, of a pass in which the programs `met` have run."""
+        name, make = self._purpose(purpose, feeds)
+        return self._engine.some(name, len(feeds[X_FEED]), steps, make, met)
+
+    def train(self, slice_: Slice, feeds: Feeds, index: Array | None) -> None:
+        """Run one slice of training, within `exclusive`."""
+        optimizer, _ = self.compiled()
+        assert self.seed is not None
+        rates = optimizer.rates(slice_.steps)
+        try:
+            run(slice_, feeds, index=index, rates=rates, step=optimizer.iterations, seed=self.seed)
+        finally:
+            optimizer.iterations += slice_.program.steps_done
+
+    def logs(self, programs: Iterable[Program]) -> dict[str, Any]:
+        """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
+        _, objective = self.compiled()
+        passed = list(programs)
+        sums = [sum(totals) for totals in zip(*(program.totals for program in passed), strict=True)]
+        return objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Training holds the model: a second fit at once is an error, a predict waits."""
+        if self._training or not self.lock.acquire(blocking=False):
+            raise RuntimeError(
+                f"{self.model.name} is being used by another thread: train one model from one thread at a time"
+            )
+        self._training = True
+        try:
+            if self.seed is None:
+                self.seed = draw_seed()
+            yield
+        finally:
+            self._training = False
+            self.lock.release()
+
+    @contextmanager
+    def testing(self) -> Iterator[None]:
+        """A pass sums in its programs: one within another would take its sums away."""
+        if self._testing:
+            raise RuntimeError(
+                f"{self.model.name} is being evaluated: between its batches it cannot be evaluated again"
+            )
+        self._testing = True
+        try:
+            yield
+        finally:
+            self._testing = False
+
+    @contextmanager
+    def trial(self, optimizer: Optimizer) -> Iterator[None]:
+        """Train by another optimizer for a while; afterwards programs, seed and optimizer are as before."""
+        seed = self.seed
+        with self.exclusive():
+            before = self.optimizer, self._engine
+            self.optimizer, self._engine = optimizer, Engine()  # programs write into their optimizer's slots
+            try:
+                yield
+            finally:
+                (self.optimizer, self._engine), self.seed = before, seed
+
+    def recalibrate(self, feeds: Feeds) -> None:
+        """Batch norm's moving averages become the statistics of these rows, all of them as one batch."""
+        with self.exclusive():
+            graph = self.model.trace()
+            self.answers(feeds, graph)
+            program = Program(graph, len(feeds[X_FEED]), training=True, noisy=False, recalibrates=True, output=True)
+            program.run(feeds, threads=config.get_num_threads())
+
+    # -- predict ------------------------------------------------------------------------------------------
+
+    def predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> list[Array]:
+        """The outputs. noisy: with the noise of training; training: also with the statistics of the batch."""
+        graph, rows = self.model.trace(), len(feeds[X_FEED])
+        answers = self.answers(feeds, graph)
+        purpose, make = self._predicting(graph, training, noisy)
+        seed = draw_seed() if noisy or graph.always_draws else 0
+        whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
+        with self.lock:
+            if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
+                program.run(feeds, seed=seed)
+            else:
+                for slice_ in self._engine.slices(purpose, rows, rows if whole else PREDICT_BATCH, make):
+                    run(slice_, feeds, step=slice_.start // PREDICT_BATCH, seed=seed)
+        return answers
+
+    def predict_slices(
+        self, feeds: Feeds, batch: int, most: int | None, training: bool
+    ) -> Iterator[tuple[slice, Callable[[], None]]]:
+        """Slices of a prediction: their rows, and what computes them, to be called before the next. Hold the lock."""
+        graph = self.model.trace()
+        purpose, make = self._predicting(graph, training, training)
+        seed = draw_seed() if training or graph.always_draws else 0
+        for slice_ in self._engine.slices(purpose, len(feeds[X_FEED]), batch, make, most):
+            rows = slice(slice_.start, slice_.start + slice_.steps * slice_.program.batch)
+            yield rows, partial(run, slice_, feeds, step=slice_.start // batch, seed=seed)
+
+    def answers(self, feeds: Feeds, graph: Graph) -> list[Array]:
+        """Room for the outputs, which the feeds lead to."""
+        rows, answers = len(feeds[X_FEED]), []
+        for i, tensor in enumerate(graph.outputs):
+            answer: Array = np.empty((rows, *tensor.shape[1:]), self.model.dtype)  # type: ignore[arg-type]
+            feeds[OUT_FEED + FEEDS * i] = answer if answer.ndim == 2 else answer.reshape(rows, -1)
+            answers.append(answer)
+        return answers
+
+    def _predicting(self, graph: Graph, training: bool, noisy: bool) -> tuple[str, Callable[[int], Program]]:
+        purpose = "predict in training" if training else "predict with noise" if noisy else "predict"
+        return purpose, lambda size: Program(graph, size, output=True, training=training, noisy=noisy)
+
+
+def draw_seed() -> int:
+    """A seed for what a program draws, of the global generator."""
+    return int(random.generator().integers(2**63))
