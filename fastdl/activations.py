@@ -202,15 +202,9 @@ def _gelu_double(v: Formula) -> Formula:
 swish, hard_swish = silu, hard_silu
 
 NAMES: dict[str, Callable[..., Tensor]] = {
-    **{
-        function.__name__: function
-        for function in (
-            *(linear, relu, relu6, leaky_relu, sigmoid, hard_sigmoid, tanh, exponential, softplus, softsign),
-            *(elu, selu, silu, hard_silu, mish, gelu, gelu_tanh, softmax, log_softmax),
-        )
-    },
-    "swish": silu,
-    "hard_swish": hard_silu,
+    name: value
+    for name, value in globals().items()
+    if not name.startswith("_") and getattr(value, "__annotations__", {}).get("return") == "Tensor"
 }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastdl import _ext
 from fastdl.base import configured
 from fastdl.base.arrays import Array
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, unknown
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import Parameter
@@ -49,6 +49,8 @@ class Constraint(Configured):
 
 class Function(Constraint):
     """A numpy function as a constraint: fn(w) → w, of the same shape."""
+
+    nameable = False
 
     def __init__(self, fn: OwnFunction) -> None:
         self.fn = fn
@@ -178,14 +180,8 @@ def _axis(axis: Any) -> Axis:
     return [int(each) for each in axis]
 
 
-CLASSES: dict[str, type[Constraint]] = {kind.__name__: kind for kind in (MaxNorm, UnitNorm, NonNeg, MinMaxNorm)}
-NAMES: dict[str, type[Constraint]] = {
-    **CLASSES,
-    "max_norm": MaxNorm,
-    "unit_norm": UnitNorm,
-    "non_neg": NonNeg,
-    "min_max_norm": MinMaxNorm,
-}
+CLASSES = family(Constraint)
+NAMES = names_of(CLASSES)
 
 serialize = configured.serialize
 

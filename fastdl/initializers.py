@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ import numpy as np
 from fastdl import config
 from fastdl.base import configured, random
 from fastdl.base.arrays import Array
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, unknown
 from fastdl.errors import ShapeError
 
@@ -37,12 +36,16 @@ class Initializer(Configured):
 class Zeros(Initializer):
     """All zero."""
 
+    aliases = ("zero",)
+
     def draw(self, shape: Shape) -> Array:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
     """All one."""
+
+    aliases = ("one",)
 
     def draw(self, shape: Shape) -> Array:
         return np.ones(shape)
@@ -60,6 +63,8 @@ class Constant(Initializer):
 
 class Identity(Initializer):
     """`gain` on the diagonal of a matrix, zero elsewhere. ShapeError for other ranks."""
+
+    aliases = ("IdentityInitializer",)
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = gain
@@ -91,6 +96,8 @@ def _cut_normal(draw: np.random.Generator, shape: Shape) -> Array:
 class RandomNormal(_Random):
     """Normal."""
 
+    aliases = ("normal",)
+
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
         self.mean, self.stddev = mean, stddev
@@ -109,6 +116,8 @@ class TruncatedNormal(RandomNormal):
 class RandomUniform(_Random):
     """Uniform from `minval` to `maxval`."""
 
+    aliases = ("uniform",)
+
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         super().__init__(seed)
         self.minval, self.maxval = minval, maxval
@@ -122,6 +131,8 @@ class Orthogonal(_Random):
 
     Uniform among all such matrices (Mezzadri 2007). Saxe et al. 2014. ShapeError below two dimensions.
     """
+
+    aliases = ("OrthogonalInitializer",)
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         super().__init__(seed)
@@ -224,21 +235,8 @@ class LecunNormal(_Named):
     settings = (1.0, "fan_in", "truncated_normal")
 
 
-CLASSES: tuple[type[Initializer], ...] = (
-    *(Zeros, Ones, Constant, Identity, RandomNormal, RandomUniform, TruncatedNormal, Orthogonal, VarianceScaling),
-    *(GlorotUniform, GlorotNormal, HeUniform, HeNormal, LecunUniform, LecunNormal),
-)
-SHORT: dict[str, type[Initializer]] = {re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower(): kind for kind in CLASSES}
-NAMES: dict[str, type[Initializer]] = {
-    **SHORT,
-    **{kind.__name__: kind for kind in CLASSES},
-    "zero": Zeros,
-    "one": Ones,
-    "normal": RandomNormal,
-    "uniform": RandomUniform,
-    "IdentityInitializer": Identity,
-    "OrthogonalInitializer": Orthogonal,
-}
+CLASSES = family(Initializer)
+NAMES = names_of(CLASSES)
 
 serialize = configured.serialize
 
@@ -261,7 +259,7 @@ def get(initializer: str | Function | type[Initializer] | Mapping[str, Any]) -> 
         return deserialize(initializer)
     if callable(initializer):
         return initializer
-    raise ValueError(unknown("initializer", initializer, SHORT))
+    raise ValueError(unknown("initializer", initializer, filter(str.islower, NAMES)))
 
 
 def __getattr__(name: str) -> type[Initializer]:

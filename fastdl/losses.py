@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -12,18 +11,13 @@ import numpy as np
 from fastdl import _ext
 from fastdl.base import configured
 from fastdl.base.arrays import Array, refuse_masked
-from fastdl.base.configured import Configured
-from fastdl.base.naming import unknown
+from fastdl.base.configured import Configured, family, names_of
+from fastdl.base.naming import no_such, snake_case, unknown
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
-
-
-def snake_case(name: str) -> str:
-    """MeanSquaredError → mean_squared_error, KLDivergence → kl_divergence."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 class Loss(Configured):
@@ -81,24 +75,28 @@ class _Elementwise(Loss):
 class MeanSquaredError(_Elementwise):
     """(y - target)²."""
 
+    aliases = "mse", "MSE"
     kind = "squared"
 
 
 class MeanAbsoluteError(_Elementwise):
     """|y - target|."""
 
+    aliases = "mae", "MAE"
     kind = "absolute"
 
 
 class MeanAbsolutePercentageError(_Elementwise):
     """100 |y - target| / |target|."""
 
+    aliases = "mape", "MAPE"
     kind = "percentage"
 
 
 class MeanSquaredLogarithmicError(_Elementwise):
     """(log(1 + y) - log(1 + target))², negative numbers taken as zero."""
 
+    aliases = "msle", "MSLE"
     kind, targets = "squared_log", (0.0, np.inf)
 
 
@@ -149,6 +147,7 @@ class CategoricalHinge(Loss):
 class KLDivergence(Loss):
     """Sum of target log(target / y): how far y's distribution is from the target's (Kullback and Leibler 1951)."""
 
+    aliases = "kld", "KLD"
     targets = 0.0, 1.0
 
     def terminal(self, features: int) -> PerSample:
@@ -218,6 +217,7 @@ class BinaryCrossentropy(_CrossEntropy):
     label_smoothing: that share of each target is taken as 1/2.
     """
 
+    aliases = "bce", "BCE"
     ending = "sigmoid"
 
     def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
@@ -325,6 +325,8 @@ class Function(Loss):
     Both arguments are (batch, outputs) of the model's dtype. It takes the GIL at each batch: slower than the others.
     """
 
+    nameable = False
+
     def __init__(self, fn: Callable[[Array, Array], Any], name: str | None = None) -> None:
         self.fn, self._name = fn, str(name or getattr(fn, "__name__", type(fn).__name__))
 
@@ -346,26 +348,6 @@ def _as_function(kind: Callable[..., Loss]) -> Callable[..., Array]:
     return function
 
 
-mean_squared_error = _as_function(MeanSquaredError)
-mean_absolute_error = _as_function(MeanAbsoluteError)
-mean_absolute_percentage_error = _as_function(MeanAbsolutePercentageError)
-mean_squared_logarithmic_error = _as_function(MeanSquaredLogarithmicError)
-huber = _as_function(Huber)
-log_cosh = _as_function(LogCosh)
-poisson = _as_function(Poisson)
-hinge = _as_function(Hinge)
-squared_hinge = _as_function(SquaredHinge)
-categorical_hinge = _as_function(CategoricalHinge)
-kl_divergence = _as_function(KLDivergence)
-cosine_similarity = _as_function(CosineSimilarity)
-binary_crossentropy = _as_function(BinaryCrossentropy)
-categorical_crossentropy = _as_function(CategoricalCrossentropy)
-binary_focal_crossentropy = _as_function(BinaryFocalCrossentropy)
-categorical_focal_crossentropy = _as_function(CategoricalFocalCrossentropy)
-categorical_generalized_cross_entropy = _as_function(CategoricalGeneralizedCrossEntropy)
-sparse_categorical_crossentropy = _as_function(SparseCategoricalCrossentropy)
-
-
 def entropy(p: Any, base: float | None = None) -> Array:
     """-sum of p log p over the last axis, zero where p is: in nats, or with the base 2 in bits (Shannon 1948)."""
     p = np.asarray(p, np.float64)
@@ -375,36 +357,9 @@ def entropy(p: Any, base: float | None = None) -> Array:
     return np.asarray(-terms.sum(-1) / (np.log(base) if base else 1.0))
 
 
-CLASSES: dict[str, type[Loss]] = {
-    kind.__name__: kind
-    for kind in (
-        *(
-            MeanSquaredError,
-            MeanAbsoluteError,
-            MeanAbsolutePercentageError,
-            MeanSquaredLogarithmicError,
-            Huber,
-            LogCosh,
-        ),
-        *(BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy, KLDivergence, Poisson),
-        *(BinaryFocalCrossentropy, CategoricalFocalCrossentropy, CategoricalGeneralizedCrossEntropy),
-        *(Hinge, SquaredHinge, CategoricalHinge, CosineSimilarity),
-    )
-}
-_SHORT: dict[str, type[Loss]] = {
-    "bce": BinaryCrossentropy,
-    "kld": KLDivergence,
-    "mae": MeanAbsoluteError,
-    "mse": MeanSquaredError,
-    "mape": MeanAbsolutePercentageError,
-    "msle": MeanSquaredLogarithmicError,
-}
-NAMES: dict[str, type[Loss]] = {
-    **CLASSES,
-    **{snake_case(name): kind for name, kind in CLASSES.items()},
-    **_SHORT,
-    **{name.upper(): kind for name, kind in _SHORT.items()},
-}
+CLASSES = family(Loss)
+NAMES = names_of(CLASSES)
+FUNCTIONS = {snake_case(name): _as_function(kind) for name, kind in CLASSES.items()}
 
 serialize = configured.serialize
 
@@ -425,6 +380,13 @@ def get(loss: Any) -> Loss:
     if isinstance(loss, Mapping):
         return deserialize(loss)
     if callable(loss):
-        by_function = {id(value): NAMES[name] for name, value in globals().items() if name in NAMES}
+        by_function = {id(function): NAMES[name] for name, function in FUNCTIONS.items()}
         return by_function[id(loss)]() if id(loss) in by_function else Function(loss)
     raise ValueError(f"{unknown('loss', loss, filter(str.islower, sorted(NAMES)))}, or a fastdl.losses object")
+
+
+def __getattr__(name: str) -> Callable[..., Array]:
+    """`losses.mean_squared_error` is the class as a function, as in Keras."""
+    if name in FUNCTIONS:
+        return FUNCTIONS[name]
+    raise no_such(__name__, name, [*CLASSES, *FUNCTIONS])

@@ -11,7 +11,7 @@ import numpy as np
 from fastdl import _ext, kernels
 from fastdl.base import configured
 from fastdl.base.arrays import Array
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, unknown
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import Parameter
@@ -71,6 +71,8 @@ class Regularizer(Configured):
 
 class Function(Regularizer):
     """A numpy function of the weights as a regularizer: fn(w) → (penalty, its gradient, of w's shape)."""
+
+    nameable = False
 
     def __init__(self, fn: OwnFunction) -> None:
         self.fn = fn
@@ -185,14 +187,8 @@ def _strength(name: str, value: float) -> float:
     return float(value)
 
 
-CLASSES: dict[str, type[Regularizer]] = {kind.__name__: kind for kind in (L1, L2, L1L2, OrthogonalRegularizer)}
-NAMES: dict[str, type[Regularizer]] = {
-    **CLASSES,
-    "l1": L1,
-    "l2": L2,
-    "l1_l2": L1L2,
-    "orthogonal_regularizer": OrthogonalRegularizer,
-}
+CLASSES = family(Regularizer)
+NAMES = names_of(CLASSES)
 
 serialize = configured.serialize
 

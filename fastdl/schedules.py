@@ -10,7 +10,7 @@ import numpy as np
 
 from fastdl.base import configured
 from fastdl.base.arrays import Array
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, family
 
 
 class LearningRateSchedule(Configured):
@@ -260,13 +260,7 @@ class OneCycle(LearningRateSchedule):
         return rates
 
 
-CLASSES: dict[str, type[LearningRateSchedule]] = {
-    kind.__name__: kind
-    for kind in (
-        *(InverseTimeDecay, ExponentialDecay, PiecewiseConstantDecay, PolynomialDecay),
-        *(CosineDecay, CosineDecayRestarts, OneCycle),
-    )
-}
+CLASSES = family(LearningRateSchedule)
 
 serialize: Callable[[LearningRateSchedule], dict[str, Any]] = configured.serialize
 

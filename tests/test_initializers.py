@@ -117,8 +117,7 @@ def test_names_classes_and_configs(name: str) -> None:
     kind = initializers.NAMES[name]
     for given in (name, kind, kind(), {"class_name": name, "config": {}}):
         assert type(initializers.get(given)) is kind
-    if name in initializers.SHORT:
-        assert getattr(initializers, name) is kind
+    assert getattr(initializers, name) is kind
     described = json.loads(json.dumps(initializers.serialize(kind())))
     again = initializers.deserialize(described)
     assert type(again) is kind

@@ -5,18 +5,25 @@ from __future__ import annotations
 import inspect
 import reprlib
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from fastdl.base.arguments import Named
-from fastdl.base.naming import unknown
+from fastdl.base.naming import snake_case, unknown
 
 T = TypeVar("T", bound="Configured")
 
 
 class Configured(Named):
-    """Base: each argument of the constructor is kept as an attribute of its name."""
+    """Base: each argument of the constructor is kept as an attribute of its name.
+
+    aliases: other names by which Keras knows a class. nameable, of a class itself and not of those below it: whether a
+    file may name it; not a base, nor what is made of a function of one's own.
+    """
+
+    aliases: ClassVar[tuple[str, ...]] = ()
+    nameable: ClassVar[bool] = True
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, arrays as lists and numpy's numbers as Python's (Keras)."""
@@ -48,6 +55,28 @@ def described(value: object) -> str:
 def serialize(value: Configured) -> dict[str, Any]:
     """The class's name and the object's arguments, as `deserialize` takes them (Keras)."""
     return {"class_name": type(value).__name__, "config": value.get_config()}
+
+
+def may_be_named(kind: type[Configured]) -> bool:
+    """Whether files may name the class: it is fastdl's own, and public."""
+    own = kind.__module__.startswith("fastdl.") and not kind.__name__.startswith("_")
+    return own and bool(vars(kind).get("nameable", True))
+
+
+def family(base: type[T]) -> dict[str, type[T]]:
+    """The classes below the base that files may name, by name."""
+    classes: dict[str, type[T]] = {}
+    for kind in base.__subclasses__():
+        if may_be_named(kind):
+            classes[kind.__name__] = kind
+        classes |= family(kind)
+    return classes
+
+
+def names_of(classes: Mapping[str, type[T]]) -> dict[str, type[T]]:
+    """The classes by all their names: their own, that in snake case, and aliases."""
+    by_name = {**classes, **{snake_case(name): kind for name, kind in classes.items()}}
+    return by_name | {alias: kind for kind in classes.values() for alias in vars(kind).get("aliases", ())}
 
 
 def is_one_of(value: object, classes: Mapping[str, type[Configured]]) -> bool:

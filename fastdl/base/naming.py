@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Container, Iterable
 
 LONGEST = 60  # letters of a name that is compared with others
@@ -34,6 +35,11 @@ class Names:
         self._numbers[name] = number
         self._taken.add(free)
         return free
+
+
+def snake_case(name: str) -> str:
+    """MeanSquaredError → mean_squared_error, KLDivergence → kl_divergence."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def unknown(what: str, name: object, names: Iterable[str]) -> str:

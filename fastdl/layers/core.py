@@ -14,6 +14,7 @@ from fastdl.base.configured import Configured
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.errors import ShapeError
 from fastdl.layers.layer import (
+    CLASSES,
     ActivationLike,
     ConstraintLike,
     InitializerLike,
@@ -48,6 +49,9 @@ class Input(Tensor, Configured):
 
     def get_config(self) -> dict[str, Any]:
         return {"shape": list(self.sample), "name": self.name}
+
+
+CLASSES["Input"] = Input  # which stands among layers in files
 
 
 class Dense(Layer):

@@ -81,6 +81,12 @@ class Layer(Configured):
     """
 
     takes_several: bool = False
+    nameable = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if configured.may_be_named(cls):
+            CLASSES[cls.__name__] = cls
 
     def __init__(
         self,

@@ -17,6 +17,8 @@ class NumpyLayer(Layer):
     without a form in ONNX. Arrays are (batch, ...) of the model's dtype; other shapes in return raise ShapeError.
     """
 
+    nameable = False
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """(None, ...) of the output; the input's, unless overridden (Keras)."""
         return input_shape

@@ -29,6 +29,8 @@ Axis = int | Sequence[int] | None
 class Adapted(Layer, Generic[S]):
     """Base. A subclass says over which axes it tells features apart, and what its weights are from a statistic."""
 
+    nameable = False
+
     def __init__(self, axis: Axis = -1, **options: Any) -> None:
         super().__init__(**options)
         self.axis = axis if axis is None or isinstance(axis, int) else [int(each) for each in axis]

@@ -21,8 +21,7 @@ from fastdl.models.model import Model
 from fastdl.models.sequential import Sequential
 from fastdl.models.tensor_file import Content
 
-MODELS: dict[str, type[Model]] = {"Sequential": Sequential, "Functional": Functional}
-CLASSES |= MODELS  # models stand in models as layers do
+MODELS = {name: kind for name, kind in CLASSES.items() if issubclass(kind, Model)}
 MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
 
 

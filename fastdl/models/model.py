@@ -39,6 +39,7 @@ class Model(Network):
     calls them in its `call`.
     """
 
+    nameable = False
     _of_tensors: ClassVar[type[Model]]  # what Model(inputs, outputs) makes
 
     def __init_subclass__(cls, of_tensors: bool = False, **options: Any) -> None:

@@ -30,6 +30,7 @@ class Network(Layer):
     session: what runs its programs, for whoever computes with it (see Session). fastdl's own.
     """
 
+    nameable = False
     takes_one_array = False
     output_names: list[str]
 

@@ -14,7 +14,9 @@ from fastdl.compiler.formula import Formula, Value
 from fastdl.compiler.graph import Tensor
 from fastdl.fusion.graph.index import Node, Refused
 from fastdl.layers.layer import Layer
-from fastdl.onnx.handlers import Made, Step, row, slopes
+from fastdl.onnx.activation_nodes import slopes
+from fastdl.onnx.numbers import row
+from fastdl.onnx.parts import Made, Step
 from fastdl.onnx.reading import Reader
 from fastdl.ops import Activation
 

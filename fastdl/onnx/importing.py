@@ -23,7 +23,9 @@ from fastdl.fusion.graph.index import Node, Refused
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
 from fastdl.onnx import formulas
-from fastdl.onnx.handlers import HANDLERS, Affine, ByShape, Made, Part, Product, Step, dense, fixed, take
+from fastdl.onnx.handlers import HANDLERS
+from fastdl.onnx.numbers import dense, fixed
+from fastdl.onnx.parts import Affine, ByShape, Made, Part, Product, Step, take
 from fastdl.onnx.reading import Reader
 
 

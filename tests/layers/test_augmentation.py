@@ -13,6 +13,7 @@ import pytest
 import fastdl
 from fastdl import kernels, layers
 from fastdl.errors import DataError, ShapeError
+from fastdl.kernels.call import KernelCall
 from fastdl.models import load_model
 from fastdl.utils import to_categorical
 
@@ -180,7 +181,7 @@ def test_loss_is_the_mixture_of_both_targets_losses() -> None:
 
 def mixing(batch: int, alpha: float, seed: Any, stream: int) -> tuple[Array, Array]:
     """The matrix (batch, batch) that mixes a batch, and its diagonal: what becomes of the unit vectors."""
-    call = kernels._Call(batch, np.dtype(np.float64))
+    call = KernelCall(batch, np.dtype(np.float64))
     w, out = call.panel(1), call.panel(batch)
     call.run("mix_weights", 1, weight=w, stream=stream, alpha=alpha, seed=seed)
     x = call.rows(np.eye(batch))

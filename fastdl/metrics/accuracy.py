@@ -1,0 +1,70 @@
+"""How many answers are right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastdl.compiler.graph import Tensor
+from fastdl.compiler.program import Terminal
+from fastdl.metrics.metric import MeanOverSamples
+from fastdl.ops import Activation
+from fastdl.ops.terminal import PerSample
+
+
+class _Ranked(MeanOverSamples):
+    """What depends on the order of the outputs alone, which is the logits' too."""
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        return self.terminal(prediction.features), prediction
+
+
+class CategoricalAccuracy(_Ranked):
+    """How often the largest output is the target's largest."""
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("accuracy", labels=self.sparse)
+
+
+class SparseCategoricalAccuracy(CategoricalAccuracy):
+    """How often the largest output is the label's."""
+
+    sparse = True
+
+
+class TopKCategoricalAccuracy(_Ranked):
+    """How often the target's largest is among the k largest outputs."""
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        super().__init__(name)
+        if k < 1:
+            raise ValueError(f"k must be positive, not {k}")
+        self.k = int(k)
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("accuracy_top", labels=self.sparse, more={"k": self.k})
+
+
+class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
+    """How often the label is among the k largest outputs."""
+
+    sparse = True
+
+
+class BinaryAccuracy(MeanOverSamples):
+    """How often the outputs lie on the targets' side of the threshold; targets are 0 and 1."""
+
+    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
+        super().__init__(name)
+        self.threshold = float(threshold)
+
+    def terminal(self, features: int) -> PerSample:
+        return PerSample("accuracy_binary", mean=True, own=self.threshold)
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        behind = isinstance(output.op, Activation) and output.op.kind == "sigmoid" and output.op.inputs[0] is prediction
+        if not behind or not 0 < self.threshold < 1:
+            return self.terminal(output.features), output
+        logit = float(np.log(self.threshold / (1 - self.threshold)))  # sigmoid x > t where x > logit t
+        return replace(self.terminal(output.features), own=logit), prediction
