@@ -20,17 +20,10 @@ from typing import Any
 
 from fastdl.base.text import shown
 from fastdl.base.version import VERSION
-from fastdl.commands import common, demo, fuse, info, inspect, quantize, verify
+from fastdl.commands import COMMANDS
+from fastdl.commands import _common as common
 from fastdl.errors import DataWarning, DivergenceWarning, FastdlError, FusionError
 
-COMMANDS = {
-    "info": info,
-    "demo": demo,
-    "fuse": fuse,
-    "verify": verify,
-    "inspect": inspect,
-    "quantize": quantize,
-}
 CODES = "exit codes: 0 done, 1 a file or data that cannot be used, 2 wrong usage, 3 not proven or different"
 FAILED, USAGE, NOT_PROVEN, NO_READER = 1, 2, 3, 141
 

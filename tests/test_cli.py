@@ -149,7 +149,7 @@ def test_fastdls_own_warnings_are_one_line(capsys: pytest.CaptureFixture[str], m
         errors.warn("lower the rate", errors.DivergenceWarning)
         warnings.warn_explicit("nobody asked", UserWarning, "x.py", 1, "somewhere.else")
 
-    monkeypatch.setattr("fastdl.commands.demonstration.demo", demo)
+    monkeypatch.setattr("fastdl.commands._demonstration.demo", demo)
     assert main(["demo"]) == 0
     assert capsys.readouterr().err == ("fastdl demo: warning: look here\nfastdl demo: warning: lower the rate\n")
 

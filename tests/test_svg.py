@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fastdl.commands import demo_picture as _svg
+from fastdl.commands import _picture as _svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fastdl.commands import common
+from fastdl.commands import _common as common
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """The whole journey, from data to picture."""
-    from fastdl.commands.demonstration import demo
+    from fastdl.commands._demonstration import demo
 
     demo(options.folder, options.epochs)

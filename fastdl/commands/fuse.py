@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from fastdl.commands import common
+from fastdl.commands import _common as common
 
 OUTPUTS = ("labels", "logits", "probabilities")
 

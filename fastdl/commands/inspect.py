@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fastdl.commands import common
+from fastdl.commands import _common as common
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -116,8 +116,15 @@ class Program:
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls)
         self._calls_python, self._runs = any(call.function for call in calls), False
+        self._declare_feeds(graph.inputs, outputs, readings, bool(values))
+        self.flops = graph.flops * batch * (3 if training else 1)
+
+    def _declare_feeds(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], readings: Sequence[Reading], each: bool
+    ) -> None:
+        """The arrays of rows that a run must be given, and what a row of each holds."""
         item = self.dtype.itemsize
-        for i, source in enumerate(graph.inputs):
+        for i, source in enumerate(inputs):
             self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
         for reading in readings:
             at = FEEDS * reading.output
@@ -127,9 +134,8 @@ class Program:
                 self._program.declare_feed(W_FEED + at, item, False)
         for i, tensor in enumerate(outputs):
             self._program.declare_feed(OUT_FEED + FEEDS * i, tensor.features * item, True)
-        if values:
+        if each:
             self._program.declare_feed(OUT_FEED, item, True)
-        self.flops = graph.flops * batch * (3 if training else 1)
 
     @staticmethod
     def _scatter(build: Builder, ref: Ref, feed: int, features: int) -> None:

@@ -146,13 +146,20 @@ class Model(Network):
         if isinstance(source, batches.Rows) and not optimizer.iterations:
             warn_of_scale(self.trace(), self.input_names, objective, source.feeds)
         hooks = CallbackList(callbacks)
+        return self._fit(source, held_out, hooks, initial_epoch, epochs, verbosity)
+
+    def _fit(
+        self, source: Source, held_out: Source | None, hooks: CallbackList, first: int, epochs: int, verbosity: int
+    ) -> History:
+        """Epochs `first` to `epochs` of training on a source, each judged by what is held out."""
+        optimizer, _ = self.session.compiled()
         history = hooks.history()
         hooks.watch()
         with self.session.exclusive():
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             hooks.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
             hooks.tell("set_validation_data", held_out.feeds if isinstance(held_out, batches.Rows) else None)
-            self.initial_epoch = initial_epoch
+            self.initial_epoch = first
             optimizer.resume()
             hooks.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):

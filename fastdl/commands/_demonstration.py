@@ -16,8 +16,8 @@ import numpy as np
 from fastdl import callbacks, config, datasets, layers, optimizers, utils
 from fastdl.base.arrays import Array
 from fastdl.base.files import check_target, write_atomically
-from fastdl.commands.demo_picture import Share, curves, picture, shares
-from fastdl.models import Sequential
+from fastdl.commands._picture import Share, curves, picture, shares
+from fastdl.models import Model, Sequential
 from fastdl.runner import Runner
 
 if TYPE_CHECKING:
@@ -72,10 +72,40 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     """
     _check_folder(folder)
     task = load()
-    (x, y), (xt, yt), classes = task.train, task.test, task.classes
+    trained = _train(task, epochs or task.epochs, seed)
+    print("\n2. Export, fold batch norm into the dense layers, prove that nothing changed")
+    with tempfile.TemporaryDirectory() as work:
+        path = Path(work, MODEL)
+        report = trained.model.export(path, verify=task.test[0], class_names=task.classes)
+        exported = path.read_bytes()
+    print(report)
+    _serve(exported, trained.model, task)
+    written = {  # the report first: by it the next demo knows the folder
+        REPORT: f"{json.dumps({**trained.figures, 'fusion': report.to_dict()}, indent=2)}\n".encode(),
+        MODEL: exported,
+        PICTURE: draw(trained, report).encode(),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in written.items():
+        write_atomically(folder / name, content)
+    print(f"\nWritten to {folder}/: {MODEL}, {REPORT}, {PICTURE} (a picture: open it in a browser). What next:")
+    print("  train your own   model = fastdl.Sequential([...]); model.compile('adam', 'mse'); model.fit(x, y)")
+    print("  export and prove report = model.export('m.onnx', verify=samples); print(report)")
+    print("  serve            fastdl.Runner('m.onnx').predict(rows)")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The model with the weights of the best epoch, and what the report says of its training."""
+
+    model: Model
+    figures: dict[str, Any]
+
+
+def _train(task: Task, epochs: int, seed: int) -> Trained:
+    (x, y), (xt, yt) = task.train, task.test
     order = np.random.default_rng(seed).permutation(len(x))  # the rows held out are the last: let them be any
     x, y = x[order], y[order]
-    epochs = epochs or task.epochs
     utils.set_random_seed(seed)
     model = build(x.shape[1:], task.hidden)
     net = "-".join(map(str, (x[0].size, *task.hidden, 10)))
@@ -92,21 +122,6 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
     threads = config.get_num_threads()
     print(f"   {seconds:.1f} s on up to {threads} threads; kept: the weights of epoch {best.best_epoch + 1}, the best")
     print(f"   test accuracy {accuracy:.4f}, loss {loss:.4f}, on {len(xt):,} rows that neither trained nor chose it")
-
-    print("\n2. Export, fold batch norm into the dense layers, prove that nothing changed")
-    with tempfile.TemporaryDirectory() as work:
-        path = Path(work, MODEL)
-        report = model.export(path, verify=xt, class_names=classes)
-        exported = path.read_bytes()
-    print(report)
-
-    print("\n3. Serve with onnxruntime")
-    served = Runner(exported).predict(xt)
-    flips = int((served.argmax(1) != model.predict(xt).argmax(1)).sum())
-    accuracy_served = float((served.argmax(1) == yt).mean())
-    print(f"   test accuracy {accuracy_served:.4f}, {flips} of {len(xt):,} labels differ from predict")
-    print(f"   first row: {classes[int(served[0].argmax())]} (p = {served[0].max():.3f}), is {classes[int(yt[0])]}")
-
     figures = {
         "data": task.name,
         "validation_rows": held,
@@ -115,25 +130,25 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
         "test_loss": loss,
         "training_seconds": seconds,
         "history": history,
-        "fusion": report.to_dict(),
     }
-    written = {  # the report first: by it the next demo knows the folder
-        REPORT: f"{json.dumps(figures, indent=2)}\n".encode(),
-        MODEL: exported,
-        PICTURE: draw(history, best.best_epoch + 1, (loss, accuracy), report).encode(),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in written.items():
-        write_atomically(folder / name, content)
-    print(f"\nWritten to {folder}/: {MODEL}, {REPORT}, {PICTURE} (a picture: open it in a browser). What next:")
-    print("  train your own   model = fastdl.Sequential([...]); model.compile('adam', 'mse'); model.fit(x, y)")
-    print("  export and prove report = model.export('m.onnx', verify=samples); print(report)")
-    print("  serve            fastdl.Runner('m.onnx').predict(rows)")
+    return Trained(model, figures)
 
 
-def draw(history: dict[str, Any], best: int, test: tuple[float, float], report: FusionReport) -> str:
+def _serve(exported: bytes, model: Model, task: Task) -> None:
+    xt, yt = task.test
+    print("\n3. Serve with onnxruntime")
+    served = Runner(exported).predict(xt)
+    flips = int((served.argmax(1) != model.predict(xt).argmax(1)).sum())
+    accuracy = float((served.argmax(1) == yt).mean())
+    print(f"   test accuracy {accuracy:.4f}, {flips} of {len(xt):,} labels differ from predict")
+    first, right = task.classes[int(served[0].argmax())], task.classes[int(yt[0])]
+    print(f"   first row: {first} (p = {served[0].max():.3f}), is {right}")
+
+
+def draw(trained: Trained, report: FusionReport) -> str:
     """Loss and accuracy by epoch with the best one and its scores on the test rows, and what folding left: an SVG."""
-    loss, accuracy = test
+    figures = trained.figures
+    history, best, loss, accuracy = (figures[name] for name in ("history", "best_epoch", "test_loss", "test_accuracy"))
     return picture(
         [
             curves("Loss", history["loss"], history["val_loss"], best, test=loss),
