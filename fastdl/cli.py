@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from fastdl.base.files import must_wait
 from fastdl.base.text import shown
 from fastdl.commands import common, demo, fuse, info, inspect, quantize, verify
 from fastdl.errors import DataWarning, DivergenceWarning, FastdlError, FusionError
@@ -61,6 +62,8 @@ def _stoppable(caught: list[int]) -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if must_wait(number):
+            return
         caught.append(number)
         raise KeyboardInterrupt
 

@@ -491,7 +491,7 @@ class Model(Network):
         if the folded graph does not compute the same: then nothing is written. While another thread trains the model
         it waits for the end of that, as save and predict do.
         """
-        from fastdl.onnx.export import export, memory_errors
+        from fastdl.onnx.export import export
 
         samples = None
         if verify is not None:
@@ -501,7 +501,7 @@ class Model(Network):
                 for i, source in enumerate(sources)
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
-        with self._lock, memory_errors():
+        with self._lock:
             return export(
                 self,
                 self.trace(),

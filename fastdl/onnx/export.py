@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 import fastdl
 from fastdl.base.naming import free_name
 from fastdl.compiler.formula import Form, Formula, Value
 from fastdl.compiler.graph import Array, Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
+from fastdl.fusion.memory import memory_errors, tensor_of
 from fastdl.fusion.report.report import FusionReport
 from fastdl.layers.layer import listed
 
@@ -65,7 +64,7 @@ class OnnxGraph:
         """An initializer with the parameter's values; returns its name."""
         array, name = (value.numpy(), value.path) if isinstance(value, Parameter) else (value, name)
         name = self._free(name)
-        self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        self.constants[name] = tensor_of(np.asarray(array, order="C"), name)
         return name
 
     def shape_constant(self, shape: Sequence[int]) -> str:
@@ -133,29 +132,19 @@ def to_onnx(
         list(writer.constants.values()),
     )
     model = helper.make_model(
-        proto,
+        onnx.GraphProto(),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="fastdl",
         producer_version=fastdl.__version__,
     )
+    model.graph.MergeFrom(proto)  # make_model would copy it in a way that does not look whether there is memory
     helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
-    try:
-        yield
-    except Exception as error:
-        causes = [error, error.__cause__, error.__context__]
-        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
-            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
-        raise
-
-
+@memory_errors()
 def export(
     model: Model,
     graph: Graph,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,10 +15,11 @@ import numpy as np
 
 from fastdl.base.naming import Names
 from fastdl.compiler.graph import Array, Tensor
-from fastdl.errors import ModelFileError, ShapeError
+from fastdl.errors import ModelFileError, ShapeError, warn
 from fastdl.fusion.files.limits import LIMIT
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.index import Node, Refused
+from fastdl.fusion.memory import memory_errors
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
 from fastdl.onnx import formulas
@@ -33,17 +33,18 @@ if TYPE_CHECKING:
 SCORES = "ai.onnx.ml:LinearClassifier"  # its second output; the first are labels
 
 
-def from_onnx(source: ModelSource) -> Sequential | Functional:
+@memory_errors()
+def from_onnx(source: ModelSource, *, limited: bool = True) -> Sequential | Functional:
     """The dense net in an ONNX file, as layers that can be trained, exported and saved; not compiled.
 
     source: path, bytes or onnx.ModelProto, written by PyTorch, Keras, scikit-learn (skl2onnx), fastdl or others. Its
     float type is the model's: a Sequential, or a Model(inputs, outputs) where there are branches. Scalings by feature
     become batch norms with trainable=False. What a classifier does with the probabilities (labels, a dict by class)
-    is left out, with a warning. ModelFileError for a file that cannot be trusted, and, with node, operator and reason,
-    for a net that is not made of such layers.
+    is left out, with a warning. limited: False for a file that you trust, however many nodes it has. ModelFileError
+    for a file that cannot be trusted, and, with node, operator and reason, for a net that is not made of such layers.
     """
     name = str(Path(source)) if isinstance(source, str | os.PathLike) else "the model"
-    reader = Reader(read_model(source), name)
+    reader = Reader(read_model(source, limited=limited), name)
     outputs, notes = _outputs(reader)
     found = list(_uses(reader, outputs))
     for use in found:
@@ -52,7 +53,7 @@ def from_onnx(source: ModelSource) -> Sequential | Functional:
         notes += use.step.notes
     made = _model(reader, outputs, found)
     for note in dict.fromkeys(notes):
-        warnings.warn(f"{name}: {note}", stacklevel=2)
+        warn(f"{name}: {note}", UserWarning)
     return made
 
 
