@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Any
 
+from fastdl.base.files import must_wait
 from fastdl.base.text import shown
 from fastdl.base.version import VERSION
 from fastdl.commands import COMMANDS
@@ -53,6 +54,8 @@ def _stoppable(caught: list[int]) -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if must_wait(number):
+            return
         caught.append(number)
         raise KeyboardInterrupt
 

@@ -16,6 +16,7 @@ from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.errors import DataError, ModelFileError, ShapeError
 from fastdl.fusion.files.model_file import read_model
 from fastdl.fusion.files.zip_map import keys
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.runtime.confined import Exceeded
 from fastdl.fusion.runtime.inputs import as_input, feature_names
 from fastdl.fusion.runtime.labels import labels_of
@@ -47,9 +48,9 @@ class Runner:
     """An onnxruntime session for one model: a path, serialized bytes, or a ModelProto.
 
     threads: None lets the size decide (one for small nets). limited: a model whose cost its size does not tell (a loop,
-    say) runs in a child process with limits of memory and time, in proportion to the file and the input; False for one
-    that you trust. Safe to call from many threads at once. Raises ModelFileError for a file that cannot be read, that
-    onnxruntime does not run, or that takes too much to open.
+    say) runs in a child process with limits of memory and time, in proportion to the file and the input, and one of
+    more than 10,000 nodes is refused; False for one that you trust. Safe to call from many threads at once. Raises
+    ModelFileError for a file that cannot be read, that onnxruntime does not run, or that takes too much to open.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Runner:
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be 1 or more, or None; got {threads}")
-        model = read_model(source)
+        model = read_model(source, limited=limited)
         if threads is None:
             size = sum(prod(t.dims) for t in model.graph.initializer)
             threads = 1 if size <= SMALL else _cores()
@@ -113,6 +114,8 @@ class Runner:
             if bound is not None:
                 try:
                     return bound.run([x])[0]
+                except MemoryError:
+                    raise
                 except Exception:
                     self._bindable = False  # the output's shape follows from the values, not from the batch
         results = self._run([self._check(i, array) for i, array in enumerate(self._arrays(x))])
@@ -248,7 +251,8 @@ class Runner:
 def _engine(model: ModelProto, threads: int, limited: bool) -> Engine:
 
     try:
-        return Engine(model, threads, limited)
+        with memory_errors():
+            return Engine(model, threads, limited)
     except MemoryError:
         raise
     except Exceeded as error:

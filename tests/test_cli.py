@@ -119,9 +119,35 @@ def test_a_signal_ends_it_in_one_line_with_nothing_left(folder: Path, number: si
     time.sleep(after)
     run.send_signal(number)
     _, told = run.communicate(timeout=60)
+    new = {path.name for path in folder.iterdir()} - before
     if run.returncode != 0:  # else it was done before
         assert (run.returncode, told) == (128 + number, "fastdl quantize: stopped\n")
-        assert {path.name for path in folder.iterdir()} == before
+        assert new in (set(), {"o.onnx", "o.onnx.json"})  # both where it came after they were written
+    if new:
+        require_whole()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_while_files_are_renamed_waits_until_all_are(folder: Path, number: signal.Signals) -> None:
+    arguments = [*FUSE.split(), "--html", "o.html"]
+    code = f"""
+import os, signal, sys, fastdl.cli
+rename = os.replace
+def replace(*names):
+    rename(*names)
+    signal.raise_signal({int(number)})
+os.replace = replace
+sys.exit(fastdl.cli.main({arguments}))
+"""
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, "fastdl fuse: stopped\n")
+    assert {path.name for path in folder.iterdir()} == {"m.onnx", "x.npy", "o.onnx", "o.onnx.json", "o.html"}
+    require_whole()
+
+
+def require_whole() -> None:
+    onnx.checker.check_model(onnx.load("o.onnx"))
+    assert json.loads(Path("o.onnx.json").read_text())
 
 
 def test_two_at_once_on_one_target_leave_one_whole_file(folder: Path) -> None:

@@ -1,8 +1,11 @@
-"""Hostile files: mutations of small files through whatever reads them: python tools/fuzz.py model|onnx
+"""Hostile files: mutations of small files through whatever reads them.
+
+    python tools/fuzz.py model|onnx [--replay FILE...]
 
 The seeds are made from code. A mutation changes the structure (numbers, names, nodes, sizes, entries of the header,
 whose checksum is made right again), or bytes. Each is read in a child with a limit of memory, and one of time each. A
-finding is whatever is neither an answer nor one of fastdl's errors, OSError or MemoryError; its file stays.
+finding is whatever is neither an answer nor one of fastdl's errors, OSError or MemoryError; its file stays, and
+--replay reads it, or any others, again.
 """
 
 from __future__ import annotations
@@ -265,14 +268,41 @@ TARGETS: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
+def limit() -> None:
+    """Of this child's memory; and SIGALRM ends it."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    faulthandler.enable()
+
+
+def replay(kind: str, paths: list[Path]) -> int:
+    """Read each file again, in a child of its own, and print what came of it; how many are findings."""
+    findings = 0
+    for path in paths:
+        child = os.fork()
+        if child == 0:
+            limit()
+            signal.alarm(SECONDS)
+            try:
+                told, code = TARGETS[kind][2](path) or "tried", 0
+            except Exception as error:
+                told, code = f"finding: {type(error).__name__}: {error}", 1
+            print(f"{path}: {told}", flush=True)
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code < 0:
+            print(f"{path}: finding: ended by {signal.Signals(-code).name}", flush=True)
+        findings += code != 0
+    return findings
+
+
 def work(kind: str, until: float, rng: random.Random, folder: Path) -> None:
     """Mutations until it is time; the one at hand lies in `current` in case it ends this process."""
     make_seeds, mutate, read = TARGETS[kind]
     seeds = make_seeds(folder)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     current, done, ends = folder / "current", 0, Counter[str]()
+    limit()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # onnxruntime's warnings
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while time.time() < until:
         data = rng.choice(seeds)
         try:
@@ -294,7 +324,7 @@ def work(kind: str, until: float, rng: random.Random, folder: Path) -> None:
     current.unlink(missing_ok=True)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=TARGETS)
     parser.add_argument("--seconds", type=float, default=30)
@@ -302,7 +332,10 @@ def main() -> int:
     parser.add_argument(
         "--findings", type=Path, default=None, help="where they are left (default: a folder of their own)"
     )
-    options = parser.parse_args()
+    parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE", help="read these files, and no others")
+    options = parser.parse_args(arguments)
+    if options.replay:
+        return min(1, replay(options.kind, options.replay))
     folder = options.findings or Path(tempfile.mkdtemp(prefix="fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
     seed = int(time.time()) if options.seed is None else options.seed
@@ -311,7 +344,6 @@ def main() -> int:
         round_ += 1
         child = os.fork()
         if child == 0:
-            faulthandler.enable()
             work(options.kind, until, random.Random(f"{seed} {round_}"), folder)
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

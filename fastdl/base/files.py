@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of either."""
+"""Writing files so that a crash leaves the old one or the new one, never half of either; of a log its whole lines."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterable
+import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+Name = str | os.PathLike[str]
+File = tuple[Name, Iterable[bytes | memoryview]]  # its name, and what it holds, part by part
 
 AT_ONCE = 2**24  # bytes; between two writes Python hears Ctrl-C
 PREFIX = 40  # letters of the target's name in the temporary's, which must not become too long for the folder
@@ -25,6 +29,8 @@ KINDS = (  # how foreign files begin
     (ONNX, "an ONNX file, it seems: see from_onnx and Runner"),
 )
 
+_waiting: list[int] | None = None  # while files are renamed: the signals that came
+
 
 def kind_of(start: bytes) -> str:
     """What a file is, by its first 16 bytes; an empty text for what is not known."""
@@ -33,7 +39,7 @@ def kind_of(start: bytes) -> str:
     return next((kind for magic, kind in KINDS if start.startswith(magic)), "")
 
 
-def check_target(path: str | os.PathLike[str]) -> None:
+def check_target(path: Name) -> None:
     """OSError, before any work is done, if no file can be written to `path`: a folder, a device, or in no folder."""
     target = Path(path)
     if not target.parent.is_dir():
@@ -46,32 +52,95 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise PermissionError(errno.EACCES, "no file can be made in this folder", str(target.parent))
 
 
-def write_atomically(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
+def write_atomically(path: Name, *parts: bytes | memoryview) -> None:
     """Write beside `path`, sync, rename over it, sync the folder. OSError: the old file stays, nothing is left."""
+    write_together((path, parts))
+
+
+def write_together(*files: File) -> None:
+    """Several files at once: each is renamed to its name when all are written, and signals wait until they are.
+
+    OSError: all old files stay, unless it is the renaming that failed; nothing is left.
+    """
+    # their names are known before they are made, so that they are always removed
+    temporaries = [_beside(Path(path)) for path, _ in files]
     try:
-        _write(Path(path), parts)
-    except OSError as error:  # it names the temporary, of which nobody has heard
+        for temporary, (path, parts) in zip(temporaries, files, strict=True):
+            with _telling(path):
+                _write(temporary, parts)
+        with _signals_waiting():
+            for temporary, (path, _) in zip(temporaries, files, strict=True):
+                with _telling(path):
+                    os.replace(temporary, path)
+    finally:
+        for temporary in temporaries:  # mostly they have become the targets
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+    for path in {Path(path).parent: path for path, _ in files}.values():
+        with _telling(path):
+            _sync(Path(path).parent)
+
+
+def append_whole(path: Name, data: bytes) -> None:
+    """Write to the end of a file, made if it is not there. OSError: what was written of it is cut off again."""
+    with _telling(path), open(path, "ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except BaseException:
+            file.truncate(size)
+            raise
+
+
+def must_wait(number: int) -> bool:
+    """For handlers of signals that raise: whether the signal must wait, and comes again when files are renamed."""
+    if _waiting is None:
+        return False
+    _waiting.append(number)
+    return True
+
+
+@contextlib.contextmanager
+def _signals_waiting() -> Iterator[None]:
+    global _waiting
+    waiting = list[int]()
+    try:
+        _waiting = waiting
+        yield
+    finally:
+        _waiting = None
+        for number in waiting:
+            signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def _telling(path: Name) -> Iterator[None]:
+    """An OSError names the temporary, of which nobody has heard: let it name the file."""
+    try:
+        yield
+    except OSError as error:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
-def _write(target: Path, parts: Iterable[bytes | memoryview]) -> None:
-    # its name is known before it is made, so that it is always removed
-    temporary = target.parent / f".{target.name[:PREFIX]}.{secrets.token_hex(8)}"
+def _beside(target: Path) -> Path:
+    return target.parent / f".{target.name[:PREFIX]}.{secrets.token_hex(8)}"
+
+
+def _write(temporary: Path, parts: Iterable[bytes | memoryview]) -> None:
+    with open(temporary, "xb") as file:
+        for part in parts:
+            for start in range(0, len(part), AT_ONCE):
+                file.write(memoryview(part)[start : start + AT_ONCE])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY)
     try:
-        with open(temporary, "xb") as file:
-            for part in parts:
-                for start in range(0, len(part), AT_ONCE):
-                    file.write(memoryview(part)[start : start + AT_ONCE])
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.fsync(opened)
     finally:
-        with contextlib.suppress(OSError):  # mostly it has become the target
-            os.unlink(temporary)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        os.close(opened)

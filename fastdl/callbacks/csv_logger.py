@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from pathlib import Path
 from typing import Any
 
+from fastdl.base.files import append_whole
 from fastdl.models.callback import Callback, Logs
 
 
@@ -14,7 +16,8 @@ class CSVLogger(Callback):
     """Writes a line an epoch: the epoch's number, then the logs by name; NA for what is missing (Keras).
 
     The columns are the first epoch's, and val_ ones beside them where it has none. The file is closed between
-    epochs, so that what is done can be read, and stays, whatever happens. append: add to a file that is there.
+    epochs, so that what is done can be read, and stays, whatever happens: a line is there whole or not at all.
+    append: add to a file that is there.
     """
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
@@ -22,8 +25,9 @@ class CSVLogger(Callback):
         self._columns: list[str] | None = None
 
     def _write(self, row: list[Any]) -> None:
-        with self.filename.open("a", newline="", encoding="utf-8") as file:
-            csv.writer(file, delimiter=self.separator).writerow(row)
+        line = io.StringIO(newline="")
+        csv.writer(line, delimiter=self.separator).writerow(row)
+        append_whole(self.filename, line.getvalue().encode())
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._columns = None

@@ -6,13 +6,16 @@ import argparse
 import contextlib
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fastdl.base.files import check_target, write_atomically
+from fastdl.base.files import check_target, write_together
 from fastdl.base.text import shown_lines
 from fastdl.errors import DataError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 
 class UsageError(Exception):
@@ -41,6 +44,12 @@ def budget_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=positive, metavar="S", help=told)
 
 
+def limits_argument(parser: argparse.ArgumentParser) -> None:
+    """--no-limits."""
+    told = "for a file that you trust: take whatever memory and time its graph needs, and any number of nodes"
+    parser.add_argument("--no-limits", dest="limited", action="store_false", help=told)
+
+
 def a_path(text: str) -> Path:
     """A file's name, which an empty text is not."""
     if not text:
@@ -66,7 +75,9 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
-def check_files(models: Iterable[Path], arrays: Iterable[Path | None], written: Iterable[Path | None]) -> None:
+def check_files(
+    models: Iterable[Path], arrays: Iterable[Path | None], written: Iterable[Path | None], limited: bool = True
+) -> None:
     """Before any work: each file to write can be written, is none that is read, by whichever name, and is named once.
 
     models: ONNX files that are read, with the files that hold their data; arrays: what else is read.
@@ -75,7 +86,7 @@ def check_files(models: Iterable[Path], arrays: Iterable[Path | None], written: 
     from fastdl.fusion.files.model_file import files_of
 
     models = list(models)
-    data = [path for model in models for path in files_of(model)[1:]]
+    data = [path for model in models for path in files_of(model, limited)[1:]]
     taken = {_identity(path): path for path in (*data, *filter(None, arrays), *models)}
     for path in filter(None, written):
         check_target(path)
@@ -138,6 +149,9 @@ def show(*texts: object) -> None:
         print("\n".join(shown_lines(str(text)) for text in texts))
 
 
-def write_text(path: Path, text: str) -> None:
-    """The whole text or nothing."""
-    write_atomically(path, text.encode("utf-8"))
+def write(texts: Mapping[Path | None, str], model: ModelProto | None = None, target: Path | None = None) -> None:
+    """The model, if there is one, to the target, and each text to its path, unless that is None: all, or nothing."""
+    from fastdl.fusion.files.model_file import files_for
+
+    files = [] if model is None or target is None else files_for(model, target)
+    write_together(*files, *((path, [text.encode("utf-8")]) for path, text in texts.items() if path is not None))

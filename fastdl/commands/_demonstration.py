@@ -15,7 +15,7 @@ import numpy as np
 
 from fastdl import callbacks, config, datasets, layers, optimizers, utils
 from fastdl.base.arrays import Array
-from fastdl.base.files import check_target, write_atomically
+from fastdl.base.files import check_target, write_together
 from fastdl.commands._picture import Share, curves, picture, shares
 from fastdl.models import Model, Sequential
 from fastdl.runner import Runner
@@ -86,8 +86,7 @@ def demo(folder: Path, epochs: int | None = None, seed: int = 42) -> None:
         PICTURE: draw(trained, report).encode(),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in written.items():
-        write_atomically(folder / name, content)
+    write_together(*((folder / name, [content]) for name, content in written.items()))
     print(f"\nWritten to {folder}/: {MODEL}, {REPORT}, {PICTURE} (a picture: open it in a browser). What next:")
     print("  train your own   model = fastdl.Sequential([...]); model.compile('adam', 'mse'); model.fit(x, y)")
     print("  export and prove report = model.export('m.onnx', verify=samples); print(report)")

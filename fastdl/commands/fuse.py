@@ -22,6 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, "largest relative error to accept (default: 4 × the file's own, or 1e-6 in float32)"
     )
     common.budget_argument(parser)
+    common.limits_argument(parser)
     parser.add_argument("--no-verify", action="store_true", help="write it unproven")
     parser.add_argument("--no-measure", action="store_true", help="take no times")
     parser.add_argument("--dry-run", action="store_true", help="tell what would be done, and write nothing")
@@ -32,21 +33,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fuse, print the report, write out.onnx, its JSON and the page: each of them whole or not at all."""
+    """Fuse, print the report, write out.onnx, its JSON and the page: all of them, whole, or none."""
     from fastdl import fusion
 
     if options.target is None and not options.dry_run:
         raise common.UsageError("out.onnx is needed, or --dry-run")
     beside = options.json or (options.target and common.beside(options.target))
     written = [options.target, beside, options.html]
-    common.check_files([options.source], [options.samples], written)
+    common.check_files([options.source], [options.samples], written, options.limited)
     given: dict[str, Any] = {"output": options.output} if options.output else {}
-    plain = fusion.read_model(options.source)
+    plain = fusion.read_model(options.source, limited=options.limited)
     fused, report = fusion.fuse(
         plain,
         samples=common.load_arrays(options.samples),
         tolerance=options.tolerance,
         budget=options.budget,
+        limited=options.limited,
         verify=not options.no_verify,
         measure=not options.no_measure,
         **given,
@@ -55,8 +57,5 @@ def run(options: argparse.Namespace) -> None:
         common.show(report, "Dry run: nothing is written.")
         return
     page = fusion.page(plain, fused, report, title=options.source.name) if options.html is not None else ""
-    fusion.write_model(fused, options.target)
-    common.write_text(beside, report.to_json() + "\n")
-    if options.html is not None:
-        common.write_text(options.html, page)
+    common.write({beside: report.to_json() + "\n", options.html: page}, fused, options.target)
     common.show(report, f"Written: {', '.join(str(path) for path in written if path is not None)}")

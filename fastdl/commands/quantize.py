@@ -17,6 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     common.tolerance_argument(
         parser, "most that may be lost: accuracy with --labels, else share of labels flipped, else error / spread"
     )
+    common.limits_argument(parser)
     parser.add_argument("--json", type=common.a_path, metavar="r.json", help="the report (default: out.onnx.json)")
 
 
@@ -25,14 +26,14 @@ def run(options: argparse.Namespace) -> None:
     from fastdl import fusion
 
     beside = options.json or common.beside(options.target)
-    common.check_files([options.source], [options.samples, options.labels], [options.target, beside])
+    common.check_files([options.source], [options.samples, options.labels], [options.target, beside], options.limited)
     model, report = fusion.quantize(
         options.source,
         samples=common.load_arrays(options.samples),
         labels=common.load_array(options.labels),
         type=options.type,
         tolerance=options.tolerance,
+        limited=options.limited,
     )
-    fusion.write_model(model, options.target)
-    common.write_text(beside, report.to_json() + "\n")
+    common.write({beside: report.to_json() + "\n"}, model, options.target)
     common.show(report, f"Written: {options.target}, {beside}")

@@ -16,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         parser, "largest relative error to accept (default: 4 × a.onnx's own, or 1e-6 in float32)"
     )
     common.budget_argument(parser)
+    common.limits_argument(parser)
     parser.add_argument("--json", type=common.a_path, metavar="r.json", help="write the figures there")
 
 
@@ -23,14 +24,14 @@ def run(options: argparse.Namespace) -> None:
     """Run both with onnxruntime, optimised and not, beside the float64 truth of the first."""
     from fastdl import fusion
 
-    common.check_files([options.first, options.second], [options.samples], [options.json])
+    common.check_files([options.first, options.second], [options.samples], [options.json], options.limited)
     proof = fusion.verify(
         options.first,
         options.second,
         samples=common.load_arrays(options.samples),
         tolerance=options.tolerance,
         budget=options.budget,
+        limited=options.limited,
     )
-    if options.json is not None:
-        common.write_text(options.json, proof.to_json() + "\n")
+    common.write({options.json: proof.to_json() + "\n"})
     common.show(proof)

@@ -11,6 +11,7 @@ from fastdl.base.text import shown
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.cost import OperatorCost, by_operator
 from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.pipeline import fold_all
 from fastdl.fusion.report.report import FusionReport, Printable, table
 
@@ -77,9 +78,13 @@ class Inspection(Printable):
         )
 
 
-def inspect(source: ModelSource) -> Inspection:
-    """What a model holds and what would fold. Raises ModelFileError for one that is not sound."""
-    model = read_model(source)
+@memory_errors()
+def inspect(source: ModelSource, *, limited: bool = True) -> Inspection:
+    """What a model holds and what would fold. Raises ModelFileError for one that is not sound.
+
+    limited: False for one that you trust, however many nodes it has.
+    """
+    model = read_model(source, limited=limited)
     index = GraphIndex(model)
     fused, folds, refusals = fold_all(model, like=index)
     report = FusionReport.of(model, fused, (index, GraphIndex(fused)))

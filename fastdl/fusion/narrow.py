@@ -20,6 +20,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from fastdl.errors import FusionError
 from fastdl.fusion.graph.index import GraphIndex, Node, subgraphs
+from fastdl.fusion.graph.memory import copied
 from fastdl.fusion.proof.feeds import Feed
 from fastdl.fusion.runtime.session import load_onnxruntime
 
@@ -88,8 +89,7 @@ def _name_uniquely(model: ModelProto, apart: Container[str]) -> list[str]:
 
 def _at_opset(model: ModelProto) -> ModelProto:
     """A copy, of opset 13 at least."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     if GraphIndex(model).opset >= OPSET:
         return copy
     try:
@@ -106,8 +106,7 @@ def to_float16(model: ModelProto) -> ModelProto:
     load_onnxruntime()
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     with _quiet():
         try:
             half: ModelProto = convert_float_to_float16(copy, keep_io_types=True)

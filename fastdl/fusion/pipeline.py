@@ -28,6 +28,7 @@ from fastdl.fusion.folds import (
     unused,
 )
 from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.memory import copied, memory_errors
 from fastdl.fusion.heads import Head, choose_head
 from fastdl.fusion.proof.feeds import Feeder, Samples
 from fastdl.fusion.proof.measure import measure as measure_latency
@@ -62,6 +63,7 @@ FORWARD = frozenset(("batch norm → dense", "affine → dense"))  # the last of
 LOSSY = FORWARD | {"dense → dense", "affine → affine", "slow activation"}
 
 
+@memory_errors()
 def fuse(
     source: ModelSource,
     *,
@@ -83,12 +85,12 @@ def fuse(
     budget: seconds of processor time (default: 10) after which the proof takes no more rows than the two batches it
     needs, which may take ten times as long; the report says what was left out.
     limited: a graph that may cost more than its size tells is run in a child process with limits of memory and
-    time, in proportion to the file; False for one that you trust.
+    time, in proportion to the file, and one of more than 10,000 nodes is refused; False for one that you trust.
     Names, dynamic batch, doc strings, metadata, opset, IR and model version are kept. A graph in which
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
     proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
-    plain = read_model(source)
+    plain = read_model(source, limited=limited)
     args = (output, samples, tolerance, verify, measure, keep, budget)
     runs = limited and (verify or measure)
     fused: tuple[ModelProto, FusionReport] = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
@@ -180,7 +182,7 @@ def fold_all(
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= index.opset <= newest:
         reason = f"opset {index.opset} is not one of {OLDEST_OPSET} to {newest}"
-        return _copy(model), [], [Refusal("(graph)", "all", reason)]
+        return copied(model), [], [Refusal("(graph)", "all", reason)]
     known = {node.label for node in index.nodes}
     folds: list[Fold] = []
     while True:
@@ -205,12 +207,6 @@ def fold_all(
             break
     refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
     if not folds:
-        return _copy(model), folds, refusals  # to the byte: there is nothing to prove
+        return copied(model), folds, refusals  # to the byte: there is nothing to prove
     index.prune()
     return index.to_model(), folds, refusals
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy

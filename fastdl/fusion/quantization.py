@@ -19,6 +19,7 @@ from fastdl.base.text import shown
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
 from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.narrow import to_float16, to_int8
 from fastdl.fusion.pipeline import fuse
 from fastdl.fusion.proof.feeds import Feed, Feeder, Samples
@@ -105,6 +106,7 @@ class QuantizationReport(Printable):
         return Group(sizes, *map(Text, lines))
 
 
+@memory_errors()
 def quantize(
     source: ModelSource,
     *,
@@ -125,7 +127,7 @@ def quantize(
     """
     if type not in BARS:
         raise ValueError(f"type must be one of {', '.join(BARS)}; got {type!r}")
-    plain = read_model(source)
+    plain = read_model(source, limited=limited)
     args = samples, labels, type, tolerance, measure
     made: tuple[ModelProto, QuantizationReport] = bounded(
         _quantize, [plain], *args, given=given_bytes(samples), rows=_given_rows(samples), limited=limited

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError, EncodeError
 
 from fastdl import fusion
 from fastdl.base.files import check_target, write_atomically
 from fastdl.base.metadata import CLASS_NAMES_KEY, FEATURE_NAMES_KEY
 from fastdl.compiler.graph import Graph, first_not_finite
 from fastdl.errors import ADVICE, FusionError
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.proof.feeds import Feeder
 from fastdl.fusion.proof.truth import Truth
 from fastdl.fusion.report.report import FusionReport
@@ -23,18 +22,6 @@ from fastdl.fusion.runtime.session import open_session
 from fastdl.layers.layer import listed
 from fastdl.models.network import Network
 from fastdl.onnx.export import to_onnx
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """What protobuf and onnxruntime raise when memory runs out becomes a MemoryError."""
-    try:
-        yield
-    except Exception as error:
-        causes = [error, error.__cause__, error.__context__]
-        if any(isinstance(cause, EncodeError | DecodeError) or "bad_alloc" in str(cause) for cause in causes):
-            raise MemoryError(f"no memory was left while the model was exported: {error}") from error
-        raise
 
 
 def export(model: Network, path: Path, *, fuse: bool, samples: Any, class_names: Sequence[str] | None) -> FusionReport:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
@@ -15,6 +15,7 @@ from fastdl.base.version import VERSION
 from fastdl.compiler.formula import Form, Formula, Value
 from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
+from fastdl.fusion.graph.memory import tensor_of
 
 # Old enough for every onnxruntime still in use, new enough for all that is written here.
 OPSET, IR_VERSION = 17, 8
@@ -52,7 +53,7 @@ class OnnxGraph:
         """An initializer with the parameter's values; returns its name."""
         array, name = (value.numpy(), value.path) if isinstance(value, Parameter) else (value, name)
         name = self._free(name)
-        self.constants[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
+        self.constants[name] = tensor_of(np.asarray(array, order="C"), name)
         return name
 
     def shape_constant(self, shape: Sequence[int]) -> str:
@@ -120,12 +121,13 @@ def to_onnx(
         list(writer.constants.values()),
     )
     model = helper.make_model(
-        proto,
+        onnx.GraphProto(),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="fastdl",
         producer_version=VERSION,
     )
+    model.graph.MergeFrom(proto)  # make_model would copy it in a way that does not look whether there is memory
     helper.set_model_props(model, metadata or {})
     onnx.checker.check_model(model, full_check=True)
     return model

@@ -20,6 +20,7 @@ from fastdl.errors import ModelFileError, ShapeError
 from fastdl.fusion.files.limits import LIMIT
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.index import Node, Refused
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
 from fastdl.onnx import formulas
@@ -40,10 +41,11 @@ class DenseNet:
     notes: list[str]
 
 
-def read_dense_net(source: ModelSource) -> DenseNet:
+@memory_errors()
+def read_dense_net(source: ModelSource, limited: bool) -> DenseNet:
     """See from_onnx."""
     name = str(Path(source)) if isinstance(source, str | os.PathLike) else "the model"
-    reader = Reader(read_model(source), name)
+    reader = Reader(read_model(source, limited=limited), name)
     outputs, notes = _outputs(reader)
     uses = list(_uses(reader, outputs))
     for use in uses:

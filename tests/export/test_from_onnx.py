@@ -359,8 +359,9 @@ def test_a_squeezed_output_keeps_its_axis_and_says_so() -> None:
     g = Sketch()
     flat = g.node("Squeeze", [g.node("Gemm", ["x", g.weights("w", 4, 1)], "d"), g.const("axes", [1], np.int64)], "y")
     model, x, y = served(g, flat)
-    with pytest.warns(UserWarning, match=r"the model's output has shape \(batch, 1\), not \(batch,\)"):
+    with pytest.warns(UserWarning, match=r"the model's output has shape \(batch, 1\), not \(batch,\)") as told:
         made = fastdl.from_onnx(model)
+    assert told[0].filename == __file__  # the caller's line
     np.testing.assert_allclose(made.predict(x)[:, 0], y, rtol=1e-6, atol=1e-6)
 
 

@@ -12,12 +12,14 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { FAULT_ONCE, FAULT_FOR_GOOD, FAULT_SHORT, FAULT_KILL };
+/* FULL: as a disk that fills up, of which the Nth write takes half, and those after it nothing. */
+enum { FAULT_ONCE, FAULT_FOR_GOOD, FAULT_SHORT, FAULT_KILL, FAULT_FULL };
 static char armed[32], library[64];
 static int how, error;
 static size_t least;
 static long at;
 static atomic_long calls;
+static atomic_int paused;
 
 /* kind: memory, write, fsync, rename, open or chmod. nth: which call of it, from 1; 0 only counts. Of memory those calls that
  * come from a library with `from` in its name and ask for `size` bytes or more. */
@@ -35,18 +37,21 @@ long fault_disarm(void) {
     return atomic_load(&calls);
 }
 
+/* While it is paused every call goes through, uncounted. */
+void fault_pause(int whether) { atomic_store(&paused, whether); }
+
 /* Whether this call of `kind` is to fail. */
 static int fails(const char *kind) {
     if (!armed[0] || strcmp(armed, kind)) return 0;
     long number = atomic_fetch_add(&calls, 1) + 1;
-    if (!at || number < at || (number > at && how != FAULT_FOR_GOOD)) return 0;
+    if (!at || number < at || (number > at && how != FAULT_FOR_GOOD && how != FAULT_FULL)) return 0;
     if (how == FAULT_KILL) raise(SIGKILL);
     errno = error;
     return 1;
 }
 static int runs_out(size_t size, void *caller) {
     Dl_info info;
-    if (!armed[0] || size < least) return 0;
+    if (!armed[0] || size < least || atomic_load(&paused)) return 0;
     if (library[0] && (!dladdr(caller, &info) || !strstr(info.dli_fname, library))) return 0;
     return fails("memory");
 }
@@ -66,7 +71,8 @@ int posix_memalign(void **to, size_t alignment, size_t size) {
 ssize_t write(int file, const void *data, size_t size) {
     if (file <= 2) return REAL(write)(file, data, size);
     int failing = fails("write");
-    if (failing && how != FAULT_SHORT) return -1;
+    int some = how == FAULT_SHORT || (how == FAULT_FULL && atomic_load(&calls) == at);
+    if (failing && !some) return -1;
     return REAL(write)(file, data, failing && size > 1 ? size / 2 : size);
 }
 int fsync(int file) { return fails("fsync") ? -1 : REAL(fsync)(file); }

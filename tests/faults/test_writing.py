@@ -1,6 +1,6 @@
 """Writing that fails: each write, sync, rename, chmod and open of every writer, with a full disk, an I/O error, a short
-write, or the process killed. The old file or the new one is there, whole; no temporary is left, unless it was killed;
-and what is raised is an OSError."""
+write, or the process killed. The old file or the new one is there, whole; of a log its whole lines; no temporary is
+left, unless it was killed; and what is raised is an OSError."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 SETUP = """
 import json, signal
+from pathlib import Path
 import numpy as np
 import onnx
 import fastdl
@@ -37,7 +38,18 @@ def whole_page(name): assert open(name, encoding="utf-8").read().rstrip().endswi
 def whole_onnx(name): onnx.checker.check_model(onnx.load(name))
 def whole_model(name): fastdl.models.load_model(name)
 def whole_weights(name): net(1).load_weights(name)
-def fit(callback): net(2).fit(x, y, epochs=2, verbose=0, callbacks=[callback])
+def whole_lines(name):
+    text = open(name, newline="").read()
+    assert text.endswith("\\n") and {line.count(",") for line in text.splitlines()} == {2}, text[-200:]
+def whole_backup(name):
+    assert BACKUP.path.exists() or BACKUP.path_before.exists()
+    net(3).fit(x, y, epochs=1, verbose=0, callbacks=[BACKUP])  # it goes on from there: no epoch is left to do
+
+BACKUP = BackupAndRestore("backup", delete_checkpoint=False, double_checkpoint="twice" in sys.argv[1])
+def fit(callback, epochs=2): net(2).fit(x, y, epochs=epochs, verbose=0, callbacks=[callback])
+def back_up():  # one epoch more than there are
+    done = [fastdl.models.tensor_file.read(path).notes["epochs"] for path in Path("backup").glob("*.safetensors")]
+    fit(BACKUP, 1 + max(done, default=0))
 
 QUANTIZE = "quantize plain.onnx q.onnx --samples x.npy --type float16"
 # name: what is written, by what, and what says that it is whole
@@ -49,6 +61,9 @@ WRITERS = {
     "report": ("r.json", lambda: command("fuse", "plain.onnx", "g.onnx", "--json", "r.json"), whole_json),
     "page": ("r.html", lambda: command("fuse", "plain.onnx", "h.onnx", "--html", "r.html"), whole_page),
     "quantize": ("q.onnx", lambda: command(*QUANTIZE.split()), whole_onnx),
+    "log": ("log.csv", lambda: fit(CSVLogger("log.csv", append=True)), whole_lines),
+    "backup": ("backup", back_up, whole_backup),
+    "backup twice": ("backup", back_up, whole_backup),
     "checkpoint": ("c.fastdl", lambda: fit(ModelCheckpoint("c.fastdl", monitor="loss")), whole_model),
 }
 """
@@ -60,15 +75,18 @@ name = sys.argv[1]
 target, write, whole = WRITERS[name]
 net(1).export("plain.onnx", fuse=False)
 np.save("x.npy", x)
-write()
-names = set(os.listdir())
+for _ in range(2):
+    write()
+def there(): return {path for path in Path().rglob("*")}
+names = there()
+WAYS = [(ONCE, errno.ENOSPC), (ONCE, errno.EIO), (FOR_GOOD, errno.ENOSPC), (SHORT, 0), (FULL, errno.ENOSPC)]
 count = tried = 0
 for kind in ("write", "fsync", "rename", "chmod", "open"):
     arm(kind, 0)
     write()
     calls = disarm()
-    for how, error in ((ONCE, errno.ENOSPC), (ONCE, errno.EIO), (FOR_GOOD, errno.ENOSPC), (SHORT, 0)):
-        if how == SHORT and kind != "write": continue
+    for how, error in WAYS:
+        if how in (SHORT, FULL) and kind != "write": continue
         for nth in range(1, calls + 1):
             arm(kind, nth, how, error)
             tried += 1
@@ -79,7 +97,7 @@ for kind in ("write", "fsync", "rename", "chmod", "open"):
             finally:
                 disarm()
             whole(target)
-            assert set(os.listdir()) == names, (kind, nth, set(os.listdir()) - names)
+            assert there() <= names, (kind, nth, there() - names)
 killed = 0
 for kind in ("write", "fsync", "rename"):
     arm(kind, 0)
@@ -94,7 +112,7 @@ for kind in ("write", "fsync", "rename"):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         killed += 1
         whole(target)
-        for left in set(os.listdir()) - names:  # nobody was there to tidy up
+        for left in there() - names:  # nobody was there to tidy up
             os.unlink(left)
 print(f"{name}: {tried} faults, {count} OSErrors, {killed} times killed")
 assert tried
@@ -102,9 +120,11 @@ assert tried
 )
 
 
-@pytest.mark.parametrize(
-    "writer", ["save", "save_weights", "export", "fuse", "report", "page", "quantize", "checkpoint"]
-)
+WRITERS = ["save", "save_weights", "export", "fuse", "report", "page", "quantize"]
+CALLBACKS = ["checkpoint", "log", "backup", "backup twice"]
+
+
+@pytest.mark.parametrize("writer", [*WRITERS, *CALLBACKS])
 def test_every_fault(writer: str, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     ended = shim.run(shim.build(tmp_path), FAILING, tmp_path / "work", writer)

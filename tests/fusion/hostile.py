@@ -302,6 +302,7 @@ STRANGE = {
     "input of 2^62 columns": lambda: changed(input_shape("N", 2**62)),
     "input of sixty axes": lambda: changed(input_shape(*["N"] * 60)),
     "input without a type": lambda: changed(input_type()),
+    "input of a bare shape": lambda: changed(lambda m: m.graph.input[0].type.tensor_type.ClearField("elem_type")),
     "input of strings": lambda: changed(input_type(tensor_type=TypeProto.Tensor(elem_type=TensorProto.STRING))),
     "input of a sequence": lambda: changed(input_type(sequence_type=TypeProto.Sequence())),
     "no graph inputs": lambda: changed(lambda m: m.graph.ClearField("input") or inputs(0, "d_w", "d_w", "d_b")(m)),

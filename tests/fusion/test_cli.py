@@ -19,6 +19,9 @@ from fastdl import fusion
 from fastdl.base import files
 from fastdl.cli import main
 from fastdl.fusion import read_model
+from fastdl.fusion.files import limits
+from fastdl.fusion.runtime import bounds
+from fastdl.fusion.runtime.confined import Exceeded
 
 from .graphs import Sketch, operators, run
 
@@ -356,3 +359,31 @@ def test_it_runs_from_a_checkout(folder):
     done = subprocess.run([sys.executable, str(script), "in.onnx", "--dry-run"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Dry run" in done.stdout
+
+
+COMMANDS = {
+    "fuse": "fuse in.onnx out.onnx --no-measure",
+    "verify": "verify in.onnx folded.onnx",
+    "inspect": "inspect in.onnx",
+    "quantize": "quantize in.onnx out.onnx --samples x.npy",
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_no_limits_takes_any_number_of_nodes(folder, name, monkeypatch, capsys):
+    monkeypatch.setattr(limits, "NODE_LIMIT", 3)
+    assert call(COMMANDS[name]) == FAILED
+    assert "more than 3 nodes; limited=False (--no-limits) lifts that" in capsys.readouterr().err
+    assert call(f"{COMMANDS[name]} --no-limits") == DONE
+
+
+@pytest.mark.parametrize("name", ["fuse", "verify", "quantize"])  # which runs nothing
+def test_no_limits_runs_what_takes_too_much(folder, name, monkeypatch, capsys):
+    def too_much(*args, **options):
+        raise Exceeded("it takes more than it may")
+
+    monkeypatch.setattr(bounds, "proof_fits", lambda *args: False)
+    monkeypatch.setattr(bounds, "confined", too_much)
+    assert call(COMMANDS[name]) == NOT_PROVEN
+    assert "it takes more than it may; limited=False (--no-limits) lifts that" in capsys.readouterr().err
+    assert call(f"{COMMANDS[name]} --no-limits") == DONE

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from fastdl.errors import DataError, ModelFileError, ShapeError
-from fastdl.fusion.runtime import session
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.runner import Runner
 
 from . import bombs
@@ -473,7 +473,8 @@ def test_memory_that_runs_out_is_a_memory_error(monkeypatch):
     runner = Runner(net())
 
     def no_memory(feed):
-        raise session._typed(RuntimeError("[ONNXRuntimeError] : 6 : bad allocation"))
+        with memory_errors():
+            raise RuntimeError("[ONNXRuntimeError] : 6 : bad allocation")
 
     monkeypatch.setattr(runner._engine, "run", no_memory)
     with pytest.raises(MemoryError):

@@ -15,6 +15,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from fastdl.errors import ModelFileError
 from fastdl.fusion.files.limits import LIMIT
+from fastdl.fusion.graph.memory import copied, fill
 
 SELF_CONTAINED = 1_500_000_000  # bytes up to which a model is written as one file
 SMALL = 1024  # bytes of a tensor that stays in the file itself
@@ -76,7 +77,7 @@ def load_external(model: ModelProto, folder: Path | None, name: str) -> None:
         except (OSError, ValueError) as error:
             raise ModelFileError(f"{name}: external data of tensor {tensor.name!r}: {error}") from None
         total += len(data)
-        tensor.raw_data = data
+        fill(tensor, data)
         tensor.ClearField("data_location")
         del tensor.external_data[:]
 
@@ -121,8 +122,7 @@ def _read_inside(folder: Path, location: str, offset: int, length: int | None, l
 
 def store_external(model: ModelProto, location: str) -> tuple[ModelProto, list[bytes]]:
     """A copy whose large initializers refer to the file `location`, and what that file must hold, in order."""
-    lean = ModelProto()
-    lean.CopyFrom(model)
+    lean = copied(model)
     parts: list[bytes] = []
     offset = 0
     for tensor in lean.graph.initializer:

@@ -13,12 +13,16 @@ from fastdl.fusion.graph.index import subgraphs
 LIMIT = 2_000_000_000  # bytes that a model may hold in all: little less than protobuf can serialize
 NODE_LIMIT = 10_000  # nodes in all: of subgraphs too, and of functions wherever they are called
 DEPTH_LIMIT = 16  # subgraphs within subgraphs, functions that call functions
+LIFTED = "limited=False (--no-limits) lifts that"
 
 Name = tuple[str, str]
 
 
-def check_size(model: ModelProto, name: str) -> None:
-    """Raises ModelFileError for a model beyond the limits, or whose functions call themselves."""
+def check_size(model: ModelProto, name: str, limited: bool = True) -> None:
+    """Raises ModelFileError for a model beyond the limits, or whose functions call themselves.
+
+    limited: False for one that may have any number of nodes.
+    """
     bodies = {(function.domain, function.name): function.node for function in model.functions}
     sizes: dict[Name, int] = {}
 
@@ -34,8 +38,8 @@ def check_size(model: ModelProto, name: str) -> None:
                 sizes[called] = size(bodies[called], depth + 1, (*calling, called))
             count += sizes.get(called, 1)
             count += sum(size(graph.node, depth + 1, calling) for graph in subgraphs(node))
-        if count > NODE_LIMIT:
-            raise ModelFileError(f"{name}: more than {NODE_LIMIT} nodes")
+        if limited and count > NODE_LIMIT:
+            raise ModelFileError(f"{name}: more than {NODE_LIMIT} nodes; {LIFTED}")
         return count
 
     size(model.graph.node, 0, ())

@@ -13,27 +13,28 @@ from typing import Any
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto
 
-from fastdl.base.files import ONNX, kind_of, write_atomically
+from fastdl.base.files import ONNX, File, kind_of, write_together
 from fastdl.errors import ModelFileError
 from fastdl.fusion.files.external import SELF_CONTAINED, load_external, store_external, tensors
 from fastdl.fusion.files.limits import LIMIT, check_size
 from fastdl.fusion.graph.index import subgraphs
-from fastdl.fusion.runtime.session import is_out_of_memory
+from fastdl.fusion.graph.memory import NO_MEMORY, copied, memory_errors
 
 STRING, MESSAGE = 9, 11  # protobuf's numbers of field types
 
 ModelSource = str | os.PathLike[str] | bytes | ModelProto
 
 
-def read_model(source: ModelSource) -> ModelProto:
+@memory_errors()
+def read_model(source: ModelSource, *, limited: bool = True) -> ModelProto:
     """A checked copy of the model in a file, in bytes or in memory, external data drawn in.
 
-    External data is read for files only, and only from plain files in the file's own folder.
+    External data is read for files only, and only from plain files in the file's own folder. limited: False for a file
+    that you trust, however many nodes it has.
     Raises ModelFileError: missing, truncated, not ONNX, or a graph that is no graph.
     """
     if isinstance(source, ModelProto):
-        model = ModelProto()
-        model.CopyFrom(source)
+        model = copied(source)
         name, folder = "the model", None
     elif isinstance(source, bytes):
         name, folder = "the model", None
@@ -50,7 +51,7 @@ def read_model(source: ModelSource) -> ModelProto:
         raise ModelFileError(f"{name}: not an ONNX model (it holds no graph)")
     if not model.opset_import:
         raise ModelFileError(f"{name}: no opset is stated; the file may be truncated")
-    check_size(model, name)
+    check_size(model, name, limited)
     for info in (*model.graph.input, *model.graph.output):
         _check_type(info.type.tensor_type.elem_type, f"{name}: {info.name!r}")
     load_external(model, folder, name)
@@ -60,11 +61,11 @@ def read_model(source: ModelSource) -> ModelProto:
     return model
 
 
-def files_of(path: str | os.PathLike[str]) -> list[Path]:
+def files_of(path: str | os.PathLike[str], limited: bool = True) -> list[Path]:
     """An ONNX file, and the files in which its tensors say that their data lie. ModelFileError: it cannot be read."""
     source = Path(path)
     model = _parse(_read(source), str(source))
-    check_size(model, str(source))
+    check_size(model, str(source), limited)
     outside = [tensor for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
     named = {entry.value for tensor in outside for entry in tensor.external_data if entry.key == "location"}
     return [source, *(source.parent / name for name in sorted(named))]
@@ -76,17 +77,21 @@ def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
     One file up to 1.5 GB. A larger model's weights go beside it, to a file named after their content, so that
     no older model that stands there is torn from its own.
     """
+    write_together(*files_for(model, path))
+
+
+@memory_errors()
+def files_for(model: ModelProto, path: str | os.PathLike[str]) -> list[File]:
+    """What `write_model` writes: the model's file last."""
     if model.ByteSize() <= SELF_CONTAINED:
-        write_atomically(path, model.SerializeToString())
-        return
+        return [(path, [model.SerializeToString()])]
     digest = hashlib.sha256()
     for tensor in model.graph.initializer:
         digest.update(tensor.raw_data)
     target = Path(path)
     location = f"{target.name}.{digest.hexdigest()[:16]}.data"
     lean, parts = store_external(model, location)
-    write_atomically(target.with_name(location), *parts)
-    write_atomically(target, lean.SerializeToString())
+    return [(target.with_name(location), parts), (target, [lean.SerializeToString()])]
 
 
 def set_metadata(model: ModelProto, key: str, value: str) -> None:
@@ -113,6 +118,7 @@ def _read(path: Path) -> bytes:
     return content
 
 
+@memory_errors()
 def _parse(content: bytes, name: str) -> ModelProto:
     if not content:
         raise ModelFileError(f"{name}: empty")
@@ -121,9 +127,9 @@ def _parse(content: bytes, name: str) -> ModelProto:
         model.ParseFromString(content)
     except MemoryError:
         raise
-    except Exception as error:  # protobuf's DecodeError, whose module has no types
-        if is_out_of_memory(error):
-            raise MemoryError(f"{name}: no memory left to read it") from None
+    except Exception as error:  # DecodeError, as it is called now
+        if any(words in str(error) for words in NO_MEMORY):
+            raise
         kind = "" if content.startswith(ONNX) else kind_of(content)
         told = f"not an ONNX file, but {kind}" if kind else "truncated, or not an ONNX file"
         raise ModelFileError(f"{name}: {told}") from None

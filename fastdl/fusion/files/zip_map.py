@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.fusion.files.model_file import set_metadata
 from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.memory import copied
 
 
 def keys(node: NodeProto) -> list[Any]:
@@ -23,8 +24,7 @@ def keys(node: NodeProto) -> list[Any]:
 def without_zip_map(model: ModelProto) -> ModelProto:
     """A copy whose outputs from a ZipMap are arrays under the same names; what it called the classes is metadata."""
     index = GraphIndex(model)
-    copy = ModelProto()
-    copy.CopyFrom(model)
+    copy = copied(model)
     named = any(entry.key == CLASS_NAMES_KEY for entry in model.metadata_props)
     for output in copy.graph.output:
         node = next((n for n in copy.graph.node if output.name in n.output), None)

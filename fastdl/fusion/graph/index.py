@@ -17,6 +17,8 @@ import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from fastdl.fusion.graph.memory import memory_errors, tensor_of
+
 Array = npt.NDArray[np.float64]
 Dim = int | str | None
 Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]  # shapes and types, by value
@@ -369,7 +371,7 @@ class GraphIndex:
         """Add a new initializer of any type (an integer shape, say), stored as it is."""
         name = self.fresh(hint)
         # Not ascontiguousarray, which makes a vector of a scalar
-        self._initializers[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
+        self._initializers[name] = tensor_of(np.asarray(values, order="C"), name)
         self._shapes[name], self._types[name] = values.shape, values.dtype
         return name
 
@@ -472,7 +474,7 @@ class GraphIndex:
         graph.initializer.extend(new)
         for name in self._added:
             rounded = self._exact.pop(name).astype(self._dtypes[name])  # one by one: they are most of the memory
-            graph.initializer.append(numpy_helper.from_array(rounded, name))
+            graph.initializer.append(tensor_of(rounded, name))
         if model.ir_version < 4:
             _keep(graph.input, lambda i: i.name not in gone)
             names = {t.name for t in new} | self._added.keys()
@@ -555,7 +557,10 @@ def _infer(model: ModelProto) -> Inferred:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
     try:
-        graph = onnx.shape_inference.infer_shapes(bare).graph
+        with memory_errors():
+            graph = onnx.shape_inference.infer_shapes(bare).graph
+    except MemoryError:
+        raise
     except Exception:  # a graph that onnx cannot infer is still passed through, with fewer folds
         graph = bare.graph
     shapes: dict[str, tuple[Dim, ...]] = {t.name: tuple(t.dims) for t in model.graph.initializer}

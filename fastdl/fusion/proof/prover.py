@@ -27,6 +27,7 @@ from onnx import ModelProto, ValueInfoProto
 from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.graph.ties import Decision, decisions
 from fastdl.fusion.proof.feeds import Feed, Feeder, Samples
 from fastdl.fusion.proof.tally import FACTOR, FLOORS, INPUTS, Tally, Tie, label_flips
@@ -43,6 +44,7 @@ NARROW = 10.0  # times the floor: the bar where nothing but onnxruntime evaluate
 RANDOM, GIVEN = "random inputs", "the given samples"
 
 
+@memory_errors()
 def verify(
     first: ModelSource,
     second: ModelSource,
@@ -57,7 +59,7 @@ def verify(
     Each a path, bytes or ModelProto. samples, tolerance, budget, limited: as for `fuse`. Raises FusionError when they
     differ, in their inputs and outputs too, or when it cannot be told; ModelFileError, DataError.
     """
-    plain, other = read_model(first), read_model(second)
+    plain, other = read_model(first, limited=limited), read_model(second, limited=limited)
     for what, pair in (("inputs", (_inputs(plain), _inputs(other))),
                        ("outputs", (list(plain.graph.output), list(other.graph.output)))):  # fmt: skip
         one, two = ([_signature(info) for info in infos] for infos in pair)

@@ -17,6 +17,7 @@ from onnx.inliner import inline_local_functions
 
 from fastdl.fusion.graph.elementwise import evaluate_floats
 from fastdl.fusion.graph.index import CONSTANT_ATTRIBUTES, GraphIndex, names_inside, subgraphs
+from fastdl.fusion.graph.memory import memory_errors, tensor_of
 from fastdl.fusion.proof.operators import OPERATORS
 from fastdl.fusion.runtime.session import open_session
 
@@ -139,6 +140,7 @@ class Truth:
             raise NoTruth("a Loop that ends at once gives outputs of unknown shape")
         return [*carried, *(np.stack(scan) for scan in scans)]
 
+    @memory_errors()
     def _by_reference(self, node: NodeProto, inputs: Sequence[Any], values: Values) -> list[Any]:
         """By ONNX's reference, which is asked for one node of nameless inputs, so that equal nodes share it."""
         from onnx.reference import ReferenceEvaluator
@@ -168,9 +170,9 @@ class Truth:
                 raise NotImplementedError("an input that is no tensor")
             key = ("runtime", *_key(node, narrow))
             if key not in self._cache:
-                session = open_session(
-                    _single(node, narrow, self._opsets, self._version).SerializeToString(), optimise=False
-                )
+                with memory_errors():
+                    content = _single(node, narrow, self._opsets, self._version).SerializeToString()
+                session = open_session(content, optimise=False)
                 self._cache[key] = lambda feed: list(session.run(None, feed))
             results = self._cache[key]({f"i{k}": np.asarray(v) for k, v in enumerate(narrow) if v is not None})
         except MemoryError:
@@ -319,7 +321,7 @@ def _widen_nodes(nodes: Any) -> None:
 def _widen_tensor(tensor: TensorProto) -> None:
     if tensor.data_type in NARROW:
         wide = numpy_helper.to_array(tensor).astype(np.float64)
-        tensor.CopyFrom(numpy_helper.from_array(wide, tensor.name))
+        tensor.CopyFrom(tensor_of(wide, tensor.name))
 
 
 def _widen_type(kind: onnx.TypeProto) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from onnx import ModelProto
 
 from fastdl.errors import FusionError
+from fastdl.fusion.files.limits import LIFTED
 from fastdl.fusion.graph.index import byte_count
 from fastdl.fusion.runtime.confined import Exceeded, Limits, confined
 from fastdl.fusion.runtime.estimate import Bound, Estimator
@@ -68,7 +69,7 @@ def bounded(
     try:
         return confined(function, *models, *args, limits=limits(file, given))
     except Exceeded as error:
-        raise FusionError(f"the graph is not run to its end: {error}; limited=False lifts that") from None
+        raise FusionError(f"the graph is not run to its end: {error}; {LIFTED}") from None
 
 
 def given_bytes(samples: Any) -> int:

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from fastdl.fusion.runtime.session import Session, is_out_of_memory, load_onnxruntime
+from fastdl.fusion.graph.memory import is_out_of_memory
+from fastdl.fusion.runtime.session import Session, load_onnxruntime
 
 IDLE = 60.0  # seconds after which a child that holds nothing ends
 SPARE = 2**26  # bytes that what is done may leave behind in a child that others use

@@ -152,6 +152,8 @@ class Estimator:
         last = {name: position for position, node in enumerate(graph.node) for name in node.input}
         last |= {output.name: len(graph.node) for output in graph.output}
         constant = set(self._constants)
+        if not known.keys() >= self.inputs.keys():  # an input of no element type
+            raise Unknown
         sizes = {name: _bytes(*known[name]) for name in self.inputs}
         ends: dict[int, list[str]] = {}
         for name in sizes:

@@ -14,6 +14,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from fastdl.errors import FusionError
 from fastdl.fusion.graph.index import subgraphs, without
+from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.proof.feeds import Feed
 from fastdl.fusion.runtime.session import load_onnxruntime, open_session
 
@@ -29,7 +30,8 @@ Run = Callable[[Feed], Outputs]
 def runner(model: ModelProto, optimise: bool) -> Run:
     """A session as a function. Raises FusionError where onnxruntime takes no such graph."""
     try:
-        content, weights = _apart(model)
+        with memory_errors():
+            content, weights = _apart(model)
         session = open_session(content, optimise=optimise, weights=weights)
     except MemoryError:
         raise

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdl.fusion.graph.memory import memory_errors
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -24,7 +26,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     **{f"tensor({n})": np.dtype(n) for n in ("int8", "int16", "int32", "int64")},
     **{f"tensor({n})": np.dtype(n) for n in ("uint8", "uint16", "uint32", "uint64")},
 }
-NO_MEMORY = ("bad allocation", "bad_alloc", "Failed to allocate memory", "ArrayMemoryError", "Unable to allocate")
 
 
 def load_onnxruntime() -> ModuleType:
@@ -45,11 +46,6 @@ def load_onnxruntime() -> ModuleType:
     onnxruntime.disable_telemetry_events()
     module: ModuleType = onnxruntime
     return module
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is a failed allocation, which onnxruntime and protobuf report as errors of other types."""
-    return isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY)
 
 
 @dataclass(frozen=True)
@@ -88,10 +84,8 @@ class Session:
             # An OrtValue shares the array's memory, which must outlive it: we keep both.
             self._weights = weights, [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
             options.add_external_initializers(list(weights), self._weights[1])
-        try:
+        with memory_errors():
             self.inner = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise _typed(error) from error
 
     def get_inputs(self) -> list[Port]:
         """The inputs, in order."""
@@ -103,10 +97,8 @@ class Session:
 
     def run(self, names: Sequence[str] | None, feed: Mapping[str, npt.NDArray[Any]], options: Any = None) -> list[Any]:
         """The outputs of those names, or all: arrays, and lists where they are no tensors."""
-        try:
+        with memory_errors():
             results: list[Any] = self.inner.run(names, feed, options)
-        except Exception as error:
-            raise _typed(error) from error
         return results
 
 
@@ -120,13 +112,10 @@ def open_session(
     return Session(model, threads, optimise, weights)
 
 
-def _typed(error: Exception) -> Exception:
-    return MemoryError(f"onnxruntime: {str(error).splitlines()[0]}") if is_out_of_memory(error) else error
-
-
 class Binding:
     """Input and output buffers of one shape, bound to a session. One thread at a time may use it."""
 
+    @memory_errors()
     def __init__(
         self,
         session: Session,
@@ -148,5 +137,9 @@ class Binding:
         """Run on arrays of the bound shapes and dtypes; the results are the caller's own."""
         for buffer, array in zip(self.inputs, inputs, strict=True):
             buffer[...] = array
-        self._session.run_with_iobinding(self._binding)
+        try:  # which takes no time where nothing is wrong: a small net answers in microseconds
+            self._session.run_with_iobinding(self._binding)
+        except Exception:
+            with memory_errors():
+                raise
         return [buffer.copy() for buffer in self.outputs]
