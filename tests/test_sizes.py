@@ -1,4 +1,4 @@
-"""Nothing is too long to be read at once: functions of 60 lines, nested 5 deep; files of 450 in fastdl/, 500 in ext/."""
+"""Nothing is too long to be read at once: functions (60 lines, nested 5 deep) and files (450 lines of Python, 500 of C)."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def test_functions_of_c() -> None:
 
 
 def test_files() -> None:
-    sizes = {path: PYTHON_FILE for path in PACKAGE.rglob("*.py")} | {path: C_FILE for path in EXT.rglob("*.[chx]")}
-    sizes |= {path: C_FILE for path in EXT.rglob("*.pyx")}
+    sizes = dict.fromkeys(PACKAGE.rglob("*.py"), PYTHON_FILE) | dict.fromkeys(EXT.rglob("*.[chx]"), C_FILE)
+    sizes |= dict.fromkeys(EXT.rglob("*.pyx"), C_FILE)
     counts = {path.name: path.read_text(encoding="utf-8").count("\n") for path in sizes}
     assert [(path.name, counts[path.name]) for path, most in sizes.items() if counts[path.name] > most] == []
 
