@@ -99,8 +99,8 @@ class _Norm(Constraint):
     def _kind(self, parameter: Parameter) -> int:
         """Of the kernel's kinds of norm. ValueError for an axis that the parameter does not have."""
         count = len(parameter.shape)
-        given = range(count) if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
-        axes = {axis + count if axis < 0 else axis for axis in given}
+        chosen = range(count) if self.axis is None else (self.axis,) if isinstance(self.axis, int) else self.axis
+        axes = {axis + count if axis < 0 else axis for axis in chosen}
         if not axes or not axes <= set(range(count)):
             raise ValueError(
                 f"{parameter.path}: {type(self).__name__} along axis {self.axis} does not fit its shape "

@@ -60,11 +60,11 @@ class Regularizer(Configured):
                     f"the penalty's gradient for {parameter.path} must have shape {parameter.shape}, not {slope.shape}"
                 )
             storage = parameter.storage
-            kept = gradients.view(parameter.dtype)[: storage.size].reshape(storage.shape)
+            target = gradients.view(parameter.dtype)[: storage.size].reshape(storage.shape)
             if slope.ndim == 2:
-                kept += to_strips(slope)
+                target += to_strips(slope)
             else:
-                kept[: len(slope)] += slope
+                target[: len(slope)] += slope
 
         build.call(run, read_all(build.parameter(parameter)), write_all(gradient), defer=True)
 

@@ -129,18 +129,18 @@ class Runner:
         NaN, or, of a model that gives labels only, where the row itself holds NaN or Inf.
         """
         outputs = self._named(x)
-        found = {name: labels for name, array in outputs.items() if (labels := labels_of(array)) is not None}
-        if not found:
+        candidates = {name: labels for name, array in outputs.items() if (labels := labels_of(array)) is not None}
+        if not candidates:
             shapes = [array.shape for array in outputs.values()]
             raise ShapeError(f"labels need an output of shape (batch,) or (batch, classes), not {shapes}")
-        name = min(found, key=lambda name: outputs[name].dtype.kind == "f")
-        labels, keys = found[name], self._keys()
+        name = min(candidates, key=lambda name: outputs[name].dtype.kind == "f")
+        labels, keys = candidates[name], self._keys()
         scores = {n: a for n, a in outputs.items() if a.dtype.kind == "f" and len(a) == len(labels)}
         for scored, array in scores.items():
             _require_no_nan(f"output {scored!r}", array)
         if not scores and not self._takes_nan:
-            for position, given in enumerate(self._arrays(x)):
-                self._require_finite(position, given)
+            for position, value in enumerate(self._arrays(x)):
+                self._require_finite(position, value)
         if labels.dtype.kind in "OU":
             return labels.astype(str)
         if CLASS_NAMES_KEY not in self._metadata and keys is not None:
@@ -199,9 +199,9 @@ class Runner:
             raise DataError(f"the model has several inputs: give a mapping with {names}")
         return [x]
 
-    def _check(self, position: int, given: npt.ArrayLike) -> Array:
+    def _check(self, position: int, value: npt.ArrayLike) -> Array:
         port, want = self._inputs[position], self._inputs[position].shape
-        array = as_input(f"input {port.name!r}", given, self._dtypes[position], self._feature_names)
+        array = as_input(f"input {port.name!r}", value, self._dtypes[position], self._feature_names)
         fits = array.ndim == len(want) and all(
             not isinstance(w, int) or w == h for w, h in zip(want, array.shape, strict=True)
         )
@@ -211,9 +211,9 @@ class Runner:
             raise ShapeError(f"input {port.name!r} must have shape ({shape}), got {array.shape}{hint}")
         return array
 
-    def _require_finite(self, position: int, given: npt.ArrayLike) -> None:
+    def _require_finite(self, position: int, value: npt.ArrayLike) -> None:
         """Of a model that gives labels only, whose scores nobody sees."""
-        array = self._check(position, given)
+        array = self._check(position, value)
         if array.dtype.kind == "f" and array.ndim:
             _require_no_nan(
                 f"input {self._inputs[position].name!r}", np.where(np.isfinite(array), 0.0, np.nan), "NaN or Inf"

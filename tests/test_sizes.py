@@ -1,4 +1,4 @@
-"""Nothing is too long to be read at once: functions (60 lines, nested 5 deep) and files (450 lines of Python, 500 of C)."""
+"""Nothing is too long to be read at once: functions (60 lines, 5 deep) and files (450 lines of Python, 500 of C)."""
 
 from __future__ import annotations
 

@@ -101,19 +101,23 @@ def named(init: Callable[..., None]) -> Callable[..., None]:
         except UnknownArgumentError:
             raise
         except ODD as error:
-            found = wrong(_given(signature, self, args, kwargs))
+            fault = wrong(_given(signature, self, args, kwargs))
             told = str(error)
-            if found and found[0] not in told:
-                raise ValueError(found[1]) from None
-            given = _given(signature, self, args, kwargs)
-            if not given or isinstance(error, FastdlError) or any(n in told for n in [*signature.parameters, *given]):
+            if fault and fault[0] not in told:
+                raise ValueError(fault[1]) from None
+            arguments = _given(signature, self, args, kwargs)
+            if (
+                not arguments
+                or isinstance(error, FastdlError)
+                or any(n in told for n in [*signature.parameters, *arguments])
+            ):
                 raise
-            blamed = {name: value for name, value in given.items() if name not in plain} or given
+            blamed = {name: value for name, value in arguments.items() if name not in plain} or arguments
             listed = ", ".join(f"{name}={value!r}" for name, value in blamed.items())
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{type(self).__name__} cannot be made with {listed}: {told}") from None
-        if found := wrong(_given(signature, self, args, kwargs)):
-            raise ValueError(found[1])
+        if fault := wrong(_given(signature, self, args, kwargs)):
+            raise ValueError(fault[1])
 
     return checked
 

@@ -82,16 +82,16 @@ def in_order(name: str, value: Any, names: Sequence[str] | None) -> Any:
     """
     if names is None or not is_frame(value):
         return value
-    given = column_names(name, value)
-    if given == list(names):
+    columns_of_frame = column_names(name, value)
+    if columns_of_frame == list(names):
         return value
-    missing, more = [n for n in names if n not in given], [n for n in given if n not in names]
+    missing, more = [n for n in names if n not in columns_of_frame], [n for n in columns_of_frame if n not in names]
     if missing or more:
         told = [
             f"{what} {', '.join(map(repr, which[:5]))}" for what, which in (("lacks", missing), ("has", more)) if which
         ]
         raise DataError(f"{name} must have the columns that were learnt from, {_some(names)}: it {' and '.join(told)}")
-    columns = dict(zip(given, value.columns, strict=True))
+    columns = dict(zip(columns_of_frame, value.columns, strict=True))
     return value[[columns[column] for column in names]]
 
 

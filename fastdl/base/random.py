@@ -54,6 +54,6 @@ def _unlock() -> None:
     """Another thread may have been drawing when this process was forked: numpy's generator would wait for it."""
     global _generator
     if _generator is not None and forks.left_behind(_generator.bit_generator.lock):
-        kept = type(_generator.bit_generator)()
-        kept.state = _generator.bit_generator.state
-        _generator = np.random.Generator(kept)
+        bits = type(_generator.bit_generator)()
+        bits.state = _generator.bit_generator.state
+        _generator = np.random.Generator(bits)

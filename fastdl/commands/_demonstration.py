@@ -44,11 +44,11 @@ class Task:
 
 def load() -> Task:
     """Fashion-MNIST where it is found (nothing is downloaded), else the digits that fastdl ships."""
-    found = datasets.find_fashion_mnist() is not None
-    (x, y), (xt, yt) = datasets.fashion_mnist() if found else datasets.digits()
-    top = np.float32(255 if found else 16)
+    is_there = datasets.find_fashion_mnist() is not None
+    (x, y), (xt, yt) = datasets.fashion_mnist() if is_there else datasets.digits()
+    top = np.float32(255 if is_there else 16)
     scaled = (x / top, y), (xt / top, yt)
-    if found:
+    if is_there:
         return Task("Fashion-MNIST", *scaled, datasets.FASHION_MNIST_CLASSES, (300, 100), 128, 10, 0.002)
     return Task("UCI digits", *scaled, [str(digit) for digit in range(10)], (64, 32), 32, 20, 0.005)
 
@@ -108,10 +108,11 @@ def _train(task: Task, epochs: int, seed: int) -> Trained:
     utils.set_random_seed(seed)
     model = build(x.shape[1:], task.hidden)
     net = "-".join(map(str, (x[0].size, *task.hidden, 10)))
-    held = len(x) - int(len(x) * (1 - HELD))
-    print(f"1. Train {net} with batch norm on {task.name}: {len(x) - held:,} rows, {held:,} held out for validation")
+    held_out = len(x) - int(len(x) * (1 - HELD))
+    rows = f"{len(x) - held_out:,} rows, {held_out:,} held out for validation"
+    print(f"1. Train {net} with batch norm on {task.name}: {rows}")
     model.summary()
-    rate = optimizers.schedules.CosineDecay(task.rate, epochs * math.ceil((len(x) - held) / task.batch))
+    rate = optimizers.schedules.CosineDecay(task.rate, epochs * math.ceil((len(x) - held_out) / task.batch))
     model.compile(optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     best = callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)
     began = time.perf_counter()
@@ -123,7 +124,7 @@ def _train(task: Task, epochs: int, seed: int) -> Trained:
     print(f"   test accuracy {accuracy:.4f}, loss {loss:.4f}, on {len(xt):,} rows that neither trained nor chose it")
     figures = {
         "data": task.name,
-        "validation_rows": held,
+        "validation_rows": held_out,
         "best_epoch": best.best_epoch + 1,
         "test_accuracy": accuracy,
         "test_loss": loss,

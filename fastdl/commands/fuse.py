@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     beside = options.json or (options.target and common.beside(options.target))
     written = [options.target, beside, options.html]
     common.check_files([options.source], [options.samples], written, options.limited)
-    given: dict[str, Any] = {"output": options.output} if options.output else {}
+    options_of_fuse: dict[str, Any] = {"output": options.output} if options.output else {}
     plain = fusion.read_model(options.source, limited=options.limited)
     fused, report = fusion.fuse(
         plain,
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         limited=options.limited,
         verify=not options.no_verify,
         measure=not options.no_measure,
-        **given,
+        **options_of_fuse,
     )
     if options.target is None or options.dry_run:
         common.show(report, "Dry run: nothing is written.")

@@ -90,9 +90,9 @@ def find_learning_rate(
             least = np.min(smoothed)
             if not math.isfinite(loss) or 0 < BROKEN * least < smoothed[-1]:
                 break
-    found = np.array(losses), np.array(smoothed)
+    curves = np.array(losses), np.array(smoothed)
     rates = schedule(np.arange(len(losses)))
-    return LearningRateSearch(rates, *found, _suggestion(rates, *found))
+    return LearningRateSearch(rates, *curves, _suggestion(rates, *curves))
 
 
 def _losses(model: Model, feeds: Feeds, steps: int, batch_size: int) -> Iterator[float]:

@@ -67,8 +67,8 @@ class Snapshot(InNotebooks):
     def findings(self) -> dict[str, str]:
         """By name, in words. Empty where nothing is wrong."""
         kinds = {"vanishing": _vanishing, "exploding": _exploding, "dying": _dying, "saturating": _saturating}
-        found = {kind: see(self.layers) for kind, see in kinds.items()}
-        return {kind: text for kind, text in found.items() if text}
+        texts = {kind: see(self.layers) for kind, see in kinds.items()}
+        return {kind: text for kind, text in texts.items() if text}
 
     def __repr__(self) -> str:
         wrong = ", ".join(self.findings) or "nothing wrong is seen"
@@ -281,11 +281,11 @@ class Probe:
     def _restored(self) -> Iterator[None]:
         """Weights, moving averages and the optimizer's slots are afterwards as before, to the bit."""
         storages = [parameter.storage for parameter in (*self._model.weights, *self._optimizer.variables)]
-        kept = [storage.copy() for storage in storages]
+        copies = [storage.copy() for storage in storages]
         try:
             yield
         finally:
-            for storage, values in zip(storages, kept, strict=True):
+            for storage, values in zip(storages, copies, strict=True):
                 storage[...] = values
 
 

@@ -204,9 +204,9 @@ def layer_norm_backward(x: Any, dy: Any, gamma: Any, epsilon: float = 1e-3) -> t
     features = rows.shape[1]
     gradient, scale = call.rows(checked("dy", dy, 2, call.dtype)), call.vector(gamma, features)
     dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
-    given: Arguments = {"x": rows, "dy": gradient, "mean": mean, "inv": inverse, "features": features}
-    call.run("layer_norm_backward", features, **given, gamma=scale, dx=dx)
-    call.run("layer_norm_weight_grad", features, **given, dgamma=dgamma, dbeta=dbeta)
+    arguments: Arguments = {"x": rows, "dy": gradient, "mean": mean, "inv": inverse, "features": features}
+    call.run("layer_norm_backward", features, **arguments, gamma=scale, dx=dx)
+    call.run("layer_norm_weight_grad", features, **arguments, dgamma=dgamma, dbeta=dbeta)
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
 
@@ -215,8 +215,10 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Array, K
     x = checked("x", x, 2)
     call, features = KernelCall(len(x), x.dtype), x.shape[1]
     rows, out, mean, inverse = call.rows(x), call.panel(features), call.panel(1), call.panel(1)
-    given: Arguments = {"x": rows, "gamma": call.vector(gamma, features), "beta": call.vector(beta, features)}
-    call.run("layer_norm_forward", features, **given, y=out, mean=mean, inv=inverse, features=features, epsilon=epsilon)
+    arguments: Arguments = {"x": rows, "gamma": call.vector(gamma, features), "beta": call.vector(beta, features)}
+    call.run(
+        "layer_norm_forward", features, **arguments, y=out, mean=mean, inv=inverse, features=features, epsilon=epsilon
+    )
     return call.back(out), call, rows, mean, inverse
 
 
@@ -288,6 +290,6 @@ def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) ->
         name: call.vector(checked(name, value, 1, x.dtype), features) for name, value in named.items()
     }
     dx, dgamma, dbeta = call.panel(features), call.vector(None, features), call.vector(None, features)
-    given: Arguments = {"x": call.rows(x), "dy": call.rows(dy), **vectors, "features": features}
-    call.run("batch_norm_backward", features, **given, dx=dx, dgamma=dgamma, dbeta=dbeta)
+    arguments: Arguments = {"x": call.rows(x), "dy": call.rows(dy), **vectors, "features": features}
+    call.run("batch_norm_backward", features, **arguments, dx=dx, dgamma=dgamma, dbeta=dbeta)
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()

@@ -107,14 +107,14 @@ def step(
     columns = matrices[0].shape[1]
     squares = aligned((1,), np.dtype(np.float64))
     squares[0] = (norm or 0.0) ** 2
-    kept = [*stored[2:], *[None] * (_ext.MAX_SLOTS - count)]
+    slots_or_none = [*stored[2:], *[None] * (_ext.MAX_SLOTS - count)]
     numbers: Arguments = {"limit": limit, "decay": decay, "l1": l1, "l2": l2}
     KernelCall(1, w.dtype).run(
         "optimizer_step",
         columns,
         w=stored[0],
         dw=stored[1],
-        slots=kept,
+        slots=slots_or_none,
         squares=None if norm is None else squares,
         inputs=len(matrices[0]),
         rule=number,
@@ -140,12 +140,12 @@ def weight_penalty(w: Any, l1: float, l2: float) -> float:
     return _summed("weight_penalty", matrix, w=to_strips(matrix), l1=l1, l2=l2)
 
 
-def _summed(kernel: str, matrix: Array, **given: Any) -> float:
+def _summed(kernel: str, matrix: Array, **arguments: Any) -> float:
     """What a kernel leaves in a double for each unit of columns, summed."""
     columns = matrix.shape[1]
     part, total = (aligned((size,), np.dtype(np.float64)) for size in (padded(columns) // _ext.UNIT, 1))
     call = KernelCall(1, matrix.dtype)
-    call.run(kernel, columns, **given, part=part, inputs=len(matrix), outputs=columns)
+    call.run(kernel, columns, **arguments, part=part, inputs=len(matrix), outputs=columns)
     call.run("add_parts", 1, part=part, total=total, parts=len(part), first=1)
     return float(total[0])
 

@@ -169,9 +169,9 @@ def _plain(factor: Factor) -> float | list[float]:
 
 def _bounds(name: str, factor: Factor, zoom: bool = False) -> tuple[float, float]:
     """(lower, upper). ValueError unless they are one number or two in [-1, 1]; two above -1 for a zoom, as in Keras."""
-    given = [-abs(factor), abs(factor)] if isinstance(factor, float | int) else sorted(factor)
-    right = len(given) == 2 and all(-1 <= each <= 1 for each in given)
-    if not right or (zoom and given[0] == -1 and not isinstance(factor, float | int)):
+    bounds = [-abs(factor), abs(factor)] if isinstance(factor, float | int) else sorted(factor)
+    right = len(bounds) == 2 and all(-1 <= each <= 1 for each in bounds)
+    if not right or (zoom and bounds[0] == -1 and not isinstance(factor, float | int)):
         low = "(-1" if zoom else "[-1"
         raise ValueError(f"{name} must be a number, or a lower and an upper one, in {low}, 1], not {factor}")
-    return float(given[0]), float(given[1])
+    return float(bounds[0]), float(bounds[1])

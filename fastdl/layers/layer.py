@@ -164,8 +164,8 @@ class Layer(Configured):
     def _on_arrays(self, x: Any, training: bool | None) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
         dtype = self._parameters[0].dtype if self._parameters else np.dtype(config.floatx())
-        given = [numbers(f"{self.name}'s input", each) for each in (listed(x) if self.takes_several else [x])]
-        arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in given]
+        values = [numbers(f"{self.name}'s input", each) for each in (listed(x) if self.takes_several else [x])]
+        arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in values]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         if any(array.ndim < 2 for array in arrays):
             raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")

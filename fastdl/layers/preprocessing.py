@@ -84,10 +84,10 @@ class Adapted(Layer, Generic[S]):
         axes = sorted(axis + rank if axis < 0 else axis for axis in listed)
         if not axes:
             return range(rank, rank)
-        found = range(axes[0], axes[-1] + 1)
-        if list(found) != axes or found.start < 1 or found.stop > rank:
+        span = range(axes[0], axes[-1] + 1)
+        if list(span) != axes or span.start < 1 or span.stop > rank:
             raise ValueError(f"{self.name}: axis must be neighbouring axes of a sample in {shape}, not {self.axis}")
-        return found
+        return span
 
     def _weight(self, name: str, count: int, dtype: np.dtype[Any], default: float) -> Parameter:
         """A weight with one number a feature, as it was learned, or the default."""

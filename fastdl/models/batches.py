@@ -81,11 +81,11 @@ class Rows:
                 f"steps_per_epoch={self._limit:,} with batches of {self._batch:,} are more than {MOST:,} rows an epoch"
             )
         first = how.iterations * self._batch
-        wanted = np.arange(first, first + self._limit * self._batch)
+        places = np.arange(first, first + self._limit * self._batch)
         if not how.shuffle:
-            return wanted % rows
-        passes = range(first // rows, int(wanted[-1]) // rows + 1)
-        return np.concatenate([how.order(number, rows) for number in passes])[wanted - passes[0] * rows]
+            return places % rows
+        passes = range(first // rows, int(places[-1]) // rows + 1)
+        return np.concatenate([how.order(number, rows) for number in passes])[places - passes[0] * rows]
 
     def test(self, most: int | None) -> Iterator[Chunk]:
         """A pass of inference; in batches as given if somebody wants to hear of each."""
@@ -120,15 +120,15 @@ class Batches:
 
     def draw(self) -> Iterator[Any]:
         """The batches of a pass, as they come."""
-        given = 0
-        while self._limit is None or given < self._limit:
-            batch = self._first.pop() if self._first else self._next(given)
+        count = 0
+        while self._limit is None or count < self._limit:
+            batch = self._first.pop() if self._first else self._next(count)
             if batch is END:
                 return
-            given += 1
+            count += 1
             yield batch
 
-    def _next(self, given: int) -> Any:
+    def _next(self, count: int) -> Any:
         """The next batch of a pass that has given so many; END at its end."""
         if self._iterator is None:
             self._iterator, self._drawn = self._begin(), 0
@@ -137,13 +137,13 @@ class Batches:
             return batch
         again, drawn = self._iterator is not self.value, self._drawn
         self._iterator = None
-        if self._limit is None and given:
+        if self._limit is None and count:
             return END
         if drawn and again:
-            return self._next(given)
-        if given:
+            return self._next(count)
+        if count:
             raise DataError(
-                f"{self.what}x ended after {given} of a pass's {self._limit} batches, and cannot begin anew"
+                f"{self.what}x ended after {count} of a pass's {self._limit} batches, and cannot begin anew"
             )
         raise DataError(
             f"{self.what}x holds no more batches: an iterator is used up by one pass, so say how many steps one takes, "
@@ -175,19 +175,19 @@ class Batches:
 
     def _alike(self, most: int) -> Iterator[list[Feeds]]:
         """The batches of a pass, checked; those of one size that arrive within a slice's time together."""
-        held: list[Feeds] = []
+        waiting: list[Feeds] = []
         began = time.perf_counter()
         for number, batch in enumerate(self.draw(), 1):
             feeds = self._feeds(batch, f"{self.what}batch {number}'s ")
-            if held and (held[0].keys() != feeds.keys() or len(held[0][X_FEED]) != len(feeds[X_FEED])):
-                yield held
-                held = []
-            held.append(feeds)
-            if len(held) == most or time.perf_counter() - began > SLICE_SECONDS:
-                yield held
-                held, began = [], time.perf_counter()
-        if held:
-            yield held
+            if waiting and (waiting[0].keys() != feeds.keys() or len(waiting[0][X_FEED]) != len(feeds[X_FEED])):
+                yield waiting
+                waiting = []
+            waiting.append(feeds)
+            if len(waiting) == most or time.perf_counter() - began > SLICE_SECONDS:
+                yield waiting
+                waiting, began = [], time.perf_counter()
+        if waiting:
+            yield waiting
 
     def _feeds(self, batch: Any, what: str) -> Feeds:
         """A batch, checked."""
@@ -237,17 +237,18 @@ def for_fit(
             raise DataError(
                 f"validation_data must be (x, y) or (x, y, sample_weight), not {len(validation_data)} parts"
             )
-        held = (*validation_data, None)[:3] if listed else (validation_data, None, None)
-        return trained_on, source(plain, held, validation_steps, "validation ")
+        validation = (*validation_data, None)[:3] if listed else (validation_data, None, None)
+        return trained_on, source(plain, validation, validation_steps, "validation ")
     if not split:
         return trained_on, None
     if not isinstance(trained_on, Rows):
         raise ValueError("validation_split needs all rows at once: give an iterable of batches validation_data")
-    kept = int(trained_on.rows * (1 - split))
-    if not 0 < kept < trained_on.rows:
+    first_held_out = int(trained_on.rows * (1 - split))
+    if not 0 < first_held_out < trained_on.rows:
         raise DataError(f"validation_split={validation_split} of {trained_on.rows} rows leaves one side empty")
     first, last = (
-        {f: array[part] for f, array in trained_on.feeds.items()} for part in (slice(kept), slice(kept, None))
+        {f: array[part] for f, array in trained_on.feeds.items()}
+        for part in (slice(first_held_out), slice(first_held_out, None))
     )
     return Rows(how, first, steps), Rows(plain, last, validation_steps)
 

@@ -102,5 +102,5 @@ def class_weights(targets: Array, weights: Any, classes: Collection[int] | None)
         if isinstance(weight, str) or not isinstance(weight, int | float | np.number) or not 0 <= weight < np.inf:
             raise DataError(f"class_weight[{label}] must be a finite number, zero or more, not {weight!r}")
     labels = targets.argmax(1) if targets.shape[1] > 1 else np.round(targets[:, 0]).astype(np.int64)
-    found, places = np.unique(labels, return_inverse=True)
-    return np.array([float(weights.get(int(label), 1.0)) for label in found])[places]
+    present, places = np.unique(labels, return_inverse=True)
+    return np.array([float(weights.get(int(label), 1.0)) for label in present])[places]

@@ -35,19 +35,19 @@ class Divergence(Callback):
         self._look(logs or {}, "val_loss", ", though the training loss is finite")
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        if not self.warned and (found := self._broken()):
-            self._warn(f"{found} by the end of epoch {self._epoch + 1}, though the loss is finite")
+        if not self.warned and (what := self._broken()):
+            self._warn(f"{what} by the end of epoch {self._epoch + 1}, though the loss is finite")
 
     def _look(self, logs: Logs, name: str, where: str) -> None:
         value = logs.get(name, 0.0)
         if not self.warned and not math.isfinite(value):
             self._warn(f"{name} became {value} in epoch {self._epoch + 1}{where}")
 
-    def _warn(self, found: str) -> None:
+    def _warn(self, what: str) -> None:
         self.warned = True
-        warn(f"training of {self.model.name} diverged: {found}; {ADVICE}", self.category)
+        warn(f"training of {self.model.name} diverged: {what}; {ADVICE}", self.category)
 
     def _broken(self) -> str | None:
         optimizer = self.model.optimizer
-        kept = optimizer.variables if optimizer else []
-        return first_not_finite([*self.model.weights, *kept])
+        state = optimizer.variables if optimizer else []
+        return first_not_finite([*self.model.weights, *state])

@@ -61,8 +61,8 @@ class Pace:
         """How many steps to take at once."""
         if threads not in self.seconds:
             return max(1, int(FIRST_SLICE_FLOPS / self.flops))
-        wanted = SLICE_SECONDS / (PROBE_SHARE if probe else 1)
-        return max(1, int(wanted / max(self.seconds[threads], 1e-9)))
+        seconds = SLICE_SECONDS / (PROBE_SHARE if probe else 1)
+        return max(1, int(seconds / max(self.seconds[threads], 1e-9)))
 
     def record(self, threads: int, seconds: float, steps: int, probe: bool) -> None:
         """Note what steps took. The first slice is not counted: it wakes threads and fills caches."""
@@ -132,7 +132,7 @@ class Engine:
 
 
 def run(
-    piece: Slice,
+    slice_: Slice,
     feeds: dict[int, Array],
     *,
     index: Array | None = None,
@@ -142,14 +142,14 @@ def run(
 ) -> None:
     """Run one slice, and note how long it took: itself, not what callbacks do after it."""
     began = time.perf_counter()
-    piece.program.run(
+    slice_.program.run(
         feeds,
-        start=piece.start,
-        steps=piece.steps,
+        start=slice_.start,
+        steps=slice_.steps,
         index=index,
         rates=rates,
         step=step,
         seed=seed,
-        threads=piece.threads,
+        threads=slice_.threads,
     )
-    piece.pace.record(piece.threads, time.perf_counter() - began, piece.steps, piece.probe)
+    slice_.pace.record(slice_.threads, time.perf_counter() - began, slice_.steps, slice_.probe)

@@ -129,8 +129,8 @@ class Network(Layer):
 
     def build(self, input_shape: Any, dtype: Any = None) -> None:
         """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
-        given = list(input_shape) if isinstance(input_shape, list | tuple) else []
-        shapes = given if given and all(isinstance(each, list | tuple) for each in given) else [given]
+        sizes = list(input_shape) if isinstance(input_shape, list | tuple) else []
+        shapes = sizes if sizes and all(isinstance(each, list | tuple) for each in sizes) else [sizes]
         if not all(len(shape) > 1 for shape in shapes):
             raise ShapeError(f"input_shape must be (None, sizes of a sample …), or a list of such, not {input_shape!r}")
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
@@ -182,8 +182,8 @@ class Network(Layer):
         for layer in self.layers:
             if name is not None and layer.name == name:
                 return layer
-        what, wanted = ("layer", name) if name is not None else ("layer index", index)
-        raise ValueError(unknown(what, wanted, [layer.name for layer in self.layers]))
+        what, value = ("layer", name) if name is not None else ("layer index", index)
+        raise ValueError(unknown(what, value, [layer.name for layer in self.layers]))
 
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} → {self.output_shape}" if self._graph else "no input shape yet"
@@ -288,10 +288,10 @@ def only(values: list[Any]) -> Any:
 
 
 def unique(names: Sequence[str]) -> list[str]:
-    found: list[str] = []
+    free: list[str] = []
     for name in names:
-        found.append(free_name(name, found))
-    return found
+        free.append(free_name(name, free))
+    return free
 
 
 def batch_rows(value: Any) -> int:

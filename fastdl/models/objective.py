@@ -59,7 +59,7 @@ class Objective:
         ]
 
     def _measures(self, output: int, chosen: Any, weighted: bool, graph: Graph) -> list[Measured]:
-        found = []
+        measures = []
         for metric in listed(chosen):
             loss = self.losses[output]
             if loss is None:
@@ -71,8 +71,8 @@ class Objective:
             name = f"weighted_{name}" if weighted and name in self._taken else name
             name = free_name(name, self._taken)  # as Keras's: auc, auc_1, ...
             self._taken.add(name)
-            found.append(Measured(made, output, weighted, name))
-        return found
+            measures.append(Measured(made, output, weighted, name))
+        return measures
 
     @property
     def metrics(self) -> list[Metric]:
@@ -86,12 +86,12 @@ class Objective:
     def readings(self, graph: Graph, weighted: bool) -> tuple[list[Reading], list[Reading]]:
         """What a program reads for losses and for metrics. weighted: samples have weights."""
         attached = {i: loss.attach(graph.outputs[i]) for i, loss in enumerate(self.losses) if loss is not None}
-        wanted = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
-        others = []
+        losses = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
+        metrics = []
         for each in self.measured:
             terminal, tensor = each.metric.attach(graph.outputs[each.output], attached[each.output][0])
-            others.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
-        return wanted, others
+            metrics.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
+        return losses, metrics
 
     def logs(self, totals: Sequence[Array], penalties: float) -> dict[str, Any]:
         """Loss, the outputs' own losses if there are several, and metrics, of the sums that programs gathered.

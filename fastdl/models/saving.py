@@ -98,14 +98,14 @@ def compile_config(model: Network) -> dict[str, Any]:
     rate = optimizer.rate_or_schedule
     if isinstance(rate, schedules.LearningRateSchedule):
         _known(rate, schedules.CLASSES)
-    kept = [name for name, p in state.weights(model).items() if optimizer.weight_decay and not optimizer.decay(p)]
+    excluded = [name for name, p in state.weights(model).items() if optimizer.weight_decay and not optimizer.decay(p)]
     return {
         "optimizer": optimizers.serialize(_known(optimizer, optimizers.CLASSES)),
         "loss": mapped(lambda loss: losses.serialize(_known(loss, losses.CLASSES)), chosen.loss),
         "loss_weights": chosen.loss_weights,
         "metrics": mapped(_metric, chosen.metrics),
         "weighted_metrics": mapped(_metric, chosen.weighted_metrics),
-        "keeps_weights": kept,
+        "keeps_weights": excluded,
     }
 
 

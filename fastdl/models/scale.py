@@ -27,19 +27,19 @@ def warn_of_scale(graph: Graph, input_names: Sequence[str], objective: Objective
 
     Of at most LOOKED_AT rows: it takes no time that anybody notices.
     """
-    found = list[str]()
+    findings = list[str]()
     if not any(map(_scales, graph.ops)):
         for i, name in enumerate(input_names):
-            if told := _far(feeds[X_FEED + FEEDS * i]):
-                found.append(f"{'x' if len(input_names) == 1 else f'x[{name!r}]'} {told}")
+            if finding := _far(feeds[X_FEED + FEEDS * i]):
+                findings.append(f"{'x' if len(input_names) == 1 else f'x[{name!r}]'} {finding}")
     for i in objective.outputs:
         in_units = isinstance(objective.losses[i], IN_UNITS) and not _ends_scaled(graph.outputs[i].op)
-        if in_units and (told := _far(feeds[Y_FEED + FEEDS * i])):
-            found.append(f"{'y' if len(objective.names) == 1 else f'y[{objective.names[i]!r}]'} {told}")
-    if found:
+        if in_units and (finding := _far(feeds[Y_FEED + FEEDS * i])):
+            findings.append(f"{'y' if len(objective.names) == 1 else f'y[{objective.names[i]!r}]'} {finding}")
+    if findings:
         warn(
-            f"{' and '.join(found)}, far from unit scale: a net then learns slowly or not at all. Begin the model with "
-            "Normalization (adapt it first) or Rescaling, and train on (y - mean) / std",
+            f"{' and '.join(findings)}, far from unit scale: a net then learns slowly or not at all. Begin the model "
+            "with Normalization (adapt it first) or Rescaling, and train on (y - mean) / std",
             DataWarning,
         )
 

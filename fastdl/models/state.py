@@ -26,15 +26,15 @@ Tensors = dict[str, Array]
 
 def weights(model: Stated) -> dict[str, Parameter]:
     """All weights by name, layer/weight, in the model's order. ValueError if two layers share one."""
-    found: dict[str, Parameter] = {}
+    named: dict[str, Parameter] = {}
     seen = set[Parameter]()
     for layer in model.layers:
         for parameter in layer.weights:
             if parameter in seen:
                 raise ValueError(f"{parameter.path} belongs to two layers: a file cannot say so")
             seen.add(parameter)
-            found[free_name(f"{layer.name}/{parameter.name}", found)] = parameter
-    return found
+            named[free_name(f"{layer.name}/{parameter.name}", named)] = parameter
+    return named
 
 
 def gather(model: Stated, optimizer: bool = True) -> tuple[Tensors, dict[str, Any]]:
@@ -70,22 +70,22 @@ def restore(model: Stated, content: Content) -> None:
     """
     named, notes = weights(model), content.notes
     pairs = take_weights(named, content)
-    seed, kept, replaced = notes.get("seed"), notes.get("optimizer"), dict[Parameter, Parameter]()
+    seed, stored, trained = notes.get("seed"), notes.get("optimizer"), dict[Parameter, Parameter]()
     if seed is not None and not _count(seed):
         raise ModelFileError(f"{content.name}: the seed is {seed!r}")
-    if kept is not None:
-        more, replaced = _take_optimizer(model, named, kept, content)
+    if stored is not None:
+        more, trained = _take_optimizer(model, named, stored, content)
         pairs += more
     for parameter, value in pairs:
         parameter.assign(value)
     model.session.seed = seed
     if (optimizer := model.session.optimizer) is None:
         return
-    optimizer.state.trained = replaced
-    if kept is not None:
-        optimizer.iterations = kept["iterations"]
-        if _is_rate(kept["learning_rate"]) and _is_rate(optimizer.rate_or_schedule):  # neither is a schedule
-            optimizer.learning_rate = kept["learning_rate"]
+    optimizer.state.trained = trained
+    if stored is not None:
+        optimizer.iterations = stored["iterations"]
+        if _is_rate(stored["learning_rate"]) and _is_rate(optimizer.rate_or_schedule):  # neither is a schedule
+            optimizer.learning_rate = stored["learning_rate"]
 
 
 def take_weights(named: Mapping[str, Parameter], content: Content) -> list[tuple[Parameter, Array]]:
@@ -98,21 +98,21 @@ def take_weights(named: Mapping[str, Parameter], content: Content) -> list[tuple
 
 
 def _take_optimizer(
-    model: Stated, named: Mapping[str, Parameter], kept: Any, content: Content
+    model: Stated, named: Mapping[str, Parameter], stored: Any, content: Content
 ) -> tuple[list[tuple[Parameter, Array]], dict[Parameter, Parameter]]:
     """The file's slots and averages; and the weights in whose place averages are.
 
     ModelFileError unless the model's optimizer is such a one.
     """
     optimizer = model.session.optimizer
-    if optimizer is None or not isinstance(kept, dict) or kept.get("class_name") != type(optimizer).__name__:
+    if optimizer is None or not isinstance(stored, dict) or stored.get("class_name") != type(optimizer).__name__:
         ours = type(optimizer).__name__ if optimizer else "no optimizer"
         raise ModelFileError(f"{content.name}: its optimizer is not the model's, which has {ours}")
-    slots: Any = kept.get("slots")
-    averages: Any = kept.get("averages")
-    trained: Any = kept.get("trained", {})  # which older files do not have
-    rate = kept.get("learning_rate")
-    right = _count(kept.get("iterations")) and (isinstance(rate, dict) or _is_rate(rate))
+    slots: Any = stored.get("slots")
+    averages: Any = stored.get("averages")
+    trained: Any = stored.get("trained", {})  # which older files do not have
+    rate = stored.get("learning_rate")
+    right = _count(stored.get("iterations")) and (isinstance(rate, dict) or _is_rate(rate))
     if not right or not all(isinstance(each, dict) for each in (slots, averages, trained)):
         raise ModelFileError(f"{content.name}: what it says of the optimizer is not as fastdl writes it")
     pairs: list[tuple[Parameter, Array]] = []
@@ -133,14 +133,14 @@ def _take_optimizer(
         array = content.take(name, parameter.shape, parameter.dtype)
         optimizer.average(parameter)
         pairs.append((optimizer.state.averages[parameter], array))
-    replaced = {}
+    replaced_weights = {}
     for key, name in trained.items():
         if key not in averages:
             raise ModelFileError(f"{content.name}: no average is in the place of the weight {key!r}")
         parameter = by_key[key]
         array = content.take(name, parameter.shape, parameter.dtype)
-        replaced[parameter] = optimizer.slot(parameter, "trained", array)
-    return pairs, replaced
+        replaced_weights[parameter] = optimizer.slot(parameter, "trained", array)
+    return pairs, replaced_weights
 
 
 def _count(value: Any) -> bool:

@@ -30,11 +30,11 @@ def summary(name: str, graph: Graph, layers: Sequence[Layer]) -> str:
         )
     weights = dict.fromkeys(parameter for layer in layers for parameter in layer.weights)
     trainable = sum(p.size for p in weights if p.trainable)
-    kept = sum(p.size for p in weights if not p.trainable)
+    fixed = sum(p.size for p in weights if not p.trainable)
     totals = [
-        f" Total params: {trainable + kept:,}",
+        f" Total params: {trainable + fixed:,}",
         f" Trainable params: {trainable:,}",
-        f" Non-trainable params: {kept:,}",
+        f" Non-trainable params: {fixed:,}",
         f" FLOPs per sample: {graph.flops:,}",
     ]
     return rendered(table, *totals, width=100)

@@ -180,47 +180,47 @@ class _Found:
 EMPTY = _Found("", {})
 
 
-def _match(reader: Reader, wanted: Value, value: str, found: _Found) -> Iterator[_Found]:
+def _match(reader: Reader, pattern: Value, value: str, match: _Found) -> Iterator[_Found]:
     """All ways in which the graph above `value` is the wanted formula, given what is found already."""
     value = reader.source(value)
-    if isinstance(wanted, Free) and wanted.row:
-        if reader.is_constant(value) and wanted.name not in found.numbers:
-            yield _Found(found.source, {**found.numbers, wanted.name: value})
-    elif isinstance(wanted, Free):
+    if isinstance(pattern, Free) and pattern.row:
+        if reader.is_constant(value) and pattern.name not in match.numbers:
+            yield _Found(match.source, {**match.numbers, pattern.name: value})
+    elif isinstance(pattern, Free):
         number = reader.number(value)
-        known = found.numbers.get(wanted.name, number)
+        known = match.numbers.get(pattern.name, number)
         if number is not None and known is not None and math.isclose(number, known, rel_tol=CLOSE):
-            yield _Found(found.source, {**found.numbers, wanted.name: known})
-    elif not isinstance(wanted, Formula):
+            yield _Found(match.source, {**match.numbers, pattern.name: known})
+    elif not isinstance(pattern, Formula):
         number = reader.number(value)
-        if number is not None and math.isclose(number, float(wanted), rel_tol=CLOSE, abs_tol=1e-12):
-            yield found
-    elif wanted is X:
-        if found.source in ("", value) and not reader.is_constant(value):
-            yield _Found(value, found.numbers)
+        if number is not None and math.isclose(number, float(pattern), rel_tol=CLOSE, abs_tol=1e-12):
+            yield match
+    elif pattern is X:
+        if match.source in ("", value) and not reader.is_constant(value):
+            yield _Found(value, match.numbers)
     else:
         node = reader.index.producer(value)
-        if node is not None and node.op == wanted.operator and _attributes(reader, wanted, node):
+        if node is not None and node.op == pattern.operator and _attributes(reader, pattern, node):
             inputs = [value for value in node.inputs if value]
             parts = [inputs[0]] if node.op == "ReduceMean" else inputs
-            if len(parts) == len(wanted.inputs):
+            if len(parts) == len(pattern.inputs):
                 orders = [parts, parts[::-1]] if node.op in COMMUTE else [parts]
                 for order in orders:
-                    yield from _match_all(reader, wanted.inputs, order, found)
+                    yield from _match_all(reader, pattern.inputs, order, match)
 
 
-def _match_all(reader: Reader, wanted: tuple[Value, ...], values: list[str], found: _Found) -> Iterator[_Found]:
-    if not wanted:
-        yield found
+def _match_all(reader: Reader, patterns: tuple[Value, ...], values: list[str], match: _Found) -> Iterator[_Found]:
+    if not patterns:
+        yield match
         return
-    for each in _match(reader, wanted[0], values[0], found):
-        yield from _match_all(reader, wanted[1:], values[1:], each)
+    for each in _match(reader, patterns[0], values[0], match):
+        yield from _match_all(reader, patterns[1:], values[1:], each)
 
 
 DEFAULTS = {"alpha": 0.2, "beta": 0.5}  # HardSigmoid's
 
 
-def _attributes(reader: Reader, wanted: Formula, node: Node) -> bool:
+def _attributes(reader: Reader, pattern: Formula, node: Node) -> bool:
     """Whether the node's attributes are the formula's; a mean and a softmax are over the features."""
     if node.op == "ReduceMean":
         return node.attribute("keepdims", 1) == 1 and _over_features(reader, node)
@@ -228,7 +228,7 @@ def _attributes(reader: Reader, wanted: Formula, node: Node) -> bool:
         return node.attribute("axis", -1 if reader.index.opset >= 13 else 1) in (-1, 1)
     return all(
         math.isclose(float(node.attribute(name, DEFAULTS.get(name, math.nan))), number, rel_tol=CLOSE)
-        for name, number in wanted.attributes.items()
+        for name, number in pattern.attributes.items()
     )
 
 

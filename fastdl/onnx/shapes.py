@@ -38,22 +38,22 @@ def _flatten(reader: Reader, node: Node) -> Step:
 
 def _reshape(reader: Reader, node: Node) -> Step:
     value, target = reader.only(node, 2)
-    wanted, any_batch = _target(reader, target)
+    sizes_of_target, any_batch = _target(reader, target)
 
     def make(shape: Shape) -> Made | None:
         features = int(np.prod([size or 0 for size in shape[1:]]))
-        batch, *rest = wanted
+        batch, *rest = sizes_of_target
         if not rest and features == 1 and batch == -1:
             return None
         rest = [features // max(-int(np.prod(rest)), 1) if size == -1 else size for size in rest]
-        whole = any_batch or (batch in (-1, 0, _fixed_batch(reader)) and wanted.count(-1) < 2)
+        whole = any_batch or (batch in (-1, 0, _fixed_batch(reader)) and sizes_of_target.count(-1) < 2)
         if not whole or not rest or int(np.prod(rest)) != features or min(rest) < 1:
-            raise Refused(f"it reshapes {shape} to {wanted}, not to (batch, sizes …)")
+            raise Refused(f"it reshapes {shape} to {sizes_of_target}, not to (batch, sizes …)")
         if (None, *rest) == shape:
             return None
         return Made(layers.Flatten() if len(rest) == 1 else layers.Reshape(rest))
 
-    flat = len(wanted) == 1
+    flat = len(sizes_of_target) == 1
     return Step((value,), (ByShape(make),), (KEPT,) if flat else (), last=flat)
 
 

@@ -47,12 +47,12 @@ class Affine(Op):
         inner = math.prod(sizes[self.axes.stop :])
         count = math.prod(sizes[axis] for axis in self.axes)
         features = self.output.features
-        given: Arguments = {name: read(build.parameter(vector)) for name, vector in vectors.items() if vector}
+        numbers: Arguments = {name: read(build.parameter(vector)) for name, vector in vectors.items() if vector}
         build.emit(
             "affine",
             x=read(x),
             y=write(y),
-            **given,
+            **numbers,
             features=features,
             inner=inner,
             count=count,

@@ -60,14 +60,16 @@ class Own(Op):
         def run(x_panels: Array, y: Array, dy: Array, dx: Array | None, *rest: Array) -> None:
             rows = (self._rows(build, panels, t) for panels, t in ((x_panels, x), (y, self.output), (dy, self.output)))
             result = self.gradient(*rows, *self._weights())
-            given = result if isinstance(result, tuple) else (result,)
-            if len(given) != 1 + len(self.parameters):
-                raise ShapeError(f"{self.name}: backward must give 1 + {len(self.parameters)} arrays, not {len(given)}")
+            gradients = result if isinstance(result, tuple) else (result,)
+            if len(gradients) != 1 + len(self.parameters):
+                raise ShapeError(
+                    f"{self.name}: backward must give 1 + {len(self.parameters)} arrays, not {len(gradients)}"
+                )
             if dx is not None:
-                slope = self._checked("backward's dx", given[0], (build.batch, *x.shape[1:]))
+                slope = self._checked("backward's dx", gradients[0], (build.batch, *x.shape[1:]))
                 into_panels(dx, slope.reshape(build.batch, -1), build.dtype)
             places = dict(zip(trained, rest, strict=False))
-            for parameter, value in zip(self.parameters, given[1:], strict=True):
+            for parameter, value in zip(self.parameters, gradients[1:], strict=True):
                 if parameter in places:
                     slope = self._checked(f"backward's gradient of {parameter.name}", value, parameter.shape)
                     _into_storage(places[parameter].view(build.dtype), slope.astype(build.dtype))

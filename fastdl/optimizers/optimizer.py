@@ -163,8 +163,8 @@ class Optimizer(Configured):
 
     def decay(self, parameter: Parameter) -> float:
         """The weight decay of a parameter."""
-        kept, names = self._kept
-        if not self.weight_decay or parameter in kept or (names and re.search(names, parameter.name)):
+        excluded, names = self._kept
+        if not self.weight_decay or parameter in excluded or (names and re.search(names, parameter.name)):
             return 0.0
         return self.weight_decay
 
@@ -181,9 +181,9 @@ class Optimizer(Configured):
 
     def resume(self) -> None:
         """Go on from the trained weights, not from their averages; from what is there if anybody has set it since."""
-        kept, self.state.trained = self.state.trained, {}
-        if all(np.array_equal(parameter.storage, self.state.averages[parameter].storage) for parameter in kept):
-            for parameter, trained in kept.items():
+        replaced, self.state.trained = self.state.trained, {}
+        if all(np.array_equal(parameter.storage, self.state.averages[parameter].storage) for parameter in replaced):
+            for parameter, trained in replaced.items():
                 parameter.storage[...] = trained.storage
 
     def scalars(self) -> tuple[float, ...]:

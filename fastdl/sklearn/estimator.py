@@ -258,11 +258,11 @@ def _held(generator: np.random.Generator, targets: Array, share: float | None) -
     first = targets.reshape(len(targets), -1)[:, 0]
     order = order[np.argsort(first[order], kind="stable")]
     count = min(max(1, round(share * len(order))), len(order) - 1)
-    held = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
+    rows = order[((np.arange(count) + 0.5) / count * len(order)).astype(np.int64)]
     if targets.dtype.kind != "i":
-        return held
-    left = np.setdiff1d(targets, np.delete(targets, held))  # classes of which no row would be left
-    return held[~np.isin(targets[held], left)]
+        return rows
+    left = np.setdiff1d(targets, np.delete(targets, rows))  # classes of which no row would be left
+    return rows[~np.isin(targets[rows], left)]
 
 
 @contextmanager
