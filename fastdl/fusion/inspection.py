@@ -82,7 +82,7 @@ def inspect(source: ModelSource) -> Inspection:
     model = read_model(source)
     index = GraphIndex(model)
     fused, folds, refusals = fold_all(model, like=index)
-    report = FusionReport.of(model, fused, (index, GraphIndex(fused)))
+    report = FusionReport.of(index, GraphIndex(fused))
     report.folds, report.refusals = folds, refusals
     return Inspection(
         producer=f"{model.producer_name} {model.producer_version}".strip(),

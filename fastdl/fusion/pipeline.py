@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from types import MappingProxyType
 
 import onnx
@@ -28,6 +29,7 @@ from fastdl.fusion.folds import (
     unused,
 )
 from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.weights import Lean
 from fastdl.fusion.heads import Head, choose_head
 from fastdl.fusion.proof.feeds import Feeder, Samples
 from fastdl.fusion.proof.measure import measure as measure_latency
@@ -88,15 +90,16 @@ def fuse(
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
     proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
-    plain = read_model(source)
+    plain = Lean.apart(read_model(source), lambda: Lean.apart(read_model(source)).weights)
     args = (output, samples, tolerance, verify, measure, keep, budget)
     runs = limited and (verify or measure)
-    fused: tuple[ModelProto, FusionReport] = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
-    return fused
+    fused, report = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
+    del plain  # its weights, before those of the fused model are copied into it
+    return fused.joined(), report
 
 
 def _fuse(
-    plain: ModelProto,
+    plain: Lean,
     output: Head | None,
     samples: Samples | None,
     tolerance: float | None,
@@ -104,7 +107,7 @@ def _fuse(
     measure: bool,
     keep: Collection[str],
     budget: float | None,
-) -> tuple[ModelProto, FusionReport]:
+) -> tuple[Lean, FusionReport]:
     wanted = plain if output is None else choose_head(plain, output)
     index = GraphIndex(wanted)
     if verify and samples is not None:
@@ -112,28 +115,45 @@ def _fuse(
     proof = None
     if verify:
         prover = partial(Prover, wanted, samples, tolerance, budget, index)
-        proof, fused, folds, refusals = _prove_or_retreat(wanted, index, prover, keep)
+        proof, folded = _prove_or_retreat(wanted, index, prover, keep)
     else:
-        fused, folds, refusals = fold_all(wanted, _kept(keep), index)
-    indices = (index if wanted is plain else GraphIndex(plain), GraphIndex(fused))
-    report = FusionReport.of(plain, fused, indices)
-    report.folds, report.refusals = folds, refusals
-    if not folds:
+        folded = _fold(wanted, _kept(keep), index)
+    fused = folded.write()
+    report = FusionReport.of(index if wanted is plain else GraphIndex(plain), GraphIndex(fused))
+    report.folds, report.refusals, report.proof = folded.folds, folded.refusals, proof
+    if not folded.folds:
         return fused, report
-    if proof is not None:
-        report.verified = True
-        for what, value in vars(proof).items():
-            setattr(report, what, value)
     if measure:
         report.latency = measure_latency(plain, fused, samples)
-    set_metadata(fused, METADATA_KEY, report.digest())
-    report.bytes_after = fused.ByteSize()
+    set_metadata(fused.proto, METADATA_KEY, report.digest())
+    report.bytes_after = fused.byte_size()
     return fused, report
 
 
+@dataclass
+class _Folded:
+    """An index in which all is folded; what was folded, and of the last round what was refused."""
+
+    index: GraphIndex
+    folds: list[Fold]
+    refusals: list[Refusal]
+
+    @cached_property
+    def _lean(self) -> Lean:
+        if self.folds:
+            return self.index.to_model()
+        unchanged, copy = self.index.lean, ModelProto()  # to the byte: there is nothing to prove
+        copy.CopyFrom(unchanged.proto)
+        return Lean(copy, dict(unchanged.weights))
+
+    def write(self) -> Lean:
+        """The folded model, computed when it is first asked for: until then its weights take no room."""
+        return self._lean
+
+
 def _prove_or_retreat(
-    plain: ModelProto, index: GraphIndex, make: Callable[[], Prover], keep: Collection[str]
-) -> tuple[Proof | None, ModelProto, list[Fold], list[Refusal]]:
+    plain: Lean, index: GraphIndex, make: Callable[[], Prover], keep: Collection[str]
+) -> tuple[Proof | None, _Folded]:
     """Prove all folds, or else leave out lossy ones, from the input on, until the rest is proven.
 
     A BN in front of a dense layer centres values that lie far from zero (a year, a temperature in kelvin);
@@ -146,13 +166,14 @@ def _prove_or_retreat(
     prover: Prover | None = None
     count = 1
     while True:
-        fused, folds, refusals = fold_all(plain, kept, index)
-        if not folds:
-            return None, fused, folds, refusals
+        folded = _fold(plain, kept, index)
+        if not folded.folds:
+            return None, folded
         prover = prover or make()
         try:
-            return prover.prove(fused), fused, folds, refusals
+            return prover.prove(folded.index, folded.write), folded
         except FusionError as error:
+            folds = folded.folds
             lossy = sorted((f for f in folds if f.name in LOSSY), key=lambda fold: order.get(fold.node, 0))
             if isinstance(error, Unprovable):  # leaving out some is no help
                 count = len(folds)
@@ -176,11 +197,16 @@ def fold_all(
     kept: names of folds and labels of nodes that are not to be folded so, each with the reason. like: an index of the
     model, which is not changed.
     """
+    folded = _fold(Lean.of(model), kept, like)
+    return folded.write().joined(), folded.folds, folded.refusals
+
+
+def _fold(model: Lean, kept: Mapping[tuple[str, str], str], like: GraphIndex | None) -> _Folded:
     index = GraphIndex(model, like)
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= index.opset <= newest:
         reason = f"opset {index.opset} is not one of {OLDEST_OPSET} to {newest}"
-        return _copy(model), [], [Refusal("(graph)", "all", reason)]
+        return _Folded(index, [], [Refusal("(graph)", "all", reason)])
     known = {node.label for node in index.nodes}
     folds: list[Fold] = []
     while True:
@@ -204,13 +230,7 @@ def fold_all(
         if len(folds) == before:
             break
     refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
-    if not folds:
-        return _copy(model), folds, refusals  # to the byte: there is nothing to prove
-    index.prune()
-    return index.to_model(), folds, refusals
-
-
-def _copy(model: ModelProto) -> ModelProto:
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy
+    if folds:
+        index.prune()
+    index.forget()
+    return _Folded(index, folds, refusals)

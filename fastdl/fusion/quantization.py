@@ -27,7 +27,7 @@ from fastdl.fusion.report.report import Printable, latency_row, within_noise
 from fastdl.fusion.runtime.bounds import bounded, given_bytes
 from fastdl.fusion.runtime.labels import labels_of
 from fastdl.fusion.runtime.runs import expand
-from fastdl.fusion.runtime.session import open_session
+from fastdl.fusion.runtime.session import Session
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -243,7 +243,7 @@ class _Trial:
 
     def _run(self, model: ModelProto) -> list[npt.NDArray[Any]]:
         try:
-            session = open_session(model.SerializeToString())
+            session = Session(model.SerializeToString())
             parts = [expand(session.run(None, feed)) for feed in self._feeds]
         except MemoryError:
             raise

@@ -18,6 +18,7 @@ from fastdl.base.naming import free_name
 from fastdl.compiler.formula import Form, Formula, Value
 from fastdl.compiler.graph import Array, Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.report.report import FusionReport
 from fastdl.layers.layer import listed
 
@@ -190,7 +191,11 @@ def export(
     plain = to_onnx(graph, model.name, metadata, names)
     if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
         raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")
-    written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
+    if fuse:
+        written, report = fusion.fuse(plain, samples=samples)
+    else:
+        index = GraphIndex(plain)
+        written, report = plain, FusionReport.of(index, index)
     report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
     write_atomically(path, written.SerializeToString())
     return report
@@ -215,9 +220,9 @@ def compare_with_predict(model: Model, plain: Any, written: Any, samples: Any) -
     """
     from fastdl.fusion.proof.feeds import Feeder
     from fastdl.fusion.proof.truth import Truth
-    from fastdl.fusion.runtime.session import open_session
+    from fastdl.fusion.runtime.session import Session
 
-    feeder, truth, session, worst = Feeder(plain), Truth(plain), open_session(written.SerializeToString()), 0.0
+    feeder, truth, session, worst = Feeder(plain), Truth(plain), Session(written.SerializeToString()), 0.0
     floor = 1e-6 if model.dtype == np.float32 else 1e-14
     for feed in [*feeder.random(), *(feeder.samples(samples) if samples is not None else ())]:
         arrays = list(feed.values())

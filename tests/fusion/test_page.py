@@ -7,8 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from fastdl.fusion import fuse
-from fastdl.fusion.report import page
+from fastdl.fusion import fuse, page
 from fastdl.fusion.report.picture import BOX, HEIGHT, MOST, svg
 
 from .graphs import Sketch

@@ -18,6 +18,7 @@ from fastdl.errors import ModelFileError
 from fastdl.fusion.files.external import SELF_CONTAINED, load_external, store_external, tensors
 from fastdl.fusion.files.limits import LIMIT, check_size
 from fastdl.fusion.graph.index import subgraphs
+from fastdl.fusion.graph.weights import Lean
 from fastdl.fusion.runtime.session import is_out_of_memory
 
 STRING, MESSAGE = 9, 11  # protobuf's numbers of field types
@@ -76,17 +77,18 @@ def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
     One file up to 1.5 GB. A larger model's weights go beside it, to a file named after their content, so that
     no older model that stands there is torn from its own.
     """
-    if model.ByteSize() <= SELF_CONTAINED:
-        write_atomically(path, model.SerializeToString())
+    parts = Lean.apart(model).parts()
+    if sum(map(len, parts)) <= SELF_CONTAINED:
+        write_atomically(path, *parts)
         return
     digest = hashlib.sha256()
     for tensor in model.graph.initializer:
         digest.update(tensor.raw_data)
     target = Path(path)
     location = f"{target.name}.{digest.hexdigest()[:16]}.data"
-    lean, parts = store_external(model, location)
-    write_atomically(target.with_name(location), *parts)
-    write_atomically(target, lean.SerializeToString())
+    referring, data = store_external(model, location)
+    write_atomically(target.with_name(location), *data)
+    write_atomically(target, referring.SerializeToString())
 
 
 def set_metadata(model: ModelProto, key: str, value: str) -> None:

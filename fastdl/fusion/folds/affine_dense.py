@@ -48,11 +48,12 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     ready = []
     for head, (s, t) in _heads(index, value, scale, shift - center * scale).items():
         dense = Dense.read(index, head)
-        depth = dense.weight.shape[0]
+        depth = dense.shape[0]
         if s.size not in (1, depth):
             raise Refused(f"it gives {s.size} values where {head.label!r} reads {depth}")
         s, t = np.broadcast_to(s, depth), np.broadcast_to(t, depth)
-        ready.append((dense, dense.constants(index, s[:, None] * dense.weight, dense.bias + t @ dense.weight)))
+        bias = dense.bias + t @ dense.weight
+        ready.append((dense, dense.constants(index, dense.times(s[:, None]), bias)))
     for dense, names in ready:
         dense.write(index, names)
     index.bypass(node, affine.value)

@@ -40,7 +40,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         zero = np.zeros(sizes[0])
         rows = [(scale, center, shift), *[(scale, zero, zero)] * (len(parts) - 1)]
     ready = [
-        part.constants(index, part.weight * s, (part.bias - c) * s + t)
+        part.constants(index, part.times(s), (part.bias - c) * s + t)
         for part, (s, c, t) in zip(parts, rows, strict=True)
     ]
     for part, names in zip(parts, ready, strict=True):

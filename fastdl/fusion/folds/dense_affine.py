@@ -31,7 +31,8 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     index.require_private(value)
     units = dense.bias.size
     scale, center, shift = affine.spread((None, units), units)
-    names = dense.constants(index, dense.weight * scale, (dense.bias - center) * scale + shift, was=affine.constant)
+    bias = (dense.bias - center) * scale + shift
+    names = dense.constants(index, dense.times(scale), bias, was=affine.constant)
     dense.write(index, names)
     index.absorb(maker, node)
     return maker.label

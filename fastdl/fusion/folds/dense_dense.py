@@ -18,9 +18,9 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         return None
     first, second = Dense.read(index, maker), Dense.read(index, node)
     index.require_private(value)
-    (rows, middle), columns = first.weight.shape, second.weight.shape[1]
-    if middle != second.weight.shape[0]:
-        raise Refused(f"it reads {second.weight.shape[0]} values where {maker.label!r} has {middle} units")
+    (rows, middle), columns = first.shape, second.shape[1]
+    if middle != second.shape[0]:
+        raise Refused(f"it reads {second.shape[0]} values where {maker.label!r} has {middle} units")
     if rows * columns > middle * (rows + columns):
         raise Refused(f"one layer {rows} → {columns} costs more than the bottleneck {rows} → {middle} → {columns}")
     names = first.constants(index, first.weight @ second.weight, first.bias @ second.weight + second.bias)

@@ -16,7 +16,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if node.op == "MatMul" and not any(index.is_constant(name) for name in node.inputs):
         return None  # a product of two values, as in attention, is no dense layer
     dense = Dense.read(index, node)
-    dense.write(index, dense.constants(index, dense.weight, dense.bias))
+    dense.write(index, dense.constants(index, dense.read_weight, dense.bias))
     return node.label
 
 

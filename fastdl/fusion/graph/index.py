@@ -7,7 +7,7 @@ refuses has changed nothing, and constants stay float64 until they are rounded o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
@@ -16,6 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from fastdl.base.naming import Names
+from fastdl.fusion.graph.weights import LARGE, AnyModel, Lean, outside, without
 
 Array = npt.NDArray[np.float64]
 Dim = int | str | None
@@ -31,8 +34,9 @@ CONSTANT_ATTRIBUTES = {
 # Above these the product of two constants, or of a constant and an input, may overflow: then the order matters in
 # which a graph multiplies, and folding changes it.
 LARGEST = {np.dtype(np.float16): 2.0**14, np.dtype(np.float32): 2.0**64, np.dtype(np.float64): 2.0**512}
-KEPT = 2**16  # numbers of a stored constant that is kept in float64 for good
-ROOM = 2**22  # numbers of such constants that are kept for a while
+KEPT = 2**16  # numbers of a constant that is kept in float64 for good
+ROOM = 2**22  # numbers of larger ones that are kept for a while
+DEEPEST = 8  # large constants that are computed one from another, each anew, before one is kept for good
 LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
 # What gives no infinity, whatever it reads
 BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
@@ -134,10 +138,10 @@ def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
 class GraphIndex:
     """The graph of `model`, indexed. Folds change the index alone; `to_model()` gives a changed copy."""
 
-    def __init__(self, model: ModelProto, like: GraphIndex | None = None) -> None:
+    def __init__(self, source: AnyModel, like: GraphIndex | None = None) -> None:
         """like: an index of the same model, which nothing has changed: what it has inferred is taken over."""
-        self._model, self._like = model, like
-        graph = model.graph
+        self.lean, self._like = Lean.of(source), like
+        model, graph = self.lean.proto, self.lean.proto.graph
         functions = frozenset((f.domain, f.name) for f in model.functions)
         self.opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
         self._nodes = [Node(proto, functions, self.opset) for proto in graph.node]
@@ -150,12 +154,19 @@ class GraphIndex:
         lists_all = model.ir_version < 4
         self._overridable = frozenset() if lists_all else self.graph_inputs & self._initializers.keys()
         self.captured = frozenset(names_inside(graph.node))
-        self._names = _all_names(graph) | self.captured
-        self._numbers: dict[str, int] = {}  # by hint, the last that `fresh` gave
+        self._names = Names(_all_names(graph) | self.captured)
         self._exact: dict[str, Array] = {}
-        self._large: dict[str, Array] = {}  # of large stored ones, those of late
+        self._large: dict[str, Array] = {}  # of large ones, those of late
+        self._made: dict[str, Callable[[], Array]] = {}  # how large new ones are computed, each time that one is read
+        self._depths: dict[str, int] = {}  # of those, how many are computed one from another
+        self._deepest = 0  # of what was read of late
         self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._sizes: dict[str, tuple[int, ...]] = {}  # of floating-point constants
+        self._derived: dict[tuple[Any, ...], Any] = {}
         self._added: dict[str, None] = {}  # names of new initializers, in order
+        # Initializers that nothing reads, and Constants that are gone: what is computed from them may still read them
+        self._dropped: set[str] = set()
+        self._retired: dict[str, Node] = {}
         self._inferred: Inferred = like._inferred if like is not None else _infer(model)
         self._shapes, self._types = self._inferred[0].copy(), self._inferred[1].copy()
         self._resized: set[str] = set()
@@ -173,7 +184,7 @@ class GraphIndex:
     @cached_property
     def bytes(self) -> int:
         """About how many the model takes as a file."""
-        return byte_count(self._model) if self._like is None else self._like.bytes
+        return byte_count(self.lean.proto) if self._like is None else self._like.bytes
 
     @property
     def nodes(self) -> list[Node]:
@@ -239,18 +250,17 @@ class GraphIndex:
         if value in self._overridable:
             return None
         if value in self._added:
-            return self._exact[value].astype(self._dtypes[value])
+            return self.constant(value).astype(self._dtypes[value])
         tensor = self._initializers.get(value)
-        node = self.producer(value)
+        node = self.producer(value) or self._retired.get(value)
         if tensor is None and node is not None and node.op == "Constant":
-            for name, dtype in CONSTANT_ATTRIBUTES.items():
-                if (values := node.attribute(name, None)) is not None:
-                    return np.array(values, dtype)
-            tensor = node.attribute("value", None)
+            tensor = constant_value(node.proto)
+        if isinstance(tensor, np.ndarray):
+            return tensor
         if not isinstance(tensor, TensorProto):
             return None
         try:
-            array = np.asarray(numpy_helper.to_array(tensor))
+            array = self.lean.values(tensor)
             # A type that numpy has not (bfloat16 in some versions of onnx) comes as another: it would be lost
             return array if helper.np_dtype_to_tensor_dtype(array.dtype) == tensor.data_type else None
         except (ValueError, TypeError, OverflowError, KeyError):
@@ -270,30 +280,46 @@ class GraphIndex:
 
     def constant(self, value: str) -> Array:
         """The float64 values (read-only) behind a floating-point constant; refuses all that is not one."""
+        self._deepest = max(self._deepest, self._depths.get(value, 0))
         if value in self._large:
             return self._large[value]
-        if value not in self._exact:
-            if value in self._overridable:
-                raise Refused(f"parameter {value!r} is also a graph input, so a caller may override it")
-            array = self.stored(value)
-            if array is None:
-                raise Refused(f"parameter {value!r} is not a constant")
-            if array.dtype not in FLOATS:
-                raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
-            if not np.isfinite(largest := magnitude(array)):
-                raise Refused(f"parameter {value!r} is not finite everywhere")
-            if largest > LARGEST[array.dtype]:
-                raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
-            exact = array.astype(np.float64)
-            exact.setflags(write=False)
-            self._dtypes[value] = array.dtype
-            if exact.size > KEPT:
-                self._large[value] = exact
-                while sum(kept.size for kept in self._large.values()) > ROOM and len(self._large) > 1:
-                    self._large.pop(next(iter(self._large)))
-                return exact
+        if value in self._exact:
+            return self._exact[value]
+        exact = self._made[value]() if value in self._made else self._read(value)
+        exact.setflags(write=False)
+        if exact.size <= KEPT:
             self._exact[value] = exact
-        return self._exact[value]
+        else:
+            self._remember(value, exact)
+        return exact
+
+    def forget(self) -> None:
+        """Drop what is kept for a while."""
+        self._large.clear()
+
+    def _remember(self, value: str, exact: Array) -> None:
+        """Keep a large constant for a while."""
+        self._large[value] = exact
+        while sum(array.size for array in self._large.values()) > ROOM and len(self._large) > 1:
+            self._large.pop(next(iter(self._large)))
+
+    def _read(self, value: str) -> Array:
+        """A stored constant in float64, checked the first time."""
+        if value in self._overridable:
+            raise Refused(f"parameter {value!r} is also a graph input, so a caller may override it")
+        array = self.stored(value)
+        if array is None:
+            raise Refused(f"parameter {value!r} is not a constant")
+        if value in self._dtypes:
+            return array.astype(np.float64)
+        if array.dtype not in FLOATS:
+            raise Refused(f"parameter {value!r} is {array.dtype}, not floating point")
+        if not np.isfinite(largest := magnitude(array)):
+            raise Refused(f"parameter {value!r} is not finite everywhere")
+        if largest > LARGEST[array.dtype]:
+            raise Refused(f"parameter {value!r} holds {largest:.1e}, by which {array.dtype} may overflow")
+        self._dtypes[value] = array.dtype
+        return array.astype(np.float64)
 
     def require_range(self, value: str, strict: bool = False) -> None:
         """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
@@ -307,7 +333,7 @@ class GraphIndex:
             source = todo.pop()
             if source in known or source in seen:
                 continue
-            array = None if source in self._exact else self.stored(source)
+            array = None if source in self._dtypes else self.stored(source)  # a type is noted once it is checked
             if array is not None and array.dtype in FLOATS and not magnitude(array) <= LARGEST[array.dtype]:
                 raise Refused(f"{value!r} follows from {source!r}, which is not finite, or by which it may overflow")
             seen.add(source)
@@ -337,20 +363,33 @@ class GraphIndex:
             self.constant(value)
         return self._dtypes[value]
 
+    def constant_shape(self, value: str) -> tuple[int, ...]:
+        """The shape of a floating-point constant; refuses what `constant` refuses, but computes it only once."""
+        if value not in self._sizes:
+            self._sizes[value] = self.constant(value).shape
+        return self._sizes[value]
+
+    def derived(self, key: tuple[Any, ...], compute: Callable[[], Any]) -> Any:
+        """What follows from constants alone, which never change, and is small: computed once for each key."""
+        if key not in self._derived:
+            self._derived[key] = compute()
+        return self._derived[key]
+
     # --- changing ------------------------------------------------------------------------------
 
     def fresh(self, hint: str) -> str:
         """A name that nothing in the graph or its subgraphs bears."""
-        name, count = hint, self._numbers.get(hint, 1)
-        while name in self._names:
-            count += 1
-            name = f"{hint}_{count}"
-        self._numbers[hint] = count
-        self._names.add(name)
-        return name
+        return self._names.free(hint)
 
-    def add_constant(self, hint: str, values: Array, dtype: np.dtype[Any]) -> str:
-        """Add a new initializer, kept in float64 until it is written; refuses what over- or underflows `dtype`."""
+    def add_constant(self, hint: str, source: Array | Callable[[], Array], dtype: np.dtype[Any]) -> str:
+        """Add a new initializer, in float64 until it is written; refuses what over- or underflows `dtype`.
+
+        source: its values, or what computes them from other constants. A large one that is computed is not kept, as in
+        float64 all of them would take twice the model's room: it is computed again whenever it is read.
+        """
+        self._deepest = 0
+        values = source() if callable(source) else source
+        depth = self._deepest + 1
         largest = magnitude(values)
         if not np.isfinite(largest):
             raise Refused(f"folded parameter {hint!r} would not be finite in {dtype}")
@@ -361,8 +400,13 @@ class GraphIndex:
         name = self.fresh(hint)
         exact = np.asarray(values, dtype=np.float64, order="C")
         exact.setflags(write=False)
-        self._exact[name], self._dtypes[name], self._added[name] = exact, np.dtype(dtype), None
-        self._shapes[name], self._types[name] = exact.shape, np.dtype(dtype)
+        if callable(source) and exact.size > KEPT and depth <= DEEPEST:
+            self._made[name], self._depths[name] = source, depth
+            self._remember(name, exact)
+        else:
+            self._exact[name] = exact
+        self._dtypes[name], self._added[name] = np.dtype(dtype), None
+        self._shapes[name], self._types[name] = values.shape, np.dtype(dtype)
         return name
 
     def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
@@ -454,25 +498,34 @@ class GraphIndex:
                 dropped.append(node.outputs[0])
         for name in [*self._initializers, *self._added]:
             if not self._uses.get(name) and name not in kept and name not in self._overridable:
-                self._initializers.pop(name, None)
-                self._added.pop(name, None)
                 dropped.append(name)
+                self._added.pop(name, None)
+        self._dropped.update(dropped)
         return dropped
 
-    def to_model(self) -> ModelProto:
+    def to_model(self) -> Lean:
         """The changed model; everything that no fold touched is as it was. Ends the use of this index."""
-        graph = self._model.graph
-        model: ModelProto = without(self._model, "graph")
-        model.graph.CopyFrom(without(graph, "initializer", "node"))
-        stored, graph = graph.initializer, model.graph
+        source = self.lean.proto
+        model: ModelProto = without(source, "graph")
+        model.graph.CopyFrom(without(source.graph, "initializer", "node"))
+        stored, graph = source.graph.initializer, model.graph
         before = {t.name for t in stored}
-        gone = before - self._initializers.keys()
+        gone = before & self._dropped
+        weights = {name: array for name, array in self.lean.weights.items() if name not in gone}
         graph.initializer.extend(t for t in stored if t.name not in gone)
-        new = [tensor for name, tensor in self._initializers.items() if name not in before]
+        new = [t for name, t in self._initializers.items() if name not in before and name not in self._dropped]
         graph.initializer.extend(new)
         for name in self._added:
-            rounded = self._exact.pop(name).astype(self._dtypes[name])  # one by one: they are most of the memory
-            graph.initializer.append(numpy_helper.from_array(rounded, name))
+            rounded = self.constant(name).astype(self._dtypes[name])  # one by one: they are most of the memory
+            self.forget()
+            if not self._made:
+                self._exact.pop(name)
+            if self.lean.weights and rounded.size >= LARGE:
+                weights[name] = np.asarray(rounded, order="C")
+                number = helper.np_dtype_to_tensor_dtype(rounded.dtype)
+                graph.initializer.append(outside(name, number, rounded.shape))
+            else:
+                graph.initializer.append(numpy_helper.from_array(rounded, name))
         if model.ir_version < 4:
             _keep(graph.input, lambda i: i.name not in gone)
             names = {t.name for t in new} | self._added.keys()
@@ -487,7 +540,7 @@ class GraphIndex:
         alive |= {t.name for t in graph.initializer} | self.captured
         alive -= self._resized
         _keep(graph.value_info, lambda v: v.name in alive)
-        return model
+        return Lean(model, weights)
 
     # --- the books -----------------------------------------------------------------------------
 
@@ -504,6 +557,8 @@ class GraphIndex:
             self._uses[name].pop(node)
         for name in node.outputs:
             self._producers.pop(name, None)
+            if node.op == "Constant":
+                self._retired[name] = node
 
     def _redirect(self, old: str, new: str) -> None:
         for node, slots in self._uses.pop(old, {}).items():
@@ -518,6 +573,17 @@ def _keep(field: Any, wanted: Any) -> None:
         copies = [type(item).FromString(item.SerializeToString()) for item in kept]
         del field[:]
         field.extend(copies)
+
+
+def constant_value(node: NodeProto) -> TensorProto | npt.NDArray[Any] | None:
+    """What a Constant node states in numbers: a tensor, or an array of the type that its attribute implies."""
+    for attribute in node.attribute:
+        if attribute.name in CONSTANT_ATTRIBUTES:
+            return np.array(helper.get_attribute_value(attribute), CONSTANT_ATTRIBUTES[attribute.name])
+        if attribute.name == "value" and attribute.type == AttributeProto.TENSOR:
+            tensor: TensorProto = attribute.t
+            return tensor
+    return None
 
 
 def names_inside(nodes: Iterable[NodeProto]) -> set[str]:
@@ -577,24 +643,6 @@ def byte_count(model: ModelProto) -> int:
         dtype = _dtype(tensor.data_type)
         size += tensor.ByteSize() if dtype is None or dtype.kind == "O" else dtype.itemsize * prod(tensor.dims)
     return int(size)
-
-
-def without(message: Any, *omitted: str) -> Any:
-    """A copy of a protobuf message that lacks some fields, which are not copied first and dropped then."""
-    copy = type(message)()
-    try:
-        for field, value in message.ListFields():
-            if field.name in omitted:
-                continue
-            if isinstance(value, bool | int | float | str | bytes):
-                setattr(copy, field.name, value)
-            else:
-                getattr(copy, field.name).MergeFrom(value)
-    except UnicodeDecodeError:  # text that is none cannot be read, but be copied
-        copy.CopyFrom(message)
-        for name in omitted:
-            copy.ClearField(name)
-    return copy
 
 
 @lru_cache(maxsize=64)

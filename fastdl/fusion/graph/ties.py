@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdl.fusion.graph.elementwise import apply, is_elementwise
+from fastdl.fusion.graph.elementwise import is_elementwise
 from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
 from fastdl.fusion.graph.patterns import Affine
+from fastdl.fusion.proof.operators import evaluate
 
 Labels = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
@@ -70,7 +71,7 @@ def _given(tail: Node | Affine, values: Array, axis: int | None) -> Array:
     if isinstance(tail, Affine):
         return (values - tail.center) * tail.scale + tail.shift
     if tail.op not in ("Softmax", "LogSoftmax"):
-        return apply(tail, [values])
+        return np.asarray(evaluate(tail.proto, [values]))
     shifted = values - values.max(axis=axis, keepdims=True, initial=-np.inf)
     e = np.exp(shifted)
     total = e.sum(axis=axis, keepdims=True)

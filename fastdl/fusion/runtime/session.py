@@ -64,6 +64,8 @@ class Port:
 class Session:
     """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
 
+    weights: of the initializers that the model says lie outside of it, by name; packed: whether onnxruntime may copy
+    them into the order that its kernels read fastest, which takes as much memory again.
     Settings: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
     """
 
@@ -73,6 +75,7 @@ class Session:
         threads: int = 1,
         optimise: bool = True,
         weights: Mapping[str, npt.NDArray[Any]] | None = None,
+        packed: bool = True,
     ) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
@@ -85,9 +88,13 @@ class Session:
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         if weights:
-            # An OrtValue shares the array's memory, which must outlive it: we keep both.
+            options.add_session_config_entry("session.disable_prepacking", "0" if packed else "1")
+            # An OrtValue shares the array's memory, which must outlive it: we keep both. The first call lets the
+            # optimiser read the values, the second has the kernels read them where they are.
             self._weights = weights, [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
             options.add_external_initializers(list(weights), self._weights[1])
+            for name, value in zip(weights, self._weights[1], strict=True):
+                options.add_initializer(name, value)
         try:
             self.inner = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
@@ -108,16 +115,6 @@ class Session:
         except Exception as error:
             raise _typed(error) from error
         return results
-
-
-def open_session(
-    model: bytes, *, threads: int = 1, optimise: bool = True, weights: Mapping[str, npt.NDArray[Any]] | None = None
-) -> Session:
-    """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
-
-    weights: of the initializers that the model says lie outside of it, by name.
-    """
-    return Session(model, threads, optimise, weights)
 
 
 def _typed(error: Exception) -> Exception:
