@@ -17,7 +17,10 @@ from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.errors import FusionError
 from fastdl.fusion.files.zip_map import without_zip_map
 from fastdl.fusion.folds.tails import NOWHERE_FLAT, increases
-from fastdl.fusion.graph.index import FLOATS, Dim, GraphIndex, Node
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.inference import Dim
+from fastdl.fusion.graph.node import FLOATS, Node
+from fastdl.fusion.graph.weights import Lean
 
 Head = Literal["probabilities", "logits", "labels"]
 
@@ -26,8 +29,8 @@ NO_PROBABILITIES = ("Gemm", "MatMul", "Add", "Sub", "Mul", "BatchNormalization",
 THRESHOLD = 0.5
 
 
-def choose_head(model: ModelProto, head: Head) -> ModelProto:
-    """A copy of `model` that gives what `head` says, under the same output names. Unfused: see the module.
+def choose_head(lean: Lean, head: Head) -> Lean:
+    """A copy of a model that gives what `head` says, under the same output names. Unfused: see the module.
 
     Of a model that has both kinds of outputs, labels (integers, strings) and scores (floating point), one kind stays.
     "logits": a last Softmax, LogSoftmax or Sigmoid goes. "labels": the index of the largest of two scores or more, or
@@ -35,8 +38,8 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
     """
     if head not in get_args(Head):
         raise FusionError(f"output must be one of {', '.join(map(repr, get_args(Head)))}, got {head!r}")
-    copy = without_zip_map(model)
-    index = GraphIndex(copy)
+    copy, model = without_zip_map(lean.proto), lean.proto
+    index = GraphIndex(Lean(copy, lean.weights))
     scores = [o for o in copy.graph.output if index.type(o.name) in FLOATS]
     labels = [o for o in copy.graph.output if _is_label(o, index)]
     if head == "labels" and labels:
@@ -47,7 +50,7 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
             del copy.metadata_props[:]
             for key, value in others:
                 copy.metadata_props.add(key=key, value=value)
-        return copy
+        return Lean(copy, lean.weights)
     if not scores:
         raise FusionError(f"no output of the model gives {head}: none is floating point")
     _keep_outputs(copy, scores)
@@ -64,7 +67,7 @@ def choose_head(model: ModelProto, head: Head) -> ModelProto:
             renamed[output.name] = _cut(copy, index, output.name, renamed.get(source, source))
         elif tail is not None and tail.op == "Concat":  # of a sigmoid and what it lacks to 1, say
             raise FusionError(f"output {output.name!r} comes from {_origin(tail)}: which of its inputs are logits?")
-    return copy
+    return Lean(copy, lean.weights)
 
 
 def _is_label(output: ValueInfoProto, index: GraphIndex) -> bool:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto, ValueInfoProto
 
+from fastdl.base.printable import Printable
 from fastdl.base.text import shown
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.cost import OperatorCost, by_operator
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.pipeline import fold_all
-from fastdl.fusion.report.report import FusionReport, Printable, table
+from fastdl.fusion.report.report import FusionReport, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -87,7 +88,7 @@ def inspect(source: ModelSource, *, limited: bool = True) -> Inspection:
     model = read_model(source, limited=limited)
     index = GraphIndex(model)
     fused, folds, refusals = fold_all(model, like=index)
-    report = FusionReport.of(model, fused, (index, GraphIndex(fused)))
+    report = FusionReport.of(index, GraphIndex(fused))
     report.folds, report.refusals = folds, refusals
     return Inspection(
         producer=f"{model.producer_name} {model.producer_version}".strip(),

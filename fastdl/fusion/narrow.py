@@ -19,10 +19,10 @@ import onnx.version_converter
 from onnx import ModelProto, NodeProto, TensorProto
 
 from fastdl.errors import FusionError
-from fastdl.fusion.graph.index import GraphIndex, Node, subgraphs
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import copied
-from fastdl.fusion.proof.feeds import Feed
-from fastdl.fusion.runtime.session import load_onnxruntime
+from fastdl.fusion.graph.node import Node, subgraphs
+from fastdl.fusion.runtime.session import Feed, load_onnxruntime
 
 QUANTIZED = ["Gemm", "MatMul", "Conv", "Relu", "Clip"]  # others are short, and lose more than they gain
 WARNINGS, ERRORS = 2, 3  # onnxruntime's severities; the first is what it starts with

@@ -3,64 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from types import MappingProxyType
+from typing import Any
 
+import numpy.typing as npt
 import onnx
 from onnx import ModelProto
 
 from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
-from fastdl.fusion.folds import (
-    affine_affine,
-    affine_dense,
-    branches,
-    constant,
-    conv_affine,
-    dense_affine,
-    dense_dense,
-    gemm,
-    no_op,
-    slow_activation,
-    tails,
-    two_classes,
-    units,
-    unused,
-)
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
-from fastdl.fusion.graph.memory import copied, memory_errors
+from fastdl.fusion.folds import RULES
+from fastdl.fusion.folds.rule import Fold, Refusal, Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.memory import memory_errors
+from fastdl.fusion.graph.node import Refused
+from fastdl.fusion.graph.weights import Lean
 from fastdl.fusion.heads import Head, choose_head
 from fastdl.fusion.proof.feeds import Feeder, Samples
 from fastdl.fusion.proof.measure import measure as measure_latency
 from fastdl.fusion.proof.prover import Prover, Unprovable
-from fastdl.fusion.report.report import Fold, FusionReport, Proof, Refusal
+from fastdl.fusion.proof.result import Proof
+from fastdl.fusion.report.report import FusionReport
 from fastdl.fusion.runtime.bounds import bounded, given_bytes
 
 METADATA_KEY = "fastdl.fusion"
+Kept = dict[tuple[Rule, str], str]  # folds that are not to be done: by rule and node, why
 OLDEST_OPSET = 7  # before it, broadcasting and BN's modes were stated otherwise; onnxruntime starts here too
-
-# A BN or other affine map goes back into the layer before it, or else forward into those after it.
-FOLDS: tuple[tuple[str, Callable[[GraphIndex, Node], str | None]], ...] = (
-    ("unused", unused.fold),
-    ("no-op", no_op.fold),
-    ("constant", constant.fold),
-    ("dense → batch norm", dense_affine.fold_batch_norm),
-    ("dense → affine", dense_affine.fold),
-    ("branches → affine", branches.fold),
-    ("convolution → affine", conv_affine.fold),
-    ("batch norm → dense", affine_dense.fold_batch_norm),
-    ("affine → dense", affine_dense.fold),
-    ("dense → dense", dense_dense.fold),
-    ("units that cannot matter", units.fold),
-    ("two classes", two_classes.fold),
-    ("tail of labels", tails.fold),
-    ("affine → affine", affine_affine.fold),
-    ("slow activation", slow_activation.fold),
-    ("dense normal form", gemm.fold),
-)
-FORWARD = frozenset(("batch norm → dense", "affine → dense"))  # the last of a chain first
-# Folds after which float32 may lose digits that it had before; only measuring tells whether it does.
-LOSSY = FORWARD | {"dense → dense", "affine → affine", "slow activation"}
 
 
 @memory_errors()
@@ -90,15 +60,20 @@ def fuse(
     nothing can be folded comes back as it was. Raises ModelFileError (unreadable), FusionError (not
     proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
-    plain = read_model(source, limited=limited)
+
+    def again() -> dict[str, npt.NDArray[Any]]:
+        return Lean.apart(read_model(source, limited=limited)).weights
+
+    plain = Lean.apart(read_model(source, limited=limited), again)
     args = (output, samples, tolerance, verify, measure, keep, budget)
     runs = limited and (verify or measure)
-    fused: tuple[ModelProto, FusionReport] = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
-    return fused
+    fused, report = bounded(_fuse, [plain], *args, given=given_bytes(samples), limited=runs)
+    del plain  # its weights, before those of the fused model are copied into it
+    return fused.joined(), report
 
 
 def _fuse(
-    plain: ModelProto,
+    plain: Lean,
     output: Head | None,
     samples: Samples | None,
     tolerance: float | None,
@@ -106,7 +81,7 @@ def _fuse(
     measure: bool,
     keep: Collection[str],
     budget: float | None,
-) -> tuple[ModelProto, FusionReport]:
+) -> tuple[Lean, FusionReport]:
     wanted = plain if output is None else choose_head(plain, output)
     index = GraphIndex(wanted)
     if verify and samples is not None:
@@ -114,28 +89,49 @@ def _fuse(
     proof = None
     if verify:
         prover = partial(Prover, wanted, samples, tolerance, budget, index)
-        proof, fused, folds, refusals = _prove_or_retreat(wanted, index, prover, keep)
+        proof, folded = _prove_or_retreat(wanted, index, prover, keep)
     else:
-        fused, folds, refusals = fold_all(wanted, _kept(keep), index)
-    indices = (index if wanted is plain else GraphIndex(plain), GraphIndex(fused))
-    report = FusionReport.of(plain, fused, indices)
-    report.folds, report.refusals = folds, refusals
-    if not folds:
+        folded = _fold(wanted, _kept(keep), index)
+    fused = folded.write()
+    report = FusionReport.of(index if wanted is plain else GraphIndex(plain), GraphIndex(fused))
+    report.folds, report.refusals, report.proof = folded.folds, folded.refusals, proof
+    if not folded.folds:
         return fused, report
-    if proof is not None:
-        report.verified = True
-        for what, value in vars(proof).items():
-            setattr(report, what, value)
     if measure:
         report.latency = measure_latency(plain, fused, samples)
-    set_metadata(fused, METADATA_KEY, report.digest())
-    report.bytes_after = fused.ByteSize()
+    set_metadata(fused.proto, METADATA_KEY, report.digest())
+    report.bytes_after = fused.byte_size()
     return fused, report
 
 
+@dataclass
+class _Folded:
+    """An index in which all is folded; what was folded, and of the last round what was refused."""
+
+    index: GraphIndex
+    done: list[tuple[Rule, Fold]]
+    refusals: list[Refusal]
+
+    @property
+    def folds(self) -> list[Fold]:
+        return [fold for _, fold in self.done]
+
+    @cached_property
+    def _lean(self) -> Lean:
+        if self.done:
+            return self.index.to_model()
+        unchanged, copy = self.index.lean, ModelProto()  # to the byte: there is nothing to prove
+        copy.CopyFrom(unchanged.proto)
+        return Lean(copy, dict(unchanged.weights))
+
+    def write(self) -> Lean:
+        """The folded model, computed when it is first asked for: until then its weights take no room."""
+        return self._lean
+
+
 def _prove_or_retreat(
-    plain: ModelProto, index: GraphIndex, make: Callable[[], Prover], keep: Collection[str]
-) -> tuple[Proof | None, ModelProto, list[Fold], list[Refusal]]:
+    plain: Lean, index: GraphIndex, make: Callable[[], Prover], keep: Collection[str]
+) -> tuple[Proof | None, _Folded]:
     """Prove all folds, or else leave out lossy ones, from the input on, until the rest is proven.
 
     A BN in front of a dense layer centres values that lie far from zero (a year, a temperature in kelvin);
@@ -148,65 +144,71 @@ def _prove_or_retreat(
     prover: Prover | None = None
     count = 1
     while True:
-        fused, folds, refusals = fold_all(plain, kept, index)
-        if not folds:
-            return None, fused, folds, refusals
+        folded = _fold(plain, kept, index)
+        if not folded.folds:
+            return None, folded
         prover = prover or make()
         try:
-            return prover.prove(fused), fused, folds, refusals
+            return prover.prove(folded.index, folded.write), folded
         except FusionError as error:
-            lossy = sorted((f for f in folds if f.name in LOSSY), key=lambda fold: order.get(fold.node, 0))
+            folds = folded.done
+            lossy = sorted((each for each in folds if each[0].lossy), key=lambda each: order.get(each[1].node, 0))
             if isinstance(error, Unprovable):  # leaving out some is no help
                 count = len(folds)
             if not lossy or (len(lossy) < len(folds) and count == len(folds)):
                 raise
-            kept |= {(fold.name, fold.node): f"folded, it failed the proof: {error}" for fold in lossy[:count]}
+            kept |= {(rule, fold.node): f"folded, it failed the proof: {error}" for rule, fold in lossy[:count]}
             count *= 2
 
 
-def _kept(labels: Collection[str]) -> dict[tuple[str, str], str]:
-    return {(fold, label): "it is kept, as was asked" for fold in LOSSY for label in labels}
+def _kept(labels: Collection[str]) -> Kept:
+    return {(rule, label): "it is kept, as was asked" for rule in RULES if rule.lossy for label in labels}
 
 
 def fold_all(
     model: ModelProto,
-    kept: Mapping[tuple[str, str], str] = MappingProxyType({}),
+    kept: Mapping[tuple[Rule, str], str] = MappingProxyType({}),
     like: GraphIndex | None = None,
 ) -> tuple[ModelProto, list[Fold], list[Refusal]]:
     """A folded copy, unproven, with what was folded and, of the last round, what was refused.
 
-    kept: names of folds and labels of nodes that are not to be folded so, each with the reason. like: an index of the
+    kept: rules and labels of nodes that are not to be folded so, each with the reason. like: an index of the
     model, which is not changed.
     """
+    folded = _fold(Lean.of(model), kept, like)
+    return folded.write().joined(), folded.folds, folded.refusals
+
+
+def _fold(model: Lean, kept: Mapping[tuple[Rule, str], str], like: GraphIndex | None) -> _Folded:
     index = GraphIndex(model, like)
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= index.opset <= newest:
         reason = f"opset {index.opset} is not one of {OLDEST_OPSET} to {newest}"
-        return copied(model), [], [Refusal("(graph)", "all", reason)]
+        return _Folded(index, [], [Refusal("(graph)", "all", reason)])
     known = {node.label for node in index.nodes}
-    folds: list[Fold] = []
+    done: list[tuple[Rule, Fold]] = []
     while True:
         refusals: list[Refusal] = []
-        before = len(folds)
-        for name, fold in FOLDS:
-            for node in index.nodes[::-1] if name in FORWARD else [*index.nodes]:
+        before = len(done)
+        for rule in RULES:
+            for node in index.nodes[::-1] if rule.forward else [*index.nodes]:
                 if node.removed:
                     continue
                 label = node.label
-                if (name, label) in kept:
-                    refusals.append(Refusal(label, name, kept[name, label]))
+                if (rule, label) in kept:
+                    refusals.append(Refusal(label, rule.name, kept[rule, label]))
                     continue
                 try:
-                    into = fold(index, node)
+                    into = rule.fold(index, node)
                 except Refused as reason:
-                    refusals.append(Refusal(label, name, str(reason)))
+                    refusals.append(Refusal(label, rule.name, str(reason)))
                     continue
                 if into is not None:
-                    folds.append(Fold(name, label, into))
-        if len(folds) == before:
+                    done.append((rule, Fold(rule.name, label, into)))
+        if len(done) == before:
             break
     refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
-    if not folds:
-        return copied(model), folds, refusals  # to the byte: there is nothing to prove
-    index.prune()
-    return index.to_model(), folds, refusals
+    if done:
+        index.prune()
+    index.forget()
+    return _Folded(index, done, refusals)

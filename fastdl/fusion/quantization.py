@@ -15,20 +15,22 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
+from fastdl.base.printable import Printable
 from fastdl.base.text import shown
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
-from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors
+from fastdl.fusion.graph.node import Node
 from fastdl.fusion.narrow import to_float16, to_int8
 from fastdl.fusion.pipeline import fuse
-from fastdl.fusion.proof.feeds import Feed, Feeder, Samples
+from fastdl.fusion.proof.feeds import Feeder, Samples
 from fastdl.fusion.proof.measure import measure as measure_latency
-from fastdl.fusion.report.report import Printable, latency_row, within_noise
+from fastdl.fusion.report.report import latency_row, within_noise
 from fastdl.fusion.runtime.bounds import bounded, given_bytes
 from fastdl.fusion.runtime.labels import labels_of
 from fastdl.fusion.runtime.runs import expand
-from fastdl.fusion.runtime.session import open_session
+from fastdl.fusion.runtime.session import Feed, Session
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -245,7 +247,7 @@ class _Trial:
 
     def _run(self, model: ModelProto) -> list[npt.NDArray[Any]]:
         try:
-            session = open_session(model.SerializeToString())
+            session = Session(model.SerializeToString())
             parts = [expand(session.run(None, feed)) for feed in self._feeds]
         except MemoryError:
             raise

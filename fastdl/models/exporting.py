@@ -14,11 +14,12 @@ from fastdl.base.files import check_target, write_atomically
 from fastdl.base.metadata import CLASS_NAMES_KEY, FEATURE_NAMES_KEY
 from fastdl.compiler.graph import Graph, first_not_finite
 from fastdl.errors import ADVICE, FusionError
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.proof.feeds import Feeder
 from fastdl.fusion.proof.truth import Truth
 from fastdl.fusion.report.report import FusionReport
-from fastdl.fusion.runtime.session import open_session
+from fastdl.fusion.runtime.session import Session
 from fastdl.layers.layer import listed
 from fastdl.models.network import Network
 from fastdl.onnx.export import to_onnx
@@ -52,7 +53,11 @@ def _export(
     plain = to_onnx(graph, model.name, metadata, names)
     if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
         raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")
-    written, report = fusion.fuse(plain, samples=samples) if fuse else (plain, FusionReport.of(plain, plain))
+    if fuse:
+        written, report = fusion.fuse(plain, samples=samples)
+    else:
+        index = GraphIndex(plain)
+        written, report = plain, FusionReport.of(index, index)
     report.predict_max_abs_error = compare_with_predict(model, plain, written, samples)
     write_atomically(path, written.SerializeToString())
     return report
@@ -75,7 +80,7 @@ def compare_with_predict(model: Network, plain: Any, written: Any, samples: Any)
 
     FusionError when it is more than both roundings explain: 8 times what float64 says of the two, or 1e-6.
     """
-    feeder, truth, session, worst = Feeder(plain), Truth(plain), open_session(written.SerializeToString()), 0.0
+    feeder, truth, session, worst = Feeder(plain), Truth(plain), Session(written.SerializeToString()), 0.0
     floor = 1e-6 if model.dtype == np.float32 else 1e-14
     for feed in [*feeder.random(), *(feeder.samples(samples) if samples is not None else ())]:
         arrays = list(feed.values())

@@ -9,7 +9,7 @@ import numpy as np
 from fastdl import layers
 from fastdl.base.arrays import Array
 from fastdl.compiler.graph import Shape
-from fastdl.fusion.graph.index import Node, Refused
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.onnx.numbers import row
 from fastdl.onnx.parts import LARGEST, ByShape, Handler, Made, Step
 from fastdl.onnx.reading import Reader

@@ -12,7 +12,7 @@ import numpy as np
 from fastdl import activations, layers
 from fastdl.compiler.formula import Formula, Value
 from fastdl.compiler.graph import Tensor
-from fastdl.fusion.graph.index import Node, Refused
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.layers.layer import Layer
 from fastdl.onnx.activation_nodes import slopes
 from fastdl.onnx.numbers import row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastdl import layers
-from fastdl.fusion.graph.index import Node, Refused
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.onnx import activation_nodes, numbers, shapes
 from fastdl.onnx.parts import Handler, Made, Part, Step, dense_layer
 from fastdl.onnx.reading import Reader

@@ -19,8 +19,8 @@ from fastdl.compiler.graph import Tensor
 from fastdl.errors import ModelFileError, ShapeError
 from fastdl.fusion.files.limits import LIMIT
 from fastdl.fusion.files.model_file import ModelSource, read_model
-from fastdl.fusion.graph.index import Node, Refused
 from fastdl.fusion.graph.memory import memory_errors
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.layers.core import Input
 from fastdl.layers.layer import Layer, values_from
 from fastdl.onnx import formulas

@@ -10,13 +10,13 @@ from onnx import ModelProto, TensorProto
 
 from fastdl.base.arrays import Array
 from fastdl.errors import ModelFileError
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import COMPARISONS, Node, Refused
 
 DTYPES: dict[int, np.dtype[Any]] = {
     int(TensorProto.FLOAT): np.dtype(np.float32),
     int(TensorProto.DOUBLE): np.dtype(np.float64),
 }
-COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 OTHER_FLOATS = ("FLOAT16", "BFLOAT16", "FLOAT8", "FLOAT4")
 ROOM = 4  # the numbers that computing constants may make, in those that the file holds
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastdl import layers
 from fastdl.compiler.graph import Shape
-from fastdl.fusion.graph.index import Node, Refused
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.onnx.parts import ByShape, Handler, Made, Step
 from fastdl.onnx.reading import Reader
 

@@ -9,8 +9,11 @@ from onnx import helper, numpy_helper
 
 from fastdl.fusion import fuse
 from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.weights import Lean
 from fastdl.fusion.pipeline import fold_all
 from fastdl.fusion.runtime.session import Session
+
+from .graphs import Sketch
 
 R = np.random.default_rng(0)
 
@@ -100,10 +103,17 @@ def test_folding_leaves_the_source_as_it_was():
 
 
 def test_large_weights_are_given_to_onnxruntime_beside_the_model_with_the_same_result(monkeypatch):
-    model = chain("Gemm", "BatchNormalization", "Relu", length=9)
-    _, whole = fuse(model, measure=False)
-    monkeypatch.setattr("fastdl.fusion.runtime.runs.APART", 1)
-    monkeypatch.setattr("fastdl.fusion.runtime.runs.LARGE", 1)
-    _, apart = fuse(model, measure=False)
-    assert apart.verified
-    assert apart.to_dict() == whole.to_dict()
+    g, value = Sketch(), "x"
+    for k in range(3):
+        g.dense(value, f"d{k}", 24, 24)
+        g.batch_norm(f"d{k}", f"n{k}", 24)
+        value = g.node("Relu", [f"n{k}"], f"r{k}")
+    model = g.model({"x": ["N", 24]}, {value: ["N", 24]})
+    whole, told = fuse(model, measure=False)
+    monkeypatch.setattr("fastdl.fusion.graph.weights.APART", 1)
+    monkeypatch.setattr("fastdl.fusion.graph.weights.LARGE", 24 * 24)
+    assert len(Lean.apart(model).weights) == 3
+    apart, report = fuse(model, measure=False)
+    assert report.verified
+    assert report.to_dict() == told.to_dict()
+    assert apart.SerializeToString() == whole.SerializeToString()

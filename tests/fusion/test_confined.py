@@ -12,7 +12,7 @@ import pytest
 from fastdl.errors import FusionError
 from fastdl.fusion.runtime import confined
 from fastdl.fusion.runtime.confined import Child, Exceeded, Limits
-from fastdl.fusion.runtime.session import open_session
+from fastdl.fusion.runtime.session import Session
 
 from .hostile import good
 
@@ -50,7 +50,7 @@ def test_a_crash_is_told():
 
 
 def session():
-    return Child(open_session, good().SerializeToString())
+    return Child(Session, good().SerializeToString())
 
 
 def run(child):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from fastdl.fusion.graph.index import LARGEST
+from fastdl.fusion.graph.node import LARGEST
 from fastdl.fusion.pipeline import fold_all
 
 from .graphs import Sketch, operators, run

@@ -172,7 +172,7 @@ def _interleave(
     models: dict[str, Any], batch: int, threads: int, rounds: int, seconds: float, name: str
 ) -> dict[str, list[float]]:
     """Seconds a call of each round; all run one round after the other, on as many cores as threads."""
-    from fastdl.fusion.runtime.session import Binding, open_session
+    from fastdl.fusion.runtime.session import Binding, Session
 
     cores = machine.cores()
     machine.pin(threads)
@@ -180,7 +180,7 @@ def _interleave(
         calls: dict[str, Callable[[], object]] = {}
         rng = np.random.default_rng(0)
         for tool, model in models.items():
-            session = open_session(model.SerializeToString(), threads=threads)
+            session = Session(model.SerializeToString(), threads=threads)
             (info,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
             x = rng.standard_normal((batch, info.shape[1]), np.float32)
             outputs = dict(zip(names, session.run(None, {info.name: x}), strict=True))

@@ -60,10 +60,9 @@ def _attribute_tensors(attribute: AttributeProto) -> Iterator[TensorProto]:
 
 def load_external(model: ModelProto, folder: Path | None, name: str) -> None:
     """Replace references to external data by the data. Raises ModelFileError for any that leaves `folder`."""
-    total = model.ByteSize()
-    for tensor in tensors(model):
-        if tensor.data_location != TensorProto.EXTERNAL:
-            continue
+    outside = [tensor for tensor in tensors(model) if tensor.data_location == TensorProto.EXTERNAL]
+    total = model.ByteSize() if outside else 0  # not told without writing all of it
+    for tensor in outside:
         if folder is None:
             raise ModelFileError(f"{name}: tensor {tensor.name!r} is stored outside it; give the file's path")
         entries = {entry.key: entry.value for entry in tensor.external_data}

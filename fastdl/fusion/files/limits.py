@@ -8,7 +8,7 @@ from math import prod
 from onnx import GraphProto, ModelProto, NodeProto
 
 from fastdl.errors import ModelFileError
-from fastdl.fusion.graph.index import subgraphs
+from fastdl.fusion.graph.node import subgraphs
 
 LIMIT = 2_000_000_000  # bytes that a model may hold in all: little less than protobuf can serialize
 NODE_LIMIT = 10_000  # nodes in all: of subgraphs too, and of functions wherever they are called

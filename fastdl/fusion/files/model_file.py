@@ -17,8 +17,9 @@ from fastdl.base.files import ONNX, File, kind_of, write_together
 from fastdl.errors import ModelFileError
 from fastdl.fusion.files.external import SELF_CONTAINED, load_external, store_external, tensors
 from fastdl.fusion.files.limits import LIMIT, check_size
-from fastdl.fusion.graph.index import subgraphs
 from fastdl.fusion.graph.memory import NO_MEMORY, copied, memory_errors
+from fastdl.fusion.graph.node import subgraphs
+from fastdl.fusion.graph.weights import Lean
 
 STRING, MESSAGE = 9, 11  # protobuf's numbers of field types
 
@@ -83,15 +84,16 @@ def write_model(model: ModelProto, path: str | os.PathLike[str]) -> None:
 @memory_errors()
 def files_for(model: ModelProto, path: str | os.PathLike[str]) -> list[File]:
     """What `write_model` writes: the model's file last."""
-    if model.ByteSize() <= SELF_CONTAINED:
-        return [(path, [model.SerializeToString()])]
+    parts = Lean.apart(model).parts()
+    if sum(map(len, parts)) <= SELF_CONTAINED:
+        return [(path, parts)]
     digest = hashlib.sha256()
     for tensor in model.graph.initializer:
         digest.update(tensor.raw_data)
     target = Path(path)
     location = f"{target.name}.{digest.hexdigest()[:16]}.data"
-    lean, parts = store_external(model, location)
-    return [(target.with_name(location), parts), (target, [lean.SerializeToString()])]
+    referring, data = store_external(model, location)
+    return [(target.with_name(location), data), (target, [referring.SerializeToString()])]
 
 
 def set_metadata(model: ModelProto, key: str, value: str) -> None:

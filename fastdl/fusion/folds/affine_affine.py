@@ -11,7 +11,9 @@ from math import prod
 import numpy as np
 
 from fastdl.fusion.folds.affine_dense import require_no_larger_whole
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.fusion.graph.patterns import Affine
 
 KINDS = ("Add", "Sub", "Mul", "Div", "Neg")
@@ -86,3 +88,6 @@ def _chain(index: GraphIndex, last: Affine) -> list[Affine]:
         if first is None or not _goes_on(index, first.node):
             return chain
         chain.insert(0, first)
+
+
+RULES = (Rule("affine → affine", fold, order=140, lossy=True),)

@@ -15,7 +15,9 @@ from math import prod
 import numpy as np
 
 from fastdl.fusion.folds.no_op import keeps_rows, permutation
-from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Array, Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
@@ -48,11 +50,12 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     ready = []
     for head, (s, t) in _heads(index, value, scale, shift - center * scale).items():
         dense = Dense.read(index, head)
-        depth = dense.weight.shape[0]
+        depth = dense.shape[0]
         if s.size not in (1, depth):
             raise Refused(f"it gives {s.size} values where {head.label!r} reads {depth}")
         s, t = np.broadcast_to(s, depth), np.broadcast_to(t, depth)
-        ready.append((dense, dense.constants(index, s[:, None] * dense.weight, dense.bias + t @ dense.weight)))
+        bias = dense.bias + t @ dense.weight
+        ready.append((dense, dense.constants(index, dense.times(s[:, None]), bias)))
     for dense, names in ready:
         dense.write(index, names)
     index.bypass(node, affine.value)
@@ -155,3 +158,9 @@ def _operators_above(index: GraphIndex, value: str) -> list[str]:
     if maker is None:
         return [""]
     return [maker.op, *(source.op for name in maker.inputs if (source := index.producer(name)) is not None)]
+
+
+RULES = (
+    Rule("batch norm → dense", fold_batch_norm, order=80, forward=True, lossy=True),
+    Rule("affine → dense", fold, order=90, forward=True, lossy=True),
+)

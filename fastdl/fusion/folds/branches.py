@@ -7,7 +7,9 @@ be a dense layer that nothing else reads, or all is left as it is.
 
 import numpy as np
 
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 SUMS = ("Add", "Sub", "Sum")
@@ -40,7 +42,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         zero = np.zeros(sizes[0])
         rows = [(scale, center, shift), *[(scale, zero, zero)] * (len(parts) - 1)]
     ready = [
-        part.constants(index, part.weight * s, (part.bias - c) * s + t)
+        part.constants(index, part.times(s), (part.bias - c) * s + t)
         for part, (s, c, t) in zip(parts, rows, strict=True)
     ]
     for part, names in zip(parts, ready, strict=True):
@@ -74,3 +76,6 @@ def _makers(index: GraphIndex, join: Node, node: Node) -> list[Node]:
         index.require_private(value)
         makers.append(maker)
     return makers
+
+
+RULES = (Rule("branches → affine", fold, order=60),)

@@ -9,30 +9,31 @@ finite are refused, as are shapes that do not fit.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastdl.fusion.folds.no_op import permutation
-from fastdl.fusion.graph.index import FLOATS, GraphIndex, Node, Refused
+from fastdl.fusion.evaluator.moves import MOVES
+from fastdl.fusion.evaluator.operators import evaluate
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import FLOATS, Node, Refused
 
 Values = npt.NDArray[Any]
+IMPOSSIBLE = (ValueError, IndexError, TypeError, OverflowError, KeyError)  # what evaluating a node may raise
 
 # On floating-point values, in float64
-ARITHMETIC: dict[str, Callable[..., Values]] = {
-    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.divide, "Pow": np.power,
-    "Max": np.maximum, "Min": np.minimum, "Sqrt": np.sqrt, "Neg": np.negative, "Abs": np.abs,
-    "Exp": np.exp, "Log": np.log, "Reciprocal": np.reciprocal,
-}  # fmt: skip
-# On values of any type
-MOVES = ("Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Concat", "Cast")
+ARITHMETIC = frozenset(
+    ("Abs", "Add", "Div", "Exp", "Log", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Sqrt", "Sub")
+)
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:
     """Replace the node by a new initializer; refuses when its output's name must be kept."""
-    if node.op not in ARITHMETIC and node.op not in MOVES:
+    if node.op not in ARITHMETIC and node.op not in MOVES and node.op != "Cast":
         return None
     if not all(index.is_constant(name) for name in node.inputs if name) or not any(node.inputs):
         return None
@@ -47,13 +48,12 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if first.dtype in FLOATS or node.op == "Cast":
         try:
             name = _floating(index, node, hint)
-        except (ValueError, IndexError, TypeError, OverflowError) as error:
+        except IMPOSSIBLE as error:
             raise Refused(f"it cannot be computed: {error}") from None
     elif node.op in MOVES:
-        arrays = [index.stored(name) for name in node.inputs if name]
         try:
-            name = index.add_tensor(hint, _move(index, node, [a for a in arrays if a is not None]))
-        except (ValueError, IndexError, TypeError, OverflowError) as error:
+            name = index.add_tensor(hint, _moved(index, node, index.stored))
+        except IMPOSSIBLE as error:
             raise Refused(f"it cannot be computed: {error}") from None
     else:
         return None
@@ -82,53 +82,31 @@ def _floating(index: GraphIndex, node: Node, hint: str) -> str:
     assert stored is not None  # told by `fold`
     dtype: np.dtype[Any] | None = stored.dtype
     if node.op in ARITHMETIC:
-        function, values = ARITHMETIC[node.op], [index.constant(name) for name in node.inputs]
+        values = [index.constant(name) for name in node.inputs]
         size = prod(np.broadcast_shapes(*(value.shape for value in values)))
         if size > sum(value.size for value in values):
             raise Refused(f"it would be stored with {size} values, more than it is computed from")
         with np.errstate(all="ignore"):
-            result = function(values[0]) if len(values) == 1 else values[0]
-            for other in values[1:]:
-                result = function(result, other)
+            result = evaluate(node.proto, values)
     elif node.op == "Cast":
         dtype = index.type(node.outputs[0])
         with np.errstate(over="ignore"):  # refused below
             result = stored.astype(dtype).astype(np.float64)  # a Cast is there to round
     else:
-        values = [index.constant(node.inputs[0])]
-        if node.op == "Concat":
-            values = [index.constant(name) for name in node.inputs]
-        result = _move(index, node, values)
+        return index.add_constant(hint, partial(_moved, index, node, index.constant), stored.dtype)
     assert dtype is not None  # told by `fold`
     return index.add_constant(hint, result, dtype)
 
 
-def _move(index: GraphIndex, node: Node, arrays: list[Values]) -> Values:
-    """The result of an operator that moves values; ValueError where shapes do not fit."""
-    first = arrays[0]
-    if node.op == "Transpose":
-        return first.transpose(permutation(node, first.ndim))
-    if node.op == "Flatten":
-        axis = node.attribute("axis", 1)
-        return first.reshape(prod(first.shape[:axis]), prod(first.shape[axis:]))
-    if node.op == "Concat":
-        return np.concatenate(arrays, axis=node.attribute("axis", None))
-    if node.op == "Reshape":
-        target = index.stored(node.inputs[1])
-        if target is None or target.ndim != 1:
-            raise ValueError("its target shape is not a constant vector")
-        zero = node.attribute("allowzero", 0)
-        return first.reshape([first.shape[i] if d == 0 and not zero else d for i, d in enumerate(target.tolist())])
-    if node.op in ("Squeeze", "Unsqueeze"):
-        axes = node.attribute("axes", None)  # an input from opset 13 on
-        if len(node.inputs) > 1 and node.inputs[1]:
-            stored = index.stored(node.inputs[1])
-            axes = None if stored is None else stored.reshape(-1).tolist()
-        if node.op == "Squeeze":
-            if axes == []:
-                raise ValueError("it names no axes, which may mean none or all")
-            return np.squeeze(first, None if axes is None else tuple(axes))
-        if axes is None:
-            raise ValueError("its axes are not a constant")
-        return np.expand_dims(first, tuple(axes))
-    return first
+def _moved(index: GraphIndex, node: Node, read: Callable[[str], Values | None]) -> Values:
+    """The result of an operator that moves values; raises one of IMPOSSIBLE where shapes do not fit.
+
+    read: how the values are to be read; what says where they go to is read as it is stored.
+    """
+    moved = node.inputs if node.op == "Concat" else node.inputs[:1]
+    inputs = [None if not name else (read if slot < len(moved) else index.stored)(name)
+              for slot, name in enumerate(node.inputs)]  # fmt: skip
+    return np.asarray(evaluate(node.proto, inputs))
+
+
+RULES = (Rule("constant", fold, order=30),)

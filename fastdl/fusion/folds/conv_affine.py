@@ -5,11 +5,14 @@ input channels of group g feed outputs g·(out/groups) … only: s goes along ax
 it is added before the layer, the affine map comes after.
 """
 
+from functools import partial
 from math import prod
 
 import numpy as np
 
-from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Array, Node, Refused
 from fastdl.fusion.graph.patterns import Affine, new_parameters
 
 CONV = ("Conv", "ConvTranspose")
@@ -37,15 +40,20 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         if bias.shape != (channels,):
             raise Refused(f"bias {conv.inputs[2]!r} of {conv.label!r} is not a vector of its {channels} channels")
     scale, center, shift = (_per_channel(affine, part, channels, weight.ndim) for part in affine.parts)
-    if conv.op == "Conv":
-        scaled = weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
-    else:
-        by_group = weight.reshape(groups, -1, *weight.shape[1:])
-        scaled = (by_group * scale.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))).reshape(weight.shape)
+    scaled = partial(_scaled, index, conv.inputs[1], scale, groups if conv.op == "ConvTranspose" else None)
     names = new_parameters(index, conv, scaled, (bias - center) * scale + shift, dtype, affine.constant)
     index.set_inputs(conv, [conv.inputs[0], *names])
     index.absorb(conv, node)
     return conv.label
+
+
+def _scaled(index: GraphIndex, name: str, scale: Array, groups: int | None) -> Array:
+    """The weights times the scale of their output channel; groups: of a ConvTranspose."""
+    weight = index.constant(name)
+    if groups is None:
+        return weight * scale.reshape(-1, *(1,) * (weight.ndim - 1))
+    by_group = weight.reshape(groups, -1, *weight.shape[1:])
+    return (by_group * scale.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))).reshape(weight.shape)
 
 
 def _per_channel(affine: Affine, part: Array, channels: int, rank: int) -> Array:
@@ -60,3 +68,6 @@ def _per_channel(affine: Affine, part: Array, channels: int, rank: int) -> Array
     if not fits:
         raise Refused(f"a constant of shape {part.shape} is not one value for each of {channels} channels")
     return part.reshape(-1)
+
+
+RULES = (Rule("convolution → affine", fold, order=70),)

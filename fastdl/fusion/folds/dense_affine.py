@@ -5,7 +5,9 @@ along its output axis. Anything between the two that moves an axis (Transpose, R
 equal sizes mislead nobody; a constant that is no row, or one that would widen a single unit, is refused.
 """
 
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 
@@ -31,7 +33,11 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     index.require_private(value)
     units = dense.bias.size
     scale, center, shift = affine.spread((None, units), units)
-    names = dense.constants(index, dense.weight * scale, (dense.bias - center) * scale + shift, was=affine.constant)
+    bias = (dense.bias - center) * scale + shift
+    names = dense.constants(index, dense.times(scale), bias, was=affine.constant)
     dense.write(index, names)
     index.absorb(maker, node)
     return maker.label
+
+
+RULES = (Rule("dense → batch norm", fold_batch_norm, order=40), Rule("dense → affine", fold, order=50))

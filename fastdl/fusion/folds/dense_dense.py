@@ -4,7 +4,9 @@ Only where that costs no more multiplications, in·out ≤ in·mid + mid·out: a
 is left, as it was made to be cheap.
 """
 
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Dense
 
 
@@ -18,12 +20,15 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         return None
     first, second = Dense.read(index, maker), Dense.read(index, node)
     index.require_private(value)
-    (rows, middle), columns = first.weight.shape, second.weight.shape[1]
-    if middle != second.weight.shape[0]:
-        raise Refused(f"it reads {second.weight.shape[0]} values where {maker.label!r} has {middle} units")
+    (rows, middle), columns = first.shape, second.shape[1]
+    if middle != second.shape[0]:
+        raise Refused(f"it reads {second.shape[0]} values where {maker.label!r} has {middle} units")
     if rows * columns > middle * (rows + columns):
         raise Refused(f"one layer {rows} → {columns} costs more than the bottleneck {rows} → {middle} → {columns}")
     names = first.constants(index, first.weight @ second.weight, first.bias @ second.weight + second.bias)
     first.write(index, names)
     index.absorb(maker, node)
     return maker.label
+
+
+RULES = (Rule("dense → dense", fold, order=100, lossy=True),)

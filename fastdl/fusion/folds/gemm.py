@@ -5,7 +5,9 @@ b' = 0: measured no slower than MatMul, and the one form that none of onnxruntim
 which that with BatchNormalization can give wrong results.
 """
 
-from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node
 from fastdl.fusion.graph.patterns import DENSE, Dense
 
 
@@ -16,7 +18,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if node.op == "MatMul" and not any(index.is_constant(name) for name in node.inputs):
         return None  # a product of two values, as in attention, is no dense layer
     dense = Dense.read(index, node)
-    dense.write(index, dense.constants(index, dense.weight, dense.bias))
+    dense.write(index, dense.constants(index, dense.read_weight, dense.bias))
     return node.label
 
 
@@ -28,3 +30,6 @@ def _is_normal(index: GraphIndex, node: Node) -> bool:
     bias = index.stored(node.inputs[2])
     weight = index.shape(node.inputs[1])
     return bias is None or weight is None or bias.shape == weight[-1:]
+
+
+RULES = (Rule("dense normal form", fold, order=160),)

@@ -14,7 +14,9 @@ Selu, Celu, LeakyRelu, PRelu of many slopes (no rewriting is faster at every bat
 
 import numpy as np
 
-from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node
 
 MISH_FROM, SOFTPLUS_FROM = 128, 384  # values in the smallest batch
 SATURATED = 20.0  # where Mish is x in float32
@@ -94,3 +96,6 @@ def _softplus(index: GraphIndex, node: Node) -> str:
     log = index.insert(node, "Sub", [index.insert(node, "Log", [u]), rounding])
     index.rewrite(node, "Add", [index.insert(node, "Relu", [x]), log], {})
     return "Abs, Neg, Exp, Add, Sub, Sub, Log, Sub, Relu, Add"
+
+
+RULES = (Rule("slow activation", fold, order=150, lossy=True),)

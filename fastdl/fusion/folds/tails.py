@@ -18,9 +18,11 @@ from math import log
 
 import numpy as np
 
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import COMPARISONS, Node, Refused
 from fastdl.fusion.graph.patterns import Affine
-from fastdl.fusion.graph.ties import COMPARISONS
+from fastdl.fusion.graph.ranges import require_range
 
 INCREASING = ("Sigmoid", "Tanh", "Softplus", "Softsign", "Exp", "Selu", "Erf", "Atan", "LogSoftmax", "Softmax")
 INCREASING_BY_ALPHA = {"LeakyRelu": 0.01, "Elu": 1.0, "Celu": 1.0}
@@ -57,7 +59,7 @@ def _argmax(index: GraphIndex, node: Node) -> str | None:
     else:
         return None
     index.require_private(node.inputs[0])  # where the tail stays, there is nothing to gain
-    index.require_range(source, strict=True)
+    require_range(index, source, strict=True)
     index.set_inputs(node, [source])
     return node.label
 
@@ -98,3 +100,6 @@ def _threshold(index: GraphIndex, node: Node) -> str | None:
     inputs[1 - slot] = tail.inputs[0]
     index.set_inputs(node, inputs)
     return node.label
+
+
+RULES = (Rule("tail of labels", fold, order=130),)

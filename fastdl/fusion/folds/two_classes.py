@@ -6,8 +6,11 @@ Softmax(x·[0, w] + [0, b]). Three operators become one.
 
 import numpy as np
 
-from fastdl.fusion.graph.index import GraphIndex, Node, Refused
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Dense
+from fastdl.fusion.graph.ranges import require_range
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:
@@ -28,7 +31,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     index.require_hidden(sigmoid.outputs[0])
     if len(index.uses(sigmoid.outputs[0])) > 2:
         raise Refused(f"{sigmoid.outputs[0]!r} has another use")
-    index.require_range(value, strict=True)  # σ of infinity is 1, Softmax makes NaN of it
+    require_range(index, value, strict=True)  # σ of infinity is 1, Softmax makes NaN of it
     weight, bias = np.zeros((len(dense.weight), 2)), np.zeros(2)
     weight[:, column], bias[column] = dense.weight[:, 0], dense.bias[0]
     dense.write(index, dense.constants(index, weight, bias))
@@ -52,3 +55,6 @@ def _pair(index: GraphIndex, node: Node) -> tuple[int, Node, Node] | None:
         if one is not None and one.size == 1 and one.ndim <= 2 and one.item() == 1:
             return column, sigmoid, rest
     return None
+
+
+RULES = (Rule("two classes", fold, order=120),)

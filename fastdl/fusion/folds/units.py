@@ -10,12 +10,17 @@ One unit stays where all could go: a layer of none is no layer.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastdl.fusion.graph.elementwise import apply, is_elementwise, stays_finite
-from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.evaluator.elementwise import is_elementwise, stays_finite
+from fastdl.fusion.evaluator.operators import evaluate
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Array, Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Dense
 
 NODES = 64  # at most so many nodes between the layer and its readers
@@ -36,7 +41,7 @@ class _Hidden:
         found = {self.values[0]: self.dense.bias}
         for node in self.between:
             inputs = [found[name] if name in found else index.constant(name).reshape(()) for name in node.inputs]
-            found[node.outputs[0]] = apply(node, inputs)
+            found[node.outputs[0]] = evaluate(node.proto, inputs)
         return found
 
 
@@ -48,8 +53,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         dense = Dense.read(index, node)
     except Refused:
         return None  # weights that are not known hold nothing to remove
-    still = ~dense.weight.any(axis=0)
-    leaders = _leaders(dense)
+    still, leaders = index.derived(("units", *_key(dense)), lambda: (~dense.weight.any(axis=0), _leaders(dense)))
     idle = still | (leaders != np.arange(leaders.size))
     try:
         hidden = _read(index, dense)
@@ -57,7 +61,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         if not idle.any():
             return None
         raise Refused(f"{int(idle.sum())} of its units could go, but {reason}") from None
-    read = np.any([head.weight.any(axis=1) for head in hidden.heads], axis=0)
+    read = np.any([index.derived(("rows", *_key(head)), partial(_rows_read, head)) for head in hidden.heads], axis=0)
     if not all(map(stays_finite, hidden.between)):
         read[:] = True
     unread = ~np.isin(leaders, leaders[read])  # twins are read as one: the first of them stays for all
@@ -68,6 +72,16 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         return None
     _remove(index, hidden, keep, still & ~keep, leaders)
     return f"{int(keep.sum())} of {keep.size} units"
+
+
+def _key(dense: Dense) -> tuple[Any, ...]:
+    """What a layer's weight and bias are computed from."""
+    node = dense.node
+    return (node.op, *node.inputs[1:], *(a.SerializeToString() for a in node.proto.attribute))
+
+
+def _rows_read(head: Dense) -> npt.NDArray[np.bool_]:
+    return np.asarray(head.weight.any(axis=1))
 
 
 def _leaders(dense: Dense) -> npt.NDArray[np.intp]:
@@ -137,3 +151,6 @@ def _remove(
     for value in hidden.values:
         shape = index.shape(value)
         index.resize(value, ((shape or (None,))[0], int(keep.sum())))
+
+
+RULES = (Rule("units that cannot matter", fold, order=110),)

@@ -3,7 +3,9 @@ is not known, so they stay."""
 
 import onnx
 
-from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:
@@ -16,3 +18,6 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         return None
     index.remove(node)
     return "nothing"
+
+
+RULES = (Rule("unused", fold, order=10),)

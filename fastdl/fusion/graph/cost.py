@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node
 
 # Operators that move or name values but compute none
 FREE = frozenset(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.index import FLOATS, LARGEST, Array, Dim, GraphIndex, Node, Refused, magnitude
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.inference import Dim
+from fastdl.fusion.graph.node import FLOATS, LARGEST, Array, Node, Refused, magnitude
+from fastdl.fusion.graph.ranges import require_range
 
 DENSE = ("Gemm", "MatMul")
 FLOAT32 = np.dtype(np.float32)
+Values = Array | Callable[[], Array]
 ROW = 2**22  # at most so many values a row are given a scale and shift of their own
 
 
@@ -21,44 +26,55 @@ class Dense:
     """y = x·weight + bias on rank-2 x. weight: (in, out), bias: (out,), both float64."""
 
     node: Node
-    weight: Array
+    shape: tuple[int, ...]  # of the weight
+    read_weight: Callable[[], Array]  # not the weight itself, so that what refers to a layer does not hold it in memory
     bias: Array
     dtype: np.dtype[Any]
+
+    @property
+    def weight(self) -> Array:
+        """(in, out); computed anew each time, where it is large."""
+        return self.read_weight()
+
+    def times(self, scale: Array) -> Callable[[], Array]:
+        """What computes the weight times a scale that broadcasts along it."""
+        return lambda: self.weight * scale
 
     @classmethod
     def read(cls, index: GraphIndex, node: Node) -> Dense:
         """A Gemm, or a MatMul known to be rank 2, by constant parameters, of finite values; refuses any other."""
         if len(node.inputs) < 2 or not node.inputs[0]:
             raise Refused(f"{node.label!r} lacks an input")
-        weight = index.constant(node.inputs[1])
-        dtype = index.dtype(node.inputs[1])
-        if weight.ndim != 2:
-            raise Refused(f"weight {node.inputs[1]!r} of {node.label!r} has rank {weight.ndim}, not 2")
-        if weight.size == 0:
+        shape, dtype = index.constant_shape(node.inputs[1]), index.dtype(node.inputs[1])
+        if len(shape) != 2:
+            raise Refused(f"weight {node.inputs[1]!r} of {node.label!r} has rank {len(shape)}, not 2")
+        if 0 in shape:
             raise Refused(f"weight {node.inputs[1]!r} of {node.label!r} holds nothing")
         if node.op == "MatMul":
-            shape = index.shape(node.inputs[0])
-            if shape is None:
+            read = index.shape(node.inputs[0])
+            if read is None:
                 raise Refused(f"the rank of {node.inputs[0]!r}, the input of {node.label!r}, is not known")
-            if len(shape) != 2:
-                raise Refused(f"{node.label!r} works on rank {len(shape)}: its axis is not the channel axis")
-            index.require_range(node.inputs[0])
-            return cls(node, weight, np.zeros(weight.shape[1]), dtype)
+            if len(read) != 2:
+                raise Refused(f"{node.label!r} works on rank {len(read)}: its axis is not the channel axis")
+            require_range(index, node.inputs[0])
+            return cls(node, shape, partial(index.constant, node.inputs[1]), np.zeros(shape[1]), dtype)
         if node.attribute("transA", 0):
             raise Refused(f"{node.label!r} transposes its input (transA)")
-        if node.attribute("transB", 0):
-            weight = weight.T
+        transposed = bool(node.attribute("transB", 0))
+        rows, columns = shape[::-1] if transposed else shape
         alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
         if not max(abs(alpha), abs(beta)) <= LARGEST[dtype] or np.isnan(beta):
             raise Refused(f"alpha or beta of {node.label!r} is not finite, or so large that values may overflow")
-        bias = np.zeros(weight.shape[1])
+        bias = np.zeros(columns)
         if len(node.inputs) > 2 and node.inputs[2]:
-            bias = beta * row_vector(index, node.inputs[2], weight.shape[1], rank=2)
-        index.require_range(node.inputs[0])
-        return cls(node, weight if alpha == 1 else alpha * weight, bias, dtype)
+            bias = beta * row_vector(index, node.inputs[2], columns, rank=2)
+        require_range(index, node.inputs[0])
+        return cls(node, (rows, columns), partial(_scaled, index, node.inputs[1], alpha, transposed), bias, dtype)
 
-    def constants(self, index: GraphIndex, weight: Array, bias: Array, was: str = "") -> tuple[str, str]:
+    def constants(self, index: GraphIndex, weight: Values, bias: Array, was: str = "") -> tuple[str, str]:
         """Names of new initializers for the changed parameters; may refuse, and changes no node.
+
+        weight: its values, or what computes them from constants of the index (see GraphIndex.add_constant).
 
         They are called after the old ones; `was` names a constant that becomes a bias.
         """
@@ -67,6 +83,11 @@ class Dense:
     def write(self, index: GraphIndex, names: tuple[str, str]) -> None:
         """Turn the node into the normal form, Gemm(x, weight, bias) without attributes."""
         index.rewrite(self.node, "Gemm", [self.node.inputs[0], *names], {})
+
+
+def _scaled(index: GraphIndex, name: str, alpha: float, transposed: bool) -> Array:
+    weight = index.constant(name).T if transposed else index.constant(name)
+    return weight if alpha == 1 else alpha * weight
 
 
 def row_vector(index: GraphIndex, name: str, size: int, rank: int) -> Array:
@@ -79,16 +100,13 @@ def row_vector(index: GraphIndex, name: str, size: int, rank: int) -> Array:
 
 
 def new_parameters(
-    index: GraphIndex, node: Node, weight: Array, bias: Array, dtype: np.dtype[Any], was: str = ""
+    index: GraphIndex, node: Node, weight: Values, bias: Array, dtype: np.dtype[Any], was: str = ""
 ) -> tuple[str, str]:
     """Names of new initializers, called after the weight and bias that `node` reads; see Dense.constants."""
     old_weight, old_bias = (*node.inputs, "")[1:3]
     hints = (old_weight, old_bias or was or f"{old_weight}_bias")
-    names = [
-        index.add_constant(f"{hint.removesuffix('_fused')}_fused", values, dtype)
-        for hint, values in zip(hints, (weight, bias), strict=True)
-    ]
-    return names[0], names[1]
+    new_weight, new_bias = (f"{hint.removesuffix('_fused')}_fused" for hint in hints)
+    return index.add_constant(new_weight, weight, dtype), index.add_constant(new_bias, bias, dtype)
 
 
 @dataclass(frozen=True)
@@ -117,7 +135,7 @@ class Affine:
             largest = max(map(magnitude, affine.parts))
             if not largest <= LARGEST.get(index.type(affine.value), LARGEST[FLOAT32]):
                 raise Refused(f"it takes values times {largest:.1e}, by which they may overflow")
-            index.require_range(affine.value)
+            require_range(index, affine.value)
         return affine
 
     @classmethod

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, helper
+from onnx import helper
 
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion.folds import constant
-from fastdl.fusion.graph.index import Dim, GraphIndex, Refused
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.inference import Dim
+from fastdl.fusion.graph.node import Refused
 from fastdl.fusion.graph.patterns import Affine
+from fastdl.fusion.graph.weights import AnyModel, Lean
 from fastdl.fusion.runtime.bounds import limits, proof_fits
 from fastdl.fusion.runtime.estimate import Estimator
 from fastdl.fusion.runtime.inputs import as_input, feature_names
+from fastdl.fusion.runtime.session import Feed
 
 BATCHES = (1, 2, 7, 64)
 FEWER = (1024, 256, 64, 16, 7, 2)  # rows that are tried in turn, where so many at a time would take too much
@@ -25,16 +29,15 @@ MOST = 1 << 28  # numbers that one value of a graph may hold for a single batch
 MOST_AXES = 64
 A_NUMBER = 28  # bytes that a proof takes for a number of a value: four sessions, and a truth in float64
 
-Feed = dict[str, npt.NDArray[Any]]
 Samples = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 
 
 class Feeder:
     """Knows a model's real inputs (those that are no initializers), their types, shapes and scale."""
 
-    def __init__(self, model: ModelProto, index: GraphIndex | None = None) -> None:
+    def __init__(self, source: AnyModel, index: GraphIndex | None = None) -> None:
         """index: of the same model, unchanged."""
-        self._index = GraphIndex(model, index)
+        self._index, model = GraphIndex(source, index), Lean.of(source).proto
         constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
         self._dtypes: dict[str, np.dtype[Any]] = {}

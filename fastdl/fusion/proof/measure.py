@@ -8,10 +8,10 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
 
-from fastdl.fusion.proof.feeds import Feed, Feeder, Samples
-from fastdl.fusion.runtime.session import DTYPES, Binding, open_session
+from fastdl.fusion.graph.weights import AnyModel, Lean
+from fastdl.fusion.proof.feeds import Feeder, Samples
+from fastdl.fusion.runtime.session import DTYPES, Binding, Feed, Session
 
 BATCHES = (1, 1024)
 ROUNDS = (3, 25)  # at least, at most
@@ -26,7 +26,7 @@ SURE = 0.95  # of an interval: how often it is to hold the median
 Call = Callable[[], object]
 
 
-def measure(before: ModelProto, after: ModelProto, samples: Samples | None = None) -> dict[str, dict[str, float]]:
+def measure(before: AnyModel, after: AnyModel, samples: Samples | None = None) -> dict[str, dict[str, float]]:
     """Microseconds a call on one thread, the best of rounds in which both are timed in turn, and how they compare.
 
     Keys: "batch_1" and "batch_1024" (or the one batch size that the model states, or fewer rows where 1024 would take
@@ -35,7 +35,8 @@ def measure(before: ModelProto, after: ModelProto, samples: Samples | None = Non
     lies between them, no difference could be told from noise. A batch size on which the model does not run is left out.
     """
     feeder = Feeder(before)
-    sessions = [open_session(model.SerializeToString()) for model in (before, after)]
+    models = [Lean.of(model) for model in (before, after)]
+    sessions = [Session(model.proto.SerializeToString(), weights=model.weights) for model in models]
     found: dict[str, dict[str, float]] = {}
     for batch in (feeder.fixed_batch,) if feeder.fixed_batch else BATCHES:
         if found:  # a row takes at most what the one of the first batch did

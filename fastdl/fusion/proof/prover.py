@@ -13,8 +13,8 @@ What a proof may take is its budget. Two batches are always run; more of them wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from time import process_time
 from typing import Any
@@ -28,13 +28,15 @@ from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors
-from fastdl.fusion.graph.ties import Decision, decisions
-from fastdl.fusion.proof.feeds import Feed, Feeder, Samples
-from fastdl.fusion.proof.tally import FACTOR, FLOORS, INPUTS, Tally, Tie, label_flips
+from fastdl.fusion.graph.weights import AnyModel, Lean
+from fastdl.fusion.proof.feeds import Feeder, Samples
+from fastdl.fusion.proof.result import Proof
+from fastdl.fusion.proof.tally import FACTOR, FLOORS, INPUTS, Output, Tally, Tie, label_flips
+from fastdl.fusion.proof.ties import Decision, decisions
 from fastdl.fusion.proof.truth import NoTruth, Truth
-from fastdl.fusion.report.report import Proof
 from fastdl.fusion.runtime.bounds import bounded, given_bytes, limits
 from fastdl.fusion.runtime.runs import Outputs, Run, expand, line, runner
+from fastdl.fusion.runtime.session import Feed
 
 SECONDS = 10.0  # of processor time, unless the caller says otherwise
 NEEDED = 10.0  # times the budget: what the batches may take that no proof is without
@@ -59,14 +61,15 @@ def verify(
     Each a path, bytes or ModelProto. samples, tolerance, budget, limited: as for `fuse`. Raises FusionError when they
     differ, in their inputs and outputs too, or when it cannot be told; ModelFileError, DataError.
     """
-    plain, other = read_model(first, limited=limited), read_model(second, limited=limited)
+    models = [Lean.apart(read_model(source, limited=limited)) for source in (first, second)]
+    plain, other = (model.proto for model in models)
     for what, pair in (("inputs", (_inputs(plain), _inputs(other))),
                        ("outputs", (list(plain.graph.output), list(other.graph.output)))):  # fmt: skip
         one, two = ([_signature(info) for info in infos] for infos in pair)
         if one != two:
             raise FusionError(f"the {what} differ: {', '.join(one)} in one, {', '.join(two)} in the other")
     args = samples, tolerance, budget
-    proof: Proof = bounded(prove, [plain, other], *args, given=given_bytes(samples), limited=limited)
+    proof: Proof = bounded(prove, models, *args, given=given_bytes(samples), limited=limited)
     return proof
 
 
@@ -83,8 +86,8 @@ def _signature(info: ValueInfoProto) -> str:
 
 
 def prove(
-    plain: ModelProto,
-    fused: ModelProto,
+    plain: AnyModel,
+    fused: AnyModel,
     samples: Samples | None = None,
     tolerance: float | None = None,
     budget: float | None = None,
@@ -94,7 +97,7 @@ def prove(
     `tolerance`: largest relative error to accept, in place of the bar above. budget: as for `fuse`. Raises FusionError
     when the fused graph is not as exact, or when there is no way to tell.
     """
-    return Prover(plain, samples, tolerance, budget).prove(fused)
+    return Prover(plain, samples, tolerance, budget).prove(GraphIndex(fused), lambda: Lean.of(fused))
 
 
 class Unprovable(FusionError):
@@ -103,7 +106,7 @@ class Unprovable(FusionError):
 
 @dataclass
 class _Batch:
-    """One batch, and what the plain graph gives for it: what it ought to, and optimised and not."""
+    """One batch, and what it ought to give and the graphs do give for it, optimised and not (`…_off`)."""
 
     group: str
     feed: Feed
@@ -111,7 +114,15 @@ class _Batch:
     scores: Sequence[Any] = ()
     want: Outputs | None = None  # None where there is no float64 truth
     places: Sequence[int] = ()  # of each output of the graph, the position of its first array
-    plain_off: Outputs | None = None
+    plain_off: Outputs = field(default_factory=list)
+    fused: Outputs = field(default_factory=list)
+    fused_off: Outputs = field(default_factory=list)
+
+    def outputs(self, truth: bool) -> list[Output]:
+        """One output after the other. Without a truth, the plain graph as it stands is taken for it."""
+        want = self.want if truth and self.want is not None else self.plain_off
+        return [Output(*each) for each in
+                zip(want, self.plain, self.plain_off, self.fused, self.fused_off, strict=True)]  # fmt: skip
 
 
 class Prover:
@@ -119,7 +130,7 @@ class Prover:
 
     def __init__(
         self,
-        plain: ModelProto,
+        plain: AnyModel,
         samples: Samples | None = None,
         tolerance: float | None = None,
         budget: float | None = None,
@@ -128,6 +139,7 @@ class Prover:
         """index: of the plain graph, unchanged."""
         self._plain, self._samples, self._tolerance = plain, samples, tolerance
         self._index = index or GraphIndex(plain)
+        self._names = [output.name for output in Lean.of(plain).proto.graph.output]
         self._feeder = Feeder(plain, self._index)
         # Unless stated, with room for what the child process may take in which a costly small graph runs
         most = 0.6 * limits(self._index.bytes, given_bytes(samples)).seconds
@@ -140,10 +152,12 @@ class Prover:
         self._proof = Proof()  # what is told of every proof
         self._moved: dict[str, list[float]] = {}
 
-    def prove(self, fused: ModelProto) -> Proof:
-        """The errors of one. Raises FusionError where they are too large, or where there is no way to tell."""
-        names = [output.name for output in self._plain.graph.output]
-        decided = decisions(names, self._index, GraphIndex(fused))
+    def prove(self, index: GraphIndex, write: Callable[[], Lean]) -> Proof:
+        """The errors of one. Raises FusionError where they are too large, or where there is no way to tell.
+
+        index: of the fused graph; write: gives it, once the plain graph has run, which needs the room.
+        """
+        decided = decisions(self._names, self._index, index)
         scores = [decision.scores for decision in decided.values()]
         if self._scores != scores:
             try:
@@ -152,20 +166,25 @@ class Prover:
                 raise Unprovable(str(error)) from error
             self._scores = scores
         proof = replace(self._proof)
-        found: list[list[Outputs]] = []
-        for optimise in (True, False):  # one session at a time: each holds the weights again
+        fused = write()
+        Lean.of(self._plain).release()  # it has run, and is rarely needed again
+        for optimise in (True, False):  # one session at a time: each may hold the weights again
             run = runner(fused, optimise)
-            try:
-                found.append([run(batch.feed) for batch in self._batches])
-            except MemoryError:
-                raise
-            except Exception as error:
-                raise FusionError(f"the fused graph does not run: {line(error)}") from error
+            for batch in self._batches:
+                try:
+                    outputs = run(batch.feed)
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    raise FusionError(f"the fused graph does not run: {line(error)}") from error
+                if optimise:
+                    batch.fused = outputs
+                else:
+                    batch.fused_off = outputs
             del run
         proof.samples = sum(rows_of(batch.feed) for batch in self._batches)
         for group in (RANDOM, GIVEN):
-            chosen = [(b, on, off) for b, on, off in zip(self._batches, *found, strict=True) if b.group == group]
-            if chosen:
+            if chosen := [batch for batch in self._batches if batch.group == group]:
                 self._judge(group, chosen, proof, decided)
         return proof
 
@@ -238,7 +257,7 @@ class Prover:
             except NoTruth:
                 self._truth = None
                 return batch
-            names = len(self._plain.graph.output)
+            names = len(self._names)
             batch.want, batch.scores = expand(given[:names]), given[names:]
             batch.places = [len(expand(given[:position])) for position in range(names)]
         return batch
@@ -252,18 +271,15 @@ class Prover:
 
     # --- what the fused graph may be off by --------------------------------------------------------
 
-    def _judge(
-        self, group: str, chosen: list[tuple[_Batch, Outputs, Outputs]], proof: Proof, decided: dict[int, Decision]
-    ) -> None:
-        tallies = [Tally(y.dtype) for y in chosen[0][0].plain]
-        for batch, fused, fused_off in chosen:
-            assert batch.plain_off is not None
-            proof.label_flips += sum(map(label_flips, batch.plain, fused))
-            want = batch.plain_off if self._truth is None or batch.want is None else batch.want
+    def _judge(self, group: str, chosen: list[_Batch], proof: Proof, decided: dict[int, Decision]) -> None:
+        tallies = [Tally(y.dtype) for y in chosen[0].plain]
+        for batch in chosen:
+            proof.label_flips += sum(map(label_flips, batch.plain, batch.fused))
             ties = self._ties(batch, decided)
-            results = zip(tallies, want, batch.plain, batch.plain_off, fused, fused_off, strict=True)
-            for position, (tally, *outputs) in enumerate(results):
-                tally.add(outputs[0], outputs[1:], proof, ties.get(position))
+            for position, (tally, output) in enumerate(
+                zip(tallies, batch.outputs(self._truth is not None), strict=True)
+            ):
+                tally.add(output, proof, ties.get(position))
         for position, tally in enumerate(tallies):
             own, off = tally.off()
             bar = self._bar(group, position, tally, own, off)
@@ -301,24 +317,23 @@ class Prover:
             for batch in (batch for batch in self._batches if batch.group == group):
                 if self._truth is None or batch.want is None:
                     return [0.0] * len(batch.plain)
-                moved = expand(self._truth(_rounded(batch.feed))[: len(self._plain.graph.output)])
+                moved = expand(self._truth(_rounded(batch.feed))[: len(self._names)])
                 parts = [_distance(a, b) for a, b in zip(moved, batch.want, strict=True)]
                 worst = [max(pair) for pair in zip(worst or parts, parts, strict=True)]
             self._moved[group] = worst
         return self._moved[group]
 
-    def _require_near(self, group: str, position: int, chosen: list[tuple[_Batch, Outputs, Outputs]]) -> None:
+    def _require_near(self, group: str, position: int, chosen: list[_Batch]) -> None:
         """The fused graph must be as near to the plain one as that is to itself, rounded otherwise."""
         run = runner(self._plain, False)
         scale = noise = off = 0.0
-        for batch, *fused in chosen:
-            assert batch.plain_off is not None
+        for batch in chosen:
             base = batch.plain_off[position]
             moved = {name: _narrowed(value, batch.feed[name]) for name, value in _rounded(batch.feed).items()}
             noise = max(noise, _distance(batch.plain[position], base), _distance(run(moved)[position], base))
-            off = max(off, *(_distance(y[position], base) for y in fused))
+            off = max(off, *(_distance(y[position], base) for y in (batch.fused, batch.fused_off)))
             scale = max(scale, float(np.abs(base[np.isfinite(base)]).max(initial=0.0)))
-        floor = FLOORS.get(chosen[0][0].plain[position].dtype, 0.0)
+        floor = FLOORS.get(chosen[0].plain[position].dtype, 0.0)
         bar = max(FACTOR * noise, NARROW * floor * scale)
         if off > bar:
             raise FusionError(

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fastdl.errors import FusionError
-from fastdl.fusion.graph.index import Array
-from fastdl.fusion.graph.ties import Flags
-from fastdl.fusion.report.report import Proof
+from fastdl.fusion.graph.node import Array
+from fastdl.fusion.proof.result import Proof
+from fastdl.fusion.proof.ties import Flags
 from fastdl.fusion.runtime.labels import labels_of
-from fastdl.fusion.runtime.runs import Outputs
 
 FACTOR = 4.0
 FLOORS = {np.dtype(np.float16): 8e-3, np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-12}
@@ -26,7 +25,19 @@ OF_COLUMN = 100.0  # times the floor: what a column may be off by, relative to i
 COLUMNS = 4096
 ULP_REACH = 2.0**-10  # an ulp is taken at no less than this share of the output's largest magnitude
 
-Tie = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Flags]  # of the labels wanted and given
+Values = npt.NDArray[Any]
+Tie = Callable[[Values, Values], Flags]  # of the labels wanted and given
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of one batch: what it ought to be, and what the graphs give, optimised and not (`…_off`)."""
+
+    want: Values
+    plain: Values
+    plain_off: Values
+    fused: Values
+    fused_off: Values
 
 
 @dataclass
@@ -50,40 +61,43 @@ class Tally:
         scale = self.scale or 1.0
         return self.plain / scale, self.fused / scale
 
-    def add(self, want: npt.NDArray[Any], got: Outputs, proof: Proof, tied: Tie | None) -> None:
-        """One batch: what it ought to be, and what the plain (two) and the fused graph (two) give."""
-        if any(y.shape != want.shape for y in got):
-            raise FusionError(f"shapes differ: {want.shape} expected, {[y.shape for y in got]} given")
+    def add(self, output: Output, proof: Proof, tied: Tie | None) -> None:
+        """What one batch gives; tied: what labels may differ."""
+        want = output.want
+        plain, fused = (output.plain, output.plain_off), (output.fused, output.fused_off)
+        if any(y.shape != want.shape for y in (*plain, *fused)):
+            raise FusionError(f"shapes differ: {want.shape} expected, {[y.shape for y in (*plain, *fused)]} given")
         if want.size == 0:
             return
         if self.dtype.kind != "f":  # labels, counts: the error is the share that differs
             self.scale = 1.0
-            shares = [float(np.mean((y != want) & ~(tied(want, y) if tied else False))) for y in got]
-            self.plain, self.fused = max(self.plain, *shares[:2]), max(self.fused, *shares[2:])
+            shares = [[float(np.mean((y != want) & ~(tied(want, y) if tied else False))) for y in ys]
+                      for ys in (plain, fused)]  # fmt: skip
+            self.plain, self.fused = max(self.plain, *shares[0]), max(self.fused, *shares[1])
             return
         finite = np.isfinite(want)
         largest = float(np.abs(want[finite]).max(initial=0.0))
         self.scale = max(self.scale, largest)
         # Where the plain graph itself overflows there is nothing to be as exact as.
-        usable = finite & np.isfinite(got[0]) & np.isfinite(got[1])
+        usable = finite & np.isfinite(output.plain) & np.isfinite(output.plain_off)
         wanted = np.where(usable, want, 0.0)
         self._column("scale", np.abs(wanted))
         ulp = np.spacing(np.maximum(np.abs(wanted), largest * ULP_REACH).astype(self.dtype))
-        for position, y in enumerate(got):
+        for y in plain:
             off = np.abs(np.where(usable, y, 0).astype(np.float64) - wanted)
-            worst, ulps = float(off.max(initial=0.0)), float((off / ulp).max(initial=0.0))
-            if position < 2:
-                self.plain = max(self.plain, worst)
-                self._column("plain", off)
-                proof.unfused_ulp_error = max(proof.unfused_ulp_error, ulps)
-                continue
-            odd = ~finite & ~((y == got[0]) | (np.isnan(y) & np.isnan(got[0])))
+            self.plain = max(self.plain, float(off.max(initial=0.0)))
+            self._column("plain", off)
+            proof.unfused_ulp_error = max(proof.unfused_ulp_error, float((off / ulp).max(initial=0.0)))
+        for y in fused:
+            off = np.abs(np.where(usable, y, 0).astype(np.float64) - wanted)
+            worst = float(off.max(initial=0.0))
+            odd = ~finite & ~((y == output.plain) | (np.isnan(y) & np.isnan(output.plain)))
             if odd.any() or np.isnan(worst):
                 self.odd = self.odd or _odd(y, want)
                 continue
             self.fused = max(self.fused, worst)
             self._column("fused", off)
-            proof.max_ulp_error = max(proof.max_ulp_error, ulps)
+            proof.max_ulp_error = max(proof.max_ulp_error, float((off / ulp).max(initial=0.0)))
 
     def _column(self, what: str, values: Array) -> None:
         if values.ndim < 2 or not 1 < values.shape[-1] <= COLUMNS:

@@ -1,12 +1,13 @@
 """What a graph ought to give: each node in turn, in float64.
 
-A node is evaluated by our own definition (operators.py, elementwise.py), else by ONNX's reference; what neither can,
+A node is evaluated by our own definition (see operators.evaluate), else by ONNX's reference; what neither can,
 onnxruntime runs alone, unoptimised, in the types that the graph states, and `Truth.narrow` names its operator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.inliner import inline_local_functions
 
-from fastdl.fusion.graph.elementwise import evaluate_floats
-from fastdl.fusion.graph.index import CONSTANT_ATTRIBUTES, GraphIndex, names_inside, subgraphs
+from fastdl.fusion.evaluator.blas import one_thread
+from fastdl.fusion.evaluator.operators import WIDENING, evaluate, kind, text
+from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors, tensor_of
-from fastdl.fusion.proof.operators import OPERATORS
-from fastdl.fusion.runtime.session import open_session
+from fastdl.fusion.graph.node import constant_value, names_inside, subgraphs
+from fastdl.fusion.graph.weights import AnyModel, Lean
+from fastdl.fusion.runtime.session import Session
 
 NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPE_ATTRIBUTES = ("to", "dtype", "output_datatype")
@@ -47,49 +50,56 @@ class Truth:
 
     def __init__(
         self,
-        model: ModelProto,
+        source: AnyModel,
         more: Sequence[str] = (),
         *,
         index: GraphIndex | None = None,
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         """more: names of inner values to give after the outputs. tick: called before each node; may raise."""
-        if model.functions:
-            model = inline_local_functions(model)
-            index = None
+        lean = Lean.of(source)
+        if lean.proto.functions:
+            lean, index = Lean(inline_local_functions(lean.proto), lean.weights), None
+        model = lean.proto
         self.narrow: set[str] = set()
         self._tick = tick
         self._opsets = list(model.opset_import)
         self._version = model.ir_version
-        self._index = index or GraphIndex(model)
+        self._index = index or GraphIndex(lean)
         self._dtypes: dict[str, np.dtype[Any]] = {}  # of values whose type nothing but onnxruntime tells
         self._cache: dict[object, Callable[[Values], list[Any]]] = {}
         self._walks: dict[int, _Walk] = {}  # of subgraphs, by identity
         self._names = [*(output.name for output in model.graph.output), *more]
-        self._walk = _Walk(model.graph, self._names)
+        self._walk = _Walk(model.graph, self._names, lean)
 
     def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[Any]:
         """The outputs for one batch, arrays or sequences; floating-point feeds of any width are widened.
 
         Raises NoTruth for a node that nothing evaluates.
         """
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), one_thread():
             return self._run(self._walk, {name: _wide(value) for name, value in feeds.items()})
 
     def _run(self, walk: _Walk, values: Values) -> list[Any]:
         for node, read, done in zip(walk.nodes, walk.read, walk.last, strict=True):
             self._tick()
+            second = node.input[1] if len(node.input) > 1 and kind(node) in WIDENING else ""
+            narrow = None if second in values else walk.narrow(second)
+            if narrow is not None:
+                values[second] = narrow
             for name in read:
                 if name not in values and (constant := walk.constant(name)) is not None:
                     values[name] = constant
             results = self._node(node, values)
+            if narrow is not None:
+                del values[second]  # another node may want it wide
             values |= zip(filter(None, node.output), results, strict=False)
             for name in done:
                 values.pop(name, None)
         return [values[name] if name in values else walk.constant(name) for name in walk.wanted]
 
     def _node(self, node: NodeProto, values: Values) -> list[Any]:
-        key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
+        key = kind(node)
         if key[0] == "" and node.op_type in RANDOM:
             raise NoTruth(f"{node.op_type} draws random numbers")
         if key[0] == "" and node.op_type == "Constant":
@@ -102,12 +112,12 @@ class Truth:
         inputs = [values[name] if name else None for name in node.input]
         one = bool(node.output[0]) and not any(node.output[1:])
         try:
-            if one and key in OPERATORS:
-                return [_wide(OPERATORS[key](inputs, attributes(node)))]
-            if one and key[0] == "" and (result := evaluate_floats(node.op_type, inputs, attributes(node))) is not None:
-                return [result]
+            if one and (result := evaluate(node, inputs)) is not None:
+                return [_wide(result)]
         except NotImplementedError:
             return self._by_runtime(node, inputs)
+        except (ValueError, IndexError, TypeError, KeyError):
+            pass  # the others may know what is meant, or say what does not fit
         if node.op_type in RUN_NARROW:
             return self._by_runtime(node, inputs)
         try:
@@ -119,7 +129,7 @@ class Truth:
 
     def _inner(self, graph: GraphProto) -> _Walk:
         if id(graph) not in self._walks:
-            self._walks[id(graph)] = _Walk(graph, [output.name for output in graph.output])
+            self._walks[id(graph)] = _Walk(graph, [output.name for output in graph.output], self._walk.lean)
         return self._walks[id(graph)]
 
     def _loop(self, node: NodeProto, values: Values) -> list[Any]:
@@ -172,7 +182,7 @@ class Truth:
             if key not in self._cache:
                 with memory_errors():
                     content = _single(node, narrow, self._opsets, self._version).SerializeToString()
-                session = open_session(content, optimise=False)
+                session = Session(content, optimise=False)
                 self._cache[key] = lambda feed: list(session.run(None, feed))
             results = self._cache[key]({f"i{k}": np.asarray(v) for k, v in enumerate(narrow) if v is not None})
         except MemoryError:
@@ -187,8 +197,8 @@ class Truth:
 class _Walk:
     """The nodes of a graph that its wanted values need, in order, and after which node each value is read no more."""
 
-    def __init__(self, graph: GraphProto, wanted: Sequence[str]) -> None:
-        self.wanted = list(wanted)
+    def __init__(self, graph: GraphProto, wanted: Sequence[str], lean: Lean) -> None:
+        self.wanted, self.lean = list(wanted), lean
         self.graph = graph  # kept, so that no other takes its identity
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
         self._kept: Values = {}
@@ -207,6 +217,13 @@ class _Walk:
         for entries in (self.nodes, self.read, self.last):
             entries.reverse()
 
+    def narrow(self, name: str) -> Any:
+        """A large initializer of float32 as it is stored; None for all else."""
+        tensor = self._stored.get(name)
+        if tensor is None or tensor.data_type != TensorProto.FLOAT or prod(tensor.dims) <= SMALL:
+            return None
+        return self.lean.values(tensor)
+
     def constant(self, name: str) -> Any:
         """An initializer in float64, or None: large ones are widened anew each time, not kept."""
         if name in self._kept:
@@ -214,21 +231,10 @@ class _Walk:
         tensor = self._stored.get(name)
         if tensor is None:
             return None
-        values = _wide(numpy_helper.to_array(tensor))
+        values = _wide(self.lean.values(tensor))
         if values.size <= SMALL:
             self._kept[name] = values
         return values
-
-
-def attributes(node: NodeProto) -> dict[str, Any]:
-    """All that a node states, text as str."""
-    return {a.name: _text(helper.get_attribute_value(a)) for a in node.attribute}
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
-    return [_text(item) for item in value] if isinstance(value, list) else value
 
 
 def _attribute(node: NodeProto, name: str) -> Any:
@@ -237,15 +243,12 @@ def _attribute(node: NodeProto, name: str) -> Any:
 
 def _constant(node: NodeProto) -> Any:
     """The value of a Constant node, as exact as it is stated."""
-    stated = node.attribute[0]
-    value = helper.get_attribute_value(stated)
-    if stated.name in CONSTANT_ATTRIBUTES:
-        return _wide(np.array(value, CONSTANT_ATTRIBUTES[stated.name]))
-    if stated.name == "value":
-        return _wide(numpy_helper.to_array(value))
-    if stated.name in ("value_string", "value_strings"):
-        return np.array(_text(value), dtype=object)
-    raise NoTruth(f"a Constant by {stated.name}")
+    value, attribute = constant_value(node), node.attribute[0]
+    if value is not None:
+        return _wide(numpy_helper.to_array(value) if isinstance(value, TensorProto) else value)
+    if attribute.name in ("value_string", "value_strings"):
+        return np.array(text(helper.get_attribute_value(attribute)), dtype=object)
+    raise NoTruth(f"a Constant by {attribute.name}")
 
 
 def _wide(value: Any) -> Any:

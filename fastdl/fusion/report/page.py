@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from fastdl.base.text import shown
+from fastdl.fusion.proof.result import Proof
 from fastdl.fusion.report.picture import svg
 from fastdl.fusion.report.report import MANY, FusionReport, tally, within_noise
 
@@ -79,8 +80,8 @@ def page(plain: ModelProto, fused: ModelProto, report: FusionReport, title: str 
     ]
     if report.latency:
         parts += ["<h2>Time, onnxruntime on one thread</h2>", _timings(report)]
-    if report.verified:
-        parts += ["<h2>Error against the float64 truth</h2>", _errors(report)]
+    if report.proof is not None:
+        parts += ["<h2>Error against the float64 truth</h2>", _errors(report.proof)]
     if report.folds:
         rows = [(fold.node, fold.name, fold.into) for fold in report.folds]
         parts += ["<h2>Folded</h2>", _table(("node", "fold", "into"), rows)]
@@ -100,10 +101,10 @@ def _verdict(report: FusionReport) -> str:
     if not report.folds:
         return '<p class="verdict">Nothing was folded: the file is as it was.</p>'
     count = f"{len(report.folds)} fold{'s' * (len(report.folds) > 1)}"
-    if not report.verified:
+    if (proof := report.proof) is None:
         return f'<p class="verdict">{count}, not verified.</p>'
-    limits = "".join(f" {_safe(limit)}" for limit in report.limits())
-    proven = f"<b>Proven</b> on {report.samples:,} rows: {count}, {report.label_flips} labels differ.{limits}"
+    limits = "".join(f" {_safe(limit)}" for limit in proof.limits())
+    proven = f"<b>Proven</b> on {proof.samples:,} rows: {count}, {proof.label_flips} labels differ.{limits}"
     return f'<p class="verdict">{proven}</p>'
 
 
@@ -149,12 +150,12 @@ def _timings(report: FusionReport) -> str:
     return f"<figure>{figure}{''.join(parts)}</svg></figure>"
 
 
-def _errors(report: FusionReport) -> str:
+def _errors(proof: Proof) -> str:
     rows = [
-        ("largest error, relative", f"{report.unfused_rel_error:.2e}", f"{report.max_rel_error:.2e}"),
-        ("largest error, absolute", "", f"{report.max_abs_error:.2e}"),
-        ("largest error, ulp", f"{report.unfused_ulp_error:.1f}", f"{report.max_ulp_error:.1f}"),
-        ("labels that differ", "", str(report.label_flips)),
+        ("largest error, relative", f"{proof.unfused_rel_error:.2e}", f"{proof.max_rel_error:.2e}"),
+        ("largest error, absolute", "", f"{proof.max_abs_error:.2e}"),
+        ("largest error, ulp", f"{proof.unfused_ulp_error:.1f}", f"{proof.max_ulp_error:.1f}"),
+        ("labels that differ", "", str(proof.label_flips)),
     ]
     return _table(("", "before", "after"), rows)
 

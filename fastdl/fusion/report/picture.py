@@ -13,7 +13,8 @@ from html import escape
 from onnx import ModelProto
 
 from fastdl.base.text import shown
-from fastdl.fusion.graph.index import GraphIndex, Node
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import Node
 
 MOST = 200  # nodes that are drawn; a page of more helps nobody
 BOX, HEIGHT, GAP, LANE = 196, 42, 26, 24  # pixels: width and height of a box, space between, width of a long edge

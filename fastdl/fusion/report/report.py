@@ -3,111 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastdl.base.files import write_atomically
-from fastdl.base.text import InNotebooks, rendered, shown
+from fastdl.base.printable import Printable
+from fastdl.base.text import shown
+from fastdl.fusion.folds.rule import Fold, Refusal
 from fastdl.fusion.graph.cost import flops, parameter_count
 from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.proof.result import Proof
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
     from rich.console import RenderableType
 
 MANY = 256  # rows from which a batch's throughput is worth telling
 
 
-@dataclass(frozen=True)
-class Fold:
-    """One fold that happened: `node` went into `into` by the fold called `name`."""
-
-    name: str
-    node: str
-    into: str
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One fold that did not happen, and why."""
-
-    node: str
-    fold: str
-    reason: str
-
-
-class Printable(InNotebooks):
-    """What every report can do: it prints as tables, comes as plain data, and goes as JSON. For dataclasses."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain dicts, lists, strings and numbers."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]
-
-    def to_json(self) -> str:
-        """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON to `path`, whole or not at all."""
-        write_atomically(path, f"{self.to_json()}\n".encode())
-
-    def __str__(self) -> str:
-        return rendered(self)  # type: ignore[arg-type]
-
-
-@dataclass(repr=False)
-class Proof(Printable):
-    """What a proof measured; described in FusionReport, which holds the same figures."""
-
-    samples: int = 0
-    max_abs_error: float = 0.0
-    max_rel_error: float = 0.0
-    max_ulp_error: float = 0.0
-    unfused_rel_error: float = 0.0
-    unfused_ulp_error: float = 0.0
-    label_flips: int = 0
-    cut: str = ""
-    float32_operators: list[str] = field(default_factory=list)
-
-    def __repr__(self) -> str:
-        return f"<Proof on {self.samples} rows, error {self.max_rel_error:.1e}, {self.label_flips} label flips>"
-
-    def __rich__(self) -> RenderableType:
-        from rich.text import Text
-
-        return Text(f"They compute the same. {self._figures('first')}")
-
-    def _figures(self, against: str) -> str:
-        figures = (
-            f"Verified on {self.samples} rows: error {self.max_rel_error:.1e} of the largest output "
-            f"({against} {self.unfused_rel_error:.1e}), {self.max_abs_error:.1e} absolute; "
-            f"{self.label_flips} label flips."
-        )
-        return " ".join((figures, *self.limits()))
-
-    def limits(self) -> list[str]:
-        """What the proof does not say, a sentence each: rows left out, operators without a float64 truth."""
-        said = []
-        if self.cut:
-            said.append(f"{self.cut}.")
-        if self.float32_operators == ["all"]:
-            said.append("The truth is onnxruntime's in float32, unoptimised: nothing evaluates this graph in float64.")
-        elif self.float32_operators:
-            said.append(f"The truth is float64 but for {', '.join(map(shown, self.float32_operators))}, in float32.")
-        return said
-
-
 @dataclass(kw_only=True, repr=False)
-class FusionReport(Proof):
-    """Before and after, error against the float64 truth, label flips and latency of one fusion.
+class FusionReport(Printable):
+    """Before and after, the proof, and latency of one fusion.
 
-    Errors are the largest over all checked outputs; relative ones are relative to the largest magnitude of
-    their output, and an ulp is the step between neighbours of the output's type at the value's own magnitude, or at
-    1/1024 of the largest, if that is more. cut: what the budget left out, in words, "" for nothing.
-    float32_operators: those that had onnxruntime's float32 for a truth, ["all"] if the whole graph.
+    proof: None where nothing was folded or proven; its figures are attributes of the report too, and keys of to_dict.
     FLOPs are those of one row. predict_max_abs_error is the file's difference to a fastdl model's `predict`, for
     an export. latency: see measure; empty when it was not measured.
     """
@@ -124,14 +42,14 @@ class FusionReport(Proof):
     flops_after: int
     folds: list[Fold] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
-    verified: bool = False
+    proof: Proof | None = None
     predict_max_abs_error: float | None = None
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, before: ModelProto, after: ModelProto, indices: Sequence[GraphIndex] = ()) -> FusionReport:
-        """What can be counted on the two graphs: operators, parameters, bytes, FLOPs. indices: theirs, if there are."""
-        was, now = indices or (GraphIndex(before), GraphIndex(after))
+    def of(cls, was: GraphIndex, now: GraphIndex) -> FusionReport:
+        """What can be counted on the two graphs: operators, parameters, bytes, FLOPs."""
+        before, after = was.lean.proto, now.lean.proto
         return cls(
             nodes_before=len(before.graph.node),
             nodes_after=len(after.graph.node),
@@ -139,26 +57,44 @@ class FusionReport(Proof):
             operators_after=[node.op_type for node in after.graph.node],
             parameters_before=parameter_count(was),
             parameters_after=parameter_count(now),
-            bytes_before=before.ByteSize(),
-            bytes_after=after.ByteSize(),
+            bytes_before=was.lean.byte_size(),
+            bytes_after=now.lean.byte_size(),
             flops_before=flops(was),
             flops_after=flops(now),
         )
 
+    @property
+    def verified(self) -> bool:
+        """Whether the fold was proven to compute the same."""
+        return self.proof is not None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in Proof.__dataclass_fields__:
+                raise AttributeError(f"a FusionReport has no {name!r}")
+            return getattr(self.proof or Proof(), name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists, strings and numbers, the proof's figures among them."""
+        figures = super().to_dict()
+        del figures["proof"]
+        return {"verified": self.verified, **(self.proof or Proof()).to_dict(), **figures}
+
     def digest(self) -> str:
         """One short line of JSON for the model's metadata."""
         digest: dict[str, Any] = {"folds": len(self.folds), "verified": self.verified}
-        if self.verified:
+        if self.proof is not None:
             digest |= {
-                "rows": self.samples,
-                "max_abs_error": float(f"{self.max_abs_error:.3g}"),
-                "max_rel_error": float(f"{self.max_rel_error:.3g}"),
-                "label_flips": self.label_flips,
+                "rows": self.proof.samples,
+                "max_abs_error": float(f"{self.proof.max_abs_error:.3g}"),
+                "max_rel_error": float(f"{self.proof.max_rel_error:.3g}"),
+                "label_flips": self.proof.label_flips,
             }
         return json.dumps(digest)
 
     def __repr__(self) -> str:
-        proven = f"verified on {self.samples} rows" if self.verified else "not verified"
+        proven = f"verified on {self.proof.samples} rows" if self.proof is not None else "not verified"
         return (
             f"<FusionReport: {self.nodes_before} operators, {self.nodes_after} after {len(self.folds)} folds, {proven}>"
         )
@@ -196,9 +132,9 @@ class FusionReport(Proof):
         )
         if not self.folds:
             return "Nothing was folded." + against
-        if not self.verified:
+        if self.proof is None:
             return "Not verified." + against
-        return self._figures("unfused") + against
+        return self.proof.figures("unfused") + against
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> RenderableType:

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from onnx import ModelProto
-
 from fastdl.errors import FusionError
 from fastdl.fusion.files.limits import LIFTED
-from fastdl.fusion.graph.index import byte_count
+from fastdl.fusion.graph.inference import byte_count
+from fastdl.fusion.graph.weights import AnyModel, Lean
 from fastdl.fusion.runtime.confined import Exceeded, Limits, confined
 from fastdl.fusion.runtime.estimate import Bound, Estimator
 
@@ -52,7 +51,7 @@ def proof_fits(bound: Bound | None, file: int, given: int = 0, runs: int = RUNS)
 
 def bounded(
     function: Callable[..., Any],
-    models: Sequence[ModelProto],
+    models: Sequence[AnyModel],
     *args: Any,
     given: int = 0,
     rows: int = 1,
@@ -63,8 +62,9 @@ def bounded(
     given: bytes that the caller gives them; rows: whose outputs are kept at the same time. Raises FusionError where it
     takes too much.
     """
-    file = sum(map(byte_count, models))
-    if not limited or all(proof_fits(Estimator(model).at_batch(rows), file, given) for model in models):
+    protos = [Lean.of(model).proto for model in models]
+    file = sum(map(byte_count, protos))
+    if not limited or all(proof_fits(Estimator(proto).at_batch(rows), file, given) for proto in protos):
         return function(*models, *args)
     try:
         return confined(function, *models, *args, limits=limits(file, given))

@@ -4,41 +4,42 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import ModelProto, TensorProto, numpy_helper
 
 from fastdl.errors import FusionError
-from fastdl.fusion.graph.index import subgraphs, without
 from fastdl.fusion.graph.memory import memory_errors
-from fastdl.fusion.proof.feeds import Feed
-from fastdl.fusion.runtime.session import load_onnxruntime, open_session
+from fastdl.fusion.graph.node import subgraphs
+from fastdl.fusion.graph.weights import AnyModel, Lean
+from fastdl.fusion.runtime.session import Feed, Session, load_onnxruntime
 
 PATIENCE = 5.0  # seconds for a graph that loops, which may never end
-
-APART = 2**22  # numbers of a model from which its weights are given to onnxruntime beside it
-LARGE = 2**14  # numbers of such a weight
 
 Outputs = list[npt.NDArray[Any]]
 Run = Callable[[Feed], Outputs]
 
 
-def runner(model: ModelProto, optimise: bool) -> Run:
-    """A session as a function. Raises FusionError where onnxruntime takes no such graph."""
+def runner(model: AnyModel, optimise: bool) -> Run:
+    """A session as a function. Raises FusionError where onnxruntime takes no such graph.
+
+    Weights that lie beside the model are read where they are, and not packed into another order. An optimiser wants
+    constants; without it they are inputs, for onnxruntime copies all constants for a moment.
+    """
+    lean = Lean.of(model)
+    proto, more = (lean.proto, {}) if optimise else (lean.with_inputs(), lean.weights)
     try:
         with memory_errors():
-            content, weights = _apart(model)
-        session = open_session(content, optimise=optimise, weights=weights)
+            content = proto.SerializeToString()
+        session = Session(content, optimise=optimise, weights=lean.weights if optimise else {}, packed=False)
     except MemoryError:
         raise
     except Exception as error:
         raise FusionError(f"onnxruntime does not run the graph: {line(error)}") from error
-    if not loops(model.graph):
-        return lambda feed: expand(session.run(None, feed))
+    if not loops(lean.proto.graph):
+        return lambda feed: expand(session.run(None, {**more, **feed}))
     ort = load_onnxruntime()
 
     def run(feed: Feed) -> Outputs:
@@ -46,28 +47,11 @@ def runner(model: ModelProto, optimise: bool) -> Run:
         watch = threading.Timer(PATIENCE, lambda: setattr(options, "terminate", True))
         watch.start()
         try:
-            return expand(session.run(None, feed, options))
+            return expand(session.run(None, {**more, **feed}, options))
         finally:
             watch.cancel()
 
     return run
-
-
-def _apart(model: ModelProto) -> tuple[bytes, dict[str, npt.NDArray[Any]]]:
-    """The model as bytes, and large weights beside it, which onnxruntime then takes without copying them twice."""
-    if sum(prod(tensor.dims) for tensor in model.graph.initializer) < APART:
-        return model.SerializeToString(), {}
-    lean, weights = without(model, "graph"), {}
-    lean.graph.CopyFrom(without(model.graph, "initializer"))
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or prod(tensor.dims) < LARGE or not tensor.HasField("raw_data"):
-            lean.graph.initializer.append(tensor)
-            continue
-        weights[tensor.name] = numpy_helper.to_array(tensor)
-        outside = lean.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
-        outside.data_location = TensorProto.EXTERNAL
-        outside.external_data.add(key="location", value="beside")
-    return lean.SerializeToString(), weights
 
 
 def loops(graph: onnx.GraphProto) -> bool:

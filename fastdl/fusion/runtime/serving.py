@@ -6,11 +6,10 @@ from typing import Any
 
 from onnx import ModelProto
 
-from fastdl.fusion.proof.feeds import Feed
 from fastdl.fusion.runtime.bounds import fits, limits
 from fastdl.fusion.runtime.confined import Child
 from fastdl.fusion.runtime.estimate import Estimator
-from fastdl.fusion.runtime.session import Port, Session, open_session
+from fastdl.fusion.runtime.session import Feed, Port, Session
 
 KNOWN = 4096  # shapes of which it is remembered that they cost little
 USUAL = 1024  # rows up to which that is asked once for all
@@ -28,12 +27,12 @@ class Engine:
         self._known: set[tuple[tuple[int, ...], ...]] = set()
         self._usual: tuple[tuple[int, ...], ...] | None = None
         self._estimator = Estimator(model) if limited else None
-        self._child = Child(open_session, content) if limited else None
+        self._child = Child(Session, content) if limited else None
         self.session: Session | None = None
         self.inputs: list[Port]
         self.outputs: list[Port]
         if self._estimator is None or fits(self._estimator.at_batch(1), self._file):
-            self.session = open_session(content, threads=threads)
+            self.session = Session(content, threads=threads)
             self.inputs, self.outputs = self.session.get_inputs(), self.session.get_outputs()
             self._learn()
         else:

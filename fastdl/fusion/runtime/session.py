@@ -28,6 +28,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
+Feed = dict[str, npt.NDArray[Any]]  # the inputs of a run, by name
+
+
 def load_onnxruntime() -> ModuleType:
     """The onnxruntime module, its telemetry off: it would write below the home's cache folder once it is imported.
 
@@ -60,6 +63,8 @@ class Port:
 class Session:
     """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
 
+    weights: of the initializers that the model says lie outside of it, by name; packed: whether onnxruntime may copy
+    them into the order that its kernels read fastest, which takes as much memory again.
     Settings: https://onnxruntime.ai/docs/performance/tune-performance/threading.html
     """
 
@@ -69,6 +74,7 @@ class Session:
         threads: int = 1,
         optimise: bool = True,
         weights: Mapping[str, npt.NDArray[Any]] | None = None,
+        packed: bool = True,
     ) -> None:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
@@ -81,9 +87,13 @@ class Session:
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
         if weights:
-            # An OrtValue shares the array's memory, which must outlive it: we keep both.
+            options.add_session_config_entry("session.disable_prepacking", "0" if packed else "1")
+            # An OrtValue shares the array's memory, which must outlive it: we keep both. The first call lets the
+            # optimiser read the values, the second has the kernels read them where they are.
             self._weights = weights, [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
             options.add_external_initializers(list(weights), self._weights[1])
+            for name, value in zip(weights, self._weights[1], strict=True):
+                options.add_initializer(name, value)
         with memory_errors():
             self.inner = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
@@ -100,16 +110,6 @@ class Session:
         with memory_errors():
             results: list[Any] = self.inner.run(names, feed, options)
         return results
-
-
-def open_session(
-    model: bytes, *, threads: int = 1, optimise: bool = True, weights: Mapping[str, npt.NDArray[Any]] | None = None
-) -> Session:
-    """A CPU session over serialized bytes; raises what onnxruntime raises, MemoryError where memory ran out.
-
-    weights: of the initializers that the model says lie outside of it, by name.
-    """
-    return Session(model, threads, optimise, weights)
 
 
 class Binding:

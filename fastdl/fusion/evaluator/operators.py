@@ -10,11 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from onnx import NodeProto, helper
 
-from fastdl.fusion.graph.elementwise import activation
-from fastdl.fusion.graph.index import Array
-from fastdl.fusion.proof.resize import resize, upsample
-from fastdl.fusion.proof.windows import average_pool, conv, conv_transpose, local_response, lp_pool, max_pool
+from fastdl.fusion.evaluator.blas import product
+from fastdl.fusion.evaluator.elementwise import activation, evaluate_floats
+from fastdl.fusion.evaluator.moves import MOVES
+from fastdl.fusion.evaluator.resize import resize, upsample
+from fastdl.fusion.evaluator.windows import average_pool, conv, conv_transpose, local_response, lp_pool, max_pool
+from fastdl.fusion.graph.node import Array
 
 Attributes = Mapping[str, Any]
 Evaluate = Callable[[Sequence[Any], Attributes], Any]
@@ -38,7 +41,10 @@ def _batch_normalization(inputs: Sequence[Any], given: Attributes) -> Array:
     if given.get("training_mode") or not given.get("spatial", 1):
         raise NotImplementedError("BatchNormalization in training mode or with spatial=0")
     scale, bias, mean, var = (_channels(p, x.ndim) for p in inputs[1:5])
-    return np.asarray((x - mean) / np.sqrt(var + given.get("epsilon", EPSILON)) * scale + bias)
+    y = x - mean
+    y *= scale / np.sqrt(var + given.get("epsilon", EPSILON))
+    y += bias
+    return np.asarray(y)
 
 
 def _normalized(x: Array, axes: tuple[int, ...], epsilon: float, centered: bool = True) -> Array:
@@ -78,7 +84,9 @@ def _mean_variance(inputs: Sequence[Any], given: Attributes) -> Array:
 
 def _gemm(inputs: Sequence[Any], given: Attributes) -> Array:
     a, b = (x.T if given.get(f"trans{name}") else x for x, name in zip(inputs[:2], "AB", strict=True))
-    y = given.get("alpha", 1.0) * (a @ b)
+    y = product(a, b)
+    if (alpha := given.get("alpha", 1.0)) != 1:
+        y *= alpha
     bias = _given(inputs, 2)
     return _activated(y if bias is None else y + given.get("beta", 1.0) * bias, given)
 
@@ -168,6 +176,9 @@ def _zip_map(inputs: Sequence[Any], given: Attributes) -> list[dict[Any, Any]]:
     return [dict(zip(keys, row, strict=True)) for row in np.atleast_2d(inputs[0])]
 
 
+# Those that widen a large second input themselves, part by part
+WIDENING = frozenset((("", "Gemm"), ("", "MatMul")))
+
 OPERATORS: dict[tuple[str, str], Evaluate] = {
     ("", "AveragePool"): lambda inputs, given: average_pool(inputs[0], given),
     ("", "BatchNormalization"): _batch_normalization,
@@ -181,7 +192,7 @@ OPERATORS: dict[tuple[str, str], Evaluate] = {
     ("", "LayerNormalization"): _layer_normalization(centered=True),
     ("", "LpPool"): lambda inputs, given: lp_pool(inputs[0], given),
     ("", "LRN"): lambda inputs, given: local_response(inputs[0], given),
-    ("", "MatMul"): lambda inputs, given: inputs[0] @ inputs[1],
+    ("", "MatMul"): lambda inputs, given: product(*inputs),
     ("", "MaxPool"): lambda inputs, given: max_pool(inputs[0], given),
     ("", "MeanVarianceNormalization"): _mean_variance,
     ("", "Resize"): resize,
@@ -201,4 +212,33 @@ OPERATORS: dict[tuple[str, str], Evaluate] = {
     (ML, "Normalizer"): _normalizer,
     (ML, "Scaler"): _scaler,
     (ML, "ZipMap"): _zip_map,
+    **{("", name): move for name, move in MOVES.items()},
 }
+
+
+def kind(node: NodeProto) -> tuple[str, str]:
+    """Domain and operator, ONNX's own domain by its one name."""
+    return "" if node.domain == "ai.onnx" else node.domain, node.op_type
+
+
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """All that a node states, text as str."""
+    return {a.name: text(helper.get_attribute_value(a)) for a in node.attribute}
+
+
+def text(value: Any) -> Any:
+    """Bytes as str, in lists too; all else as it is."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return [text(item) for item in value] if isinstance(value, list) else value
+
+
+def evaluate(node: NodeProto, inputs: Sequence[Any]) -> Any:
+    """The first output of a node by the definitions here, in elementwise.py and moves.py; None where there is none.
+
+    Raises NotImplementedError for settings that are beyond them, and what numpy raises where inputs do not fit.
+    """
+    key = kind(node)
+    if key in OPERATORS:
+        return OPERATORS[key](inputs, attributes(node))
+    return evaluate_floats(node.op_type, inputs, attributes(node)) if key[0] == "" else None

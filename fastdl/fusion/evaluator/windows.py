@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.index import Array
+from fastdl.fusion.graph.node import Array
 
 Attributes = Mapping[str, Any]
-CHUNK = 2**22  # numbers that the columns of a convolution may hold at a time
+CHUNK = 2**20  # numbers that the columns of a convolution may hold at a time: more leave the caches
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def conv(x: Array, weight: Array, bias: Array | None, given: Attributes) -> Arra
                     values = padded[_at(sample, read)]
                     out += weights[:, :, tap].reshape(group, -1, *(1,) * len(kernel)) * values
                 continue
-            taken = np.stack([padded[_at(sample, read)] for read in reads], axis=2)
+            parts = [padded[_at(sample, read)] for read in reads]
+            taken = np.stack(parts, axis=2) if len(parts) > 1 else parts[0]
             out[...] = (weights @ taken.reshape(group, weights.shape[2], -1)).reshape(out.shape)
     y = y.reshape(len(x), weight.shape[0], *counts)
     return y if bias is None else y + bias.reshape(-1, *(1,) * len(kernel))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.index import Array, Node
+from fastdl.fusion.graph.node import Array, Node
 
 FIFTH, HUNDREDTH = float(np.float32(0.2)), float(np.float32(0.01))  # defaults are float32 as well
 SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # ONNX's defaults
@@ -26,8 +27,8 @@ def _elu(x: Array) -> Array:
     return np.asarray(np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
 
 
-def _gelu(x: Array, approximate: bytes | str) -> Array:
-    if approximate in (b"tanh", "tanh"):
+def _gelu(x: Array, approximate: str) -> Array:
+    if approximate == "tanh":
         return np.asarray(0.5 * x * (1 + np.tanh(sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
     return np.asarray(0.5 * x * (1 + _erf(x / sqrt(2))))
 
@@ -79,12 +80,14 @@ _UNARY: dict[str, Callable[[Array, Callable[[str, Any], Any]], Array]] = {
     "Elu": lambda x, a: np.where(x > 0, x, a("alpha", 1.0) * _elu(x)),
     "Erf": lambda x, a: _erf(x),
     "Exp": lambda x, a: np.exp(x),
-    "Gelu": lambda x, a: _gelu(x, a("approximate", b"none")),
+    "Gelu": lambda x, a: _gelu(x, a("approximate", "none")),
     "HardSigmoid": lambda x, a: np.clip(a("alpha", FIFTH) * x + a("beta", 0.5), 0, 1),
     "HardSwish": lambda x, a: x * np.clip(x / 6 + 0.5, 0, 1),
     "LeakyRelu": lambda x, a: np.where(x > 0, x, a("alpha", HUNDREDTH) * x),
+    "Log": lambda x, a: np.log(x),
     "Mish": lambda x, a: x * np.tanh(_softplus(x)),
     "Neg": lambda x, a: -x,
+    "Reciprocal": lambda x, a: 1 / x,
     "Relu": lambda x, a: np.maximum(x, 0),
     "Selu": lambda x, a: a("gamma", SELU["gamma"]) * np.where(x > 0, x, a("alpha", SELU["alpha"]) * _elu(x)),
     "Sigmoid": lambda x, a: _sigmoid(x),
@@ -101,25 +104,19 @@ _BINARY: dict[str, Callable[[Array, Array], Array]] = {
     "Div": np.divide,
     "Max": np.maximum,
     "Min": np.minimum,
+    "Pow": np.power,
 }
+VARIADIC = ("Max", "Min")
 
 
 def is_elementwise(node: Node) -> bool:
-    """Whether `apply` knows the node: one value in, or two that broadcast."""
+    """Whether `evaluate_floats` knows the node: one value in, or two that broadcast."""
     return (node.op in _UNARY and len(node.inputs) == 1) or (node.op in _BINARY and len(node.inputs) == 2)
 
 
 def stays_finite(node: Node) -> bool:
     """Whether the node gives a finite value for every finite input of moderate size: no root, no quotient of zero."""
-    return node.op not in ("Exp", "Sqrt", "Div")
-
-
-def apply(node: Node, inputs: list[Array]) -> Array:
-    """The node's output in float64; not finite where it has no finite value."""
-    with np.errstate(all="ignore"):
-        if len(inputs) == 2:
-            return _BINARY[node.op](inputs[0], inputs[1])
-        return np.asarray(_UNARY[node.op](inputs[0], node.attribute))
+    return node.op not in ("Div", "Exp", "Log", "Pow", "Reciprocal", "Sqrt")
 
 
 def activation(name: str, x: Array, given: Mapping[str, Any]) -> Array:
@@ -131,9 +128,15 @@ def activation(name: str, x: Array, given: Mapping[str, Any]) -> Array:
 
 
 def evaluate_floats(name: str, inputs: Sequence[Any], given: Mapping[str, Any]) -> Array | None:
-    """What the operator `name` gives, where it is listed here and all its inputs are float64; else None."""
+    """What the operator `name` gives, where it is listed here and all its inputs are float64; else None.
+
+    Not finite where it has no finite value.
+    """
     if not all(isinstance(x, np.ndarray) and x.dtype == np.float64 for x in inputs):
         return None
     if name in _UNARY and len(inputs) == 1:
         return activation(name, inputs[0], given)
-    return np.asarray(_BINARY[name](*inputs)) if name in _BINARY and len(inputs) == 2 else None
+    if name in _BINARY and (len(inputs) == 2 or (inputs and name in VARIADIC)):
+        with np.errstate(all="ignore"):
+            return np.asarray(reduce(_BINARY[name], inputs))
+    return None

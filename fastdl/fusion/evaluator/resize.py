@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.index import Array
+from fastdl.fusion.graph.node import Array
 
 Attributes = Mapping[str, Any]
 

@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastdl.fusion.graph.elementwise import apply, is_elementwise
-from fastdl.fusion.graph.index import Array, GraphIndex, Node, Refused
+from fastdl.fusion.evaluator.elementwise import is_elementwise
+from fastdl.fusion.evaluator.operators import evaluate
+from fastdl.fusion.graph.index import GraphIndex
+from fastdl.fusion.graph.node import COMPARISONS, Array, Node, Refused
 from fastdl.fusion.graph.patterns import Affine
 
 Labels = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
 
 KEEPS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze")
-COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 TAILS = 8  # at most so many nodes between the scores and what the plain graph's ArgMax reads
 STEPS = 2  # of the type's rounding, by which onnxruntime's Softmax and the like are off
 
@@ -70,7 +71,7 @@ def _given(tail: Node | Affine, values: Array, axis: int | None) -> Array:
     if isinstance(tail, Affine):
         return (values - tail.center) * tail.scale + tail.shift
     if tail.op not in ("Softmax", "LogSoftmax"):
-        return apply(tail, [values])
+        return np.asarray(evaluate(tail.proto, [values]))
     shifted = values - values.max(axis=axis, keepdims=True, initial=-np.inf)
     e = np.exp(shifted)
     total = e.sum(axis=axis, keepdims=True)
