@@ -77,8 +77,8 @@ def test_the_graph_is_inferred_once_and_weights_are_not_copied_for_it(monkeypatc
     from fastdl.fusion.graph import index
 
     counted = []
-    real = index._infer
-    monkeypatch.setattr(index, "_infer", lambda model: counted.append(model) or real(model))
+    real = index.infer
+    monkeypatch.setattr(index, "infer", lambda model: counted.append(model) or real(model))
     fuse(chain("Gemm", "BatchNormalization", length=6), measure=False)
     assert len(counted) <= 3  # the plain graph, the fused one for the proof, the fused one for the report
     weight = np.zeros((1000, 1000), np.float32)

@@ -8,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion import fuse, pipeline
+from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.pipeline import fold_all
 from fastdl.fusion.proof.feeds import Feeder
 from fastdl.fusion.proof.prover import label_flips, prove
@@ -72,7 +73,7 @@ def test_fuse_gives_nothing_back_when_a_fold_is_wrong(monkeypatch):
         index.bypass(node)
         return "nothing"
 
-    monkeypatch.setattr(pipeline, "FOLDS", (("wrong", wrong),))
+    monkeypatch.setattr(pipeline, "RULES", (Rule("wrong", wrong, order=1),))
     with pytest.raises(FusionError, match="off by"):
         fuse(plain_model(), measure=False)
     fused, report = fuse(plain_model(), measure=False, verify=False)

@@ -109,7 +109,9 @@ def test_folds_that_fail_the_proof_are_taken_back_with_the_weights_read_anew(sma
     g.batch_norm("d", "y", 16)
     onnx.save(g.model({"x": ["N", 400]}, {"y": ["N", 16]}), tmp_path / "m.onnx")
     real, counted = pipeline.read_model, []
-    monkeypatch.setattr(pipeline, "read_model", lambda source: counted.append(source) or real(source))
+    monkeypatch.setattr(
+        pipeline, "read_model", lambda source, **options: counted.append(source) or real(source, **options)
+    )
     fused, report = fuse(tmp_path / "m.onnx", measure=False)
     assert [node.op_type for node in fused.graph.node] == ["BatchNormalization", "Gemm"]
     assert report.verified

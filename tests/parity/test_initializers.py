@@ -15,7 +15,7 @@ pytestmark = [
 ]
 
 LATER = {"input_axes", "output_axes"}  # for convolutions
-each_class = pytest.mark.parametrize("name", [kind.__name__ for kind in initializers.CLASSES])
+each_class = pytest.mark.parametrize("name", initializers.CLASSES)
 
 
 def signature(kind: Any) -> dict[str, Any]:
