@@ -55,8 +55,8 @@ static fdl_range share_of(const fdl_instruction *in, size_t panels, size_t threa
     return range;
 }
 
-/* Runs the instructions [from, to), all split by panels, part by part: what one writes, the next reads from the
- * cache. */
+/* Runs the instructions [from, to), which are all split by panels: all of them on one part, then on the next, so that an
+ * instruction finds in the cache what the one before it wrote. */
 static void run_parts(const fdl_program *program, size_t from, size_t to, const fdl_step *step, size_t thread,
                       size_t threads, void *scratch) {
     size_t panels = (step->batch + FDL_PANEL - 1) / FDL_PANEL;
@@ -81,7 +81,8 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
         for (size_t n = 0, next; n < program->count && !program->stop; n = next) {
             const fdl_instruction *in = &program->instructions[n];
             next = n + 1;
-            /* two threads each own the half of the inputs that they sum over; with more, others own some of it */
+            /* A half's threads read all inputs of that half. With two threads, each wrote its half itself; with more, others
+             * wrote some of it. */
             if (in->barrier || (in->axis == FDL_BY_HALF && threads > 2)) fdl_barrier_wait(&j->barrier, threads);
             if (in->axis == FDL_BY_PANEL) {
                 while (next < program->count && in[next - n].axis == FDL_BY_PANEL && !in[next - n].barrier) next++;
@@ -121,7 +122,7 @@ typedef struct {
 static void run_finite(void *argument, size_t thread, size_t threads) {
     finite_job *j = argument;
     size_t from = share(j->rows, thread, threads), to = share(j->rows, thread + 1, threads);
-    int whole = j->stride == (ptrdiff_t)(j->columns * j->itemsize); /* one long row */
+    int whole = j->stride == (ptrdiff_t)(j->columns * j->itemsize); /* no gaps: the rows are one long row */
     for (size_t row = from; row < to; row = whole ? to : row + 1)
         if (!j->build->finite(j->x + (ptrdiff_t)row * j->stride, whole ? (to - row) * j->columns : j->columns)) {
             atomic_store(&j->finite, 0);
@@ -147,7 +148,7 @@ static void run_matmul(void *argument, size_t thread, size_t threads) {
     const matmul_job *j = argument;
     fdl_matmul part = *j->args;
     size_t m0 = 0, m1 = part.m;
-    if (part.n >= part.m) { /* the longer side of c is the one to cut */
+    if (part.n >= part.m) { /* cut the longer side of c */
         size_t units = (part.n + 2 * FDL_UNIT - 1) / (2 * FDL_UNIT);
         size_t from = share(units, thread, threads) * 2 * FDL_UNIT;
         size_t to = share(units, thread + 1, threads) * 2 * FDL_UNIT;
@@ -162,7 +163,7 @@ static void run_matmul(void *argument, size_t thread, size_t threads) {
 }
 
 int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads) {
-    if ((double)args->m * (double)args->n * (double)args->k < 1e6) threads = 1; /* waking costs more */
+    if ((double)args->m * (double)args->n * (double)args->k < 1e6) threads = 1; /* waking others takes longer */
     if (threads > FDL_MAX_THREADS) threads = FDL_MAX_THREADS;
     size_t buffer = (build->matmul_buffer(args) + 63) / 64 * 64;
     _Alignas(64) char small[FDL_SCRATCH];

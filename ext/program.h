@@ -2,25 +2,33 @@
 #ifndef FDL_PROGRAM_H
 #define FDL_PROGRAM_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "kernels.h"
 
-/* How an instruction's work is divided among threads: by units of features; by parts of the panels; not at all; by the two
- * halves of a sum over inputs, features within; or by features, but left out when one thread does both halves. */
-enum { FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES };
+/* How an instruction's work is divided among threads. */
+enum {
+    FDL_BY_FEATURE,   /* by units of features */
+    FDL_BY_PANEL,     /* by parts of the panels */
+    FDL_ONCE,         /* not at all: one thread does it */
+    FDL_BY_HALF,      /* by the two halves of a sum over inputs, and within a half by units of features */
+    FDL_AFTER_HALVES, /* by units of features; left out when one thread does both halves */
+};
 
 typedef struct {
     fdl_kernel kernel;
     fdl_args args;
     size_t features;
     int axis;
-    int barrier; /* all threads must have finished what stands before */
+    int barrier; /* whether all threads must finish what stands before it first */
 } fdl_instruction;
 
 typedef struct {
     fdl_instruction *instructions;
     size_t count, capacity;
     size_t batch, parts;
-    int stop; /* set by a kernel that failed: nothing after it runs. Only on one thread. */
+    int stop; /* set by a kernel that fails, so that nothing after it runs; only for programs on one thread */
 } fdl_program;
 
 /* Appends a copy; returns 0, or -1 when out of memory. */

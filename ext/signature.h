@@ -1,8 +1,13 @@
-/* What each kernel is called with, which rules, activations, noises and motions there are, as data: read off the tables in kernels.h. */
+/* What each kernel is called with, and which rules, activations, noises, motions and losses there are, as data for Python:
+ * from the lists in table.h and variants.h. */
 #ifndef FDL_SIGNATURE_H
 #define FDL_SIGNATURE_H
 
+#include <stddef.h>
+
 #include "kernels.h"
+#include "table.h"
+#include "variants.h"
 
 /* An argument of a kernel: `count` values of a kind, in as many slots. */
 enum { FDL_READ, FDL_WRITTEN, FDL_SIZE, FDL_SCALAR };
@@ -18,14 +23,8 @@ typedef struct {
     size_t count;
 } fdl_signature;
 
-#define READS(name, what) {#name, what, FDL_READ, 1, 0},
-#define MAYBE_READS(name, what) {#name, what, FDL_READ, 1, 1},
-#define WRITES(name, what) {#name, what, FDL_WRITTEN, 1, 0},
-#define MAYBE_WRITES(name, what) {#name, what, FDL_WRITTEN, 1, 1},
-#define MAYBE_WRITES_EACH(name, count, what) {#name, what, FDL_WRITTEN, count, 1},
-#define SIZE(name, what) {#name, what, FDL_SIZE, 1, 0},
-#define SCALAR(name, what) {#name, what, FDL_SCALAR, 1, 0},
-#define SCALARS(name, count, what) {#name, what, FDL_SCALAR, count, 0},
+#define FDL_ONE(kind, name, optional, what) {#name, what, FDL_##kind, 1, optional},
+#define FDL_SEVERAL(kind, name, count, optional, what) {#name, what, FDL_##kind, count, optional},
 #define FDL_ARGUMENTS(name, arguments, what) static const fdl_argument fdl_arguments_of_##name[] = {arguments};
 FDL_KERNELS(FDL_ARGUMENTS)
 #undef FDL_ARGUMENTS
@@ -33,14 +32,8 @@ FDL_KERNELS(FDL_ARGUMENTS)
     {#name, what, fdl_arguments_of_##name, sizeof fdl_arguments_of_##name / sizeof(fdl_argument)},
 static const fdl_signature fdl_signatures[] = {FDL_KERNELS(FDL_SIGNATURE)};
 #undef FDL_SIGNATURE
-#undef READS
-#undef MAYBE_READS
-#undef WRITES
-#undef MAYBE_WRITES
-#undef MAYBE_WRITES_EACH
-#undef SIZE
-#undef SCALAR
-#undef SCALARS
+#undef FDL_SEVERAL
+#undef FDL_ONE
 
 typedef struct {
     const char *name;

@@ -12,9 +12,23 @@
  *
  * `what` is the shape of an array, the meaning of a number. B = batch, P = ceil(B / FDL_PANEL); (P, F, 32) are panels, and
  * strips hold a weight matrix (see kernels.h). Arrays are of the build's element type unless it says double.
+ *
+ * Who expands the table defines two macros first, and undefines them after: FDL_ONE(kind, name, optional, what) and
+ * FDL_SEVERAL(kind, name, count, optional, what), kind being READ, WRITTEN, SIZE or SCALAR.
  */
 #ifndef FDL_TABLE_H
 #define FDL_TABLE_H
+
+#include "variants.h"
+
+#define READS(name, what) FDL_ONE(READ, name, 0, what)
+#define MAYBE_READS(name, what) FDL_ONE(READ, name, 1, what)
+#define WRITES(name, what) FDL_ONE(WRITTEN, name, 0, what)
+#define MAYBE_WRITES(name, what) FDL_ONE(WRITTEN, name, 1, what)
+#define MAYBE_WRITES_EACH(name, count, what) FDL_SEVERAL(WRITTEN, name, count, 1, what)
+#define SIZE(name, what) FDL_ONE(SIZE, name, 0, what)
+#define SCALAR(name, what) FDL_ONE(SCALAR, name, 0, what)
+#define SCALARS(name, count, what) FDL_SEVERAL(SCALAR, name, count, 0, what)
 
 /* A random motion of an image (H, W, C). */
 #define FDL_MOTION_SETTINGS                                                                        \
@@ -23,8 +37,8 @@
     SIZE(stream, "of random numbers") SCALARS(own, 4, "the motion's") SCALAR(fill_value, "what stands outside")
 
 /* A loss or metric of one value a sample. `each` takes the values; `part` each panel's sum of them, times the weights; `dx`
- * the gradient of the sum over the batch, divided by B. Targets are multiplied by the first number of `smoothing`, and the
- * second is added, where they may be smoothed. */
+ * the gradient of the sum over the batch, divided by B. A loss that smooths its targets multiplies them by the first number
+ * of `smoothing` and adds the second. */
 #define FDL_TERMINAL                                                                               \
     READS(x, "(P, F, 32)") MAYBE_WRITES(dx, "(P, F, 32)") WRITES(part, "(P) double")                        \
     MAYBE_READS(target, "(P, F, 32), else labels are read") MAYBE_READS(weight, "(P, 32)") MAYBE_WRITES(each, "(P, 32)") \
@@ -33,10 +47,11 @@
 
 /* A metric that counts, or sums, feature by feature, and adds to `total`. */
 #define FDL_COUNTER                                                                                \
-    READS(x, "(P, F, 32)") READS(target, "(P, F, 32)") MAYBE_READS(weight, "(P, 32)") WRITES(total, "double") SIZE(features, "F")
+    READS(x, "(P, F, 32)") READS(target, "(P, F, 32)") MAYBE_READS(weight, "(P, 32)") WRITES(total, "double") \
+    SIZE(features, "F")
 
-/* An optimizer's step. What comes before the rule, where `prepare` says so, in Keras's order: the slope of the penalty is
- * added to the gradient, which is then limited, and the weights decay. */
+/* An optimizer's step. Where `prepare` is not 0, this comes before the rule, in Keras's order: the slope of the penalty is
+ * added to the gradient, the gradient is limited, and the weights decay. */
 #define FDL_RULE_SETTINGS                                                                          \
     SIZE(rule, "number of FDL_RULES") SIZE(prepare, "whether there is more than the rule")         \
     SCALARS(constants, 4, "the rule's") SCALAR(limit, "of an element of the gradient, or of its norm") \

@@ -9,7 +9,7 @@
 #endif
 
 #define SPINS_BEFORE_SLEEP 20000 /* some 50-500 us: longer than Python needs between two slices */
-#define SPINS_BEFORE_YIELD 2000  /* a thread that waits this long shares its core with a rival: let that run */
+#define SPINS_BEFORE_YIELD 2000  /* a wait this long means that another program's thread needs the core: let it run */
 
 static void pause_briefly(void) {
 #if defined(__x86_64__)
@@ -92,7 +92,7 @@ static uint_fast64_t next_ticket(uint_fast64_t seen) {
 static void *work(void *argument) {
     size_t thread = (size_t)(uintptr_t)argument & 0xffff;
     uint_fast64_t seen = (uint_fast64_t)((uintptr_t)argument >> 16) * TICKET_STEP;
-    /* the low bits of the ticket (its threads) differ from `seen`'s only for a job that is newer */
+    /* hire set the ticket to this value: it changes only with a job that is newer than this worker */
     for (;;) {
         uint_fast64_t ticket = next_ticket(seen);
         size_t threads = (size_t)(ticket % TICKET_STEP);
@@ -104,7 +104,7 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* The child of a fork has no workers, and locks in whatever state they were. */
+/* The child of a fork has no workers, and its locks are in the state that they had in the parent. */
 static void after_fork(void) {
     pthread_mutex_init(&team.in_use, NULL);
     pthread_mutex_init(&team.lock, NULL);
@@ -114,20 +114,21 @@ static void after_fork(void) {
     atomic_store(&team.sleeping, 0);
 }
 
-/* Makes workers until there are `wanted`; a new worker must not take the job that ran before it was made. */
-static size_t hire(size_t wanted) {
+/* Makes workers until there are `number` of them; returns how many of these there are. A new worker is told the number of
+ * the last job, which it does not take. */
+static size_t hire(size_t number) {
     static int watching_forks;
     if (!watching_forks) watching_forks = !pthread_atfork(NULL, NULL, after_fork);
     uint_fast64_t job = atomic_load(&team.ticket) / TICKET_STEP;
     atomic_store(&team.ticket, job * TICKET_STEP);
-    while (team.workers < wanted) {
+    while (team.workers < number) {
         pthread_t id;
         uintptr_t argument = (uintptr_t)(team.workers + 1) | (uintptr_t)job << 16;
         if (pthread_create(&id, NULL, work, (void *)argument)) break;
         pthread_detach(id);
         team.workers++;
     }
-    return team.workers < wanted ? team.workers : wanted;
+    return team.workers < number ? team.workers : number;
 }
 
 void fdl_team_run(size_t threads, void (*body)(void *, size_t, size_t), void *arg) {

@@ -1,6 +1,13 @@
-/* An affine map of each feature, of which several may share one number: that of feature f is (f / inner) % count. */
+/* An affine map of each feature, y = (x - center) scale + offset. Several features may share one
+ * number: feature f has number (f / inner) % count. */
+#ifndef FDL_KERNELS_AFFINE_H
+#define FDL_KERNELS_AFFINE_H
 
-/* What `spread` says of the scale: the scale itself, or a variance whose root, at least `least`, it is or divides by. */
+#include "../kernels.h"
+#include "../shared/vec.h"
+
+/* The scale that `spread` stands for: spread itself (FDL_SCALE), or the root of it (FDL_ROOT), or one over that root
+ * (FDL_INVERSE_ROOT). The root is no less than `least`. */
 INLINE T scale_of(T spread, size_t kind, double least) {
     if (kind == FDL_SCALE) return spread;
     double root = __builtin_sqrt((double)spread);
@@ -23,3 +30,5 @@ static void affine(const void *args, fdl_range range, const fdl_step *step, void
             for (size_t i = at; i < at + FDL_PANEL; i += VL) store(y + i, (load(x + i) - from) * scale + to);
         }
 }
+
+#endif

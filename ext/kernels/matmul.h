@@ -1,11 +1,18 @@
 /* Row-major matrix product, after Goto and van de Geijn (2008): strips of b, and blocks of a that are read often, are
  * packed so that the tile reads them in order. */
-#define FDL_BLOCK_K 512
-#define FDL_GROUP 49152 /* elements of packed b that all tiles of a block of a meet, one after the other */
-#define FDL_BLOCK_M 1032 /* a multiple of both tile heights */
+#ifndef FDL_KERNELS_MATMUL_H
+#define FDL_KERNELS_MATMUL_H
 
-/* A tile reads a in as many streams as it has rows. That is as good as reading it packed, unless the block is read often
- * enough to pay for the copy, or rows lie so far apart that they fall into the same places of the cache. */
+#include "../kernels.h"
+#include "../shared/tile.h"
+#include "../shared/vec.h"
+
+#define FDL_BLOCK_K 512  /* inputs of a block */
+#define FDL_GROUP 49152  /* elements of b that are packed at once, and then multiplied with every tile of a block of a */
+#define FDL_BLOCK_M 1032 /* rows of a block of a; a multiple of both tile heights */
+
+/* Whether a is packed. A tile reads a in as many streams as it has rows, which is as fast as reading it packed, unless the
+ * block is read so often that the copy pays, or its rows lie at distances that map them to the same sets of the cache. */
 INLINE int packs_a(const fdl_matmul *x) {
     size_t stride = (x->a_row == 1 ? x->a_col : x->a_row) * sizeof(T);
     int crowded = stride % 1024 == 0 && (x->a_row == 1 ? x->k : x->m) > 8;
@@ -22,7 +29,7 @@ INLINE size_t group_of(const fdl_matmul *x, size_t k) {
     return fit < 1 ? 1 : fit < strips ? fit : strips;
 }
 
-/* Few rows of c: c^T = op(b)^T op(a)^T is better, which reads b where it lies and packs the few rows. */
+/* With few rows of c, c^T = op(b)^T op(a)^T is faster: it reads b where it lies and packs the few rows of a. */
 INLINE int turns(const fdl_matmul *x) { return x->m <= 64; }
 INLINE fdl_matmul turn(const fdl_matmul *x, size_t m0, size_t m1) {
     return (fdl_matmul){.m = x->n, .n = m1 - m0, .k = x->k, .a = x->b, .b = (const T *)x->a + m0 * x->a_row,
@@ -30,15 +37,15 @@ INLINE fdl_matmul turn(const fdl_matmul *x, size_t m0, size_t m1) {
                         .b_col = x->a_row, .ldc = x->ldc};
 }
 
-static size_t matmul_buffer(const fdl_matmul *given) {
-    fdl_matmul turned = turn(given, 0, given->m);
-    const fdl_matmul *x = turns(given) ? &turned : given;
+static size_t matmul_buffer(const fdl_matmul *args) {
+    fdl_matmul turned = turn(args, 0, args->m);
+    const fdl_matmul *x = turns(args) ? &turned : args;
     size_t k = block_k(x), m = x->m < FDL_BLOCK_M ? x->m : FDL_BLOCK_M;
     return ((k * m + VL) * packs_a(x) + group_of(x, k) * k * 2 * VL) * sizeof(T) + 128;
 }
 
-/* out[k][rows] = a[row][k]: one tile's rows, turned VL by VL in registers. Vectors are stored whole, so `out` is
- * written up to VL elements too far; what comes next overwrites them. */
+/* out[k][rows] = a[row][k]: one tile's rows, turned VL by VL in registers. Vectors are stored whole, so up to VL elements
+ * behind the tile are written too; the next tile overwrites them. */
 INLINE T *pack_tile(int rows, const T *a, size_t row, size_t col, size_t k, T *out) {
     size_t j = 0;
     if (col == 1 && rows <= (int)VL)
@@ -53,11 +60,19 @@ INLINE T *pack_tile(int rows, const T *a, size_t row, size_t col, size_t k, T *o
     return out;
 }
 
-/* out[i / h][k][i % h] = a[i][k], for the tile heights h that FDL_FOR_TILES makes of [0, m). */
+/* out[i / h][k][i % h] = a[i][k], for the tile heights h that for_tiles makes of [0, m). */
+typedef struct {
+    const T *a;
+    size_t row, col, k;
+    T *out; /* where the next tile goes */
+} packing;
+INLINE void pack_rows(void *context, int rows, size_t i) {
+    packing *to = context;
+    to->out = pack_tile(rows, to->a + i * to->row, to->row, to->col, to->k, to->out);
+}
 static void pack_a(const T *a, size_t row, size_t col, size_t m, size_t k, T *out) {
-#define STEP(rows, i) out = pack_tile(rows, a + (i) * row, row, col, k, out)
-    FDL_FOR_TILES(STEP, 0, m);
-#undef STEP
+    packing to = {a, row, col, k, out};
+    for_tiles(pack_rows, &to, 0, m);
 }
 
 /* out[k][2 VL] = b[k][0 ... n), zeros beyond n. */
@@ -110,11 +125,34 @@ INLINE void matmul_tile(int rows, int wide, size_t k, const T *a, size_t a_row, 
         }
 }
 
+/* Rows of c from a block of a and a group of strips of packed b: columns [g0, g1), inputs [k0, k0 + k). */
+typedef struct {
+    const fdl_matmul *x;
+    const T *a, *b; /* the block of a, packed in tiles or where it lies; packed b */
+    T *c;
+    size_t k0, k, g0, g1;
+    int in_tiles, turned;
+} group_product;
+INLINE void multiply_rows(void *context, int rows, size_t i) {
+    const group_product *g = context;
+    const fdl_matmul *x = g->x;
+    const T *from = g->in_tiles ? g->a + i * g->k : g->a + i * x->a_row;
+    size_t a_row = g->in_tiles ? 1 : x->a_row, a_col = g->in_tiles ? (size_t)rows : x->a_col;
+    size_t row = g->turned ? 1 : x->ldc, column = g->turned ? x->ldc : 1;
+    for (size_t j = g->g0; j < g->g1; j += 2 * VL) {
+        size_t n = g->g1 - j < 2 * VL ? g->g1 - j : 2 * VL;
+        const T *strip = g->b + (j - g->g0) * g->k;
+        T *to = g->c + i * row + j * column;
+        if (n > VL) matmul_tile(rows, 2, g->k, from, a_row, a_col, strip, 2 * VL, to, x->ldc, n, g->k0 > 0, g->turned);
+        else matmul_tile(rows, 1, g->k, from, a_row, a_col, strip, 2 * VL, to, x->ldc, n, g->k0 > 0, g->turned);
+    }
+}
+
 /* Rows [m0, m1) of c. turned: c lies transposed. */
 static void matmul_blocks(const fdl_matmul *x, size_t m0, size_t m1, T *buffer, int turned) {
     const T *a = x->a, *b = x->b;
     int in_tiles = packs_a(x);
-    size_t row = turned ? 1 : x->ldc, column = turned ? x->ldc : 1, most = block_k(x), group = group_of(x, most) * 2 * VL;
+    size_t row = turned ? 1 : x->ldc, most = block_k(x), group = group_of(x, most) * 2 * VL;
     T *c = x->c, *packed_b = buffer, *packed_a = packed_b + group * most;
     for (size_t k0 = 0, k; k0 < x->k; k0 += k) {
         k = x->k - k0 < most ? x->k - k0 : most;
@@ -128,18 +166,9 @@ static void matmul_blocks(const fdl_matmul *x, size_t m0, size_t m1, T *buffer, 
                 for (size_t j = g0; j < g1; j += 2 * VL)
                     pack_b(b + k0 * x->b_row + j * x->b_col, x->b_row, x->b_col, g1 - j < 2 * VL ? g1 - j : 2 * VL, k,
                            packed_b + (j - g0) * k);
-#define STEP(rows, i)                                                                                             \
-    const T *from = in_tiles ? packed_a + (i) * k : block + (i) * x->a_row;                                       \
-    size_t a_row = in_tiles ? 1 : x->a_row, a_col = in_tiles ? (rows) : x->a_col;                                 \
-    for (size_t j = g0; j < g1; j += 2 * VL) {                                                                    \
-        size_t n = g1 - j < 2 * VL ? g1 - j : 2 * VL;                                                             \
-        const T *strip = packed_b + (j - g0) * k;                                                                 \
-        T *to = c + (i0 + (i)) * row + j * column;                                                                \
-        if (n > VL) matmul_tile(rows, 2, k, from, a_row, a_col, strip, 2 * VL, to, x->ldc, n, k0 > 0, turned);    \
-        else matmul_tile(rows, 1, k, from, a_row, a_col, strip, 2 * VL, to, x->ldc, n, k0 > 0, turned);           \
-    }
-                FDL_FOR_TILES(STEP, 0, m);
-#undef STEP
+                group_product product = {x, in_tiles ? packed_a : block, packed_b, c + i0 * row, k0, k, g0, g1, in_tiles,
+                                         turned};
+                for_tiles(multiply_rows, &product, 0, m);
             }
         }
     }
@@ -150,3 +179,5 @@ static void matmul(const fdl_matmul *x, size_t m0, size_t m1, void *buffer) {
     if (turns(x)) matmul_blocks(&turned, 0, turned.m, buffer, 1);
     else matmul_blocks(x, m0, m1, buffer, 0);
 }
+
+#endif

@@ -1,15 +1,28 @@
-/* Sums and products of whole arrays, and features from one array to another: what branches of a network meet in. */
+/* Sums and products of whole arrays, and features from one array to another: where branches of a
+ * network meet. */
+#ifndef FDL_KERNELS_MERGE_H
+#define FDL_KERNELS_MERGE_H
+
+#include <string.h>
+
+#include "../kernels.h"
+#include "../shared/blocks.h"
+#include "../shared/vec.h"
 
 /* y = alpha a + beta b; without b, alpha a */
 static void add(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const add_args *a = args;
     const T *first = a->first, *second = a->second;
     T *y = a->y, alpha = (T)a->alpha, beta = (T)a->beta;
+    size_t n = a->features;
     (void)step, (void)scratch;
-    if (second)
-        FDL_FOR_VECTORS(a->features, { store(y + i, alpha * load(first + i) + beta * load(second + i)); })
-    else
-        FDL_FOR_VECTORS(a->features, { store(y + i, alpha * load(first + i)); })
+    for (size_t p = range.p0; p < range.p1; p++) {
+        size_t begin = (p * n + range.f0) * FDL_PANEL, end = (p * n + range.f1) * FDL_PANEL;
+        if (second)
+            for (size_t i = begin; i < end; i += VL) store(y + i, alpha * load(first + i) + beta * load(second + i));
+        else
+            for (size_t i = begin; i < end; i += VL) store(y + i, alpha * load(first + i));
+    }
 }
 
 /* y = a b */
@@ -17,8 +30,11 @@ static void multiply(const void *args, fdl_range range, const fdl_step *step, vo
     const multiply_args *a = args;
     const T *first = a->first, *second = a->second;
     T *y = a->y;
+    size_t n = a->features;
     (void)step, (void)scratch;
-    FDL_FOR_VECTORS(a->features, { store(y + i, load(first + i) * load(second + i)); })
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t i = (p * n + range.f0) * FDL_PANEL, end = (p * n + range.f1) * FDL_PANEL; i < end; i += VL)
+            store(y + i, load(first + i) * load(second + i));
 }
 
 /* y's features from the second offset on = x's from the first on */
@@ -28,8 +44,8 @@ static void copy_features(const void *args, fdl_range range, const fdl_step *ste
     T *y = a->y;
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
-        memcpy(y + (p * a->y_features + a->y_first + range.f0) * FDL_PANEL, x + (p * a->x_features + a->x_first + range.f0) * FDL_PANEL,
-               (range.f1 - range.f0) * FDL_PANEL * sizeof(T));
+        memcpy(y + (p * a->y_features + a->y_first + range.f0) * FDL_PANEL,
+               x + (p * a->x_features + a->x_first + range.f0) * FDL_PANEL, (range.f1 - range.f0) * FDL_PANEL * sizeof(T));
 }
 
 /* y = x + b */
@@ -47,21 +63,15 @@ static void add_bias(const void *args, fdl_range range, const fdl_step *step, vo
 }
 
 /* One block of bias_grad: features [f, f + m). */
-INLINE void bias_block(const bias_grad_args *a, size_t f, size_t m, const fdl_step *step) {
-    const T *dy = a->dy;
-    size_t n = a->features;
-    V sum[VL] = {{0}};
-    FDL_FOR_BLOCK(n, f, m, { sum[j] += load(dy + i); }, { sum[j] += keep(in_batch, load(dy + i)); })
-    store((T *)a->db + f, sum_rows(sum));
+INLINE void bias_block(const void *args, size_t f, size_t m, size_t batch) {
+    const bias_grad_args *a = args;
+    store((T *)a->db + f, sum_block(a->features, f, m, batch, value_term, a->dy));
 }
 
 /* db = the sum of dy over the samples */
 static void bias_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const bias_grad_args *a = args;
     (void)scratch;
-#define BLOCK(f, m) bias_block(a, f, m, step)
-    FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);
-#undef BLOCK
+    for_blocks(bias_block, args, range.f0, range.f1, step->batch);
 }
 
 /* total += part, element by element: the gradients of a parameter that several layers read */
@@ -72,3 +82,5 @@ static void add_weights(const void *args, fdl_range range, const fdl_step *step,
     (void)step, (void)scratch;
     for (size_t i = range.f0; i < range.f1; i += VL) store(total + i, load(total + i) + load(part + i));
 }
+
+#endif

@@ -1,49 +1,62 @@
 /* Mixup (Zhang et al. 2018): each sample becomes w of itself and 1 - w of another one of the batch, w from Beta(a, a). */
+#ifndef FDL_KERNELS_MIX_H
+#define FDL_KERNELS_MIX_H
 
-/* How far behind a sample its partner lies, round the batch: one number a step, never 0 in a batch of several. */
+#include "../kernels.h"
+#include "../shared/random.h"
+#include "../shared/vec.h"
+#include "../shared/vecmath.h"
+
+/* How far behind a sample its partner lies; after the batch's last sample comes its first. One number a step, 0 only in a
+ * batch of one. */
 INLINE size_t partner_distance(const fdl_step *step, random_key key) {
     return step->batch > 1 ? 1 + random_bits(UINT32_MAX, key) % (step->batch - 1) : 0;
 }
 
 /* Beta(a, a) by Joehnk 1964: of two uniform numbers u^(1/a) / (u^(1/a) + v^(1/a)), if that sum is at most 1; in
- * logarithms, for the powers are tiny. A lane that never gets there would stay 1, unmixed. */
+ * logarithms, because the powers are tiny. A sample for which no try succeeds gets the weight 1: it is not mixed. */
 #define FDL_MIX_TRIES 256
+
+/* Tries once more for those of FDL_PANEL samples that are open; returns whether any is still open. */
+INLINE int try_weights(T *weight, VI open[FDL_PANEL / VL], size_t first, uint32_t try, T over, random_key key) {
+    uint32_t bits[FDL_PANEL];
+    _Alignas(64) T uniform[2][FDL_PANEL];
+    int left = 0;
+    for (uint32_t k = 0; k < 2; k++) {
+        for (uint32_t i = 0; i < FDL_PANEL; i++)
+            bits[i] = random_bits(((uint32_t)first + i) * (2 * FDL_MIX_TRIES) + 2 * try + k, key);
+        draw_uniform(uniform[k], bits);
+    }
+    for (size_t i = 0; i < FDL_PANEL; i += VL) {
+        V x = vlog(load(uniform[0] + i)) * over, y = vlog(load(uniform[1] + i)) * over, most = larger(x, y);
+        V part = vexp(x - most), sum = part + vexp(y - most);
+        VI succeeds = open[i / VL] & (most + vlog(sum) <= 0), still_open = open[i / VL] & ~succeeds;
+        store(weight + i, choose(succeeds, part / sum, load(weight + i)));
+        open[i / VL] = still_open;
+        for (size_t j = 0; j < VL; j++) left |= still_open[j] != 0;
+    }
+    return left;
+}
+
 static void mix_weights(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const mix_weights_args *a = args;
-    T *weight = a->weight;
     const random_key key = key_of(step, a->stream);
     const T over = (T)(1 / a->alpha);
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
-        uint32_t bits[FDL_PANEL];
-        _Alignas(64) T uniform[2][FDL_PANEL];
-        VI open[FDL_PANEL / VL], any;
+        T *weight = (T *)a->weight + p * FDL_PANEL;
+        VI open[FDL_PANEL / VL];
         for (size_t i = 0; i < FDL_PANEL; i += VL) {
             open[i / VL] = (VI){0} == 0;
-            store(weight + p * FDL_PANEL + i, splat(1));
+            store(weight + i, splat(1));
         }
-        for (uint32_t try = 0; try < FDL_MIX_TRIES; try++) {
-            int left = 0;
-            for (uint32_t k = 0; k < 2; k++) {
-                for (uint32_t i = 0; i < FDL_PANEL; i++)
-                    bits[i] = random_bits(((uint32_t)(p * FDL_PANEL) + i) * (2 * FDL_MIX_TRIES) + 2 * try + k, key);
-                draw_uniform(uniform[k], bits);
-            }
-            for (size_t i = 0; i < FDL_PANEL; i += VL) {
-                T *to = weight + p * FDL_PANEL + i;
-                V x = vlog(load(uniform[0] + i)) * over, y = vlog(load(uniform[1] + i)) * over, most = larger(x, y);
-                V part = vexp(x - most), sum = part + vexp(y - most);
-                VI taken = open[i / VL] & (most + vlog(sum) <= 0);
-                store(to, choose(taken, part / sum, load(to)));
-                any = open[i / VL] &= ~taken;
-                for (size_t j = 0; j < VL; j++) left |= any[j] != 0;
-            }
-            if (!left) break;
-        }
+        for (uint32_t try = 0, left = 1; left && try < FDL_MIX_TRIES; try++)
+            left = (uint32_t)try_weights(weight, open, p * FDL_PANEL, try, over, key);
     }
 }
 
-/* y = w x + (1 - w) partner's x; back: dx of dy, where a sample is itself, and the partner of the one before it. */
+/* y = w x + (1 - w) partner's x. back: dx of dy; a sample's dx has a part from its own dy, and one from the dy of the sample
+ * whose partner it is. */
 static void mix(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const mix_args *a = args;
     const T *x = a->x, *weight = a->weight;
@@ -69,3 +82,5 @@ static void mix(const void *args, fdl_range range, const fdl_step *step, void *s
         }
     }
 }
+
+#endif

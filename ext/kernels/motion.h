@@ -1,8 +1,18 @@
 /* Images moved at random: each output pixel takes from where its sample's motion says, as Keras's affine_transform does.
  *
- * A row of FDL_MOTIONS is one function here: of two uniform numbers a sample it makes the map from an output's pixel
- * (x to the right, y down) to the place in the input. What lies between pixels is interpolated, what lies outside filled.
+ * A row of FDL_MOTIONS is one function here: of two uniform numbers u and v a sample it makes the map from an output's
+ * pixel (x to the right, y down) to the place in the input. s: the row's scalars; right, bottom: the last pixel's x and y.
+ * What lies between pixels is interpolated, what lies outside filled.
  */
+#ifndef FDL_KERNELS_MOTION_H
+#define FDL_KERNELS_MOTION_H
+
+#include <string.h>
+
+#include "../kernels.h"
+#include "../shared/random.h"
+#include "../shared/vec.h"
+#include "../shared/vecmath.h"
 
 /* (x, y) comes from (xx x + xy y + x0, yx x + yy y + y0), of FDL_PANEL samples. */
 typedef struct {
@@ -13,10 +23,6 @@ typedef struct {
     V xx, xy, x0, yx, yy, y0;
 } motion;
 
-/* u, v: uniform in (0, 1). s: the row's scalars. right, bottom: the last pixel's x and y. */
-#define FDL_MOTION(name) \
-    INLINE motion motion_##name(V u, __attribute__((unused)) V v, const double *s, T right, T bottom)
-
 INLINE V between(double low, double high, V u) { return (T)low + (T)(high - low) * u; }
 
 /* About the image's middle. */
@@ -26,19 +32,19 @@ INLINE motion scaled(V width, V height, T right, T bottom) {
 }
 
 /* left to right if s0, upside down if s1: both or neither */
-FDL_MOTION(flip) {
+INLINE motion motion_flip(V u, UNUSED V v, const double *s, T right, T bottom) {
     V way = choose(u < (T)0.5, splat(-1), splat(1)), stay = splat(1);
     return scaled(s[0] != 0 ? way : stay, s[1] != 0 ? way : stay, right, bottom);
 }
 
 /* down by s0 to s1 of the height, to the right by s2 to s3 of the width */
-FDL_MOTION(translation) {
+INLINE motion motion_translation(V u, V v, const double *s, T right, T bottom) {
     const V none = {0}, one = splat(1);
     return (motion){one, none, -between(s[2], s[3], v) * (right + 1), none, one, -between(s[0], s[1], u) * (bottom + 1)};
 }
 
 /* by s0 to s1 turns about the middle */
-FDL_MOTION(rotation) {
+INLINE motion motion_rotation(V u, UNUSED V v, const double *s, T right, T bottom) {
     V turns = between(s[0], s[1], u), sine, cosine, x = splat(right / 2), y = splat(bottom / 2);
     turns -= (turns + FDL_MAGIC) - FDL_MAGIC;
     sine_cosine(turns * (T)3.14159265358979323846, &sine, &cosine);
@@ -46,21 +52,28 @@ FDL_MOTION(rotation) {
 }
 
 /* the height by 1 + s0 to 1 + s1, the width by 1 + s2 to 1 + s3: what is further out comes in */
-FDL_MOTION(zoom) { return scaled(1 + between(s[2], s[3], v), 1 + between(s[0], s[1], u), right, bottom); }
+INLINE motion motion_zoom(V u, V v, const double *s, T right, T bottom) {
+    return scaled(1 + between(s[2], s[3], v), 1 + between(s[0], s[1], u), right, bottom);
+}
 
 /* both by 1 + s0 to 1 + s1 */
-FDL_MOTION(even_zoom) {
+INLINE motion motion_even_zoom(V u, UNUSED V v, const double *s, T right, T bottom) {
     V by = 1 + between(s[0], s[1], u);
     return scaled(by, by, right, bottom);
 }
 
-#define FDL_ENTRY(name)                                                                                            \
-    static void draw_##name(motions *to, const T *u, const T *v, const double *s, T right, T bottom) {            \
-        for (size_t i = 0; i < FDL_PANEL; i += VL) {                                                               \
-            motion m = motion_##name(load(u + i), load(v + i), s, right, bottom);                                  \
-            store(to->xx + i, m.xx), store(to->xy + i, m.xy), store(to->x0 + i, m.x0);                             \
-            store(to->yx + i, m.yx), store(to->yy + i, m.yy), store(to->y0 + i, m.y0);                             \
-        }                                                                                                          \
+/* The motions of a panel's samples: a row's function is inlined into the loop. */
+INLINE void draw_motion(motion (*of)(V u, V v, const double *s, T right, T bottom), motions *to, const T *u, const T *v,
+                        const double *s, T right, T bottom) {
+    for (size_t i = 0; i < FDL_PANEL; i += VL) {
+        motion m = of(load(u + i), load(v + i), s, right, bottom);
+        store(to->xx + i, m.xx), store(to->xy + i, m.xy), store(to->x0 + i, m.x0);
+        store(to->yx + i, m.yx), store(to->yy + i, m.yy), store(to->y0 + i, m.y0);
+    }
+}
+#define FDL_ENTRY(name)                                                                                \
+    static void draw_##name(motions *to, const T *u, const T *v, const double *s, T right, T bottom) { \
+        draw_motion(motion_##name, to, u, v, s, right, bottom);                                        \
     }
 FDL_MOTIONS(FDL_ENTRY)
 #undef FDL_ENTRY
@@ -68,7 +81,7 @@ FDL_MOTIONS(FDL_ENTRY)
 static void (*const draw_motions[])(motions *, const T *, const T *, const double *, T, T) = {FDL_MOTIONS(FDL_ENTRY)};
 #undef FDL_ENTRY
 
-/* The motions of a panel's samples: the same each time it is asked in a step. */
+/* Draws the motions of a panel's samples, the same ones whenever it is called in a step. */
 static void draw_panel(motions *to, const motion_args *a, const fdl_step *step, size_t panel) {
     const random_key key = key_of(step, a->stream);
     uint32_t bits[2][FDL_PANEL];
@@ -80,12 +93,7 @@ static void draw_panel(motions *to, const motion_args *a, const fdl_step *step, 
     draw_motions[a->motion](to, uniform[0], uniform[1], a->own, (T)a->width - 1, (T)a->height - 1);
 }
 
-INLINE V round_down(V x) {
-    V whole = (x + FDL_MAGIC) - FDL_MAGIC;
-    return whole - keep(whole > x, splat(1));
-}
-
-/* The pixel of [0, size) that stands for number `v`, a whole one, of a line continued as `fill` says. */
+/* The pixel in [0, size) that stands for pixel v, a whole number, of a line that goes on beyond both ends as `fill` says. */
 INLINE V filled_from(V v, T size, size_t fill) {
     if (fill == FDL_FILL_WRAP) v -= size * round_down(v / size);
     if (fill == FDL_FILL_REFLECT) {
@@ -136,51 +144,60 @@ INLINE void find_sources(sources *to, const motion_args *a, const motions *m, si
     }
 }
 
-/* Runs BODY for each output pixel of each panel: `in` and `out` are its panel's and its own place in (P, H W C, 32). */
-#define FDL_FOR_PIXELS(...)                                                                  \
-    const size_t size = a->height * a->width * a->channels * FDL_PANEL, pixel = a->channels * FDL_PANEL; \
-    (void)scratch;                                                                           \
-    for (size_t p = range.p0; p < range.p1; p++) {                                           \
-        size_t in = p * size, out = in;                                                      \
-        motions m;                                                                           \
-        sources from;                                                                        \
-        draw_panel(&m, args, step, p);                                                          \
-        for (size_t row = 0; row < a->height; row++)                                           \
-            for (size_t column = 0; column < a->width; column++, out += pixel) {              \
-                find_sources(&from, args, &m, row, column);                                     \
-                for (size_t c = 0; c < pixel; c += FDL_PANEL) __VA_ARGS__                    \
-            }                                                                                \
+/* One channel of one output pixel: y = what its sources give. */
+INLINE void read_sources(const sources *from, const T *image, T *y) {
+    for (size_t i = 0; i < FDL_PANEL; i += VL) {
+        V sum = load(from->rest + i);
+        for (int k = 0; k < 4; k++) {
+            V value;
+            for (size_t j = 0; j < VL; j++) value[j] = image[from->at[k][i + j]];
+            sum += load(from->weight[k] + i) * value;
+        }
+        store(y + i, sum);
     }
+}
 
 static void motion_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const motion_forward_args *a = args;
-    const T *x = a->x;
-    T *y = a->y;
-    FDL_FOR_PIXELS({
-        const T *image = x + in + c;
-        for (size_t i = 0; i < FDL_PANEL; i += VL) {
-            V sum = load(from.rest + i);
-            for (int k = 0; k < 4; k++) {
-                V taken;
-                for (size_t j = 0; j < VL; j++) taken[j] = image[from.at[k][i + j]];
-                sum += load(from.weight[k] + i) * taken;
+    const size_t pixel = a->channels * FDL_PANEL, size = a->height * a->width * pixel;
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++) {
+        const T *image = (const T *)a->x + p * size;
+        T *y = (T *)a->y + p * size;
+        motions m;
+        sources from;
+        draw_panel(&m, args, step, p);
+        for (size_t row = 0; row < a->height; row++)
+            for (size_t column = 0; column < a->width; column++, y += pixel) {
+                find_sources(&from, args, &m, row, column);
+                for (size_t c = 0; c < pixel; c += FDL_PANEL) read_sources(&from, image + c, y + c);
             }
-            store(y + out + c + i, sum);
-        }
-    })
+    }
+}
+
+/* The gradient of read_sources. */
+INLINE void add_to_sources(const sources *from, T *image, const T *dy) {
+    for (int k = 0; k < 4; k++)
+        for (size_t i = 0; i < FDL_PANEL; i++) image[(size_t)from->at[k][i]] += from->weight[k][i] * dy[i];
 }
 
 static void motion_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const motion_backward_args *a = args;
-    const T *dy = a->dy;
-    T *dx = a->dx;
+    const size_t pixel = a->channels * FDL_PANEL, size = a->height * a->width * pixel;
+    (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
-        size_t size_ = a->height * a->width * a->channels * FDL_PANEL;
-        memset(dx + p * size_, 0, size_ * sizeof(T));
+        const T *dy = (const T *)a->dy + p * size;
+        T *image = (T *)a->dx + p * size;
+        motions m;
+        sources from;
+        memset(image, 0, size * sizeof(T));
+        draw_panel(&m, args, step, p);
+        for (size_t row = 0; row < a->height; row++)
+            for (size_t column = 0; column < a->width; column++, dy += pixel) {
+                find_sources(&from, args, &m, row, column);
+                for (size_t c = 0; c < pixel; c += FDL_PANEL) add_to_sources(&from, image + c, dy + c);
+            }
     }
-    FDL_FOR_PIXELS({
-        for (int k = 0; k < 4; k++)
-            for (size_t i = 0; i < FDL_PANEL; i++)
-                dx[in + c + (size_t)from.at[k][i]] += from.weight[k][i] * dy[out + c + i];
-    })
 }
+
+#endif

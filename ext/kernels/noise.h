@@ -1,82 +1,62 @@
 /* Noise, element by element. A row of FDL_NOISES is two functions here: noise_… gives y of x and a random number,
- * through_… gives dx of dy and what its row reads; backward draws the same number again, so that nothing is kept.
+ * through_… gives dx of dy and what its row reads. The backward pass draws the same numbers again, so none is stored.
  *
- * A row's FDL_PANEL samples of one feature are drawn at once: uniform in (0, 1) or standard normal. The numbers depend
- * on seed, step, stream and the element's place alone, and are the same in both types but for rounding.
+ * The FDL_PANEL samples of one feature are drawn at once: uniform in (0, 1) or standard normal. The numbers depend only on
+ * seed, step, stream and the element's place, and are the same in both types except for rounding.
  */
+#ifndef FDL_KERNELS_NOISE_H
+#define FDL_KERNELS_NOISE_H
 
-/* Uniform: 31 bits and a half, so that neither end is reached but by rounding. */
-INLINE void draw_uniform(T *to, const uint32_t *bits) {
-    for (size_t i = 0; i < FDL_PANEL; i++) to[i] = ((T)(int32_t)(bits[i] >> 1) + (T)0.5) * (T)4.656612873077393e-10;
-}
-
-/* sin 2t and cos 2t for t in [-pi/2, pi/2], where Taylor's series do: cos 2t = 1 - 2 sin^2 t, sin 2t = 2 sin t cos t. */
-INLINE void sine_cosine(V t, V *sine, V *cosine) {
-    const int terms = FDL_IS_F32 ? 7 : 12;
-    V z = t * t, s = splat(1), c = splat(1);
-    for (int k = terms; k > 0; k--) {
-        s = 1 - z * s / (T)(2 * k * (2 * k + 1));
-        c = 1 - z * c / (T)(2 * k * (2 * k - 1));
-    }
-    s *= t;
-    *sine = 2 * s * c;
-    *cosine = 1 - 2 * s * s;
-}
-
-/* Standard normal (Box and Muller 1958): of two uniform numbers u, v both sqrt(-2 log u) cos 2 pi v and sin. */
-INLINE void draw_normal(T *to, const uint32_t *bits) {
-    const size_t half = FDL_PANEL / 2;
-    draw_uniform(to, bits);
-    for (size_t i = 0; i < half; i += VL) {
-        V radius = square_root(-2 * vlog(load(to + i)));
-        V sine, cosine;
-        sine_cosine((load(to + half + i) - (T)0.5) * (T)3.14159265358979323846, &sine, &cosine);
-        store(to + i, radius * cosine);
-        store(to + half + i, radius * sine);
-    }
-}
-
-#define FDL_NOISE(name) INLINE V noise_##name(V x, V r, const T *s)
-#define FDL_THROUGH(name, reads) INLINE V through_##name(__attribute__((unused)) V reads, V dy, V r, const T *s)
+#include "../kernels.h"
+#include "../shared/random.h"
+#include "../shared/vec.h"
 
 /* x + s0 r */
-FDL_NOISE(gaussian_noise) { return x + s[0] * r; }
-FDL_THROUGH(gaussian_noise, none) {
-    (void)r, (void)s;
-    return dy;
-}
+INLINE V noise_gaussian_noise(V x, V r, const T *s) { return x + s[0] * r; }
+INLINE V through_gaussian_noise(UNUSED V none, V dy, UNUSED V r, UNUSED const T *s) { return dy; }
 
 /* x (1 + s0 r) (Srivastava et al. 2014) */
-FDL_NOISE(gaussian_dropout) { return x * (1 + s[0] * r); }
-FDL_THROUGH(gaussian_dropout, none) { return dy * (1 + s[0] * r); }
+INLINE V noise_gaussian_dropout(V x, V r, const T *s) { return x * (1 + s[0] * r); }
+INLINE V through_gaussian_dropout(UNUSED V none, V dy, V r, const T *s) { return dy * (1 + s[0] * r); }
 
 /* s1 x + s2, or s3 with probability s0 (Klambauer et al. 2017) */
-FDL_NOISE(alpha_dropout) { return choose(r < s[0], splat(s[3]), s[1] * x + s[2]); }
-FDL_THROUGH(alpha_dropout, none) { return keep(~(r < s[0]), dy * s[1]); }
+INLINE V noise_alpha_dropout(V x, V r, const T *s) { return choose(r < s[0], splat(s[3]), s[1] * x + s[2]); }
+INLINE V through_alpha_dropout(UNUSED V none, V dy, V r, const T *s) { return keep(~(r < s[0]), dy * s[1]); }
 
 /* x, below 0 times a slope between s0 and s1 (Xu et al. 2015) */
-FDL_NOISE(rrelu) { return choose(x < 0, x * (s[0] + (s[1] - s[0]) * r), x); }
-FDL_THROUGH(rrelu, x) { return choose(x > 0, dy, dy * (s[0] + (s[1] - s[0]) * r)); }
+INLINE V noise_rrelu(V x, V r, const T *s) { return choose(x < 0, x * (s[0] + (s[1] - s[0]) * r), x); }
+INLINE V through_rrelu(V x, V dy, V r, const T *s) { return choose(x > 0, dy, dy * (s[0] + (s[1] - s[0]) * r)); }
 
-/* The two loops of each row over one feature's samples in one panel. */
+/* The scalars, passed by value, so that stores cannot alias them. */
 typedef struct {
     T s[FDL_NOISE_SCALARS];
 } noise_scalars;
+
+/* The two loops over one feature's samples in one panel: how numbers are drawn, and the formula, are inlined into them. */
+INLINE void apply_noise(V (*noise)(V x, V r, const T *s), void (*draw)(T *to, const uint32_t *bits), const T *s,
+                        const uint32_t *bits, const T *x, T *y) {
+    _Alignas(64) T r[FDL_PANEL];
+    draw(r, bits);
+    for (size_t i = 0; i < FDL_PANEL; i += VL) store(y + i, noise(load(x + i), load(r + i), s));
+}
+INLINE void apply_through(V (*through)(V saved, V dy, V r, const T *s), void (*draw)(T *to, const uint32_t *bits),
+                          const T *s, const uint32_t *bits, const T *saved, const T *dy, T *dx) {
+    _Alignas(64) T r[FDL_PANEL];
+    draw(r, bits);
+    for (size_t i = 0; i < FDL_PANEL; i += VL) store(dx + i, through(load(saved + i), load(dy + i), load(r + i), s));
+}
+
+/* Both loops of each row, by the row's number. */
 typedef struct {
     void (*forward)(noise_scalars set, const uint32_t *bits, const T *x, T *y);
     void (*backward)(noise_scalars set, const uint32_t *bits, const T *saved, const T *dy, T *dx);
 } noise_loops;
-#define FDL_LOOPS(name, draws, reads)                                                                              \
-    static void name##_forward(noise_scalars set, const uint32_t *bits, const T *x, T *y) {                       \
-        _Alignas(64) T r[FDL_PANEL];                                                                               \
-        draw_##draws(r, bits);                                                                                     \
-        for (size_t i = 0; i < FDL_PANEL; i += VL) store(y + i, noise_##name(load(x + i), load(r + i), set.s));    \
-    }                                                                                                              \
-    static void name##_backward(noise_scalars set, const uint32_t *bits, const T *saved, const T *dy, T *dx) {     \
-        _Alignas(64) T r[FDL_PANEL];                                                                               \
-        draw_##draws(r, bits);                                                                                     \
-        for (size_t i = 0; i < FDL_PANEL; i += VL)                                                                 \
-            store(dx + i, through_##name(load(saved + i), load(dy + i), load(r + i), set.s));                      \
+#define FDL_LOOPS(name, draws, reads)                                                                          \
+    static void name##_forward(noise_scalars set, const uint32_t *bits, const T *x, T *y) {                   \
+        apply_noise(noise_##name, draw_##draws, set.s, bits, x, y);                                            \
+    }                                                                                                          \
+    static void name##_backward(noise_scalars set, const uint32_t *bits, const T *saved, const T *dy, T *dx) { \
+        apply_through(through_##name, draw_##draws, set.s, bits, saved, dy, dx);                               \
     }
 FDL_NOISES(FDL_LOOPS)
 #undef FDL_LOOPS
@@ -84,30 +64,47 @@ FDL_NOISES(FDL_LOOPS)
 static const noise_loops noises[] = {FDL_NOISES(FDL_ENTRY)};
 #undef FDL_ENTRY
 
-/* Runs BODY for each feature of each panel: `at` is its offset into (P, F, 32), `bits` its FDL_PANEL random words. */
-#define FDL_FOR_DRAWS(...)                                                                     \
-    const random_key key = key_of(step, a->stream);                                            \
-    noise_scalars set;                                                                         \
-    (void)scratch;                                                                             \
-    for (size_t i = 0; i < FDL_NOISE_SCALARS; i++) set.s[i] = (T)a->own[i];                    \
-    for (size_t p = range.p0; p < range.p1; p++)                                               \
-        for (size_t f = range.f0; f < range.f1; f++) {                                         \
-            uint32_t bits[FDL_PANEL];                                                          \
-            size_t at = (p * a->features + f) * FDL_PANEL;                                     \
-            for (size_t i = 0; i < FDL_PANEL; i++) bits[i] = random_bits((uint32_t)(at + i), key); \
-            __VA_ARGS__                                                                        \
-        }
+INLINE noise_scalars noise_scalars_of(const double *own) {
+    noise_scalars set;
+    for (size_t i = 0; i < FDL_NOISE_SCALARS; i++) set.s[i] = (T)own[i];
+    return set;
+}
+
+/* The random words of the FDL_PANEL elements from number `at` on. */
+INLINE void draw_bits(uint32_t *bits, size_t at, random_key key) {
+    for (size_t i = 0; i < FDL_PANEL; i++) bits[i] = random_bits((uint32_t)(at + i), key);
+}
 
 static void noise_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const noise_forward_args *a = args;
     const T *x = a->x;
     T *y = a->y;
-    FDL_FOR_DRAWS(noises[a->noise].forward(set, bits, x + at, y + at);)
+    const random_key key = key_of(step, a->stream);
+    const noise_scalars set = noise_scalars_of(a->own);
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t f = range.f0; f < range.f1; f++) {
+            uint32_t bits[FDL_PANEL];
+            size_t at = (p * a->features + f) * FDL_PANEL;
+            draw_bits(bits, at, key);
+            noises[a->noise].forward(set, bits, x + at, y + at);
+        }
 }
 
 static void noise_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const noise_backward_args *a = args;
     const T *saved = a->saved, *dy = a->dy;
     T *dx = a->dx;
-    FDL_FOR_DRAWS(noises[a->noise].backward(set, bits, saved + at, dy + at, dx + at);)
+    const random_key key = key_of(step, a->stream);
+    const noise_scalars set = noise_scalars_of(a->own);
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t f = range.f0; f < range.f1; f++) {
+            uint32_t bits[FDL_PANEL];
+            size_t at = (p * a->features + f) * FDL_PANEL;
+            draw_bits(bits, at, key);
+            noises[a->noise].backward(set, bits, saved + at, dy + at, dx + at);
+        }
 }
+
+#endif

@@ -1,7 +1,14 @@
 /* Optimizer rules, in Keras's form: one function each, from a vector of weights, its gradient and its slots to the new
- * weights and slots. Everything else here runs a rule of FDL_RULES over a parameter or a tile of one. */
+ * weights and slots. What follows runs a rule of FDL_RULES over the rows of a parameter, or of a tile of one, and does what
+ * comes before the rule. The kernels stand in optimizer_step.h and dense_step.h. */
+#ifndef FDL_KERNELS_OPTIMIZERS_H
+#define FDL_KERNELS_OPTIMIZERS_H
 
-/* A rule's constants for one step, by value: the compiler must not fear that a store changes them. */
+#include "../kernels.h"
+#include "../shared/penalty.h"
+#include "../shared/vec.h"
+
+/* A rule's constants for one step, passed by value, so that stores cannot alias them. */
 typedef struct {
     T rate[FDL_MAX_RATES]; /* computed by the optimizer's class for this step */
     T s[4];                /* its scalars */
@@ -62,8 +69,8 @@ INLINE V rule_rmsprop_momentum(rule_settings set, V w, V g, V *slot) {
     return w - slot[1];
 }
 
-/* Centered (Graves 2013): mean += (g - mean)(1 - rho), and v - mean^2 for v. It is a variance; rounding may take it below
- * zero, where no root is. */
+/* Centered (Graves 2013): mean += (g - mean)(1 - rho), and v - mean^2 for v. It is a variance, but rounding
+ * may take it below zero, which has no root. */
 INLINE V rmsprop_centered_step(rule_settings set, V g, V *v, V *mean) {
     *v += (g * g - *v) * set.s[0];
     *mean += (g - *mean) * set.s[0];
@@ -113,14 +120,14 @@ INLINE V rule_nadam(rule_settings set, V w, V g, V *slot) {
 }
 
 /* Lion (Chen et al. 2023): w -= rate sign(m + (g - m)(1 - beta_1)), m += (g - m)(1 - beta_2).  s: 1 - beta_1, 1 - beta_2.
- * The sign of a NaN is one: it must reach the weights. */
+ * A NaN stays one instead of having a sign, so that it reaches the weights. */
 INLINE V rule_lion(rule_settings set, V w, V g, V *slot) {
     V d = slot[0] + (g - slot[0]) * set.s[0], one = splat(1);
     slot[0] += (g - slot[0]) * set.s[1];
     return w - set.rate[0] * choose(d == d, keep(d > 0, one) - keep(d < 0, one), d);
 }
 
-/* Where a rule works: weights and slots, from the first element of a part. Slots beyond the rule's are not looked at. */
+/* Where a rule works: weights and slots, from the first element of a part. Slots beyond the rule's are never read. */
 typedef struct {
     T *w, *slot[FDL_MAX_SLOTS];
 } rule_place;
@@ -138,29 +145,44 @@ INLINE rule_place place_at(rule_place place, size_t at) {
     return place;
 }
 
-/* Steps the vector at `at` by its gradient g. `rule` is a constant in each use. */
-INLINE void step_vector(int rule, rule_settings set, rule_place place, size_t at, V g) {
-    V slot[FDL_MAX_SLOTS];
+/* A rule and its slots by number, which is a constant in each use, so that the rule is inlined. The cases are made by macros
+ * of one line each; a table of functions in their place would not be inlined. */
+INLINE int slots_of(int rule) {
     switch (rule) {
-#define FDL_CASE(name, slots)                                                             \
-    case FDL_RULE_##name:                                                                 \
-        for (int i = 0; i < slots; i++) slot[i] = load(place.slot[i] + at);            \
-        store(place.w + at, rule_##name(set, load(place.w + at), g, slot));               \
-        for (int i = 0; i < slots; i++) store(place.slot[i] + at, slot[i]);            \
-        break;
+#define FDL_CASE(name, slots) case FDL_RULE_##name: return slots;
         FDL_RULES(FDL_CASE)
 #undef FDL_CASE
     }
+    return 0;
+}
+INLINE V apply_rule(int rule, rule_settings set, V w, V g, V *slot) {
+    switch (rule) {
+#define FDL_CASE(name, slots) case FDL_RULE_##name: return rule_##name(set, w, g, slot);
+        FDL_RULES(FDL_CASE)
+#undef FDL_CASE
+    }
+    return w;
 }
 
-/* `rows` rows of `columns` (whole vectors: the padding's gradient is zero, and no rule moves a zero by a zero), FDL_STRIP
- * elements from row to row, ldg in g. */
+/* Steps the vector at `at` by its gradient g. */
+INLINE void step_vector(int rule, rule_settings set, rule_place place, size_t at, V g) {
+    const int slots = slots_of(rule);
+    V slot[FDL_MAX_SLOTS];
+    for (int i = 0; i < slots; i++) slot[i] = load(place.slot[i] + at);
+    store(place.w + at, apply_rule(rule, set, load(place.w + at), g, slot));
+    for (int i = 0; i < slots; i++) store(place.slot[i] + at, slot[i]);
+}
+
+/* Steps `rows` rows of `columns` elements; a row follows the one before it by FDL_STRIP elements, in g by ldg. Columns are
+ * rounded up to whole vectors: the padding's weights and gradients are zero, and no rule moves a zero by a zero. */
 INLINE void step_rows(int rule, rule_settings set, rule_place place, const T *g, size_t ldg, size_t rows, size_t columns) {
     for (size_t row = 0; row < rows; row++)
         for (size_t i = 0; i < columns; i += VL) step_vector(rule, set, place, row * FDL_STRIP + i, load(g + row * ldg + i));
 }
 
-typedef void (*rule_stepper)(const rule_settings *set, rule_place place, const T *g, size_t ldg, size_t rows, size_t columns);
+/* step_rows of each rule, by its number. */
+typedef void (*rule_stepper)(const rule_settings *set, rule_place place, const T *g, size_t ldg, size_t rows,
+                             size_t columns);
 #define FDL_STEPPER(name, slots)                                                                              \
     static void step_##name(const rule_settings *set, rule_place place, const T *g, size_t ldg, size_t rows, \
                             size_t columns) {                                                                 \
@@ -176,23 +198,23 @@ static const rule_stepper rule_steppers[] = {FDL_RULES(FDL_ENTRY)};
  * w -= decay w. */
 typedef struct {
     T scale, limit, decay, l1, l2;
-} rule_taming;
+} rule_preparation;
 
 /* limit: of an element of the gradient; decay, l1, l2: the parameter's. */
-INLINE rule_taming taming_of(const double *rates, double limit, double decay, double l1, double l2) {
-    return (rule_taming){1, (T)limit, (T)(decay * rates[FDL_MAX_RATES - 1]), (T)l1, (T)l2};
+INLINE rule_preparation preparation_of(const double *rates, double limit, double decay, double l1, double l2) {
+    return (rule_preparation){1, (T)limit, (T)(decay * rates[FDL_MAX_RATES - 1]), (T)l1, (T)l2};
 }
 
-/* The same where the norm may be no larger than the limit. A norm that is no number makes the weights none. */
-INLINE void tame_norm(rule_taming *tame, double squares, double limit) {
+/* The same where the gradient's norm may be no larger than the limit. A norm that is NaN makes all weights NaN. */
+INLINE void limit_by_norm(rule_preparation *prepare, double squares, double limit) {
     double norm = __builtin_sqrt(squares);
-    tame->scale = norm <= limit ? 1 : (T)(limit / norm);
-    tame->limit = (T)__builtin_inf();
+    prepare->scale = norm <= limit ? 1 : (T)(limit / norm);
+    prepare->limit = (T)__builtin_inf();
 }
 
-/* As step_rows, to be called before it; the tamed gradient goes to `to`, which may be g. */
-static void tame_rows(const rule_taming *tame, T *w, const T *g, T *to, size_t ldg, size_t rows, size_t columns) {
-    const rule_taming by = *tame;
+/* For the same rows as step_rows, and before it; the gradient that the rule then takes goes to `to`, which may be g. */
+INLINE void prepare_rows(const rule_preparation *prepare, T *w, const T *g, T *to, size_t ldg, size_t rows, size_t columns) {
+    const rule_preparation by = *prepare;
     for (size_t row = 0; row < rows; row++)
         for (size_t i = 0; i < columns; i += VL) {
             V *weights = (V *)(w + row * FDL_STRIP + i);
@@ -202,77 +224,4 @@ static void tame_rows(const rule_taming *tame, T *w, const T *g, T *to, size_t l
         }
 }
 
-/* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
-static void optimizer_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const optimizer_step_args *a = args;
-    const rule_settings set = settings_of(step->rates, a->constants);
-    rule_taming tame = taming_of(step->rates, a->limit, a->decay, a->l1, a->l2);
-    const double *squares = a->squares;
-    const T *dw = a->dw;
-    const rule_place to = place_of(a->w, a->slots);
-    const size_t k = a->inputs, end = (range.f1 + VL - 1) / VL * VL;
-    const size_t most = a->prepare ? FDL_SCRATCH / sizeof(T) / FDL_STRIP : k; /* rows at once */
-    if (squares) tame_norm(&tame, *squares, a->limit);
-    for (size_t f = range.f0, next; f < end; f = next) {
-        next = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
-        if (next > end) next = end;
-        for (size_t row = 0; row < k; row += most) {
-            size_t rows = k - row < most ? k - row : most, at = column(k, f) + row * FDL_STRIP;
-            const T *g = dw + at;
-            if (a->prepare) {
-                tame_rows(&tame, to.w + at, g, scratch, FDL_STRIP, rows, next - f);
-                g = scratch;
-            }
-            rule_steppers[a->rule](&set, place_at(to, at), g, FDL_STRIP, rows, next - f);
-        }
-    }
-}
-
-/* part = the sum of squares of each unit of columns, with the slope of a penalty on w added to dw; in double, in an order
- * of its own. */
-static void sum_squares(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const sum_squares_args *a = args;
-    const T *dw = a->dw, *w = a->w;
-    const T l1 = (T)a->l1, l2 = (T)a->l2;
-    double *part = a->part;
-    size_t k = a->inputs, n = a->outputs;
-    (void)step, (void)scratch;
-    for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
-        const size_t at = column(k, f);
-        double sum[FDL_UNIT] = {0};
-        for (size_t row = 0; row < k; row++) {
-            T g[FDL_UNIT];
-            memcpy(g, dw + at + row * FDL_STRIP, sizeof g);
-            if (w)
-                for (size_t i = 0; i < FDL_UNIT; i += VL)
-                    storeu(g + i, loadu(g + i) + penalty_slope(load(w + at + row * FDL_STRIP + i), l1, l2));
-            for (size_t i = 0; i < FDL_UNIT; i++) sum[i] += (double)g[i] * (double)g[i];
-        }
-        part[f / FDL_UNIT] = 0;
-        for (size_t i = 0; i < FDL_UNIT && f + i < n; i++) part[f / FDL_UNIT] += sum[i]; /* the padding holds junk */
-    }
-}
-
-static void add_parts(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const add_parts_args *a = args;
-    const double *part = a->part;
-    double *total = a->total;
-    (void)range, (void)step, (void)scratch;
-    if (a->first) *total = 0;
-    for (size_t i = 0; i < a->parts; i++) *total += part[i];
-}
-
-/* average = momentum average + (1 - momentum) w, which begins as w; and back into w where it is due. */
-static void average_weights(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const average_weights_args *a = args;
-    T *w = a->w, *average = a->average;
-    const T momentum = step->step ? (T)a->momentum : 0;
-    const uint64_t frequency = (uint64_t)a->frequency;
-    const int overwrite = frequency && (step->step + 1) % frequency == 0;
-    (void)scratch;
-    for (size_t i = range.f0; i < range.f1; i += VL) {
-        V mean = momentum * load(average + i) + (1 - momentum) * load(w + i);
-        store(average + i, mean);
-        if (overwrite) store(w + i, mean);
-    }
-}
+#endif

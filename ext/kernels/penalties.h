@@ -1,8 +1,12 @@
-/* Penalties on weights and activities, and constraints of weights. Parts are summed in double, each in an order of its
- * own, so that results do not depend on who computes what. */
+/* Penalties on weights and activities. Each part is summed in double and in an order that does not depend on other parts, so
+ * results do not depend on which thread computes what. */
+#ifndef FDL_KERNELS_PENALTIES_H
+#define FDL_KERNELS_PENALTIES_H
 
-/* The slope of l1 |w| + l2 w^2, zero where w is. */
-INLINE V penalty_slope(V w, T l1, T l2) { return l1 * sign(w) + 2 * l2 * w; }
+#include "../kernels.h"
+#include "../shared/panels.h"
+#include "../shared/penalty.h"
+#include "../shared/vec.h"
 
 /* part = the penalty of each unit of columns */
 static void weight_penalty(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
@@ -57,51 +61,14 @@ static void activity_penalty_grad(const void *args, fdl_range range, const fdl_s
                 store(dx + i, penalty_slope(load(x + i), l1, l2));
 }
 
-/* By how much weights of this norm are to be multiplied. */
-INLINE T norm_factor(const limit_norm_args *a, double squares) {
-    double norm = __builtin_sqrt(squares), wanted = norm < a->least ? a->least : norm > a->most ? a->most : norm;
-    return (T)((a->rate * wanted + (1 - a->rate) * norm) / (norm + 1e-7)); /* Keras's epsilon */
+/* total = [total +] the sum of part, in order */
+static void add_parts(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const add_parts_args *a = args;
+    const double *part = a->part;
+    double *total = a->total;
+    (void)range, (void)step, (void)scratch;
+    if (a->first) *total = 0;
+    for (size_t i = 0; i < a->parts; i++) *total += part[i];
 }
 
-/* The norm of rows [r0, r1) as one. */
-INLINE void limit_rows(T *w, size_t k, size_t n, size_t r0, size_t r1, const limit_norm_args *a) {
-    double squares = 0;
-    for (size_t f = 0; f < n; f++)
-        for (size_t row = r0; row < r1; row++) {
-            double x = (double)w[column(k, f) + row * FDL_STRIP];
-            squares += x * x;
-        }
-    const T by = norm_factor(a, squares);
-    for (size_t f = 0; f < n; f++)
-        for (size_t row = r0; row < r1; row++) w[column(k, f) + row * FDL_STRIP] *= by;
-}
-
-/* w times norm_factor: of each column, of each row, or of all. */
-static void limit_norm(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const limit_norm_args *a = args;
-    T *w = a->w;
-    size_t k = a->inputs, n = a->outputs;
-    (void)step, (void)scratch;
-    if (a->norm_of == FDL_NORM_ALL) limit_rows(w, k, n, 0, k, a);
-    if (a->norm_of == FDL_NORM_ROWS)
-        for (size_t row = range.f0; row < range.f1; row++) limit_rows(w, k, n, row, row + 1, a);
-    if (a->norm_of == FDL_NORM_COLUMNS)
-        for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
-            T *from = w + column(k, f), by[FDL_UNIT];
-            double sum[FDL_UNIT] = {0};
-            for (size_t row = 0; row < k; row++)
-                for (size_t i = 0; i < FDL_UNIT; i++)
-                    sum[i] += (double)from[row * FDL_STRIP + i] * (double)from[row * FDL_STRIP + i];
-            for (size_t i = 0; i < FDL_UNIT; i++) by[i] = f + i < n ? norm_factor(a, sum[i]) : 1;
-            for (size_t row = 0; row < k; row++)
-                for (size_t i = 0; i < FDL_UNIT; i++) from[row * FDL_STRIP + i] *= by[i];
-        }
-}
-
-/* w = max(w, 0), NaN kept */
-static void not_negative(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const not_negative_args *a = args;
-    T *w = a->w;
-    (void)step, (void)scratch;
-    for (size_t i = range.f0; i < range.f1; i += VL) store(w + i, larger(load(w + i), (V){0}));
-}
+#endif

@@ -1,4 +1,11 @@
 /* PReLU (He et al. 2015): the slope below zero is trained, one a feature. */
+#ifndef FDL_KERNELS_PRELU_H
+#define FDL_KERNELS_PRELU_H
+
+#include "../kernels.h"
+#include "../shared/blocks.h"
+#include "../shared/panels.h"
+#include "../shared/vec.h"
 
 /* y = x, below 0 alpha x */
 static void prelu_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
@@ -17,27 +24,33 @@ static void prelu_forward(const void *args, fdl_range range, const fdl_step *ste
         }
 }
 
+/* The term of dalpha: x dy where x is below 0. */
+INLINE V negative_term(const void *args, block_vector at) {
+    const prelu_backward_args *a = args;
+    V x = load((const T *)a->x + at.offset), dy = load((const T *)a->dy + at.offset);
+    return keep(at.in_batch & (x < 0), x * dy);
+}
+
 /* One block of prelu_backward: features [f, f + m). */
-INLINE void prelu_block(const prelu_backward_args *a, size_t f, size_t m, const fdl_step *step) {
+INLINE void prelu_block(const void *args, size_t f, size_t m, size_t batch) {
+    const prelu_backward_args *a = args;
     const T *x = a->x, *dy = a->dy, *alpha = a->alpha;
     T *dx = a->dx, *dalpha = a->dalpha;
     size_t n = a->features;
-    V sum[VL] = {{0}};
-    if (dalpha) {
-        FDL_FOR_BLOCK(n, f, m, { sum[j] += keep(load(x + i) < 0, load(x + i) * load(dy + i)); },
-                      { sum[j] += keep(in_batch & (load(x + i) < 0), load(x + i) * load(dy + i)); })
-        store(dalpha + f, sum_rows(sum));
-    }
-    if (!dx) return;
-    FDL_FOR_FEATURES(n, f, m, V slope = splat(alpha[f + j]);,
-                     { store(dx + i, choose(load(x + i) > 0, load(dy + i), load(dy + i) * slope)); })
+    if (dalpha) store(dalpha + f, sum_block(n, f, m, batch, negative_term, a));
+    for (size_t p = 0; dx && p * FDL_PANEL < batch; p++)
+        for (size_t j = 0; j < m; j++) {
+            size_t at = (p * n + f + j) * FDL_PANEL, end = at + vectors_for(samples_in(batch, p)) * VL;
+            V slope = splat(alpha[f + j]);
+            for (size_t i = at; i < end; i += VL)
+                store(dx + i, choose(load(x + i) > 0, load(dy + i), load(dy + i) * slope));
+        }
 }
 
 /* dx = dy, below 0 alpha dy; dalpha = the sum of x dy over the samples below 0 */
 static void prelu_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const prelu_backward_args *a = args;
     (void)scratch;
-#define BLOCK(f, m) prelu_block(a, f, m, step)
-    FDL_FOR_BLOCKS(BLOCK, range.f0, range.f1);
-#undef BLOCK
+    for_blocks(prelu_block, args, range.f0, range.f1, step->batch);
 }
+
+#endif

@@ -1,8 +1,10 @@
-/* Rows in and out of panels: the batch's rows are gathered by index and transposed VL by VL in registers. */
+/* Rows into panels and out of them: the batch's rows are read by index and transposed VL by VL in registers. */
+#ifndef FDL_KERNELS_ROWS_H
+#define FDL_KERNELS_ROWS_H
 
-INLINE size_t row_of(const fdl_step *step, size_t sample) {
-    return step->index ? (size_t)step->index[step->start + sample] : step->start + sample;
-}
+#include "../kernels.h"
+#include "../shared/panels.h"
+#include "../shared/vec.h"
 
 static void gather(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const gather_args *a = args;
@@ -73,3 +75,5 @@ static int all_finite(const void *data, size_t n) {
     for (; i < n; i++) rest += x[i] - x[i];
     return sum_lanes((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest == 0;
 }
+
+#endif

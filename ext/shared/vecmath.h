@@ -1,10 +1,16 @@
-/* exp, expm1, log, log1p, tanh and sigmoid on vectors, to about 2 ulp, and the normal distribution's tail.
+/* exp, expm1, log, log1p, tanh, sigmoid, sine and cosine on vectors, and the normal distribution's tail. The first six are
+ * right to about 2 ulp.
  *
  * exp: x = n ln2 + r with |r| <= ln2 / 2, exp(x) = 2^n (1 + p(r)), p the Taylor series of expm1, which at
  * that radius needs 7 terms for float32 and 13 for float64. log: x = 2^n m with m in [sqrt(1/2), sqrt(2)),
  * log m = 2 atanh((m - 1) / (m + 1)) by its odd series. The splitting of ln2 in two parts is Cody and Waite's
  * (Software Manual for the Elementary Functions, 1980). NaN in, NaN out.
  */
+#ifndef FDL_SHARED_VECMATH_H
+#define FDL_SHARED_VECMATH_H
+
+#include "vec.h"
+
 #if FDL_IS_F32
 #define FDL_MANTISSA 23
 #define FDL_BIAS 127
@@ -68,11 +74,6 @@ INLINE V expm1_series(V r) {
     return p * (r * r) + r;
 }
 
-INLINE V clamp(V x, T low, T high) {
-    x = choose(x < low, splat(low), x);
-    return choose(x > high, splat(high), x);
-}
-
 /* v 2^n in two steps: 2^n alone leaves the exponent's range near both ends. */
 INLINE V scale_by(V v, VI n) {
     VI half = n >> 1;
@@ -93,8 +94,6 @@ INLINE V vexpm1_negative(V x) {
 }
 
 INLINE V vsigmoid(V x) { return 1 / (1 + vexp(-x)); }
-
-INLINE V magnitude_of(V x) { return (V)((VI)x & ~(VI)splat((T)-0.0)); }
 
 /* tanh |x| = e / (e + 2) with e = expm1(2 |x|), which keeps its relative accuracy near zero. */
 INLINE V vtanh(V x) {
@@ -148,3 +147,27 @@ INLINE V normal_tail(V x, VI *n, V *tail) {
     *tail = p / (1 + a * (T)0.5);
     return expm1_series(r);
 }
+
+/* x^by for x in [0, 1]; 0^0 is 1. */
+INLINE V power_of(V x, T by) { return vexp(by * vlog(larger(x, splat((T)1e-37)))); }
+
+/* sin 2t and cos 2t for t in [-pi/2, pi/2], where Taylor's series do: cos 2t = 1 - 2 sin^2 t, sin 2t = 2 sin t cos t. */
+INLINE void sine_cosine(V t, V *sine, V *cosine) {
+    const int terms = FDL_IS_F32 ? 7 : 12;
+    V z = t * t, s = splat(1), c = splat(1);
+    for (int k = terms; k > 0; k--) {
+        s = 1 - z * s / (T)(2 * k * (2 * k + 1));
+        c = 1 - z * c / (T)(2 * k * (2 * k - 1));
+    }
+    s *= t;
+    *sine = 2 * s * c;
+    *cosine = 1 - 2 * s * s;
+}
+
+/* The largest whole number that is not above x, for |x| small enough that FDL_MAGIC rounds. */
+INLINE V round_down(V x) {
+    V whole = (x + FDL_MAGIC) - FDL_MAGIC;
+    return whole - keep(whole > x, splat(1));
+}
+
+#endif

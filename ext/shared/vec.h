@@ -1,5 +1,26 @@
-/* Vectors of the build's width over the element type, from GCC/Clang vector extensions. */
+/* Vectors of the build's width over the element type, from GCC/Clang vector extensions.
+ *
+ * FDL_IS_F32 is 1 or 0, from the compiler's command line: elements are float32 or float64.
+ */
+#ifndef FDL_SHARED_VEC_H
+#define FDL_SHARED_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+#define FDL_VBYTES 64
+#elif defined(__AVX__)
+#define FDL_VBYTES 32
+#else
+#define FDL_VBYTES 16
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
+#define UNUSED __attribute__((unused))
 
 #if FDL_IS_F32
 typedef float T;
@@ -27,6 +48,16 @@ INLINE V choose(VI mask, V a, V b) { return (V)((mask & (VI)a) | (~mask & (VI)b)
 INLINE V keep(VI mask, V a) { return (V)(mask & (VI)a); }
 /* The larger of two; a NaN in `a` stays, as the comparison with it is false. */
 INLINE V larger(V a, V b) { return choose(a < b, b, a); }
+
+/* x, but no less than low and no more than high; NaN stays. */
+INLINE V clamp(V x, T low, T high) {
+    x = choose(x < low, splat(low), x);
+    return choose(x > high, splat(high), x);
+}
+
+INLINE V magnitude_of(V x) { return (V)((VI)x & ~(VI)splat((T)-0.0)); }
+/* 1, -1, or 0 for zero and NaN */
+INLINE V sign(V x) { return keep(x > 0, splat(1)) - keep(x < 0, splat(1)); }
 
 #if FDL_VBYTES == 64 && FDL_IS_F32
 #define FDL_IOTA {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
@@ -104,9 +135,4 @@ INLINE V sum_rows(V row[VL]) {
     return row[0];
 }
 
-/* Samples of the batch in panel p, and the vectors that hold them. */
-INLINE size_t samples_in(size_t batch, size_t p) {
-    size_t left = batch - p * FDL_PANEL;
-    return left < FDL_PANEL ? left : FDL_PANEL;
-}
-INLINE size_t vectors_for(size_t samples) { return (samples + VL - 1) / VL; }
+#endif

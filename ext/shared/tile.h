@@ -7,21 +7,24 @@
  * The sum over k runs in order in one accumulator, whatever the tile's height, so an element's bits do not
  * depend on the tile it fell into.
  */
+#ifndef FDL_SHARED_TILE_H
+#define FDL_SHARED_TILE_H
+
+#include "../kernels.h"
+#include "vec.h"
+
 #define FDL_TILE_MAX 12
 #define FDL_GRADIENT_BLOCK (4 * FDL_STRIP) /* input gradients are summed in blocks this long */
 
-/* Height of the tallest tile: as many accumulators (two vectors wide) as the registers hold. */
+/* Rows of the tallest tile: its accumulators, two vectors a row, fill the registers. */
 #if FDL_VBYTES == 64 || defined(__aarch64__)
 #define FDL_TILE_ROWS 12
 #else
 #define FDL_TILE_ROWS 6
 #endif
 
-/* Where column f of a (k, n) weight matrix in strips starts; of a vector (k = 1), its element f. */
-INLINE size_t column(size_t k, size_t f) { return f / FDL_STRIP * k * FDL_STRIP + f % FDL_STRIP; }
-
 INLINE void tile(int rows, int wide, size_t k, const T *a, size_t a_row, size_t a_col, const T *b,
-                    size_t ldb, V acc[FDL_TILE_MAX][2]) {
+                 size_t ldb, V acc[FDL_TILE_MAX][2]) {
     for (size_t i = 0; i < k; i++, a += a_col, b += ldb) {
         V b0 = loadu(b), b1 = wide == 2 ? loadu(b + VL) : b0;
 #pragma GCC unroll 12
@@ -76,21 +79,20 @@ INLINE void tile_in_blocks(int rows, int wide, size_t k, size_t block, const T *
     }
 }
 
-/* Runs STEP(rows, row) over rows [begin, end), tallest tiles first; `rows` is a constant in each use. */
-#if FDL_TILE_ROWS == 12
-#define FDL_TALL_TILES(STEP, row, end) \
-    for (; (row) + 12 <= (end); (row) += 12) { STEP(12, row); } \
-    if ((row) + 8 <= (end)) { STEP(8, row); (row) += 8; }
-#else
-#define FDL_TALL_TILES(STEP, row, end) /* eight left are twice four, not six and two */ \
-    for (; (row) + 6 <= (end) && (row) + 8 != (end); (row) += 6) { STEP(6, row); }   \
-    if ((row) + 8 == (end)) { STEP(4, row); (row) += 4; }
+/* Calls each(context, rows, row) for the tiles of rows [row, end), tallest tiles first. `rows` is a constant in each call:
+ * `each` is inlined once for each height. */
+typedef void (*tile_body)(void *context, int rows, size_t row);
+INLINE void for_tiles(tile_body each, void *context, size_t row, size_t end) {
+    if (FDL_TILE_ROWS == 12) {
+        for (; row + 12 <= end; row += 12) each(context, 12, row);
+        if (row + 8 <= end) each(context, 8, row), row += 8;
+    } else { /* eight left are twice four, not six and two */
+        for (; row + 6 <= end && row + 8 != end; row += 6) each(context, 6, row);
+        if (row + 8 == end) each(context, 4, row), row += 4;
+    }
+    if (row + 4 <= end) each(context, 4, row), row += 4;
+    if (row + 2 <= end) each(context, 2, row), row += 2;
+    if (row < end) each(context, 1, row);
+}
+
 #endif
-#define FDL_FOR_TILES(STEP, begin, end)                          \
-    do {                                                         \
-        size_t row_ = (begin), end_ = (end);                     \
-        FDL_TALL_TILES(STEP, row_, end_)                         \
-        if (row_ + 4 <= end_) { STEP(4, row_); row_ += 4; }      \
-        if (row_ + 2 <= end_) { STEP(2, row_); row_ += 2; }      \
-        if (row_ < end_) { STEP(1, row_); }                      \
-    } while (0)
