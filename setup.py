@@ -71,6 +71,7 @@ class BuildKernels(build_ext):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         with ThreadPoolExecutor(self.parallel or cores) as pool:
             objects = list(pool.map(self.object_of, units()))
+        self.compiler.force = True  # objects that are found may be older than what was last linked of others
         self.compiler.link_shared_object(
             objects, self.get_ext_fullpath(ext.name), extra_postargs=["-pthread", *EXTRA], target_lang="c"
         )

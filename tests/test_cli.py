@@ -120,7 +120,9 @@ def test_a_signal_ends_it_in_one_line_with_nothing_left(folder: Path, number: si
     run.send_signal(number)
     _, told = run.communicate(timeout=60)
     new = {path.name for path in folder.iterdir()} - before
-    if run.returncode != 0:  # else it was done before
+    if run.returncode in (0, -number):  # it was done before: Python may be ended while it clears up
+        assert new == {"o.onnx", "o.onnx.json"}
+    else:
         assert (run.returncode, told) == (128 + number, "fastdl quantize: stopped\n")
         assert new in (set(), {"o.onnx", "o.onnx.json"})  # both where it came after they were written
     if new:
