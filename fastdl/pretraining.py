@@ -13,7 +13,7 @@ import numpy as np
 
 from fastdl import kernels
 from fastdl.base import random
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.configured import described
 from fastdl.compiler.graph import Tensor
 from fastdl.errors import DataError, DivergenceWarning, ShapeError, warn
@@ -25,7 +25,7 @@ from fastdl.models.functional import Functional
 LOWER = "lower the learning rate, or scale x"
 
 
-def _rows(x: Any, dtype: np.dtype[Any], features: int | None = None) -> Array:
+def _rows(x: Any, dtype: Dtype, features: int | None = None) -> Array:
     """(rows, features) of the dtype. DataError, ShapeError."""
     array = numbers("x", x)
     if array.ndim != 2 or (features is not None and array.shape[1] != features):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastdl import config
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.metadata import CLASS_NAMES_KEY
 from fastdl.errors import DataError, ModelFileError, ShapeError
 from fastdl.fusion.files.model_file import read_model
@@ -33,8 +35,6 @@ BOUND_SHAPES = 8  # batch shapes a thread keeps buffers for
 # Operators by which a model knows what to make of NaN
 NAN_IS_A_VALUE = frozenset(("Imputer", "IsNaN", "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor"))
 PROBABILITIES = frozenset(("Softmax", "Sigmoid"))  # operators that give nothing but probabilities
-
-Array = npt.NDArray[Any]
 
 
 class _Local(threading.local):
@@ -61,7 +61,7 @@ class Runner:
         model = read_model(source, limited=limited)
         if threads is None:
             size = sum(prod(t.dims) for t in model.graph.initializer)
-            threads = 1 if size <= SMALL else _cores()
+            threads = 1 if size <= SMALL else config.available_cores()
         self._engine = _engine(model, threads, limited)
         self._inputs = self._engine.inputs
         self._outputs = [output.name for output in self._engine.outputs]
@@ -69,7 +69,7 @@ class Runner:
         if not self._inputs or any(i.type not in dtypes for i in self._inputs):
             kinds = [i.type for i in self._inputs]
             raise ModelFileError(f"the model's inputs must be tensors of numbers or strings; they are {kinds}")
-        self._dtypes: list[np.dtype[Any]] = [dtypes[i.type] for i in self._inputs]
+        self._dtypes: list[Dtype] = [dtypes[i.type] for i in self._inputs]
         self._makers = {name: node for node in model.graph.node for name in node.output}
         self._takes_nan = any(node.op_type in NAN_IS_A_VALUE for node in model.graph.node)
         self._metadata: dict[str, str] = {entry.key: entry.value for entry in model.metadata_props}
@@ -85,7 +85,7 @@ class Runner:
         return tuple(d if isinstance(d, int) else None for d in self._inputs[0].shape)
 
     @property
-    def input_dtype(self) -> np.dtype[Any]:
+    def input_dtype(self) -> Dtype:
         """dtype of the (first) input; what `predict` is given is converted to it."""
         return self._dtypes[0]
 
@@ -281,9 +281,3 @@ def _as_array(result: Any, keys: Array | None) -> Any:
         return result
     order = keys.tolist() if keys is not None else list(result[0]) if result else []
     return np.array([[row[key] for key in order] for row in result], np.float32).reshape(len(result), len(order))
-
-
-def _cores() -> int:
-    """Cores that this process may use, which may be fewer than the machine has."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

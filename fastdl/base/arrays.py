@@ -11,7 +11,8 @@ import numpy as np
 from fastdl import _ext, config
 from fastdl.errors import DataError, ShapeError
 
-Array = np.ndarray[Any, Any]
+Array = np.ndarray[Any, Any]  # of any type and shape
+Dtype = np.dtype[Any]
 
 AT_ONCE = 2**23  # numbers
 
@@ -144,7 +145,7 @@ def _finite(array: Array) -> bool:
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 
 
-def copied(array: Array, dtype: np.dtype[Any]) -> Array:
+def copied(array: Array, dtype: Dtype) -> Array:
     """A new array, contiguous, of the dtype; a number too large for it becomes infinite."""
     new = np.empty(array.shape, dtype)
     with np.errstate(over="ignore"):
@@ -153,7 +154,7 @@ def copied(array: Array, dtype: np.dtype[Any]) -> Array:
     return new
 
 
-def as_dtype(name: str, array: Array, dtype: np.dtype[Any]) -> Array:
+def as_dtype(name: str, array: Array, dtype: Dtype) -> Array:
     """The array in a model's dtype. DataError that names the first row with a number too large for it."""
     if array.dtype == dtype:
         return array

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from fastdl.base.arrays import Array
 
 
 class Formula:
@@ -27,5 +27,5 @@ class Formula:
         return Formula("Div", self, other)
 
 
-Value = Formula | float | np.ndarray[Any, Any]
+Value = Formula | float | Array
 Form = Callable[[Formula], Formula]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fastdl.base.arrays import Array, all_finite
+from fastdl.base.arrays import Array, Dtype, all_finite
 from fastdl.compiler.formula import Form
 from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
 from fastdl.errors import ShapeError
@@ -45,7 +45,7 @@ class Tensor:
 
     made_by: Any = None
 
-    def __init__(self, shape: Shape, dtype: np.dtype[Any], op: Op | None = None, name: str = "") -> None:
+    def __init__(self, shape: Shape, dtype: Dtype, op: Op | None = None, name: str = "") -> None:
         self.shape, self.dtype, self.op, self.name = shape, dtype, op, name
 
     @property
@@ -70,9 +70,7 @@ class Parameter:
     regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
     """
 
-    def __init__(
-        self, path: str, shape: tuple[int, ...], dtype: np.dtype[Any], value: Array, trainable: bool = True
-    ) -> None:
+    def __init__(self, path: str, shape: tuple[int, ...], dtype: Dtype, value: Array, trainable: bool = True) -> None:
         self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
         self.regularizer: WeightPenalty | None = None
         self.constraint: WeightConstraint | None = None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from fastdl import _ext
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 
 
 def padded(features: int) -> int:
@@ -16,7 +15,7 @@ def padded(features: int) -> int:
     return -(-features // _ext.UNIT) * _ext.UNIT
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def aligned(shape: tuple[int, ...], dtype: Dtype) -> Array:
     """A zeroed array, aligned to 64 bytes. MemoryError if there is no room."""
     count = math.prod(shape)
     return np.frombuffer(memoryview(_ext.Buffer(count * dtype.itemsize)), dtype, count).reshape(shape)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import _ext, config
-from fastdl.base.arrays import Array
+from fastdl import config
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.text import InNotebooks
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED
@@ -24,6 +24,7 @@ from fastdl.models.callback import Watched
 from fastdl.models.feeding import Feeds
 from fastdl.models.model import Model
 from fastdl.ops import Activation, LogSoftmax, PReLU, RReLU, Softmax
+from fastdl.ops.panels import from_panels
 from fastdl.optimizers import Optimizer
 
 FALL = 1e-3  # the gradient of one layer beside that of another: smaller has vanished, the inverse has exploded
@@ -200,15 +201,13 @@ class _Watch:
     ) -> None:
         build.call(self._look(build.batch, build.dtype, x.features), read(build.value(x)))
 
-    def _look(self, batch: int, dtype: np.dtype[Any], features: int) -> Callable[[Array], None]:
+    def _look(self, batch: int, dtype: Dtype, features: int) -> Callable[[Array], None]:
         def look(panels: Array) -> None:
-            size = -(-batch // _ext.PANEL) * features * _ext.PANEL * dtype.itemsize
-            values = panels[:size].view(dtype).reshape(-1, features, _ext.PANEL).transpose(1, 0, 2)
-            values = values.reshape(features, -1)[:, :batch].astype(np.float64)
+            values = from_panels(panels, batch, dtype).astype(np.float64)
             with np.errstate(all="ignore"):  # what is not finite is reported
                 self.mean, self.std = float(values.mean()), float(values.std())
             if self._rectifies:
-                self.dead = float((values <= 0).all(1).mean())
+                self.dead = float((values <= 0).all(0).mean())
             if self._limits:
                 low, high = self._limits
                 near = NEAR * (high - low)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from types import MappingProxyType
-from typing import Any
 
-import numpy.typing as npt
 import onnx
 from onnx import ModelProto
 
+from fastdl.base.arrays import Array
 from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
 from fastdl.fusion.folds import RULES
@@ -61,7 +60,7 @@ def fuse(
     proven, or an output that the model cannot give), DataError (samples that do not fit).
     """
 
-    def again() -> dict[str, npt.NDArray[Any]]:
+    def again() -> dict[str, Array]:
         return Lean.apart(read_model(source, limited=limited)).weights
 
     plain = Lean.apart(read_model(source, limited=limited), again)

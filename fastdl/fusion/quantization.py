@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
+from fastdl.base.arrays import Array
 from fastdl.base.printable import Printable
 from fastdl.base.text import shown
 from fastdl.errors import DataError, FusionError
@@ -245,7 +246,7 @@ class _Trial:
             operators_after=[node.op_type for node in narrow.graph.node],
         )
 
-    def _run(self, model: ModelProto) -> list[npt.NDArray[Any]]:
+    def _run(self, model: ModelProto) -> list[Array]:
         try:
             session = Session(model.SerializeToString())
             parts = [expand(session.run(None, feed)) for feed in self._feeds]
@@ -259,11 +260,11 @@ class _Trial:
         return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def _first_labels(outputs: list[npt.NDArray[Any]]) -> npt.NDArray[Any] | None:
+def _first_labels(outputs: list[Array]) -> Array | None:
     return next((labels for output in outputs if (labels := labels_of(output)) is not None), None)
 
 
-def _require_finite(outputs: list[npt.NDArray[Any]]) -> None:
+def _require_finite(outputs: list[Array]) -> None:
     """DataError that names the first sample for which the model gives no finite numbers: nothing compares with them."""
     for output in outputs:
         if output.dtype.kind == "f" and not np.isfinite(output).all():
@@ -271,7 +272,7 @@ def _require_finite(outputs: list[npt.NDArray[Any]]) -> None:
             raise DataError(f"the model gives NaN or Inf for row {row} of the samples: leave such rows out")
 
 
-def _require_comparable(truth: npt.NDArray[Any], labels: npt.NDArray[Any] | None) -> None:
+def _require_comparable(truth: Array, labels: Array | None) -> None:
     if labels is None:
         raise DataError("labels were given, but the model gives no label a row")
     if (truth.dtype.kind in "UO") != (labels.dtype.kind in "UO") or truth.dtype.kind == "c":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext
-from fastdl.base.arrays import Array, refuse_masked
+from fastdl.base.arrays import Array, Dtype, refuse_masked
 from fastdl.compiler.memory import aligned, padded
 from fastdl.compiler.phases import Arguments
 from fastdl.errors import DataError, ShapeError
@@ -30,7 +30,7 @@ def checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
 class KernelCall:
     """One kernel run once: arrays are copied into panels or padded storage, and back."""
 
-    def __init__(self, batch: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, batch: int, dtype: Dtype) -> None:
         if batch == 0:
             raise DataError("the batch is empty")
         self.batch, self.dtype = batch, dtype

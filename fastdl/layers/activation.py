@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastdl import activations, ops
 from fastdl.activations import not_negative
+from fastdl.base.arrays import Dtype
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.layers.layer import (
     ActivationLike,
@@ -26,7 +25,7 @@ class Activation(Layer):
         super().__init__(**options)
         self.activation = activations.get(activation)
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         self.adopt(self.activation, shape, dtype)
 
     def call(self, x: Tensor) -> Tensor:
@@ -74,7 +73,7 @@ class PReLU(Layer):
             alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint
         )
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         self.alpha = self.own_weight("alpha", (features_of(self.name, shape),), dtype)
 
     def call(self, x: Tensor) -> Tensor:

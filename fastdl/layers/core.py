@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdl import activations, config, initializers, ops, regularizers
 from fastdl.base.arguments import MOST, whole
+from fastdl.base.arrays import Dtype
 from fastdl.base.configured import Configured
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.errors import ShapeError
@@ -83,7 +84,7 @@ class Dense(Layer):
             bias_constraint=bias_constraint,
         )
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         self.kernel = self.own_weight("kernel", (features_of(self.name, shape), self.units), dtype)
         self.bias = self.own_weight("bias", (self.units,), dtype) if self.use_bias else None
         self.adopt(self.activation, (None, self.units), dtype)
@@ -98,7 +99,7 @@ class _Normalization(Layer):
     scale: bool
     center: bool
 
-    def _affine(self, shape: Shape, dtype: np.dtype[Any]) -> tuple[int]:
+    def _affine(self, shape: Shape, dtype: Dtype) -> tuple[int]:
         """Make them; their shape."""
         size = (features_of(self.name, shape),)
         self.gamma = self.own_weight("gamma", size, dtype) if self.scale else None
@@ -153,7 +154,7 @@ class BatchNormalization(_Normalization):
             beta_constraint=beta_constraint,
         )
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         size = self._affine(shape, dtype)
         self.moving_mean = self.add_weight("moving_mean", size, dtype, self.moving_mean_initializer, trainable=False)
         self.moving_variance = self.add_weight(
@@ -209,7 +210,7 @@ class LayerNormalization(_Normalization):
             beta_constraint=beta_constraint,
         )
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         self._affine(shape, dtype)
 
     def call(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 from fastdl import activations, config, constraints, initializers, ops, regularizers
 from fastdl.base import configured, random
 from fastdl.base.arguments import UnknownArgumentError
-from fastdl.base.arrays import Array, as_dtype, numbers, refuse_masked
+from fastdl.base.arrays import Array, Dtype, as_dtype, numbers, refuse_masked
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_attribute
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, X_FEED
@@ -117,7 +117,7 @@ class Layer(Configured):
         self._called: Call | None = None  # the last use
         self.built = False
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         """Make the parameters for inputs of this shape; called once."""
 
     # what subclasses take is theirs to say: x or inputs, with or without training
@@ -203,7 +203,7 @@ class Layer(Configured):
         self,
         name: str,
         shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        dtype: Dtype,
         initializer: Function,
         trainable: bool = True,
         regularizer: Regularizer | None = None,
@@ -218,7 +218,7 @@ class Layer(Configured):
             self._kept.add(parameter)
         return parameter
 
-    def own_weight(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Parameter:
+    def own_weight(self, name: str, shape: tuple[int, ...], dtype: Dtype) -> Parameter:
         """Make a trained parameter, with the layer's initializer, regularizer and constraint for it (see `keep`)."""
         initializer, regularizer, constraint = (getattr(self, f"{name}_{what}") for what in VOCABULARIES)
         return self.add_weight(name, shape, dtype, initializer, True, regularizer, constraint)
@@ -228,7 +228,7 @@ class Layer(Configured):
         for name, value in options.items():
             setattr(self, name, VOCABULARIES[name.rpartition("_")[2]].get(value))
 
-    def adopt(self, inner: Any, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def adopt(self, inner: Any, shape: Shape, dtype: Dtype) -> None:
         """Take over the parameters of `inner`, an activation, if it is a layer."""
         if not isinstance(inner, Layer):
             return

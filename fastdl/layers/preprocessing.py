@@ -15,7 +15,7 @@ import numpy as np
 from fastdl import ops
 from fastdl.activations import not_negative
 from fastdl.base import arrays
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 from fastdl.compiler.graph import Parameter, Shape, Tensor, features_of
 from fastdl.errors import DataError, ShapeError
 from fastdl.layers.layer import Layer
@@ -64,7 +64,7 @@ class Adapted(Layer, Generic[S]):
             parameter.assign(learned[parameter.name])
         self._learned, self._sample, self.feature_names = learned, shape, columns.names
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         if self._sample is not None and self._sample[1:] != shape[1:]:
             raise ShapeError(f"{self.name} is adapted to data of shape {self._sample}, the input is {shape}")
         self._sample = shape
@@ -89,10 +89,10 @@ class Adapted(Layer, Generic[S]):
             raise ValueError(f"{self.name}: axis must be neighbouring axes of a sample in {shape}, not {self.axis}")
         return span
 
-    def _weight(self, name: str, count: int, dtype: np.dtype[Any], default: float) -> Parameter:
+    def _weight(self, name: str, count: int, dtype: Dtype, default: float) -> Parameter:
         """A weight with one number a feature, as it was learned, or the default."""
 
-        def values(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        def values(shape: tuple[int, ...], dtype: Dtype) -> Array:
             learned = self._learned.get(name)
             return np.full(shape, default, dtype) if learned is None else learned.astype(dtype).ravel()
 
@@ -178,7 +178,7 @@ class Normalization(Adapted[Moments]):
     def _learn(self, statistic: Moments) -> dict[str, Array]:
         return {"mean": statistic.mean, "variance": statistic.squares / statistic.count}
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         super().build(shape, dtype)
         count = self._count(shape)
         if self._given:
@@ -224,7 +224,7 @@ class MinMaxScaling(Adapted[Extremes]):
         scale = (high - low) / wide
         return {"center": least - low / scale, "scale": scale}
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         super().build(shape, dtype)
         count = self._count(shape)
         default = self._map(np.zeros(1), np.ones(1))
@@ -276,11 +276,11 @@ class Whitening(Adapted[Covariance]):
         kernel = kernel @ vectors.T if self.method == "zca" else kernel[:, : self.n_components]
         return {"mean": statistic.mean, "kernel": kernel}
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         super().build(shape, dtype)
         count = self._count(shape)
 
-        def kernel(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        def kernel(shape: tuple[int, ...], dtype: Dtype) -> Array:
             learned = self._learned.get("kernel")
             return np.eye(shape[0], shape[1], dtype=dtype) if learned is None else learned.astype(dtype)
 

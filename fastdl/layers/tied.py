@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-import numpy as np
-
 from fastdl import activations, initializers, ops
+from fastdl.base.arrays import Dtype
 from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import ShapeError
 from fastdl.layers.core import Dense
@@ -41,7 +40,7 @@ class DenseTranspose(Layer):
         """The layer whose weights it shares."""
         return self._dense
 
-    def build(self, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def build(self, shape: Shape, dtype: Dtype) -> None:
         if not self.dense.built:
             raise ValueError(f"{self.name} shares the weights of {self.dense.name}, which must be used before it")
         if shape != (None, self.dense.units):

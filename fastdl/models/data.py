@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.base.arrays import Array, copied
+from fastdl.base.arrays import Array, Dtype, copied
 from fastdl.base.arrays import as_dtype as as_dtype
 from fastdl.base.arrays import as_labels as as_labels
 from fastdl.base.arrays import check_finite as check_finite
@@ -20,7 +20,7 @@ from fastdl.errors import DataError, DataWarning, ShapeError, warn
 from fastdl.losses import Loss
 
 
-def as_rows(name: str, value: Any, shape: Shape, dtype: np.dtype[Any], check: bool = True) -> Array:
+def as_rows(name: str, value: Any, shape: Shape, dtype: Dtype, check: bool = True) -> Array:
     """(rows, *sample) → (rows, features), the features contiguous, of the dtype. DataError, ShapeError."""
     array = numbers(name, value)
     sample = shape[1:]

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
 from fastdl.compiler.graph import Graph
 from fastdl.errors import DataError, ShapeError
@@ -23,7 +23,7 @@ class Traced(Protocol):
     """What feeds and sessions know of a model: its layers, and the graph that they are traced to."""
 
     name: str
-    dtype: np.dtype[Any]
+    dtype: Dtype
     layers: list[Layer]
     output_names: list[str]
     takes_one_array: bool  # whether it has one input whatever its first data are

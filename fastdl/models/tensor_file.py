@@ -20,11 +20,11 @@ from typing import Any, BinaryIO, TypeGuard
 import numpy as np
 
 from fastdl.base.arguments import path as checked_path
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.files import AT_ONCE, kind_of, write_atomically
 from fastdl.errors import ModelFileError
 
-DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+DTYPES: dict[str, Dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 BEGIN = b'{"__metadata__":{"checksum":"sha256:'
 BLANK = b"0" * 64
 VERSION = "1"
@@ -146,7 +146,7 @@ def _checksum(parts: Sequence[bytes | memoryview]) -> bytes:
     return total.hexdigest().encode()
 
 
-Places = dict[str, tuple[np.dtype[Any], tuple[int, ...], int, int]]  # dtype, shape, begin, end
+Places = dict[str, tuple[Dtype, tuple[int, ...], int, int]]  # dtype, shape, begin, end
 
 
 def _layout(value: Any, room: int, name: str) -> tuple[dict[str, str], Places]:

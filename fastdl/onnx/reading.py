@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto
 
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 from fastdl.errors import ModelFileError
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import COMPARISONS, Node, Refused
 
-DTYPES: dict[int, np.dtype[Any]] = {
+DTYPES: dict[int, Dtype] = {
     int(TensorProto.FLOAT): np.dtype(np.float32),
     int(TensorProto.DOUBLE): np.dtype(np.float64),
 }
@@ -88,7 +87,7 @@ class Reader:
         self.dtype = self._float()
         self._compute()
 
-    def _float(self) -> np.dtype[Any]:
+    def _float(self) -> Dtype:
         """That of the weights, which are matrices; without any that of the inputs. ModelFileError for shorter ones."""
         graph = self.model.graph
         stored, inputs = {t.data_type for t in graph.initializer}, {i.type.tensor_type.elem_type for i in graph.input}

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fastdl import _ext
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, Dtype
 
 
-def from_panels(panels: Array, batch: int, dtype: np.dtype[Any]) -> Array:
+def from_panels(panels: Array, batch: int, dtype: Dtype) -> Array:
     """A new (batch, features) of a buffer of panels."""
     each = panels.view(dtype).reshape(-(-batch // _ext.PANEL), -1, _ext.PANEL).transpose(0, 2, 1)
     return each.reshape(len(each) * _ext.PANEL, -1)[:batch].copy()
 
 
-def into_panels(panels: Array, rows: Array, dtype: np.dtype[Any]) -> None:
+def into_panels(panels: Array, rows: Array, dtype: Dtype) -> None:
     """Write (batch, features) into a buffer of panels; lanes beyond the batch become zero."""
     count = -(-len(rows) // _ext.PANEL)
     full = np.zeros((count * _ext.PANEL, rows.shape[1]), dtype)

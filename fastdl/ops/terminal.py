@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import _ext
-from fastdl.base.arrays import Array, as_labels, refuse_masked
+from fastdl.base.arrays import Array, Dtype, as_labels, refuse_masked
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
 from fastdl.compiler.graph import Graph, Tensor
@@ -144,7 +144,7 @@ class Own:
             *(write(gradient) if gradient else None, read(weight) if weight else None, write(each) if each else None),
         )
 
-    def _run(self, batch: int, dtype: np.dtype[Any], features: int) -> Callable[..., None]:
+    def _run(self, batch: int, dtype: Dtype, features: int) -> Callable[..., None]:
         def rows(panels: Array) -> Array:
             return from_panels(panels, batch, dtype)
 

@@ -7,12 +7,11 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fastdl.fusion.graph.node import Array
+from fastdl.base.arrays import Array
+from fastdl.fusion.graph.node import Floats
 
 BLOCK = 2**18  # numbers of a matrix that are widened at a time: what a core's cache holds
 # OpenBLAS's functions, by the names of its builds: numpy's own wheels, and what distributions install
@@ -66,7 +65,7 @@ def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
     return None
 
 
-def product(a: Array, b: npt.NDArray[Any]) -> Array:
+def product(a: Floats, b: Array) -> Floats:
     """a @ b, in float64 where b is a matrix of float32, which is never widened as a whole if it is large."""
     if b.dtype != np.float32 or b.ndim != 2:
         return np.asarray(a @ b)

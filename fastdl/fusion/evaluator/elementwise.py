@@ -9,25 +9,25 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.node import Array, Node
+from fastdl.fusion.graph.node import Floats, Node
 
 FIFTH, HUNDREDTH = float(np.float32(0.2)), float(np.float32(0.01))  # defaults are float32 as well
 SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}  # ONNX's defaults
 
 
-def _softplus(x: Array) -> Array:
+def _softplus(x: Floats) -> Floats:
     return np.asarray(np.logaddexp(0, x))
 
 
-def _sigmoid(x: Array) -> Array:
+def _sigmoid(x: Floats) -> Floats:
     return np.asarray(np.exp(-np.logaddexp(0, -x)))
 
 
-def _elu(x: Array) -> Array:
+def _elu(x: Floats) -> Floats:
     return np.asarray(np.where(x > 0, x, np.expm1(np.minimum(x, 0))))
 
 
-def _gelu(x: Array, approximate: str) -> Array:
+def _gelu(x: Floats, approximate: str) -> Floats:
     if approximate == "tanh":
         return np.asarray(0.5 * x * (1 + np.tanh(sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
     return np.asarray(0.5 * x * (1 + _erf(x / sqrt(2))))
@@ -58,7 +58,7 @@ _FAR = (
 )  # fmt: skip
 
 
-def _erf(x: Array) -> Array:
+def _erf(x: Floats) -> Floats:
     """Error function: numpy has none, and Python's own takes one number at a time."""
     x = np.asarray(x)
     size = np.minimum(np.abs(x), 6.0)  # from 6 on it is 1 in float64
@@ -68,12 +68,12 @@ def _erf(x: Array) -> Array:
     return np.asarray(np.where(size <= 0.46875, x * _ratio(_SMALL, size * size), np.copysign(above, x)))
 
 
-def _ratio(parts: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
+def _ratio(parts: tuple[tuple[float, ...], tuple[float, ...]], x: Floats) -> Floats:
     return np.asarray(np.polyval(parts[0], x) / np.polyval(parts[1], x))
 
 
 # Each of the value and a way to read the node's attributes with their defaults
-_UNARY: dict[str, Callable[[Array, Callable[[str, Any], Any]], Array]] = {
+_UNARY: dict[str, Callable[[Floats, Callable[[str, Any], Any]], Floats]] = {
     "Abs": lambda x, a: np.abs(x),
     "Atan": lambda x, a: np.arctan(x),
     "Celu": lambda x, a: np.where(x > 0, x, a("alpha", 1.0) * _elu(x / a("alpha", 1.0))),
@@ -97,7 +97,7 @@ _UNARY: dict[str, Callable[[Array, Callable[[str, Any], Any]], Array]] = {
     "Tanh": lambda x, a: np.tanh(x),
     "ThresholdedRelu": lambda x, a: np.where(x > a("alpha", 1.0), x, 0.0),
 }  # fmt: skip
-_BINARY: dict[str, Callable[[Array, Array], Array]] = {
+_BINARY: dict[str, Callable[[Floats, Floats], Floats]] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
@@ -119,7 +119,7 @@ def stays_finite(node: Node) -> bool:
     return node.op not in ("Div", "Exp", "Log", "Pow", "Reciprocal", "Sqrt")
 
 
-def activation(name: str, x: Array, given: Mapping[str, Any]) -> Array:
+def activation(name: str, x: Floats, given: Mapping[str, Any]) -> Floats:
     """What the operator `name` of one input gives, by its attributes; NotImplementedError for one not listed."""
     if name not in _UNARY:
         raise NotImplementedError(f"activation {name!r}")
@@ -127,7 +127,7 @@ def activation(name: str, x: Array, given: Mapping[str, Any]) -> Array:
         return np.asarray(_UNARY[name](x, given.get))
 
 
-def evaluate_floats(name: str, inputs: Sequence[Any], given: Mapping[str, Any]) -> Array | None:
+def evaluate_floats(name: str, inputs: Sequence[Any], given: Mapping[str, Any]) -> Floats | None:
     """What the operator `name` gives, where it is listed here and all its inputs are float64; else None.
 
     Not finite where it has no finite value.

@@ -7,9 +7,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[Any]
+from fastdl.base.arrays import Array
+
+Values = Array
 Attributes = Mapping[str, Any]
 
 

@@ -17,7 +17,7 @@ from fastdl.fusion.evaluator.elementwise import activation, evaluate_floats
 from fastdl.fusion.evaluator.moves import MOVES
 from fastdl.fusion.evaluator.resize import resize, upsample
 from fastdl.fusion.evaluator.windows import average_pool, conv, conv_transpose, local_response, lp_pool, max_pool
-from fastdl.fusion.graph.node import Array
+from fastdl.fusion.graph.node import Floats
 
 Attributes = Mapping[str, Any]
 Evaluate = Callable[[Sequence[Any], Attributes], Any]
@@ -30,12 +30,12 @@ def _given(inputs: Sequence[Any], slot: int) -> Any:
     return inputs[slot] if slot < len(inputs) else None
 
 
-def _channels(values: Array, rank: int) -> Array:
+def _channels(values: Floats, rank: int) -> Floats:
     """One value a channel, to broadcast along (N, C, …)."""
     return values.reshape(-1, *(1,) * (rank - 2))
 
 
-def _batch_normalization(inputs: Sequence[Any], given: Attributes) -> Array:
+def _batch_normalization(inputs: Sequence[Any], given: Attributes) -> Floats:
     """Inference, at every opset: up to 13 the reference takes one of default momentum for training."""
     x = inputs[0]
     if given.get("training_mode") or not given.get("spatial", 1):
@@ -47,7 +47,7 @@ def _batch_normalization(inputs: Sequence[Any], given: Attributes) -> Array:
     return np.asarray(y)
 
 
-def _normalized(x: Array, axes: tuple[int, ...], epsilon: float, centered: bool = True) -> Array:
+def _normalized(x: Floats, axes: tuple[int, ...], epsilon: float, centered: bool = True) -> Floats:
     if centered:
         x = x - x.mean(axis=axes, keepdims=True)
     return np.asarray(x / np.sqrt((x * x).mean(axis=axes, keepdims=True) + epsilon))
@@ -56,7 +56,7 @@ def _normalized(x: Array, axes: tuple[int, ...], epsilon: float, centered: bool 
 def _layer_normalization(centered: bool, skip: bool = False) -> Evaluate:
     """Of the axes from `axis` on, in whatever type it is stashed: here all is float64. skip: two inputs are added."""
 
-    def evaluate(inputs: Sequence[Any], given: Attributes) -> Array:
+    def evaluate(inputs: Sequence[Any], given: Attributes) -> Floats:
         x, *parameters = inputs
         if skip:
             x, parameters = x + parameters[0], parameters[1:]
@@ -70,19 +70,19 @@ def _layer_normalization(centered: bool, skip: bool = False) -> Evaluate:
     return evaluate
 
 
-def _instance_normalization(inputs: Sequence[Any], given: Attributes) -> Array:
+def _instance_normalization(inputs: Sequence[Any], given: Attributes) -> Floats:
     x, scale, bias = inputs
     y = _normalized(x, tuple(range(2, x.ndim)), given.get("epsilon", EPSILON))
     return y * _channels(scale, x.ndim) + _channels(bias, x.ndim)
 
 
-def _mean_variance(inputs: Sequence[Any], given: Attributes) -> Array:
+def _mean_variance(inputs: Sequence[Any], given: Attributes) -> Floats:
     x, axes = inputs[0], tuple(given.get("axes", (0, 2, 3)))
     centered = x - x.mean(axis=axes, keepdims=True)
     return np.asarray(centered / (np.sqrt((centered * centered).mean(axis=axes, keepdims=True)) + 1e-9))
 
 
-def _gemm(inputs: Sequence[Any], given: Attributes) -> Array:
+def _gemm(inputs: Sequence[Any], given: Attributes) -> Floats:
     a, b = (x.T if given.get(f"trans{name}") else x for x, name in zip(inputs[:2], "AB", strict=True))
     y = product(a, b)
     if (alpha := given.get("alpha", 1.0)) != 1:
@@ -91,7 +91,7 @@ def _gemm(inputs: Sequence[Any], given: Attributes) -> Array:
     return _activated(y if bias is None else y + given.get("beta", 1.0) * bias, given)
 
 
-def _fused_matmul(inputs: Sequence[Any], given: Attributes) -> Array:
+def _fused_matmul(inputs: Sequence[Any], given: Attributes) -> Floats:
     if given.get("transBatchA") or given.get("transBatchB"):
         raise NotImplementedError("a batch that is transposed")
     a, b = (
@@ -100,7 +100,7 @@ def _fused_matmul(inputs: Sequence[Any], given: Attributes) -> Array:
     return np.asarray(given.get("alpha", 1.0) * (a @ b))
 
 
-def _activated(y: Array, given: Attributes) -> Array:
+def _activated(y: Floats, given: Attributes) -> Floats:
     """By the activation that onnxruntime has fused into an operator."""
     name = given.get("activation")
     if not name:
@@ -112,8 +112,8 @@ def _activated(y: Array, given: Attributes) -> Array:
     return activation(name, y, known)
 
 
-def _convolution(function: Callable[..., Array]) -> Evaluate:
-    def evaluate(inputs: Sequence[Any], given: Attributes) -> Array:
+def _convolution(function: Callable[..., Floats]) -> Evaluate:
+    def evaluate(inputs: Sequence[Any], given: Attributes) -> Floats:
         y = function(inputs[0], inputs[1], _given(inputs, 2), given)
         added = _given(inputs, 3)  # of FusedConv: a sum before the activation
         return _activated(y if added is None else y + added, given)
@@ -125,14 +125,14 @@ def _global(reduced: Callable[..., Any]) -> Evaluate:
     return lambda inputs, given: reduced(inputs[0], axis=tuple(range(2, inputs[0].ndim)), keepdims=True)
 
 
-def _global_lp(inputs: Sequence[Any], given: Attributes) -> Array:
+def _global_lp(inputs: Sequence[Any], given: Attributes) -> Floats:
     p = given.get("p", 2)
     powers = np.abs(inputs[0]) ** p
     return np.asarray(powers.sum(axis=tuple(range(2, powers.ndim)), keepdims=True) ** (1 / p))
 
 
 def _gelu(approximate: str, scaled: bool = False) -> Evaluate:
-    def evaluate(inputs: Sequence[Any], given: Attributes) -> Array:
+    def evaluate(inputs: Sequence[Any], given: Attributes) -> Floats:
         x, bias = inputs[0], _given(inputs, 1)
         x = x if bias is None else x + bias
         if scaled:
@@ -142,17 +142,17 @@ def _gelu(approximate: str, scaled: bool = False) -> Evaluate:
     return evaluate
 
 
-def _numbers(x: Any) -> Array:
+def _numbers(x: Any) -> Floats:
     """What ai.onnx.ml computes on: numbers of any type, as float64."""
     return np.asarray(x, dtype=np.float64)
 
 
-def _scaler(inputs: Sequence[Any], given: Attributes) -> Array:
+def _scaler(inputs: Sequence[Any], given: Attributes) -> Floats:
     offset, scale = np.array(given.get("offset", [0.0])), np.array(given.get("scale", [1.0]))
     return np.asarray((_numbers(inputs[0]) - offset) * scale)
 
 
-def _linear_regressor(inputs: Sequence[Any], given: Attributes) -> Array:
+def _linear_regressor(inputs: Sequence[Any], given: Attributes) -> Floats:
     targets = given.get("targets", 1)
     scores = _numbers(inputs[0]).reshape(len(inputs[0]), -1) @ np.array(given["coefficients"]).reshape(targets, -1).T
     if given.get("post_transform", "NONE") != "NONE":
@@ -160,7 +160,7 @@ def _linear_regressor(inputs: Sequence[Any], given: Attributes) -> Array:
     return np.asarray(scores + np.array(given.get("intercepts") or [0.0]))
 
 
-def _normalizer(inputs: Sequence[Any], given: Attributes) -> Array:
+def _normalizer(inputs: Sequence[Any], given: Attributes) -> Floats:
     x = _numbers(inputs[0])
     sizes = {
         "MAX": lambda: np.abs(x).max(axis=-1, keepdims=True),

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.node import Array
+from fastdl.fusion.graph.node import Floats
 
 Attributes = Mapping[str, Any]
 
 
-def upsample(inputs: Sequence[Any], given: Attributes) -> Array:
+def upsample(inputs: Sequence[Any], given: Attributes) -> Floats:
     """Upsample, which Resize has replaced."""
     scales = inputs[1] if len(inputs) > 1 else given["scales"]
     fixed = {"mode": given.get("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
@@ -22,7 +22,7 @@ def upsample(inputs: Sequence[Any], given: Attributes) -> Array:
     )
 
 
-def resize(inputs: Sequence[Any], given: Attributes) -> Array:
+def resize(inputs: Sequence[Any], given: Attributes) -> Floats:
     """Resize: nearest, linear, cubic; not antialiased, not cropped, not of a kept aspect ratio."""
     x, *more = inputs
     if len(more) == 1:  # opset 10
@@ -40,7 +40,7 @@ def resize(inputs: Sequence[Any], given: Attributes) -> Array:
     return _resized(x, axes, scales, None if sizes is None else sizes.tolist(), given)
 
 
-def _resized(x: Array, axes: Sequence[int], scales: Any, sizes: list[int] | None, given: Attributes) -> Array:
+def _resized(x: Floats, axes: Sequence[int], scales: Any, sizes: list[int] | None, given: Attributes) -> Floats:
     for position, axis in enumerate(axes):
         scale, size = float(scales[position]), x.shape[axis]
         count = floor(size * scale) if sizes is None else sizes[position]
@@ -54,7 +54,7 @@ def _resized(x: Array, axes: Sequence[int], scales: Any, sizes: list[int] | None
     return x
 
 
-def _positions(size: int, count: int, scale: float, given: Attributes) -> Array:
+def _positions(size: int, count: int, scale: float, given: Attributes) -> Floats:
     """Where each of the `count` outputs lies among the inputs."""
     out, mode = np.arange(count, dtype=np.float64), given.get("coordinate_transformation_mode", "half_pixel")
     if mode == "half_pixel":
@@ -71,7 +71,7 @@ def _positions(size: int, count: int, scale: float, given: Attributes) -> Array:
     raise NotImplementedError(f"Resize by {mode}")
 
 
-def _nearest(read: Array, size: int, mode: str) -> Any:
+def _nearest(read: Floats, size: int, mode: str) -> Any:
     # Positions are quotients, so that a half may come out a few units of the last place beside it.
     halves = np.round(read * 2)
     read = np.where(np.abs(read * 2 - halves) < 1e-9 * size, halves / 2, read)
@@ -84,7 +84,7 @@ def _nearest(read: Array, size: int, mode: str) -> Any:
     return np.clip(chosen, 0, size - 1).astype(np.int64)
 
 
-def _weights(read: Array, size: int, given: Attributes) -> Array:
+def _weights(read: Floats, size: int, given: Attributes) -> Floats:
     """(outputs, inputs): what each output takes of each input."""
     cubic = given.get("mode") == "cubic"
     outside = given.get("exclude_outside", 0)
@@ -102,7 +102,7 @@ def _weights(read: Array, size: int, given: Attributes) -> Array:
     return matrix / matrix.sum(axis=1, keepdims=True) if outside else matrix
 
 
-def _cubic(near: Array, a: float) -> Array:
+def _cubic(near: Floats, a: float) -> Floats:
     inner = ((a + 2) * near - (a + 3)) * near * near + 1
     outer = ((a * near - 5 * a) * near + 8 * a) * near - 4 * a
     return np.asarray(np.where(near <= 1, inner, np.where(near < 2, outer, 0.0)))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.fusion.graph.node import Array
+from fastdl.fusion.graph.node import Floats
 
 Attributes = Mapping[str, Any]
 CHUNK = 2**20  # numbers that the columns of a convolution may hold at a time: more leave the caches
@@ -77,7 +77,7 @@ def windows(sizes: Sequence[int], kernel: Sequence[int], given: Attributes) -> l
     return found
 
 
-def conv(x: Array, weight: Array, bias: Array | None, given: Attributes) -> Array:
+def conv(x: Floats, weight: Floats, bias: Floats | None, given: Attributes) -> Floats:
     """Conv: x (N, C, …), weight (M, C / group, kernel…), bias (M,)."""
     group, kernel = given.get("group", 1), weight.shape[2:]
     axes = windows(x.shape[2:], kernel, given)
@@ -118,7 +118,7 @@ def _rows(axes: Sequence[Windows], start: int, count: int) -> list[list[slice]]:
     return [cut, *(list(axis.taps()) for axis in others)]
 
 
-def conv_transpose(x: Array, weight: Array, bias: Array | None, given: Attributes) -> Array:
+def conv_transpose(x: Floats, weight: Floats, bias: Floats | None, given: Attributes) -> Floats:
     """ConvTranspose: x (N, C, …), weight (C, M / group, kernel…), bias (M,)."""
     group, kernel, sizes = given.get("group", 1), weight.shape[2:], x.shape[2:]
     rank = len(kernel)
@@ -164,12 +164,12 @@ def _cropped(
     return [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in cut], wanted
 
 
-def max_pool(x: Array, given: Attributes) -> Array:
+def max_pool(x: Floats, given: Attributes) -> Floats:
     """MaxPool without indices: the largest along one axis after the other."""
     return _pool(x, windows(x.shape[2:], given["kernel_shape"], given), np.maximum, -np.inf)
 
 
-def average_pool(x: Array, given: Attributes) -> Array:
+def average_pool(x: Floats, given: Attributes) -> Floats:
     """AveragePool; what ceil_mode reads beyond the pads is never counted."""
     axes = windows(x.shape[2:], given["kernel_shape"], given)
     y = _pool(x, axes, np.add, 0.0)
@@ -181,14 +181,14 @@ def average_pool(x: Array, given: Attributes) -> Array:
     return y
 
 
-def lp_pool(x: Array, given: Attributes) -> Array:
+def lp_pool(x: Floats, given: Attributes) -> Floats:
     """LpPool: the p-norm of each window."""
     p = given.get("p", 2)
     axes = windows(x.shape[2:], given["kernel_shape"], given)
     return np.asarray(_pool(np.abs(x) ** p, axes, np.add, 0.0) ** (1 / p))
 
 
-def _pool(x: Array, axes: Sequence[Windows], joined: Callable[..., Array], empty: float) -> Array:
+def _pool(x: Floats, axes: Sequence[Windows], joined: Callable[..., Floats], empty: float) -> Floats:
     for axis, w in enumerate(axes, start=x.ndim - len(axes)):
         pads = [(0, 0)] * x.ndim
         pads[axis] = (w.before, w.beyond)
@@ -201,7 +201,7 @@ def _pool(x: Array, axes: Sequence[Windows], joined: Callable[..., Array], empty
     return x
 
 
-def local_response(x: Array, given: Attributes) -> Array:
+def local_response(x: Floats, given: Attributes) -> Floats:
     """LRN: each value over a power of the squares around it, across channels."""
     size = given["size"]
     before = (size - 1) // 2

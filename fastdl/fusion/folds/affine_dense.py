@@ -17,7 +17,7 @@ import numpy as np
 from fastdl.fusion.folds.no_op import keeps_rows, permutation
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
-from fastdl.fusion.graph.node import Array, Node, Refused
+from fastdl.fusion.graph.node import Floats, Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
 
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
@@ -73,9 +73,9 @@ def _require_readers(index: GraphIndex, value: str) -> None:
             raise Refused(f"its output is read by {node.op} {node.label!r}, which is not a dense layer")
 
 
-def _heads(index: GraphIndex, value: str, scale: Array, shift: Array) -> dict[Node, tuple[Array, Array]]:
+def _heads(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[Node, tuple[Floats, Floats]]:
     """The dense layers that `value` leads to, each with the scale and shift of all it reads."""
-    heads: dict[Node, tuple[Array, Array]] = {}
+    heads: dict[Node, tuple[Floats, Floats]] = {}
     todo = [(value, scale, shift)]
     ways = 0
     while todo:
@@ -96,7 +96,7 @@ def _heads(index: GraphIndex, value: str, scale: Array, shift: Array) -> dict[No
     return heads
 
 
-def _moved(index: GraphIndex, node: Node, scale: Array, shift: Array) -> tuple[Array, Array]:
+def _moved(index: GraphIndex, node: Node, scale: Floats, shift: Floats) -> tuple[Floats, Floats]:
     if scale.size == shift.size == 1:
         return scale, shift
     shape = index.shape(node.inputs[0])
@@ -113,7 +113,7 @@ def _moved(index: GraphIndex, node: Node, scale: Array, shift: Array) -> tuple[A
     return scale, shift
 
 
-def _beside(index: GraphIndex, node: Node, slot: int, scale: Array, shift: Array) -> tuple[Array, Array]:
+def _beside(index: GraphIndex, node: Node, slot: int, scale: Floats, shift: Floats) -> tuple[Floats, Floats]:
     """Scale and shift of a Concat's columns: those given at its input `slot`, else 1 and 0."""
     shapes = [index.shape(name) for name in node.inputs]
     if any(shape is None or len(shape) != 2 for shape in shapes) or node.attribute("axis", 1) not in (1, -1):

@@ -11,18 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.fusion.evaluator.moves import MOVES
 from fastdl.fusion.evaluator.operators import evaluate
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import FLOATS, Node, Refused
 
-Values = npt.NDArray[Any]
+Values = Array
 IMPOSSIBLE = (ValueError, IndexError, TypeError, OverflowError, KeyError)  # what evaluating a node may raise
 
 # On floating-point values, in float64
@@ -80,7 +79,7 @@ def fold_all(index: GraphIndex) -> None:
 def _floating(index: GraphIndex, node: Node, hint: str) -> str:
     stored = index.stored(node.inputs[0])
     assert stored is not None  # told by `fold`
-    dtype: np.dtype[Any] | None = stored.dtype
+    dtype: Dtype | None = stored.dtype
     if node.op in ARITHMETIC:
         values = [index.constant(name) for name in node.inputs]
         size = prod(np.broadcast_shapes(*(value.shape for value in values)))

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
-from fastdl.fusion.graph.node import Array, Node, Refused
+from fastdl.fusion.graph.node import Floats, Node, Refused
 from fastdl.fusion.graph.patterns import Affine, new_parameters
 
 CONV = ("Conv", "ConvTranspose")
@@ -47,7 +47,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     return conv.label
 
 
-def _scaled(index: GraphIndex, name: str, scale: Array, groups: int | None) -> Array:
+def _scaled(index: GraphIndex, name: str, scale: Floats, groups: int | None) -> Floats:
     """The weights times the scale of their output channel; groups: of a ConvTranspose."""
     weight = index.constant(name)
     if groups is None:
@@ -56,7 +56,7 @@ def _scaled(index: GraphIndex, name: str, scale: Array, groups: int | None) -> A
     return (by_group * scale.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))).reshape(weight.shape)
 
 
-def _per_channel(affine: Affine, part: Array, channels: int, rank: int) -> Array:
+def _per_channel(affine: Affine, part: Floats, channels: int, rank: int) -> Floats:
     """A constant of `affine` as one value a channel; refuses one that differs within a channel."""
     if part.size == 1 and part.ndim <= rank:
         return np.full(channels, part.item())

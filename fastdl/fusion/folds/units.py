@@ -20,7 +20,7 @@ from fastdl.fusion.evaluator.elementwise import is_elementwise, stays_finite
 from fastdl.fusion.evaluator.operators import evaluate
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
-from fastdl.fusion.graph.node import Array, Node, Refused
+from fastdl.fusion.graph.node import Floats, Node, Refused
 from fastdl.fusion.graph.patterns import DENSE, Dense
 
 NODES = 64  # at most so many nodes between the layer and its readers
@@ -36,7 +36,7 @@ class _Hidden:
     between: list[Node]  # in the order of the graph
     heads: list[Dense]
 
-    def constants(self, index: GraphIndex) -> dict[str, Array]:
+    def constants(self, index: GraphIndex) -> dict[str, Floats]:
         """What each value is where the layer gives its bias alone."""
         found = {self.values[0]: self.dense.bias}
         for node in self.between:

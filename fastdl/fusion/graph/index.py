@@ -13,16 +13,16 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from onnx import ModelProto, TensorProto, helper
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.naming import Names
 from fastdl.fusion.graph.inference import Dim, Inferred, byte_count, dtype_of, infer
 from fastdl.fusion.graph.memory import tensor_of
 from fastdl.fusion.graph.node import (
     FLOATS,
     LARGEST,
-    Array,
+    Floats,
     Node,
     Refused,
     all_names,
@@ -57,12 +57,12 @@ class GraphIndex:
         self._overridable = frozenset() if lists_all else self.graph_inputs & self._initializers.keys()
         self.captured = frozenset(names_inside(graph.node))
         self._names = Names(all_names(graph) | self.captured)
-        self._exact: dict[str, Array] = {}
-        self._large: dict[str, Array] = {}  # of large ones, those of late
-        self._made: dict[str, Callable[[], Array]] = {}  # how large new ones are computed, each time that one is read
+        self._exact: dict[str, Floats] = {}
+        self._large: dict[str, Floats] = {}  # of large ones, those of late
+        self._made: dict[str, Callable[[], Floats]] = {}  # how large new ones are computed, each time that one is read
         self._depths: dict[str, int] = {}  # of those, how many are computed one from another
         self._deepest = 0  # of what was read of late
-        self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._dtypes: dict[str, Dtype] = {}
         self._sizes: dict[str, tuple[int, ...]] = {}  # of floating-point constants
         self._derived: dict[tuple[Any, ...], Any] = {}
         self._added: dict[str, None] = {}  # names of new initializers, in order
@@ -132,7 +132,7 @@ class GraphIndex:
         """The shape as ONNX infers it (not as the file claims it), or None where the rank is unknown."""
         return self._shapes.get(value)
 
-    def type(self, value: str) -> np.dtype[Any] | None:
+    def type(self, value: str) -> Dtype | None:
         """The element type as ONNX infers it; None where it is not known, or no type that numpy has."""
         return self._types.get(value)
 
@@ -147,7 +147,7 @@ class GraphIndex:
         """Whether `value` is an initializer in whose place a caller may pass another."""
         return value in self._overridable
 
-    def stored(self, value: str) -> npt.NDArray[Any] | None:
+    def stored(self, value: str) -> Array | None:
         """The constant behind `value` (initializer or Constant node) as stored; None if there is none."""
         if value in self._overridable:
             return None
@@ -180,7 +180,7 @@ class GraphIndex:
         array = self.stored(value)
         return array.size if array is not None and array.dtype in FLOATS else 0
 
-    def constant(self, value: str) -> Array:
+    def constant(self, value: str) -> Floats:
         """The float64 values (read-only) behind a floating-point constant; refuses all that is not one."""
         self._deepest = max(self._deepest, self._depths.get(value, 0))
         if value in self._large:
@@ -199,13 +199,13 @@ class GraphIndex:
         """Drop what is kept for a while."""
         self._large.clear()
 
-    def _remember(self, value: str, exact: Array) -> None:
+    def _remember(self, value: str, exact: Floats) -> None:
         """Keep a large constant for a while."""
         self._large[value] = exact
         while sum(array.size for array in self._large.values()) > ROOM and len(self._large) > 1:
             self._large.pop(next(iter(self._large)))
 
-    def _read(self, value: str) -> Array:
+    def _read(self, value: str) -> Floats:
         """A stored constant in float64, checked the first time."""
         if value in self._overridable:
             raise Refused(f"parameter {value!r} is also a graph input, so a caller may override it")
@@ -227,7 +227,7 @@ class GraphIndex:
         """Whether it is a floating-point constant that `constant` has let pass."""
         return value in self._dtypes
 
-    def dtype(self, value: str) -> np.dtype[Any]:
+    def dtype(self, value: str) -> Dtype:
         """The dtype in which a floating-point constant is stored; refuses what `constant` refuses."""
         if value not in self._dtypes:
             self.constant(value)
@@ -251,7 +251,7 @@ class GraphIndex:
         """A name that nothing in the graph or its subgraphs bears."""
         return self._names.free(hint)
 
-    def add_constant(self, hint: str, source: Array | Callable[[], Array], dtype: np.dtype[Any]) -> str:
+    def add_constant(self, hint: str, source: Floats | Callable[[], Floats], dtype: Dtype) -> str:
         """Add a new initializer, in float64 until it is written; refuses what over- or underflows `dtype`.
 
         source: its values, or what computes them from other constants. A large one that is computed is not kept, as in
@@ -279,7 +279,7 @@ class GraphIndex:
         self._shapes[name], self._types[name] = values.shape, np.dtype(dtype)
         return name
 
-    def add_tensor(self, hint: str, values: npt.NDArray[Any]) -> str:
+    def add_tensor(self, hint: str, values: Array) -> str:
         """Add a new initializer of any type (an integer shape, say), stored as it is."""
         name = self.fresh(hint)
         # Not ascontiguousarray, which makes a vector of a scalar

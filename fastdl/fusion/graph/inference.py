@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import lru_cache
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper
 
+from fastdl.base.arrays import Dtype
 from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.graph.weights import without
 
 Dim = int | str | None
-Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, np.dtype[Any]]]  # shapes and types, by value
+Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, Dtype]]  # shapes and types, by value
 LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
 
 
@@ -64,7 +64,7 @@ def byte_count(model: ModelProto) -> int:
 
 
 @lru_cache(maxsize=64)
-def dtype_of(number: int) -> np.dtype[Any] | None:
+def dtype_of(number: int) -> Dtype | None:
     try:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(number))
         return dtype if helper.np_dtype_to_tensor_dtype(dtype) == number else None

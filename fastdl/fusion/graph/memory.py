@@ -11,10 +11,10 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.message import DecodeError, EncodeError, Message
 from onnx import TensorProto, helper, numpy_helper
 
+from fastdl.base.arrays import Array
 from fastdl.errors import FastdlError
 
 NO_MEMORY = (
@@ -92,7 +92,7 @@ def fill(tensor: TensorProto, data: bytes | memoryview) -> None:
     tensor.MergeFromString(b"".join((RAW_DATA, length, data)))
 
 
-def tensor_of(array: npt.NDArray[Any], name: str) -> TensorProto:
+def tensor_of(array: Array, name: str) -> TensorProto:
     """The array as a tensor: onnx's from_array."""
     if array.nbytes < LARGE or array.dtype.kind not in "biuf":
         return numpy_helper.from_array(array, name)

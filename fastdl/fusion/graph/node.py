@@ -11,7 +11,9 @@ import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, NodeProto, TensorProto, helper
 
-Array = npt.NDArray[np.float64]
+from fastdl.base.arrays import Array
+
+Floats = npt.NDArray[np.float64]
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 # A set, which compares by hash first: numpy takes None for float64 when asked whether a dtype equals it
 FLOATS = frozenset((np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)))
@@ -103,7 +105,7 @@ def _rules(op: str, opset: int) -> tuple[int, int, int, frozenset[str], Mapping[
     return schema.min_input, schema.max_input, schema.min_output, needed, kinds
 
 
-def magnitude(array: npt.NDArray[Any]) -> float:
+def magnitude(array: Array) -> float:
     """The largest absolute value, 0 of an empty array, NaN where any value is; without a copy."""
     return max(float(array.max(initial=0)), -float(array.min(initial=0)))
 
@@ -116,7 +118,7 @@ def subgraphs(node: NodeProto) -> Iterable[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def constant_value(node: NodeProto) -> TensorProto | npt.NDArray[Any] | None:
+def constant_value(node: NodeProto) -> TensorProto | Array | None:
     """What a Constant node states in numbers: a tensor, or an array of the type that its attribute implies."""
     for attribute in node.attribute:
         if attribute.name in CONSTANT_ATTRIBUTES:

@@ -6,18 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any
 
 import numpy as np
 
+from fastdl.base.arrays import Dtype
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.inference import Dim
-from fastdl.fusion.graph.node import FLOATS, LARGEST, Array, Node, Refused, magnitude
+from fastdl.fusion.graph.node import FLOATS, LARGEST, Floats, Node, Refused, magnitude
 from fastdl.fusion.graph.ranges import require_range
 
 DENSE = ("Gemm", "MatMul")
 FLOAT32 = np.dtype(np.float32)
-Values = Array | Callable[[], Array]
+Values = Floats | Callable[[], Floats]
 ROW = 2**22  # at most so many values a row are given a scale and shift of their own
 
 
@@ -27,16 +27,16 @@ class Dense:
 
     node: Node
     shape: tuple[int, ...]  # of the weight
-    read_weight: Callable[[], Array]  # not the weight itself, so that what refers to a layer does not hold it in memory
-    bias: Array
-    dtype: np.dtype[Any]
+    read_weight: Callable[[], Floats]  # so that what refers to a layer does not hold it in memory
+    bias: Floats
+    dtype: Dtype
 
     @property
-    def weight(self) -> Array:
+    def weight(self) -> Floats:
         """(in, out); computed anew each time, where it is large."""
         return self.read_weight()
 
-    def times(self, scale: Array) -> Callable[[], Array]:
+    def times(self, scale: Floats) -> Callable[[], Floats]:
         """What computes the weight times a scale that broadcasts along it."""
         return lambda: self.weight * scale
 
@@ -71,7 +71,7 @@ class Dense:
         require_range(index, node.inputs[0])
         return cls(node, (rows, columns), partial(_scaled, index, node.inputs[1], alpha, transposed), bias, dtype)
 
-    def constants(self, index: GraphIndex, weight: Values, bias: Array, was: str = "") -> tuple[str, str]:
+    def constants(self, index: GraphIndex, weight: Values, bias: Floats, was: str = "") -> tuple[str, str]:
         """Names of new initializers for the changed parameters; may refuse, and changes no node.
 
         weight: its values, or what computes them from constants of the index (see GraphIndex.add_constant).
@@ -85,12 +85,12 @@ class Dense:
         index.rewrite(self.node, "Gemm", [self.node.inputs[0], *names], {})
 
 
-def _scaled(index: GraphIndex, name: str, alpha: float, transposed: bool) -> Array:
+def _scaled(index: GraphIndex, name: str, alpha: float, transposed: bool) -> Floats:
     weight = index.constant(name).T if transposed else index.constant(name)
     return weight if alpha == 1 else alpha * weight
 
 
-def row_vector(index: GraphIndex, name: str, size: int, rank: int) -> Array:
+def row_vector(index: GraphIndex, name: str, size: int, rank: int) -> Floats:
     """A constant that broadcasts along the last axis only, as a vector (size,); `rank` is its partner's."""
     values = index.constant(name)
     one_row = values.ndim <= rank and values.size in (1, size) and values.shape[-1:] in ((), (values.size,))
@@ -100,7 +100,7 @@ def row_vector(index: GraphIndex, name: str, size: int, rank: int) -> Array:
 
 
 def new_parameters(
-    index: GraphIndex, node: Node, weight: Values, bias: Array, dtype: np.dtype[Any], was: str = ""
+    index: GraphIndex, node: Node, weight: Values, bias: Floats, dtype: Dtype, was: str = ""
 ) -> tuple[str, str]:
     """Names of new initializers, called after the weight and bias that `node` reads; see Dense.constants."""
     old_weight, old_bias = (*node.inputs, "")[1:3]
@@ -118,9 +118,9 @@ class Affine:
 
     node: Node
     value: str
-    scale: Array
-    center: Array
-    shift: Array
+    scale: Floats
+    center: Floats
+    shift: Floats
     constant: str = ""  # name of the one constant, where there is one
 
     @classmethod
@@ -202,7 +202,7 @@ class Affine:
         return cls(node, node.inputs[0], scale, offset, np.zeros(()))
 
     @property
-    def parts(self) -> tuple[Array, Array, Array]:
+    def parts(self) -> tuple[Floats, Floats, Floats]:
         """scale, center, shift."""
         return self.scale, self.center, self.shift
 
@@ -211,7 +211,7 @@ class Affine:
         """Whether one scale and one shift hold for all values, wherever they stand."""
         return all(part.size == 1 for part in self.parts)
 
-    def spread(self, shape: Sequence[Dim] | None, size: int | None = None) -> tuple[Array, Array, Array]:
+    def spread(self, shape: Sequence[Dim] | None, size: int | None = None) -> tuple[Floats, Floats, Floats]:
         """Scale, center and shift of each of the `size` values that a row of `shape` holds, in row-major order.
 
         shape: that of `value`, the batch first; None where its rank is not known. size: None where it is to follow
@@ -237,7 +237,7 @@ class Affine:
         scale, center, shift = (self._spread(part, len(shape), dims) for part in self.parts)  # type: ignore[arg-type]
         return scale, center, shift
 
-    def _spread(self, part: Array, rank: int, dims: tuple[int, ...]) -> Array:
+    def _spread(self, part: Floats, rank: int, dims: tuple[int, ...]) -> Floats:
         shape = part.shape
         if part.size == 1:
             shape = ()

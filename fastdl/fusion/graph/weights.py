@@ -15,10 +15,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from fastdl.base.arrays import Array
 from fastdl.errors import ModelFileError
 
 APART = 2**22  # numbers of a model from which its weights are taken apart
@@ -30,7 +30,7 @@ LENGTH = 2  # protobuf's type of a field that states its length
 Part = bytes | memoryview
 
 
-Weights = dict[str, npt.NDArray[Any]]
+Weights = dict[str, Array]
 
 
 class Lean:
@@ -97,7 +97,7 @@ class Lean:
                 lean.graph.initializer[-1].ClearField("doc_string")
         return cls(lean, weights, again)
 
-    def values(self, tensor: TensorProto) -> npt.NDArray[Any]:
+    def values(self, tensor: TensorProto) -> Array:
         """What a tensor of this model holds; raises what onnx raises, KeyError for data that lies elsewhere."""
         if tensor.data_location == TensorProto.EXTERNAL:
             return self.weights[tensor.name]
@@ -162,7 +162,7 @@ def _sums(weights: Weights) -> dict[str, int]:
     return {name: zlib.adler32(_bytes(array)) for name, array in weights.items()}
 
 
-def _bytes(array: npt.NDArray[Any]) -> memoryview:
+def _bytes(array: Array) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 

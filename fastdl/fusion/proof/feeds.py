@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import helper
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.errors import DataError, FusionError
 from fastdl.fusion.folds import constant
 from fastdl.fusion.graph.index import GraphIndex
@@ -40,7 +40,7 @@ class Feeder:
         self._index, model = GraphIndex(source, index), Lean.of(source).proto
         constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
-        self._dtypes: dict[str, np.dtype[Any]] = {}
+        self._dtypes: dict[str, Dtype] = {}
         self._scales: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
         for info in model.graph.input:
             if info.name in stored:
@@ -137,7 +137,7 @@ class Feeder:
                 return affine
         return None
 
-    def _check_shape(self, name: str, array: npt.NDArray[Any]) -> None:
+    def _check_shape(self, name: str, array: Array) -> None:
         """DataError for samples that the input's stated shape does not take."""
         shape = self._index.shape(name)
         if shape is None or not array.ndim:

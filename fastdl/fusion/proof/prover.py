@@ -20,10 +20,10 @@ from time import process_time
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import ModelProto, ValueInfoProto
 
+from fastdl.base.arrays import Array
 from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.index import GraphIndex
@@ -375,7 +375,7 @@ def _rounded(feed: Feed) -> Feed:
     }
 
 
-def _narrowed(value: npt.NDArray[Any], like: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _narrowed(value: Array, like: Array) -> Array:
     """In the type that the graph takes, one unit of the last place beside where it was rounded to the same."""
     narrow = value.astype(like.dtype)
     if like.dtype.kind != "f":
@@ -384,7 +384,7 @@ def _narrowed(value: npt.NDArray[Any], like: npt.NDArray[Any]) -> npt.NDArray[An
     return np.where(narrow == like, beside, narrow)
 
 
-def _distance(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+def _distance(one: Array, other: Array) -> float:
     if one.dtype.kind != "f" or one.shape != other.shape:
         return 0.0
     with np.errstate(invalid="ignore"):

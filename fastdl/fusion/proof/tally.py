@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.errors import FusionError
-from fastdl.fusion.graph.node import Array
+from fastdl.fusion.graph.node import Floats
 from fastdl.fusion.proof.result import Proof
 from fastdl.fusion.proof.ties import Flags
 from fastdl.fusion.runtime.labels import labels_of
@@ -25,7 +24,7 @@ OF_COLUMN = 100.0  # times the floor: what a column may be off by, relative to i
 COLUMNS = 4096
 ULP_REACH = 2.0**-10  # an ulp is taken at no less than this share of the output's largest magnitude
 
-Values = npt.NDArray[Any]
+Values = Array
 Tie = Callable[[Values, Values], Flags]  # of the labels wanted and given
 
 
@@ -44,11 +43,11 @@ class Output:
 class Tally:
     """Pooled over batches, for one output: largest magnitude, and largest absolute errors, by column too."""
 
-    dtype: np.dtype[Any]
+    dtype: Dtype
     scale: float = 0.0
     plain: float = 0.0
     fused: float = 0.0
-    columns: dict[str, Array] = field(default_factory=dict)  # "scale", "plain", "fused"
+    columns: dict[str, Floats] = field(default_factory=dict)  # "scale", "plain", "fused"
     odd: str = ""  # what is not finite in the fused graph alone
 
     @property
@@ -99,7 +98,7 @@ class Tally:
             self._column("fused", off)
             proof.max_ulp_error = max(proof.max_ulp_error, float((off / ulp).max(initial=0.0)))
 
-    def _column(self, what: str, values: Array) -> None:
+    def _column(self, what: str, values: Floats) -> None:
         if values.ndim < 2 or not 1 < values.shape[-1] <= COLUMNS:
             return
         largest = values.reshape(-1, values.shape[-1]).max(axis=0)
@@ -120,14 +119,14 @@ class Tally:
         return column, float(fused[column] / size), float(bars[column] / size)
 
 
-def _odd(y: npt.NDArray[Any], want: npt.NDArray[Any]) -> str:
+def _odd(y: Array, want: Array) -> str:
     for what, test in (("NaN", np.isnan), ("infinity", np.isinf)):
         if (test(y) & ~test(want)).any():
             return f"it gives {what} where the unfused graph does not"
     return "it gives numbers where the unfused graph gives NaN or infinity"
 
 
-def label_flips(plain: npt.NDArray[Any], fused: npt.NDArray[Any]) -> int:
+def label_flips(plain: Array, fused: Array) -> int:
     """Rows whose label differs; 0 where the output has no labels."""
     one, other = labels_of(plain), labels_of(fused)
     return 0 if one is None or other is None else int((one != other).sum())

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.fusion.evaluator.elementwise import is_elementwise
 from fastdl.fusion.evaluator.operators import evaluate
 from fastdl.fusion.graph.index import GraphIndex
-from fastdl.fusion.graph.node import COMPARISONS, Array, Node, Refused
+from fastdl.fusion.graph.node import COMPARISONS, Floats, Node, Refused
 from fastdl.fusion.graph.patterns import Affine
 
-Labels = npt.NDArray[Any]
+Labels = Array
 Flags = npt.NDArray[np.bool_]
 
 KEEPS = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze")
@@ -33,12 +33,12 @@ class Decision:
     """How an output's labels are decided: the largest of `scores` along `axis`, or what of them is over `bar`."""
 
     scores: str
-    dtype: np.dtype[Any]
+    dtype: Dtype
     axis: int | None
-    bar: Array | None
-    before: tuple[tuple[Node | Affine, ...], Array | None] = ((), None)  # f, and the plain graph's own bar
+    bar: Floats | None
+    before: tuple[tuple[Node | Affine, ...], Floats | None] = ((), None)  # f, and the plain graph's own bar
 
-    def tied(self, scores: npt.NDArray[Any], want: Labels, got: Labels, reach: float) -> Flags:
+    def tied(self, scores: Array, want: Labels, got: Labels, reach: float) -> Flags:
         """Where both labels are right but for `reach`, a share of the largest score, or for the rounding of f."""
         near = self._near(scores, self.bar, want, got, reach)
         tails, bar = self.before
@@ -49,7 +49,7 @@ class Decision:
             near = near | self._near(values, bar, want, got, STEPS * float(np.finfo(self.dtype).eps))
         return near
 
-    def _near(self, values: Array, bar: Array | None, want: Labels, got: Labels, reach: float) -> Flags:
+    def _near(self, values: Floats, bar: Floats | None, want: Labels, got: Labels, reach: float) -> Flags:
         slack = reach * float(np.abs(values).max(initial=0.0))
         try:
             if bar is not None:
@@ -60,14 +60,14 @@ class Decision:
             return np.zeros(want.shape, bool)
 
 
-def _at(values: Array, labels: Labels, axis: int) -> Array:
+def _at(values: Floats, labels: Labels, axis: int) -> Floats:
     """The value that each label counts, in the labels' shape."""
     shape = [*values.shape]
     shape[axis] = 1
     return np.take_along_axis(values, labels.reshape(shape), axis).reshape(labels.shape)
 
 
-def _given(tail: Node | Affine, values: Array, axis: int | None) -> Array:
+def _given(tail: Node | Affine, values: Floats, axis: int | None) -> Floats:
     if isinstance(tail, Affine):
         return (values - tail.center) * tail.scale + tail.shift
     if tail.op not in ("Softmax", "LogSoftmax"):

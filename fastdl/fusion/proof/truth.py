@@ -11,11 +11,11 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from onnx.inliner import inline_local_functions
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.fusion.evaluator.blas import one_thread
 from fastdl.fusion.evaluator.operators import WIDENING, evaluate, kind, text
 from fastdl.fusion.graph.index import GraphIndex
@@ -66,13 +66,13 @@ class Truth:
         self._opsets = list(model.opset_import)
         self._version = model.ir_version
         self._index = index or GraphIndex(lean)
-        self._dtypes: dict[str, np.dtype[Any]] = {}  # of values whose type nothing but onnxruntime tells
+        self._dtypes: dict[str, Dtype] = {}  # of values whose type nothing but onnxruntime tells
         self._cache: dict[object, Callable[[Values], list[Any]]] = {}
         self._walks: dict[int, _Walk] = {}  # of subgraphs, by identity
         self._names = [*(output.name for output in model.graph.output), *more]
         self._walk = _Walk(model.graph, self._names, lean)
 
-    def __call__(self, feeds: Mapping[str, npt.NDArray[Any]]) -> list[Any]:
+    def __call__(self, feeds: Mapping[str, Array]) -> list[Any]:
         """The outputs for one batch, arrays or sequences; floating-point feeds of any width are widened.
 
         Raises NoTruth for a node that nothing evaluates.

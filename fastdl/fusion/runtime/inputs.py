@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.metadata import FEATURE_NAMES_KEY
 from fastdl.errors import DataError
 
-Array = npt.NDArray[Any]
 
-
-def as_input(what: str, given: Any, dtype: np.dtype[Any], names: Sequence[str] | None = None) -> Array:
+def as_input(what: str, given: Any, dtype: Dtype, names: Sequence[str] | None = None) -> Array:
     """The array of that dtype (object: strings); a frame's columns by `names`, in their order, where there are some.
 
     DataError: it is no array, has masked entries, holds what is not of the dtype's kind, or values that it cannot hold.
@@ -63,7 +61,7 @@ def _by_name(what: str, frame: Any, columns: list[Any], names: Sequence[str]) ->
     return frame[[*names]]
 
 
-def _convert(what: str, array: Array, dtype: np.dtype[Any]) -> Array:
+def _convert(what: str, array: Array, dtype: Dtype) -> Array:
     """To the model's dtype; refuses values that it cannot hold, not those that it rounds."""
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(dtype)

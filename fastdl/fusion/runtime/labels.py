@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
+
+from fastdl.base.arrays import Array
 
 
-def labels_of(output: npt.NDArray[Any]) -> npt.NDArray[Any] | None:
+def labels_of(output: Array) -> Array | None:
     """(rows,): integers or strings as they are, argmax of two columns or more, > 0.5 of one; None for all else."""
     if output.ndim == 0:
         return None

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
+from fastdl.base.arrays import Array
 from fastdl.errors import FusionError
 from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.graph.node import subgraphs
@@ -18,7 +18,7 @@ from fastdl.fusion.runtime.session import Feed, Session, load_onnxruntime
 
 PATIENCE = 5.0  # seconds for a graph that loops, which may never end
 
-Outputs = list[npt.NDArray[Any]]
+Outputs = list[Array]
 Run = Callable[[Feed], Outputs]
 
 

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fastdl.base.arrays import Array, Dtype
 from fastdl.fusion.graph.memory import memory_errors
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 # onnxruntime's names of element types that numpy has too
-DTYPES: dict[str, np.dtype[Any]] = {
+DTYPES: dict[str, Dtype] = {
     "tensor(float16)": np.dtype(np.float16),
     "tensor(float)": np.dtype(np.float32),
     "tensor(double)": np.dtype(np.float64),
@@ -28,7 +28,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-Feed = dict[str, npt.NDArray[Any]]  # the inputs of a run, by name
+Feed = dict[str, Array]  # the inputs of a run, by name
 
 
 def load_onnxruntime() -> ModuleType:
@@ -73,7 +73,7 @@ class Session:
         model: bytes,
         threads: int = 1,
         optimise: bool = True,
-        weights: Mapping[str, npt.NDArray[Any]] | None = None,
+        weights: Mapping[str, Array] | None = None,
         packed: bool = True,
     ) -> None:
         ort = load_onnxruntime()
@@ -105,7 +105,7 @@ class Session:
         """The outputs, in order."""
         return [Port(o.name, o.type, list(o.shape)) for o in self.inner.get_outputs()]
 
-    def run(self, names: Sequence[str] | None, feed: Mapping[str, npt.NDArray[Any]], options: Any = None) -> list[Any]:
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, Array], options: Any = None) -> list[Any]:
         """The outputs of those names, or all: arrays, and lists where they are no tensors."""
         with memory_errors():
             results: list[Any] = self.inner.run(names, feed, options)
@@ -119,8 +119,8 @@ class Binding:
     def __init__(
         self,
         session: Session,
-        inputs: Mapping[str, npt.NDArray[Any]],
-        outputs: Mapping[str, npt.NDArray[Any]],
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
     ) -> None:
         ort = load_onnxruntime()
         self._session = session.inner
@@ -133,7 +133,7 @@ class Binding:
         for name, buffer in zip(outputs, self.outputs, strict=True):
             self._binding.bind_ortvalue_output(name, ort.OrtValue.ortvalue_from_numpy(buffer))
 
-    def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run on arrays of the bound shapes and dtypes; the results are the caller's own."""
         for buffer, array in zip(self.inputs, inputs, strict=True):
             buffer[...] = array
