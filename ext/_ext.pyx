@@ -216,7 +216,7 @@ def check_arguments(str kernel, arguments):
 
 cdef void call_python(const void *args, fdl_range range, const fdl_step *step, void *scratch) noexcept with gil:
     """A kernel that is a Python function. What it raises stops its program, which raises it again."""
-    cdef const fdl_slot *slot = (<const fdl_args *>args).slot
+    cdef const fdl_slot *slot = (<fdl_args *>args).slot
     program = <Program>slot[0].p
     try:
         (<object>slot[1].p)()

@@ -16,7 +16,7 @@ SMOKE = (
     "layers/test_layers.py",
     "models/test_sequential.py",
     "fusion/test_hand_made.py",
-    "test_team.py",
+    "compiler/test_team.py",
 )
 
 

@@ -30,7 +30,7 @@ PLACES = {
 # tests that go through registries and tables; the additions have rows in some, and are found by the others
 TABLES = [
     *("tests/kernels", "tests/ops", "tests/export", "tests/models/test_saving.py", "tests/fusion/test_twice.py"),
-    *("tests/test_optimizers.py", "tests/test_losses.py", "tests/test_initializers.py", "tests/test_arguments.py"),
+    *("tests/test_optimizers.py", "tests/test_losses.py", "tests/test_initializers.py", "tests/base/test_arguments.py"),
     *("tests/test_rooms.py", "tests/test_sizes.py", "tests/callbacks"),
 ]
 USE = """

@@ -22,7 +22,7 @@ case ${1-} in
 address)
     build -fsanitize=address,undefined -fno-sanitize-recover=all
     preload="$(library libasan.so) $(library libstdc++.so.6)" # libstdc++: ASan looks for its exceptions at the start
-    tests=(tests/kernels tests/ops tests/test_program.py tests/test_team.py)
+    tests=(tests/kernels tests/ops tests/compiler)
     for isa in $(python -P -c "from fastdl import _ext; print(*_ext.supported_isas())"); do
         echo "ASan and UBSan, FASTDL_ISA=$isa"
         # leaks are Python's and numpy's own; what asks for too much memory must get NULL, as without ASan
@@ -32,7 +32,7 @@ address)
 thread)
     build -fsanitize=thread
     preload=$(library libtsan.so)
-    tests=(tests/test_program.py tests/test_team.py tests/models/test_engine.py)
+    tests=(tests/compiler tests/models/test_engine.py)
     echo "TSan"
     # the team's tests fork; what asks for too much memory must get NULL, as without TSan
     watched TSAN_OPTIONS="die_after_fork=0 allocator_may_return_null=1 suppressions=$PWD/tools/tsan.txt"

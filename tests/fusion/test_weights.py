@@ -234,7 +234,7 @@ def test_fusing_a_large_file_takes_about_three_times_its_size(tmp_path):
     """Written out, too; the bar leaves room for what any first session takes, whatever the file's size."""
     path = tmp_path / "m.onnx"
     path.write_bytes(net(4, 2048).SerializeToString())
-    done = subprocess.run([sys.executable, "-c", PEAK, str(path)], capture_output=True, text=True, check=False,
+    done = subprocess.run([sys.executable, "-P", "-c", PEAK, str(path)], capture_output=True, text=True, check=False,
                           cwd=Path(__file__).parents[2])  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 3.2 * path.stat().st_size + 2**25
