@@ -90,9 +90,9 @@ def _origin(node: Node | None) -> str:
 
 
 def _keep_outputs(model: ModelProto, wanted: Iterable[ValueInfoProto]) -> None:
-    kept = [ValueInfoProto.FromString(output.SerializeToString()) for output in wanted]
+    outputs = [ValueInfoProto.FromString(output.SerializeToString()) for output in wanted]
     del model.graph.output[:]
-    model.graph.output.extend(kept)
+    model.graph.output.extend(outputs)
 
 
 def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> str:

@@ -55,8 +55,8 @@ class Inspection(Printable):
 
     def __repr__(self) -> str:
         report = self.fusion
-        held = f"{report.nodes_before} operators, {report.parameters_before} parameters"
-        return f"<Inspection: {held}, {len(report.folds)} would fold>"
+        contents = f"{report.nodes_before} operators, {report.parameters_before} parameters"
+        return f"<Inspection: {contents}, {len(report.folds)} would fold>"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

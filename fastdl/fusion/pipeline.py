@@ -16,7 +16,7 @@ from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
 from fastdl.fusion.folds import RULES
 from fastdl.fusion.folds.rule import Fold, Refusal, Rule
 from fastdl.fusion.graph.index import GraphIndex
-from fastdl.fusion.graph.memory import memory_errors
+from fastdl.fusion.graph.memory import copied, memory_errors
 from fastdl.fusion.graph.node import Refused
 from fastdl.fusion.graph.weights import Lean
 from fastdl.fusion.heads import Head, choose_head
@@ -119,9 +119,8 @@ class _Folded:
     def _lean(self) -> Lean:
         if self.done:
             return self.index.to_model()
-        unchanged, copy = self.index.lean, ModelProto()  # to the byte: there is nothing to prove
-        copy.CopyFrom(unchanged.proto)
-        return Lean(copy, dict(unchanged.weights))
+        unchanged = self.index.lean  # to the byte: there is nothing to prove
+        return Lean(copied(unchanged.proto), dict(unchanged.weights))
 
     def write(self) -> Lean:
         """The folded model, computed when it is first asked for: until then its weights take no room."""

@@ -150,8 +150,8 @@ def _quantize(
     folded, _ = fuse(plain, samples=samples, measure=False, keep=kept, limited=False)
     feeder = Feeder(folded)
     feeds = list(feeder.samples(samples))
-    given = len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)  # type: ignore[arg-type]
-    trial = _Trial(folded, feeds, labels, type, tolerance, sum(map(_rows, feeds)) - given)
+    rows_of_samples = len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)  # type: ignore[arg-type]
+    trial = _Trial(folded, feeds, labels, type, tolerance, sum(map(_rows, feeds)) - rows_of_samples)
     if trial.rows < FEWEST:
         raise DataError(f"{trial.rows} samples are too few to judge by: give at least {FEWEST}")
     failed: list[str] = []
@@ -288,7 +288,7 @@ def _classifies(model: ModelProto) -> bool:
 
 def _input_affines(model: ModelProto) -> list[str]:
     """Labels of the nodes that only shift and scale an input, between it and the first dense layer."""
-    index, found = GraphIndex(model), list[str]()
+    index, labels = GraphIndex(model), list[str]()
     values = [value for value in index.graph_inputs if index.stored(value) is None]
     seen = set(values)  # a value read twice by one node, again and again, must not double the way
     while values:
@@ -297,11 +297,11 @@ def _input_affines(model: ModelProto) -> list[str]:
                 continue
             seen.add(node.outputs[0])
             if node.op in AFFINE and all(index.stored(name) is not None for name in _others(index, node)):
-                found.append(node.label)
+                labels.append(node.label)
                 values.append(node.outputs[0])
             elif node.op in LOOKED_THROUGH:
                 values.append(node.outputs[0])
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(labels))
 
 
 def _others(index: GraphIndex, node: Any) -> list[str]:

@@ -56,7 +56,7 @@ def windows(sizes: Sequence[int], kernel: Sequence[int], given: Attributes) -> l
     dilations = given.get("dilations") or [1] * rank
     pads = given.get("pads") or [0] * 2 * rank
     mode = given.get("auto_pad") or "NOTSET"
-    found = []
+    windows = []
     for axis, (size, taps, stride, dilation) in enumerate(zip(sizes, kernel, strides, dilations, strict=True)):
         reach = (taps - 1) * dilation + 1
         before, after = (pads[axis], pads[axis + rank]) if mode == "NOTSET" else (0, 0)
@@ -73,8 +73,8 @@ def windows(sizes: Sequence[int], kernel: Sequence[int], given: Attributes) -> l
                 count += 1
         if count < 1:
             raise ValueError(f"a kernel that reaches over {reach} finds no window in {size} with its pads")
-        found.append(Windows(size, taps, stride, dilation, before, after, count))
-    return found
+        windows.append(Windows(size, taps, stride, dilation, before, after, count))
+    return windows
 
 
 def conv(x: Floats, weight: Floats, bias: Floats | None, given: Attributes) -> Floats:
@@ -129,8 +129,8 @@ def conv_transpose(x: Floats, weight: Floats, bias: Floats | None, given: Attrib
         stride * (size - 1) + (taps - 1) * dilation + 1
         for stride, size, taps, dilation in zip(strides, sizes, kernel, dilations, strict=True)
     ]
-    starts, wanted = _cropped(whole, sizes, strides, more, given)
-    room = [max(a, s + w) for a, s, w in zip(whole, starts, wanted, strict=True)]
+    starts, output_sizes = _cropped(whole, sizes, strides, more, given)
+    room = [max(a, s + w) for a, s, w in zip(whole, starts, output_sizes, strict=True)]
     filters = weight.shape[1]
     weights = weight.reshape(group, weight.shape[0] // group, -1).swapaxes(1, 2)
     y = np.zeros((len(x), group, filters, *room))
@@ -141,7 +141,7 @@ def conv_transpose(x: Floats, weight: Floats, bias: Floats | None, given: Attrib
                   for k, d, s, n in zip(place, dilations, strides, sizes, strict=True)]  # fmt: skip
             y[_at(sample, at)] += spread[:, :, tap]
     y = y.reshape(len(x), group * filters, *room)
-    inner: Any = (..., *(slice(s, s + w) for s, w in zip(starts, wanted, strict=True)))
+    inner: Any = (..., *(slice(s, s + w) for s, w in zip(starts, output_sizes, strict=True)))
     y = np.asarray(y[inner])
     return y if bias is None else y + bias.reshape(-1, *(1,) * rank)
 
@@ -159,9 +159,9 @@ def _cropped(
         return list(pads[:rank]), [
             w + m - pads[i] - pads[i + rank] for i, (w, m) in enumerate(zip(whole, more, strict=True))
         ]
-    wanted = list(stated[-rank:])
-    cut = [max(w + m - want, 0) for w, m, want in zip(whole, more, wanted, strict=True)]
-    return [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in cut], wanted
+    output_sizes = list(stated[-rank:])
+    cut = [max(w + m - want, 0) for w, m, want in zip(whole, more, output_sizes, strict=True)]
+    return [total // 2 if mode == "SAME_UPPER" else total - total // 2 for total in cut], output_sizes
 
 
 def max_pool(x: Floats, given: Attributes) -> Floats:

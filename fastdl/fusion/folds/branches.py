@@ -53,17 +53,17 @@ def fold(index: GraphIndex, node: Node) -> str | None:
 
 def _branches(index: GraphIndex, join: Node) -> list[Node]:
     """The dense layers whose outputs are joined, in order; of a sum the first is never subtracted."""
-    found: list[Node] = []
+    makers: list[Node] = []
     todo = _makers(index, join, join)[::-1]
     while todo:
         maker = todo.pop()
         if maker.op in DENSE:
-            found.append(maker)
+            makers.append(maker)
         else:
             todo.extend(_makers(index, join, maker)[::-1])
-        if len(found) + len(todo) > BRANCHES:
+        if len(makers) + len(todo) > BRANCHES:
             raise Refused(f"{join.label!r} joins more than {BRANCHES} branches")
-    return found
+    return makers
 
 
 def _makers(index: GraphIndex, join: Node, node: Node) -> list[Node]:

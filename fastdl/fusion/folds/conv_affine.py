@@ -63,8 +63,8 @@ def _per_channel(affine: Affine, part: Floats, channels: int, rank: int) -> Floa
     if affine.node.op == "BatchNormalization":
         fits = part.shape == (channels,)
     else:
-        wanted = (channels, *(1,) * (rank - 2))
-        fits = part.shape in (wanted, (1, *wanted))
+        per_channel = (channels, *(1,) * (rank - 2))
+        fits = part.shape in (per_channel, (1, *per_channel))
     if not fits:
         raise Refused(f"a constant of shape {part.shape} is not one value for each of {channels} channels")
     return part.reshape(-1)

@@ -15,10 +15,10 @@ from fastdl.fusion.graph.ranges import require_range
 
 def fold(index: GraphIndex, node: Node) -> str | None:
     """Turn the Concat into a Softmax of the dense layer; refuses by other uses, axis and number of units."""
-    found = _pair(index, node)
-    if found is None:
+    pair = _pair(index, node)
+    if pair is None:
         return None
-    column, sigmoid, rest = found
+    column, sigmoid, rest = pair
     value = sigmoid.inputs[0]
     maker = index.producer(value)
     if maker is None or maker.op not in DENSE:

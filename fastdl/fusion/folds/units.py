@@ -38,11 +38,11 @@ class _Hidden:
 
     def constants(self, index: GraphIndex) -> dict[str, Floats]:
         """What each value is where the layer gives its bias alone."""
-        found = {self.values[0]: self.dense.bias}
+        members = {self.values[0]: self.dense.bias}
         for node in self.between:
-            inputs = [found[name] if name in found else index.constant(name).reshape(()) for name in node.inputs]
-            found[node.outputs[0]] = evaluate(node.proto, inputs)
-        return found
+            inputs = [members[name] if name in members else index.constant(name).reshape(()) for name in node.inputs]
+            members[node.outputs[0]] = evaluate(node.proto, inputs)
+        return members
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:
@@ -122,12 +122,12 @@ def _read(index: GraphIndex, dense: Dense) -> _Hidden:
 
 def _in_order(nodes: list[Node]) -> list[Node]:
     """Such that each reads only what those before it make."""
-    found: list[Node] = []
+    members: list[Node] = []
     while nodes:
         made = {name for node in nodes for name in node.outputs}
-        found += [node for node in nodes if made.isdisjoint(node.inputs)]
+        members += [node for node in nodes if made.isdisjoint(node.inputs)]
         nodes = [node for node in nodes if not made.isdisjoint(node.inputs)]
-    return found
+    return members
 
 
 def _remove(
@@ -141,10 +141,10 @@ def _remove(
     ready = [(hidden.dense, hidden.dense.constants(index, hidden.dense.weight[:, keep], hidden.dense.bias[keep]))]
     twins = ~keep & ~still & (leaders != np.arange(leaders.size)) & keep[leaders]
     for head in hidden.heads:
-        given = constants[head.node.inputs[0]]
+        vector = constants[head.node.inputs[0]]
         weight = head.weight.copy()
         np.add.at(weight, leaders[twins], head.weight[twins])
-        bias = head.bias + given[still] @ head.weight[still]
+        bias = head.bias + vector[still] @ head.weight[still]
         ready.append((head, head.constants(index, weight[keep], bias)))
     for part, names in ready:
         part.write(index, names)

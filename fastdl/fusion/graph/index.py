@@ -92,12 +92,12 @@ class GraphIndex:
     def nodes(self) -> list[Node]:
         """The nodes in order, as they are now."""
         if not self._settled:
-            found = []
+            live = []
             for node in self._nodes:
-                found += [new for new in self._before.pop(node, []) if not new.removed]
+                live += [new for new in self._before.pop(node, []) if not new.removed]
                 if not node.removed:
-                    found.append(node)
-            self._nodes, self._settled = found, True
+                    live.append(node)
+            self._nodes, self._settled = live, True
         return self._nodes
 
     def producer(self, value: str) -> Node | None:
@@ -360,14 +360,14 @@ class GraphIndex:
 
     def prune(self) -> list[str]:
         """Drop initializers and Constant nodes that nothing reads; returns their names."""
-        kept = self.graph_outputs | self.captured
+        visible = self.graph_outputs | self.captured
         dropped = []
         for node in [n for n in self.nodes if n.op == "Constant"]:
-            if not self._uses.get(node.outputs[0]) and node.outputs[0] not in kept:
+            if not self._uses.get(node.outputs[0]) and node.outputs[0] not in visible:
                 self.remove(node)
                 dropped.append(node.outputs[0])
         for name in [*self._initializers, *self._added]:
-            if not self._uses.get(name) and name not in kept and name not in self._overridable:
+            if not self._uses.get(name) and name not in visible and name not in self._overridable:
                 dropped.append(name)
                 self._added.pop(name, None)
         self._dropped.update(dropped)
@@ -377,7 +377,7 @@ class GraphIndex:
         """The changed model; everything that no fold touched is as it was. Ends the use of this index."""
         source = self.lean.proto
         model: ModelProto = without(source, "graph")
-        model.graph.CopyFrom(without(source.graph, "initializer", "node"))
+        model.graph.MergeFrom(without(source.graph, "initializer", "node"))
         stored, graph = source.graph.initializer, model.graph
         before = {t.name for t in stored}
         gone = before & self._dropped
@@ -438,8 +438,8 @@ class GraphIndex:
 
 
 def _keep(field: Any, wanted: Any) -> None:
-    kept = [item for item in field if wanted(item)]
-    if len(kept) != len(field):
-        copies = [type(item).FromString(item.SerializeToString()) for item in kept]
+    left = [item for item in field if wanted(item)]
+    if len(left) != len(field):
+        copies = [type(item).FromString(item.SerializeToString()) for item in left]
         del field[:]
         field.extend(copies)

@@ -21,7 +21,7 @@ LEAN = 2**8  # numbers of an initializer beyond which shape inference is told it
 def infer(model: ModelProto) -> Inferred:
     """Shapes and types that follow from the inputs alone: a file's own claims about inner values are not trusted."""
     bare = without(model, "graph")
-    bare.graph.CopyFrom(without(model.graph, "initializer", "node", "value_info"))
+    bare.graph.MergeFrom(without(model.graph, "initializer", "node", "value_info"))
     listed = {info.name for info in model.graph.input}
     for tensor in model.graph.initializer:
         if prod(tensor.dims) <= LEAN:  # a target shape, say, which the inference reads

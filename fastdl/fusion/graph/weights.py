@@ -20,6 +20,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from fastdl.base.arrays import Array
 from fastdl.errors import ModelFileError
+from fastdl.fusion.graph.memory import copied, fill
 
 APART = 2**22  # numbers of a model from which its weights are taken apart
 LARGE = 2**14  # numbers of a weight that is
@@ -86,7 +87,7 @@ class Lean:
         if any(len(UnknownFieldSet(message)) for message in (model, model.graph, *stored)):
             return cls(model)
         lean, weights = without(model, "graph"), {}
-        lean.graph.CopyFrom(without(model.graph, "initializer"))
+        lean.graph.MergeFrom(without(model.graph, "initializer"))
         for tensor in stored:
             if not _is_plain(tensor):
                 lean.graph.initializer.append(tensor)
@@ -107,11 +108,10 @@ class Lean:
         """The model with its weights in it. Takes them out of here one by one, for they are most of the memory."""
         if not self.weights:
             return self.proto
-        model = ModelProto()
-        model.CopyFrom(self.proto)
+        model = copied(self.proto)
         for tensor in model.graph.initializer:
             if tensor.data_location == TensorProto.EXTERNAL:
-                tensor.raw_data = self.weights.pop(tensor.name).tobytes()
+                fill(tensor, _bytes(self.weights.pop(tensor.name)))
                 tensor.ClearField("data_location")
                 del tensor.external_data[:]
         return model
@@ -121,7 +121,7 @@ class Lean:
         if not self.weights:
             return self.proto
         model: ModelProto = without(self.proto, "graph")
-        model.graph.CopyFrom(without(self.proto.graph, "initializer"))
+        model.graph.MergeFrom(without(self.proto.graph, "initializer"))
         listed = {info.name for info in model.graph.input}
         for tensor in self.proto.graph.initializer:
             if tensor.data_location != TensorProto.EXTERNAL:
@@ -143,8 +143,7 @@ class Lean:
         """data: what stands for the bytes of a weight."""
         if self._weights == {}:
             return [self.proto.SerializeToString()]
-        model = ModelProto()
-        model.CopyFrom(self.proto)
+        model = copied(self.proto)
         tensors = [part for tensor in model.graph.initializer for part in _tensor(tensor, data)]
         model.graph.ClearField("initializer")
         before, after = _around(model.graph, INITIALIZER)
@@ -193,7 +192,7 @@ def without(message: Any, *omitted: str) -> Any:
             else:
                 getattr(copy, field_.name).MergeFrom(value)
     except UnicodeDecodeError:  # text that is none cannot be read, but be copied
-        copy.CopyFrom(message)
+        copy.MergeFrom(message)
         for name in omitted:
             copy.ClearField(name)
     return copy
@@ -211,8 +210,7 @@ def _tensor(tensor: TensorProto, data: Callable[[TensorProto], Any]) -> list[Any
 
 def _around(message: Any, number: int) -> tuple[bytes, bytes]:
     """A message as bytes, cut where its field of that number would stand."""
-    whole, first = message.SerializeToString(), type(message)()
-    first.CopyFrom(message)
+    whole, first = message.SerializeToString(), copied(message)
     first.DiscardUnknownFields()  # which stand at the end
     for field_, _ in message.ListFields():
         if field_.number > number:

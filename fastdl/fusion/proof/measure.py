@@ -37,14 +37,14 @@ def measure(before: AnyModel, after: AnyModel, samples: Samples | None = None) -
     feeder = Feeder(before)
     models = [Lean.of(model) for model in (before, after)]
     sessions = [Session(model.proto.SerializeToString(), weights=model.weights) for model in models]
-    found: dict[str, dict[str, float]] = {}
+    latencies: dict[str, dict[str, float]] = {}
     for batch in (feeder.fixed_batch,) if feeder.fixed_batch else BATCHES:
-        if found:  # a row takes at most what the one of the first batch did
-            while batch > 2 and batch * found["batch_1"]["before_us"] > FASTER * LONGEST * 1e6:
+        if latencies:  # a row takes at most what the one of the first batch did
+            while batch > 2 and batch * latencies["batch_1"]["before_us"] > FASTER * LONGEST * 1e6:
                 batch //= 2
             while batch > 2 and not feeder.fixed_batch and not feeder.fits(batch):
                 batch //= 2
-            if f"batch_{batch}" in found:
+            if f"batch_{batch}" in latencies:
                 continue
         try:
             feed = _feed(feeder, batch, samples)
@@ -53,8 +53,8 @@ def measure(before: AnyModel, after: AnyModel, samples: Samples | None = None) -
             raise
         except Exception:  # what the proof needed samples for, or a number of rows that the graph does not take
             continue
-        found[f"batch_{batch}"] = compare(*calls)
-    return found
+        latencies[f"batch_{batch}"] = compare(*calls)
+    return latencies
 
 
 def compare(before: Call, after: Call) -> dict[str, float]:

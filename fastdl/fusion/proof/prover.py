@@ -222,13 +222,13 @@ class Prover:
     def _take(self, run: Run, feeds: Sequence[tuple[str, Feed]], needed: int) -> None:
         """Run the plain graph and the truth on one batch after another, until the budget ends."""
         took: list[tuple[int, float]] = []  # rows, and seconds that they take in all
-        kept = left = 0
+        taken = left = 0
         why = ""
         for position, (group, feed) in enumerate(feeds):
             rows = rows_of(feed)
             if position >= needed:
                 late = process_time() - self._start + self._later + _told(took, rows) > self._seconds
-                if late or kept > ROOM:
+                if late or taken > ROOM:
                     why = f"the budget of {self._seconds:g} s" if late else f"more than {ROOM >> 20} MB of outputs"
                     left += rows
                     continue
@@ -244,7 +244,7 @@ class Prover:
                 raise FusionError(f"the graph does not run on {group}{hint}: {line(error)}") from error
             later = 3 * (process_time() - start)  # three sessions are still to come
             self._batches.append(self._with_truth(_Batch(group, feed, plain)))
-            kept += 3 * sum(array.nbytes for array in plain)
+            taken += 3 * sum(array.nbytes for array in plain)
             took.append((rows, process_time() - start + later))
             self._later += later
         if why:

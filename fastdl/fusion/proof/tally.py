@@ -79,16 +79,16 @@ class Tally:
         self.scale = max(self.scale, largest)
         # Where the plain graph itself overflows there is nothing to be as exact as.
         usable = finite & np.isfinite(output.plain) & np.isfinite(output.plain_off)
-        wanted = np.where(usable, want, 0.0)
-        self._column("scale", np.abs(wanted))
-        ulp = np.spacing(np.maximum(np.abs(wanted), largest * ULP_REACH).astype(self.dtype))
+        expected = np.where(usable, want, 0.0)
+        self._column("scale", np.abs(expected))
+        ulp = np.spacing(np.maximum(np.abs(expected), largest * ULP_REACH).astype(self.dtype))
         for y in plain:
-            off = np.abs(np.where(usable, y, 0).astype(np.float64) - wanted)
+            off = np.abs(np.where(usable, y, 0).astype(np.float64) - expected)
             self.plain = max(self.plain, float(off.max(initial=0.0)))
             self._column("plain", off)
             proof.unfused_ulp_error = max(proof.unfused_ulp_error, float((off / ulp).max(initial=0.0)))
         for y in fused:
-            off = np.abs(np.where(usable, y, 0).astype(np.float64) - wanted)
+            off = np.abs(np.where(usable, y, 0).astype(np.float64) - expected)
             worst = float(off.max(initial=0.0))
             odd = ~finite & ~((y == output.plain) | (np.isnan(y) & np.isnan(output.plain)))
             if odd.any() or np.isnan(worst):

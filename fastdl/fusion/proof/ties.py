@@ -82,16 +82,16 @@ def decisions(outputs: Sequence[str], plain: GraphIndex, fused: GraphIndex) -> d
     """For each position of an output that labels are decided for, how; others are missing."""
     indices = fused, plain
     known = {name for node in indices[1].nodes for name in node.outputs} | indices[1].graph_inputs
-    found = {}
+    decisions_by_output = {}
     for position, output in enumerate(outputs):
         after, before = (_decision(index, output) for index in indices)
         if after is not None and after.scores in known:  # the fused graph's scores, which the plain graph has too
             tails = _tails(indices[1], before.scores, after.scores) if before is not None else ()
             bar = before.bar if before is not None else None
-            found[position] = Decision(after.scores, after.dtype, after.axis, after.bar, (tails, bar))
+            decisions_by_output[position] = Decision(after.scores, after.dtype, after.axis, after.bar, (tails, bar))
         elif before is not None:
-            found[position] = before
-    return found
+            decisions_by_output[position] = before
+    return decisions_by_output
 
 
 def _decision(index: GraphIndex, value: str) -> Decision | None:
@@ -115,10 +115,10 @@ def _decision(index: GraphIndex, value: str) -> Decision | None:
 
 def _tails(index: GraphIndex, value: str, scores: str) -> tuple[Node | Affine, ...]:
     """What makes `value` of the scores, the first of them first; none where that is not told."""
-    found: list[Node | Affine] = []
+    steps: list[Node | Affine] = []
     while value != scores:
         node = index.producer(value)
-        if node is None or len(found) == TAILS:
+        if node is None or len(steps) == TAILS:
             return ()
         if node.op in ("Identity", "Cast"):
             value = node.inputs[0]
@@ -130,5 +130,5 @@ def _tails(index: GraphIndex, value: str, scores: str) -> tuple[Node | Affine, .
         if affine is None and node.op not in ("Softmax", "LogSoftmax") and not is_elementwise(node):
             return ()
         value = node.inputs[0] if affine is None else affine.value
-        found.insert(0, node if affine is None else affine)
-    return tuple(found)
+        steps.insert(0, node if affine is None else affine)
+    return tuple(steps)

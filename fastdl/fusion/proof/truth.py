@@ -141,8 +141,8 @@ class Truth:
         names = [info.name for info in body.input]
         while (most is None or count < int(np.asarray(most).item())) and (go is None or np.asarray(go).item()):
             self._tick()
-            given = dict(zip(names, [np.int64(count), np.asarray(True), *carried], strict=False))
-            go, *results = self._run(walk, {**values, **given})
+            captured = dict(zip(names, [np.int64(count), np.asarray(True), *carried], strict=False))
+            go, *results = self._run(walk, {**values, **captured})
             carried, count = results[: len(carried)], count + 1
             for scan, value in zip(scans, results[len(carried) :], strict=True):
                 scan.append(value)

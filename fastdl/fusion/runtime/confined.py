@@ -196,9 +196,9 @@ def serve(descriptor: int) -> None:
 
     pipe, base = Connection(descriptor), _size()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    held: Any = None
+    target: Any = None
     with contextlib.suppress(EOFError, OSError):
-        while isinstance(held, Session) or (_size() < base + SPARE and pipe.poll(IDLE)):
+        while isinstance(target, Session) or (_size() < base + SPARE and pipe.poll(IDLE)):
             _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
             limits, (kind, name, args) = pipe.recv()
             _limit(resource.RLIMIT_AS, base + limits.memory)
@@ -206,10 +206,10 @@ def serve(descriptor: int) -> None:
             try:
                 value = None
                 if kind == "make":
-                    held = None
-                    held = name(*args)
+                    target = None
+                    target = name(*args)
                 else:
-                    value = getattr(held, name)(*args)
+                    value = getattr(target, name)(*args)
                 answer = _packed(("done", value))
             except BaseException as error:
                 answer = _packed(("memory", None) if is_out_of_memory(error) else ("raised", _plain(error)))

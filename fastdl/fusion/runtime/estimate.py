@@ -161,7 +161,7 @@ class Estimator:
         now = total = peak = sum(sizes.values())
         work = 0
         for position, node in enumerate(graph.node):
-            kept = bool(node.op_type == "Constant" or all(name in constant for name in node.input if name))
+            stays = bool(node.op_type == "Constant" or all(name in constant for name in node.input if name))
             read = [known[name] for name in node.input if name in known]
             if len(read) < sum(map(bool, node.input)):
                 raise Unknown
@@ -171,7 +171,7 @@ class Estimator:
                 sizes[name] = _bytes(kind, shape)
                 now += sizes[name]
                 total += sizes[name]
-                if kept:
+                if stays:
                     constant.add(name)
                 else:
                     ends.setdefault(last.get(name, position), []).append(name)
