@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastdl import _ext
 from fastdl.base.arrays import Array, Dtype, refuse_masked
@@ -14,7 +15,7 @@ from fastdl.compiler.phases import Arguments
 from fastdl.errors import DataError, ShapeError
 
 
-def checked(name: str, value: Any, ndim: int, dtype: Any = None) -> Array:
+def checked(name: str, value: ArrayLike, ndim: int, dtype: Any = None) -> Array:
     """The value as a contiguous array of a kernel's dtype; anything but float64 becomes float32."""
     refuse_masked(name, value)
     array = np.asarray(value)
@@ -61,7 +62,7 @@ class KernelCall:
         program.run({0: out}, 0, 1, None, None, 0, 0, 1)
         return out
 
-    def vector(self, values: Array | None, size: int) -> Array:
+    def vector(self, values: ArrayLike | None, size: int) -> Array:
         storage = aligned((padded(size),), self.dtype)
         if values is not None:
             storage[:size] = values

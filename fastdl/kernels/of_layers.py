@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastdl import _ext
 from fastdl.base.arrays import Array
@@ -15,13 +15,13 @@ from fastdl.errors import ShapeError
 from fastdl.kernels.call import KernelCall, checked, elementwise
 
 
-def bias(x: Any, b: Any) -> Array:
+def bias(x: ArrayLike, b: ArrayLike) -> Array:
     """x (batch, features) + b (features,): the dense kernel's epilogue, through a product with the identity."""
     x = checked("x", x, 2)
     return dense(x, np.eye(x.shape[1], dtype=x.dtype), b)
 
 
-def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
+def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, relu: bool = False) -> Array:
     """x (batch, in) @ w (in, out) + b (out,), then max(·, 0) if `relu` → (batch, out). ShapeError."""
     x = checked("x", x, 2)
     w = checked("w", w, 2, x.dtype)
@@ -37,7 +37,7 @@ def dense(x: Any, w: Any, b: Any = None, relu: bool = False) -> Array:
     return call.back(out)
 
 
-def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
+def dense_backward(x: ArrayLike, w: ArrayLike, dy: ArrayLike) -> tuple[Array, Array, Array]:
     """dx (batch, in), dw (in, out), db (out,) of x (batch, in) @ w (in, out) + b, from dy (batch, out)."""
     x = checked("x", x, 2)
     w, dy = checked("w", w, 2, x.dtype), checked("dy", dy, 2, x.dtype)
@@ -53,12 +53,12 @@ def dense_backward(x: Any, w: Any, dy: Any) -> tuple[Array, Array, Array]:
     return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
 
 
-def activation(name: str, x: Any, *scalars: float) -> Array:
+def activation(name: str, x: ArrayLike, *scalars: float) -> Array:
     """y of a row of the kernel table (`_ext.ACTIVATIONS`) with its scalars. x: (batch, features)."""
     return elementwise("activation_forward", {"x": x}, **_activation(name, scalars))
 
 
-def activation_backward(name: str, saved: Any, dy: Any, *scalars: float) -> Array:
+def activation_backward(name: str, saved: ArrayLike, dy: ArrayLike, *scalars: float) -> Array:
     """dx from dy and what the row reads: the input x, or the output y. All (batch, features)."""
     return elementwise("activation_backward", {"saved": saved, "dy": dy}, **_activation(name, scalars))
 
@@ -68,42 +68,42 @@ def _activation(name: str, scalars: Sequence[float]) -> Arguments:
     return {"activation": _ext.ACTIVATIONS[name][0], "own": own}
 
 
-def relu(x: Any) -> Array:
+def relu(x: ArrayLike) -> Array:
     """max(x, 0), NaN kept. x: (batch, features)."""
     return activation("relu", x)
 
 
-def sigmoid(x: Any) -> Array:
+def sigmoid(x: ArrayLike) -> Array:
     """1 / (1 + exp(-x)). x: (batch, features)."""
     return activation("sigmoid", x)
 
 
-def tanh(x: Any) -> Array:
+def tanh(x: ArrayLike) -> Array:
     """Hyperbolic tangent. x: (batch, features)."""
     return activation("tanh", x)
 
 
-def softmax(x: Any) -> Array:
+def softmax(x: ArrayLike) -> Array:
     """exp(x) / sum of exp(x) over the features. x: (batch, features)."""
     return elementwise("softmax_forward", {"x": x})
 
 
-def softmax_backward(y: Any, dy: Any) -> Array:
+def softmax_backward(y: ArrayLike, dy: ArrayLike) -> Array:
     """dx from the output y and its gradient dy, all (batch, features)."""
     return elementwise("softmax_backward", {"y": y, "dy": dy})
 
 
-def log_softmax(x: Any) -> Array:
+def log_softmax(x: ArrayLike) -> Array:
     """log(softmax(x)) over the features. x: (batch, features)."""
     return elementwise("log_softmax_forward", {"x": x})
 
 
-def log_softmax_backward(y: Any, dy: Any) -> Array:
+def log_softmax_backward(y: ArrayLike, dy: ArrayLike) -> Array:
     """dx from the output y and its gradient dy, all (batch, features)."""
     return elementwise("log_softmax_backward", {"y": y, "dy": dy})
 
 
-def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
+def dropout(x: ArrayLike, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
     """x times a mask of 0 and 1 / (1 - rate), and the mask; (batch, features) both."""
     x = checked("x", x, 2)
     call = KernelCall(len(x), x.dtype)
@@ -114,7 +114,7 @@ def dropout(x: Any, rate: float, seed: int = 0, step: int = 0) -> tuple[Array, A
     return call.back(out), call.back(mask)
 
 
-def noise(kind: str, x: Any, *scalars: float, seed: int = 0, step: int = 0) -> Array:
+def noise(kind: str, x: ArrayLike, *scalars: float, seed: int = 0, step: int = 0) -> Array:
     """x with noise of a row of the kernel table (`_ext.NOISES`) with its scalars. x: (batch, features)."""
     x = checked("x", x, 2)
     call, features = KernelCall(len(x), x.dtype), x.shape[1]
@@ -126,7 +126,7 @@ def noise(kind: str, x: Any, *scalars: float, seed: int = 0, step: int = 0) -> A
 
 def motion(
     kind: str,
-    x: Any,
+    x: ArrayLike,
     *scalars: float,
     fill: str = "reflect",
     fill_value: float = 0.0,
@@ -140,7 +140,9 @@ def motion(
     return call.back(out).reshape(np.shape(x))
 
 
-def motion_backward(kind: str, dy: Any, *scalars: float, fill: str = "reflect", seed: int = 0, step: int = 0) -> Array:
+def motion_backward(
+    kind: str, dy: ArrayLike, *scalars: float, fill: str = "reflect", seed: int = 0, step: int = 0
+) -> Array:
     """dx of `motion`, from dy; (batch, height, width, channels) both."""
     call, rows, out, settings = _motion(kind, dy, scalars, fill)
     call.run("motion_backward", rows.shape[1], dy=rows, dx=out, **settings, seed=seed, step=step)
@@ -148,7 +150,7 @@ def motion_backward(kind: str, dy: Any, *scalars: float, fill: str = "reflect", 
 
 
 def _motion(
-    kind: str, x: Any, scalars: Sequence[float], fill: str, nearest: bool = False, fill_value: float = 0.0
+    kind: str, x: ArrayLike, scalars: Sequence[float], fill: str, nearest: bool = False, fill_value: float = 0.0
 ) -> tuple[KernelCall, Array, Array, Arguments]:
     """The images and room for others, in panels, and the motion's numbers by the names of the kernel table."""
     x = checked("x", x, 4)
@@ -159,7 +161,7 @@ def _motion(
     return call, call.rows(rows), call.panel(rows.shape[1]), {**settings, "own": own, "fill_value": fill_value}
 
 
-def mix(x: Any, alpha: float, back: bool = False, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
+def mix(x: ArrayLike, alpha: float, back: bool = False, seed: int = 0, step: int = 0) -> tuple[Array, Array]:
     """Each row w of itself and 1 - w of another one, and w (batch,) from Beta(alpha, alpha). x: (batch, features).
 
     back: x is the gradient of what was mixed, the result that of what it was mixed of.
@@ -173,7 +175,7 @@ def mix(x: Any, alpha: float, back: bool = False, seed: int = 0, step: int = 0) 
     return call.back(out), call.back(weights)[:, 0]
 
 
-def prelu(x: Any, alpha: Any) -> Array:
+def prelu(x: ArrayLike, alpha: ArrayLike) -> Array:
     """x, below 0 alpha x. x: (batch, features); alpha: (features,)."""
     x = checked("x", x, 2)
     call, features = KernelCall(len(x), x.dtype), x.shape[1]
@@ -182,7 +184,7 @@ def prelu(x: Any, alpha: Any) -> Array:
     return call.back(out)
 
 
-def prelu_backward(x: Any, dy: Any, alpha: Any) -> tuple[Array, Array]:
+def prelu_backward(x: ArrayLike, dy: ArrayLike, alpha: ArrayLike) -> tuple[Array, Array]:
     """dx (batch, features) and dalpha (features,) of `prelu`, from dy (batch, features)."""
     x = checked("x", x, 2)
     call, features = KernelCall(len(x), x.dtype), x.shape[1]
@@ -193,12 +195,14 @@ def prelu_backward(x: Any, dy: Any, alpha: Any) -> tuple[Array, Array]:
     return call.back(dx), slopes[:features].copy()
 
 
-def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float = 1e-3) -> Array:
+def layer_norm(x: ArrayLike, gamma: ArrayLike, beta: ArrayLike, epsilon: float = 1e-3) -> Array:
     """(x - mean) / sqrt(variance + epsilon) gamma + beta of each row. x: (batch, features), the rest (features,)."""
     return _layer_norm(x, gamma, beta, epsilon)[0]
 
 
-def layer_norm_backward(x: Any, dy: Any, gamma: Any, epsilon: float = 1e-3) -> tuple[Array, Array, Array]:
+def layer_norm_backward(
+    x: ArrayLike, dy: ArrayLike, gamma: ArrayLike, epsilon: float = 1e-3
+) -> tuple[Array, Array, Array]:
     """dx (batch, features), dgamma, dbeta (features,) of `layer_norm`, from dy (batch, features)."""
     _, call, rows, mean, inverse = _layer_norm(x, gamma, None, epsilon)
     features = rows.shape[1]
@@ -210,7 +214,9 @@ def layer_norm_backward(x: Any, dy: Any, gamma: Any, epsilon: float = 1e-3) -> t
     return call.back(dx), dgamma[:features].copy(), dbeta[:features].copy()
 
 
-def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Array, KernelCall, Array, Array, Array]:
+def _layer_norm(
+    x: ArrayLike, gamma: ArrayLike, beta: ArrayLike | None, epsilon: float
+) -> tuple[Array, KernelCall, Array, Array, Array]:
     """y, and what the gradient needs: x, mean and 1 / sqrt(variance + epsilon), in panels."""
     x = checked("x", x, 2)
     call, features = KernelCall(len(x), x.dtype), x.shape[1]
@@ -223,9 +229,9 @@ def _layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Array, K
 
 
 def batch_norm(
-    x: Any,
-    gamma: Any,
-    beta: Any,
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
     moving_mean: Array,
     moving_variance: Array,
     momentum: float = 0.99,
@@ -263,7 +269,12 @@ def batch_norm(
 
 
 def batch_norm_inference(
-    x: Any, gamma: Any, beta: Any, moving_mean: Any, moving_variance: Any, epsilon: float = 1e-3
+    x: ArrayLike,
+    gamma: ArrayLike,
+    beta: ArrayLike,
+    moving_mean: ArrayLike,
+    moving_variance: ArrayLike,
+    epsilon: float = 1e-3,
 ) -> Array:
     """(x - moving_mean) / sqrt(moving_variance + epsilon) gamma + beta. x: (batch, features), the rest (features,)."""
     x = checked("x", x, 2)
@@ -278,7 +289,9 @@ def batch_norm_inference(
     return call.back(out)
 
 
-def batch_norm_backward(x: Any, dy: Any, gamma: Any, mean: Any, inverse: Any) -> tuple[Array, Array, Array]:
+def batch_norm_backward(
+    x: ArrayLike, dy: ArrayLike, gamma: ArrayLike, mean: ArrayLike, inverse: ArrayLike
+) -> tuple[Array, Array, Array]:
     """dx (batch, features), dgamma, dbeta (features,), from what `batch_norm` was given and gave."""
     x = checked("x", x, 2)
     dy = checked("dy", dy, 2, x.dtype)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastdl import _ext
 from fastdl.base.arrays import Array
@@ -17,10 +18,10 @@ from fastdl.kernels.call import KernelCall, checked
 
 def terminal(
     kernel: str,
-    x: Any,
-    target: Any,
+    x: ArrayLike,
+    target: ArrayLike,
     *,
-    weight: Any = None,
+    weight: ArrayLike | None = None,
     scale: float = 1.0,
     own: float = 0.0,
     smoothing: tuple[float, float] = (1.0, 0.0),
@@ -65,13 +66,13 @@ def terminal(
     return float(part.sum()), call.back(each)[:, 0], call.back(gradient)
 
 
-def softmax_cross_entropy(logits: Any, target: Any) -> tuple[float, Array]:
+def softmax_cross_entropy(logits: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
     """Mean loss and its gradient (batch, classes). target: (batch, classes) or integer labels (batch,)."""
     total, _, gradient = terminal("softmax_cross_entropy", logits, target)
     return total / len(gradient), gradient
 
 
-def element_loss(loss: str, x: Any, target: Any, own: float = 0.0) -> tuple[float, Array]:
+def element_loss(loss: str, x: ArrayLike, target: ArrayLike, own: float = 0.0) -> tuple[float, Array]:
     """Mean over batch and features of a loss of the kernel table, and its gradient. Both (batch, features)."""
     share = 1 / np.shape(x)[1]
     total, _, gradient = terminal("element_loss", x, target, loss=_ext.LOSSES[loss], scale=share, own=own)
@@ -81,7 +82,7 @@ def element_loss(loss: str, x: Any, target: Any, own: float = 0.0) -> tuple[floa
 def step(
     rule: str,
     w: Array,
-    gradient: Any,
+    gradient: ArrayLike,
     slots: Sequence[Array],
     scalars: Sequence[float],
     rates: Sequence[float],
@@ -127,14 +128,14 @@ def step(
         matrices[i][...] = from_strips(stored[i], columns)
 
 
-def sum_squares(gradient: Any, w: Any = None, l1: float = 0.0, l2: float = 0.0) -> float:
+def sum_squares(gradient: ArrayLike, w: ArrayLike | None = None, l1: float = 0.0, l2: float = 0.0) -> float:
     """The sum of squares of a gradient, (rows, columns) or (columns,), with the slope of a penalty on w added."""
     matrix = np.atleast_2d(np.asarray(gradient))
     weights = None if w is None else to_strips(np.atleast_2d(np.asarray(w, matrix.dtype)))
     return _summed("sum_squares", matrix, dw=to_strips(matrix), w=weights, l1=l1, l2=l2)
 
 
-def weight_penalty(w: Any, l1: float, l2: float) -> float:
+def weight_penalty(w: ArrayLike, l1: float, l2: float) -> float:
     """l1 times the sum of |w|, and l2 times that of w². w: (rows, columns) or (columns,)."""
     matrix = np.atleast_2d(np.asarray(w))
     return _summed("weight_penalty", matrix, w=to_strips(matrix), l1=l1, l2=l2)
@@ -150,7 +151,7 @@ def _summed(kernel: str, matrix: Array, **arguments: Any) -> float:
     return float(total[0])
 
 
-def activity_penalty(x: Any, l1: float, l2: float) -> tuple[float, Array]:
+def activity_penalty(x: ArrayLike, l1: float, l2: float) -> tuple[float, Array]:
     """l1 times the sum of |x|, and l2 times that of x²; its gradient / batch. x: (batch, features)."""
     x = checked("x", x, 2)
     call, features = KernelCall(len(x), x.dtype), x.shape[1]
@@ -160,7 +161,7 @@ def activity_penalty(x: Any, l1: float, l2: float) -> tuple[float, Array]:
     return float(part.sum()), call.back(dx)
 
 
-def limit_norm(w: Any, least: float, most: float, rate: float = 1.0, axis: int | None = 0) -> Array:
+def limit_norm(w: ArrayLike, least: float, most: float, rate: float = 1.0, axis: int | None = 0) -> Array:
     """w with norms that go `rate` of the way into [least, most]: of columns (axis 0), rows (1) or all (None)."""
     matrix = np.atleast_2d(np.asarray(w))
     stored, (rows, columns) = to_strips(matrix), matrix.shape
@@ -171,7 +172,7 @@ def limit_norm(w: Any, least: float, most: float, rate: float = 1.0, axis: int |
     return from_strips(stored, columns).reshape(np.shape(w))
 
 
-def not_negative(w: Any) -> Array:
+def not_negative(w: ArrayLike) -> Array:
     """max(w, 0), NaN kept. w: (rows, columns) or (columns,)."""
     matrix = np.atleast_2d(np.asarray(w))
     stored = to_strips(matrix)

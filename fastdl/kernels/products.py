@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fastdl import _ext, config
 from fastdl.base.arguments import flag
@@ -12,7 +13,9 @@ from fastdl.base.arrays import Array, refuse_masked
 from fastdl.errors import DataError, ShapeError
 
 
-def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False, out: Array | None = None) -> Array:
+def matmul(
+    a: ArrayLike, b: ArrayLike, transpose_a: bool = False, transpose_b: bool = False, out: Array | None = None
+) -> Array:
     """op(a) (m, k) @ op(b) (k, n) → (m, n), into `out` if given (same dtype, contiguous rows, no overlap).
 
     float32 or float64, any non-negative strides. ShapeError if the sizes do not match.
