@@ -18,6 +18,7 @@
  */
 #ifndef FDL_TABLE_H
 #define FDL_TABLE_H
+/* clang-format off: the lists keep their columns */
 
 #include "variants.h"
 

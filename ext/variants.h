@@ -6,6 +6,7 @@
  */
 #ifndef FDL_VARIANTS_H
 #define FDL_VARIANTS_H
+/* clang-format off: the lists keep their columns */
 
 /* Optimizer rules: X(name, slots kept for each parameter). Their formulas stand in kernels/optimizers.h. */
 #define FDL_RULES(X)                \
