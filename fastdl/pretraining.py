@@ -98,7 +98,7 @@ class RBM:
         rows = _rows(x, self.dtype, None if self.kernel is None else len(self.kernel))
         if self.visible == "bernoulli" and (rows.min() < 0 or rows.max() > 1):
             raise DataError(f"x lies in [{rows.min():.4g}, {rows.max():.4g}]: Bernoulli units need [0, 1]")
-        draw = np.random.default_rng(random.generator().integers(2**63))
+        draw = np.random.default_rng(random.draw_seed())
         if self.kernel is None:
             self._begin(rows.shape[1], draw)
         errors = []
@@ -271,7 +271,7 @@ def pretrain_masked(
     source = Input((rows.shape[1],), dtype=encoder.dtype)
     model = Functional(source, Dense(rows.shape[1])(encoder(source)))
     model.compile(optimizer, "mse")
-    draw = np.random.default_rng(random.generator().integers(2**63))
+    draw = np.random.default_rng(random.draw_seed())
     losses = []
     for epoch in range(epochs):
         others = np.asarray(draw.integers(len(rows), size=rows.shape))

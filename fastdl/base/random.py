@@ -20,6 +20,11 @@ def generator() -> np.random.Generator:
     return _generator
 
 
+def draw_seed() -> int:
+    """A seed for draws that are made elsewhere: by a program, say."""
+    return int(generator().integers(2**63))
+
+
 def set_random_seed(seed: int) -> None:
     """Make everything that follows repeatable, to the bit. ValueError unless 0 <= seed < 2**32, as in Keras."""
     if not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**32:

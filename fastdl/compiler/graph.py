@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from fastdl.base.arrays import Array, Dtype, all_finite
+from fastdl.base.order import in_order
 from fastdl.compiler.formula import Form
 from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
 from fastdl.errors import ShapeError
@@ -203,7 +204,7 @@ class Graph:
 
     def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self.ops: tuple[Op, ...] = tuple(self._ordered())
+        self.ops = tuple(in_order(_makers(self.outputs), lambda op: _makers(op.inputs)))
         self.consumers: dict[Tensor, list[Op]] = {}
         self.draws = any(op.randomness is not None for op in self.ops)  # random numbers, in training or always
         self.always_draws = any(op.active is True for op in self.ops)
@@ -211,22 +212,11 @@ class Graph:
             for tensor in op.inputs:
                 self.consumers.setdefault(tensor, []).append(op)
 
-    def _ordered(self) -> Iterator[Op]:
-        """Depth first from the outputs, without recursion: networks may be deeper than Python's stack."""
-        done: set[Op] = set()
-        stack = [(tensor.op, False) for tensor in reversed(self.outputs)]
-        while stack:
-            op, ready = stack.pop()
-            if op is None or op in done:
-                continue
-            if ready:
-                done.add(op)
-                yield op
-            else:
-                stack.append((op, True))
-                stack.extend((tensor.op, False) for tensor in reversed(op.inputs))
-
     @property
     def flops(self) -> int:
         """Floating-point operations for one sample, forward."""
         return sum(op.flops for op in self.ops)
+
+
+def _makers(tensors: Iterable[Tensor]) -> Iterator[Op]:
+    return (tensor.op for tensor in tensors if tensor.op is not None)

@@ -418,7 +418,7 @@ def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) 
     feeds = {X_FEED + FEEDS * i: each for i, each in enumerate(rows)}
     results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
     feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}
-    seed = int(random.generator().integers(2**63)) if graph.draws else 0
+    seed = random.draw_seed() if graph.draws else 0
     Program(graph, len(rows[0]), training=training, noisy=noisy, output=True).run(feeds, seed=seed)
     shapes = [(-1, *(size or 0 for size in tensor.shape[1:])) for tensor in graph.outputs]
     return [result.reshape(shape) for result, shape in zip(results, shapes, strict=True)]

@@ -156,7 +156,7 @@ class Session:
         self._training = True
         try:
             if self.seed is None:
-                self.seed = draw_seed()
+                self.seed = random.draw_seed()
             yield
         finally:
             self._training = False
@@ -202,7 +202,7 @@ class Session:
         graph, rows = self.model.trace(), len(feeds[X_FEED])
         answers = self.answers(feeds, graph)
         purpose, make = self._predicting(graph, training, noisy)
-        seed = draw_seed() if noisy or graph.always_draws else 0
+        seed = random.draw_seed() if noisy or graph.always_draws else 0
         whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
         with self.lock:
             if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
@@ -218,7 +218,7 @@ class Session:
         """Slices of a prediction: their rows, and what computes them, to be called before the next. Hold the lock."""
         graph = self.model.trace()
         purpose, make = self._predicting(graph, training, training)
-        seed = draw_seed() if training or graph.always_draws else 0
+        seed = random.draw_seed() if training or graph.always_draws else 0
         for slice_ in self._engine.slices(purpose, len(feeds[X_FEED]), batch, make, most):
             rows = slice(slice_.start, slice_.start + slice_.steps * slice_.program.batch)
             yield rows, partial(run, slice_, feeds, step=slice_.start // batch, seed=seed)
@@ -235,8 +235,3 @@ class Session:
     def _predicting(self, graph: Graph, training: bool, noisy: bool) -> tuple[str, Callable[[int], Program]]:
         purpose = "predict in training" if training else "predict with noise" if noisy else "predict"
         return purpose, lambda size: Program(graph, size, output=True, training=training, noisy=noisy)
-
-
-def draw_seed() -> int:
-    """A seed for what a program draws, of the global generator."""
-    return int(random.generator().integers(2**63))

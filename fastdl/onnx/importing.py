@@ -15,6 +15,7 @@ import numpy as np
 
 from fastdl.base.arrays import Array
 from fastdl.base.naming import Names
+from fastdl.base.order import in_order
 from fastdl.compiler.graph import Tensor
 from fastdl.errors import ModelFileError, ShapeError
 from fastdl.fusion.files.limits import LIMIT
@@ -140,20 +141,15 @@ def _both_classes(reader: Reader, node: Node) -> str | None:
 
 
 def _uses(reader: Reader, outputs: list[str]) -> Iterator[Use]:
-    """The nodes between inputs and outputs as steps, each after those that it reads; without recursion."""
+    """The nodes between inputs and outputs as steps, each after those that it reads."""
     inputs, steps = set(_inputs(reader)), dict[str, tuple[Node, Step]]()
-    stack, done = [(output, False) for output in reversed(outputs)], set[str]()
-    while stack:
-        value, ready = stack.pop()
-        if value in inputs or value in done:
-            continue
-        if ready:
-            done.add(value)
-            yield Use(value, *steps[value])
-            continue
+
+    def reads(value: str) -> Iterator[str]:
         steps[value] = _step(reader, value)
-        stack.append((value, True))
-        stack.extend((source, False) for source in reversed(steps[value][1].sources))
+        return (source for source in steps[value][1].sources if source not in inputs)
+
+    for value in in_order((output for output in outputs if output not in inputs), reads):
+        yield Use(value, *steps[value])
 
 
 def _step(reader: Reader, value: str) -> tuple[Node, Step]:
