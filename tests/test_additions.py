@@ -79,3 +79,12 @@ def test_all_of_them_apply_and_the_tables_hold(tmp_path: Path) -> None:
     python("setup.py", "-q", "build_ext", "--inplace")
     python("-c", USE)
     python("-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *TABLES)
+
+    # back to sources whose objects are there, older than what was linked of others: the extension is theirs again
+    (extension,) = (tree / "fastdl").glob("_ext*.so")
+    source, mark = tree / "ext/team.c", b"linked anew"
+    text = source.read_bytes()
+    for content, marked in ((text + b'\nconst char fdl_mark[] = "' + mark + b'";\n', True), (text, False)):
+        source.write_bytes(content)
+        python("setup.py", "-q", "build_ext", "--inplace")
+        assert (mark in extension.read_bytes()) is marked
