@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -16,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastdl import config, layers, optimizers
-from fastdl.base import forks, random
+from fastdl.base import random
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.callbacks import EarlyStopping
@@ -34,7 +33,6 @@ STEPS = 2000  # of training, if nobody says how many epochs …
 LEAST_EPOCHS, MOST_EPOCHS = 30, 1000  # … but so many epochs
 PATIENCE = 30  # epochs, where rows are held back to say when to stop …
 HELD_FROM = 1000  # … which costs more than it gives where there are fewer
-_drawing = threading.RLock()  # initial weights are drawn from one generator
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
@@ -268,10 +266,9 @@ def _held(generator: np.random.Generator, targets: Array, share: float | None) -
 @contextmanager
 def _drawn_from(state: Any) -> Iterator[np.random.Generator]:
     """fastdl's generator, or for a while one of scikit-learn's random state in its place."""
-    with _drawing:
-        own = random.generator() if state is None else np.random.default_rng(state.randint(2**31, size=4))
-        with random.replaced(own):
-            yield own
+    own = random.generator() if state is None else np.random.default_rng(state.randint(2**31, size=4))
+    with random.replaced(own):
+        yield own
 
 
 def _share_cores() -> None:
@@ -279,10 +276,3 @@ def _share_cores() -> None:
     left = os.environ.get("OMP_NUM_THREADS", "")
     if config.uses_all_cores() and multiprocessing.current_process().name != "MainProcess" and left.isdigit():
         config.set_num_threads(min(max(int(left), 1), config.available_cores()))
-
-
-@forks.in_child
-def _unlock() -> None:
-    global _drawing
-    if forks.left_behind(_drawing):
-        _drawing = threading.RLock()
