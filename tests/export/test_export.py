@@ -134,6 +134,11 @@ def tied() -> list[Any]:
 NETS |= {
     "skip": ((5,), lambda: [Meet(layers.Add()), D(2)], ["Gemm", "Relu", "Add", "Gemm"]),
     "mean of branches": ((5,), lambda: [Meet(layers.Average()), BN(), D(2)], ["Gemm", "Relu", "Add", "Gemm"]),
+    "weighted mean": (
+        (5,),
+        lambda: [Meet(layers.Average(shares=[1, 3])), D(2)],
+        ["Gemm", "Relu", "Mul", "Mul", "Add", "Gemm"],
+    ),
     "gate": ((5,), lambda: [Meet(layers.Multiply()), D(2)], ["Gemm", "Relu", "Mul", "Gemm"]),
     "side by side": ((5,), lambda: [Meet(layers.Concatenate()), BN(), D(2)], ["Gemm", "Relu", "Concat", "Gemm"]),
     "tied": ((5,), tied, ["Gemm", "Tanh", "Gemm"]),
