@@ -56,7 +56,8 @@
 #define FDL_RULE_SETTINGS                                                                          \
     SIZE(rule, "number of FDL_RULES") SIZE(prepare, "whether there is more than the rule")         \
     SCALARS(constants, 4, "the rule's") SCALAR(limit, "of an element of the gradient, or of its norm") \
-    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")
+    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")                \
+    SCALAR(rate_factor, "times w's step")
 
 #define FDL_KERNELS(K)                                                                                                \
     /* Rows in and out */                                                                                             \
@@ -219,7 +220,7 @@
       READS(dy, "(P, N, 32)") WRITES(w, "strips of (K, N)")                                                           \
       MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") MAYBE_WRITES(b, "(N)")               \
       MAYBE_WRITES_EACH(b_slots, FDL_MAX_SLOTS, "as b") SCALAR(b_decay, "of b") SCALAR(b_l1, "of b")                  \
-      SCALAR(b_l2, "of b"),                                                                                           \
+      SCALAR(b_l2, "of b") SCALAR(b_rate_factor, "times b's step"),                                                                                           \
       "dense_weight_grad and the step in one, B <= FDL_CHUNK; features are those of x: a thread owns rows of W")      \
     K(sum_squares, READS(dw, "strips or vector") MAYBE_READS(w, "as dw")                                              \
       WRITES(part, "one double each FDL_UNIT features") SIZE(inputs, "K") SIZE(outputs, "N")                          \

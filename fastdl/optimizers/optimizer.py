@@ -166,7 +166,7 @@ class Optimizer(Configured):
         excluded, names = self._kept
         if not self.weight_decay or parameter in excluded or (names and re.search(names, parameter.name)):
             return 0.0
-        return self.weight_decay
+        return self.weight_decay * parameter.weight_decay_factor
 
     def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
         """Put the moving averages in the place of the parameters that have one (Keras), until training goes on."""
