@@ -54,6 +54,16 @@ class Tensor:
         """Numbers that one sample holds."""
         return math.prod(size or 0 for size in self.shape[1:])
 
+    @property
+    def channels(self) -> int:
+        """The size of the last axis: what a Dense layer, a softmax or a loss looks at together."""
+        return self.shape[-1] or 0
+
+    @property
+    def members(self) -> int:
+        """How many times a sample has such a last axis: 1 of (batch, features)."""
+        return math.prod(size or 0 for size in self.shape[1:-1])
+
     def __repr__(self) -> str:
         return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
 

@@ -57,7 +57,7 @@ CLASSES["Input"] = Input  # which stands among layers in files
 
 
 class Dense(Layer):
-    """activation(x W + b). x: (batch, in) → (batch, units). ShapeError for other ranks. Keras: layers.Dense."""
+    """activation(x W + b) over the last axis: (batch, ..., in) → (batch, ..., units). Keras: layers.Dense."""
 
     def __init__(
         self,
@@ -86,9 +86,11 @@ class Dense(Layer):
         )
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
-        self.kernel = self.own_weight("kernel", (features_of(self.name, shape), self.units), dtype)
+        if len(shape) < 2 or not shape[-1]:
+            raise ShapeError(f"{self.name} takes (batch, ..., features), not {shape}")
+        self.kernel = self.own_weight("kernel", (shape[-1], self.units), dtype)
         self.bias = self.own_weight("bias", (self.units,), dtype) if self.use_bias else None
-        self.adopt(self.activation, (None, self.units), dtype)
+        self.adopt(self.activation, (*shape[:-1], self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
@@ -296,7 +298,7 @@ class Dropout(Layer):
         super().__init__(**options)
         scheduled = isinstance(rate, LearningRateSchedule)
         if not scheduled and (not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1):
-            raise ValueError(f"rate must lie in [0, 1], or be a schedule of fastdl.schedules, not {rate!r}")
+            raise ValueError(f"rate must lie in [0, 1], not {rate!r}; or follow a schedule of fastdl.schedules")
         no_shape(noise_shape)
         self.rate = rate if isinstance(rate, LearningRateSchedule) else float(rate)
         self.noise_shape, self.seed = noise_shape, checked_seed(seed)
