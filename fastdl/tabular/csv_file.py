@@ -93,7 +93,8 @@ def _as_utf8(file: Path, content: bytes, encoding: str | None, notes: list[str])
     elif encoding is None and chosen == "utf-16":
         notes.append("It was read as utf-16, as its first bytes say.")
     try:
-        text = content if chosen == "utf-8" else content.decode(chosen).encode()
+        decoded = content.decode(chosen)
+        text = content if chosen == "utf-8" else decoded.encode()
     except LookupError:
         raise DataError(f"there is no encoding {chosen!r}") from None
     except UnicodeError as error:
