@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastdl import layers, losses, optimizers, schedules
+from fastdl import initializers, layers, losses, optimizers, schedules
 from fastdl.base.arrays import Array
 from fastdl.models import Model
 from fastdl.tabular.recipes import CLASSES, Recipe
@@ -47,7 +47,7 @@ def make(recipe: Recipe, inputs: Inputs, task: str, outputs: int, steps: int) ->
     several = recipe.members > 1
     if several:
         x = layers.RepeatVector(recipe.members, name="members")(x)
-        x = layers.MemberScale(initializer="random_sign", name="member_scale")(x)
+        x = layers.EnsembleScale(name="member_scale")(x)
     else:
         x = layers.Scale(name="scale", **SCALE)(x)
     for i, units in enumerate(recipe.hidden_layer_sizes, 1):
@@ -56,7 +56,7 @@ def make(recipe: Recipe, inputs: Inputs, task: str, outputs: int, steps: int) ->
         if recipe.dropout:
             x = layers.Dropout(schedules.FlatCosine(recipe.dropout, steps), name=f"dropout_{i}")(x)
     if several:
-        x = layers.MemberDense(outputs, name="output")(x)
+        x = layers.EnsembleDense(outputs, name="output")(x)
     else:
         x = _dense(recipe, x, outputs, "output", last=True)
     if task == CLASSES:
@@ -73,28 +73,25 @@ def _encoded(recipe: Recipe, inputs: Inputs, tensors: dict[str, Any]) -> Any:
     if "numbers" in tensors:
         numbers = tensors["numbers"]
         if recipe.numeric_encoding == "pbld":
-            encoding = layers.PeriodicEncoding(
+            encoding = layers.PeriodicEmbedding(
                 recipe.encoding_size,
                 recipe.frequencies,
-                frequency_scale=recipe.frequency_scale,
+                recipe.frequency_scale,
                 name="periodic",
-                **_slow(["frequency", "phase", "kernel", "bias"]),
+                **_slow(["frequencies", "phases", "kernel", "bias"]),
             )
             numbers = encoding(numbers)
         parts.append(numbers)
     if "flags" in tensors:
         parts.append(tensors["flags"])
     if "codes" in tensors:
-        size = recipe.embedding_size
-        embedding = layers.CategoryEmbedding(inputs.sizes, size, embeddings_initializer=_normal(1.0), name="categories")
+        embedding = layers.CategoryEmbedding(inputs.sizes, recipe.embedding_size, _normal(1.0), name="categories")
         parts.append(embedding(tensors["codes"]))
     return layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
 
 
 def _normal(deviation: float) -> Any:
-    from fastdl.initializers import RandomNormal
-
-    return RandomNormal(stddev=deviation)
+    return initializers.RandomNormal(stddev=deviation)
 
 
 def _slow(names: Sequence[str]) -> dict[str, Any]:
