@@ -7,6 +7,7 @@ from fastdl.layers.activation import *
 from fastdl.layers.augmentation import *
 from fastdl.layers.categories import *
 from fastdl.layers.core import *
+from fastdl.layers.data_layer import DataLayer as DataLayer
 from fastdl.layers.hashing import *
 from fastdl.layers.layer import CLASSES as CLASSES
 from fastdl.layers.layer import Layer as Layer

@@ -72,7 +72,7 @@ class _Lookup(DataLayer):
         self._tokens: list[Any] = []
         self._index: dict[Any, int] = {}
         self._idf: Array | None = None
-        self._static = False  # whether the vocabulary was an argument
+        self.static = False  # whether the vocabulary was an argument
 
     def _token(self, name: str, value: Any) -> Any:
         """ValueError unless it is one of the column's kind, or None."""
@@ -86,7 +86,7 @@ class _Lookup(DataLayer):
             raise ValueError("idf_weights are for output_mode 'tf_idf' alone")
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
-            self._static = True
+            self.static = True
 
     # -- vocabulary ---------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class _Lookup(DataLayer):
 
         ValueError where the vocabulary was given to the constructor; DataError for data that hold no tokens.
         """
-        if self._static:
+        if self.static:
             raise ValueError(f"{self.name} was given its vocabulary: there is nothing to adapt")
         counts, documents, rows = Counter[Any](), Counter[Any](), 0
         for values in pieces(self.name, data, texts if self.token is str else integers, steps):

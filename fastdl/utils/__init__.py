@@ -9,8 +9,9 @@ import numpy as np
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.random import set_random_seed
 from fastdl.errors import DataError
+from fastdl.utils.feature_space import FeatureSpace
 
-__all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]
+__all__ = ["FeatureSpace", "clear_session", "normalize", "set_random_seed", "to_categorical"]
 
 
 def clear_session(free_memory: bool = True) -> None:
