@@ -1,4 +1,4 @@
-"""From what people hold texts and whole numbers in to numpy's arrays: columns of a table, before anything encodes them."""
+"""From what people hold texts and whole numbers in to numpy's arrays: columns of a table, before they are encoded."""
 
 from __future__ import annotations
 

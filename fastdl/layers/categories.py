@@ -32,7 +32,9 @@ class CategoryEncoding(DataLayer):
         self.num_tokens, self.sparse = whole("num_tokens", num_tokens), dense(sparse)
         self.output_mode = checked_mode(output_mode, MODES[1:])
 
-    def __call__(self, x: Any, count_weights: Any = None, training: bool | None = None) -> Any:
+    def __call__(  # type: ignore[override]
+        self, x: Any, count_weights: Any = None, training: bool | None = None
+    ) -> Any:
         """As of any layer; count_weights: of each number of x, (batch, n), a tensor or an array as x is."""
         if count_weights is None:
             return super().__call__(x, training)
@@ -46,7 +48,7 @@ class CategoryEncoding(DataLayer):
         if count > 1 + (self.output_mode == "count"):
             raise ShapeError(f"{self.name} takes one tensor, and in output_mode 'count' its weights, not {count}")
 
-    def _kinds(self, place: int) -> tuple[str, ...]:
+    def kinds_of(self, place: int) -> tuple[str, ...]:
         return ("float", "int64") if place else ("int64",)
 
     def _array(self, value: Any, place: int) -> Array:

@@ -70,13 +70,13 @@ class DataLayer(Layer):
         if count != 1:
             raise ShapeError(f"{self.name} takes one tensor, not {count}")
 
-    def _kinds(self, place: int) -> tuple[str, ...]:
+    def kinds_of(self, place: int) -> tuple[str, ...]:
         """The kinds of columns that it reads as its input of that number."""
         return self.kinds
 
     def _column(self, tensor: Tensor, place: int) -> Tensor:
         """The input of that number. ValueError unless it is a column of a kind that the layer reads."""
-        kinds = self._kinds(place)
+        kinds = self.kinds_of(place)
         if tensor.op is not None:
             raise ValueError(
                 f"{self.name} encodes columns before anything is computed: call it on an Input, or on another layer of "
@@ -92,7 +92,7 @@ class DataLayer(Layer):
 
     def _array(self, value: Any, place: int) -> Array:
         """A value as an array of a kind that the layer reads. DataError."""
-        return column(f"{self.name}'s input", value, self._kinds(place))
+        return column(f"{self.name}'s input", value, self.kinds_of(place))
 
 
 def column(name: str, value: Any, kinds: Sequence[str]) -> Array:
@@ -104,9 +104,7 @@ def column(name: str, value: Any, kinds: Sequence[str]) -> Array:
     return numbers(name, value).astype(float_dtype(), copy=False)
 
 
-def pieces(
-    name: str, data: Any, convert: Callable[[str, Any], Array], steps: int | None = None
-) -> Iterator[Array]:
+def pieces(name: str, data: Any, convert: Callable[[str, Any], Array], steps: int | None = None) -> Iterator[Array]:
     """Data to adapt to, an array or batches of arrays, alone or (x, y), of which `steps` are used, converted.
 
     DataError if there are none.

@@ -1,4 +1,4 @@
-"""Columns as symbolic tensors: what numpy computes of a model's inputs where feeds are made, before any program runs."""
+"""Columns as symbolic tensors: what numpy computes of a model's inputs where feeds are made, before programs run."""
 
 from __future__ import annotations
 
@@ -90,6 +90,20 @@ def as_floats(owner: str, tensor: Tensor) -> Tensor:
             f"{owner} computes with numbers, and {tensor.name!r} holds strings: encode them by StringLookup or Hashing"
         )
     return DataTensor(tensor.shape, float_dtype(), None, [tensor])
+
+
+def of_one_dtype(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The tensors, what was encoded in the dtype of those that are computed or given, if that is one."""
+    dtypes = {t.dtype for t in tensors if not isinstance(t, DataTensor) and t.dtype.kind == "f"}
+    if len(dtypes) != 1:
+        return tuple(tensors)
+    (dtype,) = dtypes
+    return tuple(
+        DataTensor(tensor.shape, dtype, None, [tensor])
+        if isinstance(tensor, DataTensor) and tensor.dtype.kind == "f" and tensor.dtype != dtype
+        else tensor
+        for tensor in tensors
+    )
 
 
 def graph_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Graph:

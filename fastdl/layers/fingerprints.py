@@ -42,7 +42,7 @@ def hashes(values: Iterable[str], salt: Sequence[int] | None = None) -> list[int
 
 
 def crossed(columns: Sequence[Array], count: int) -> Array:
-    """Which of `count` bins the rows of several columns are in, int64: whole numbers as they are, texts by their hash."""
+    """Which of `count` bins the rows of several columns are in, int64: numbers as they are, texts by their hash."""
     total = np.full(columns[0].shape, CROSSING_KEY, np.uint64)
     for column in columns:
         if column.dtype.kind == "O":

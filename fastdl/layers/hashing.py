@@ -41,9 +41,9 @@ class _Binned(DataLayer):
 class Hashing(_Binned):
     """The bin of each text or whole number, (...) of int64, or that in an output mode. Keras: layers.Hashing.
 
-    The bin is FarmHash's Fingerprint64 of the text, of a number that of its digits, modulo num_bins; with a salt, one or
-    two integers, SipHash-2-4 keyed by them. mask_value is in bin 0, which then holds nothing else. output_mode: "int",
-    "one_hot", "multi_hot" or "count", as for CategoryEncoding. Cannot be exported: ONNX has no hash. ValueError.
+    The bin is FarmHash's Fingerprint64 of the text, of a number that of its digits, modulo num_bins; with a salt, an
+    integer or two, SipHash-2-4 keyed by them. mask_value is in bin 0, which then holds nothing else. output_mode:
+    "int", "one_hot", "multi_hot" or "count", as for CategoryEncoding. Cannot be exported: ONNX has no hash. ValueError.
     """
 
     def __init__(
@@ -65,7 +65,8 @@ class Hashing(_Binned):
         masks = self.mask_value is not None and self.num_bins > 1  # bin 0 is kept for the mask
         indices = bins(map(str, values.ravel().tolist()), self.num_bins - masks, self.salt).reshape(values.shape)
         if masks:
-            indices = np.where(values == self.mask_value, 0, indices + 1)
+            masked = [value == self.mask_value for value in values.ravel().tolist()]
+            indices = np.where(np.reshape(masked, values.shape), 0, indices + 1)
         return hot(self.name, indices, self.output_mode, self.num_bins, dtype)
 
 
@@ -101,7 +102,9 @@ def checked_salt(salt: Any) -> list[int] | None:
     """Two integers, of one twice. ValueError for anything else but None."""
     if salt is None:
         return None
-    numbers = [salt, salt] if isinstance(salt, int | np.integer) else list(salt) if isinstance(salt, list | tuple) else []
+    numbers = (
+        [salt, salt] if isinstance(salt, int | np.integer) else list(salt) if isinstance(salt, list | tuple) else []
+    )
     if len(numbers) != 2 or not all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in numbers):
         raise ValueError(f"salt must be an integer, or two of them, not {salt!r}")
     return [int(number) for number in numbers]

@@ -25,7 +25,7 @@ from fastdl.compiler.program import Program
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
-from fastdl.layers.data_tensor import as_floats
+from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
@@ -133,7 +133,7 @@ class Layer(Configured):
             return self._on_arrays(x, training)
         if len(inputs) > 1 and not self.takes_several:
             raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
-        read = tuple(self._readable(tensor) for tensor in inputs)
+        read = of_one_dtype([self._readable(tensor) for tensor in inputs])
         self._prepare(read)
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
         result = self.call(list(read) if self.takes_several else read[0], **({"training": training} if heeds else {}))

@@ -160,7 +160,9 @@ class _Lookup(DataLayer):
                 )
         size = self._start + len(tokens)
         if self.max_tokens is not None and size > self.max_tokens:
-            raise ValueError(f"vocabulary is of {size} tokens with special ones, more than max_tokens={self.max_tokens}")
+            raise ValueError(
+                f"vocabulary is of {size} tokens with special ones, more than max_tokens={self.max_tokens}"
+            )
         if self.built and self.output_mode != "int" and self._depth(size) != self._depth(self.vocabulary_size()):
             raise ValueError(
                 f"{self.name} is in a model that was built for {self.vocabulary_size()} tokens, not {size}: "
@@ -194,6 +196,9 @@ class _Lookup(DataLayer):
             idf = np.concatenate([np.full(self._start, learned.mean() if len(learned) else 0.0), learned])
         self._assign(tokens, idf)
 
+    def kinds_of(self, place: int) -> tuple[str, ...]:
+        return ("int64",) if self.invert else self.kinds
+
     # -- encoding -----------------------------------------------------------------------------------------
 
     def _depth(self, size: int) -> int:
@@ -221,7 +226,8 @@ class _Lookup(DataLayer):
             return hot(self.name, indices, self.output_mode, depth, dtype)
         if self._idf is None:
             raise ValueError(f"{self.name} has no idf_weights: adapt it first, or call set_vocabulary")
-        return hot(self.name, indices, "count", depth, dtype) * self._padded_idf(depth).astype(dtype)
+        counts = hot(self.name, indices, "count", depth, dtype)
+        return np.asarray(counts * self._padded_idf(depth).astype(dtype))
 
     def _padded_idf(self, depth: int) -> Array:
         assert self._idf is not None
@@ -271,8 +277,8 @@ class _Lookup(DataLayer):
             return graph.computed("LabelEncoder", names, self.name, ML, **coder)
         if self.num_oov_indices > 1:
             raise FusionError(
-                f"{self.name} hashes tokens out of its vocabulary into {self.num_oov_indices} places, which ONNX has no "
-                "operator for: make it with num_oov_indices=1"
+                f"{self.name} hashes tokens out of its vocabulary into {self.num_oov_indices} places, which ONNX has "
+                "no operator for: make it with num_oov_indices=1"
             )
         keys, values = [*self._tokens], [*self._index.values()]
         size = depth = self._depth(self.vocabulary_size())
@@ -280,7 +286,8 @@ class _Lookup(DataLayer):
             keys.append(self.mask_token)
             values.append(0 if self.output_mode == "int" else size)  # one that no class is
         unknown = self._oov_start if self.num_oov_indices else NO_TOKEN
-        index = graph.computed("LabelEncoder", names, self.name, ML, **_coder(keys, own, values, "int64s", unknown))
+        coder = _coder(keys, own, values, "int64s", unknown)
+        index = graph.computed("LabelEncoder", names, self.name, ML, **coder)
         if not self.num_oov_indices:  # fails, as predict does, for a token that is not in the vocabulary
             places_ = graph.constant(np.arange(size + 1, dtype=np.int64), f"{self.name}.places")
             index = graph.computed("Gather", [places_, index], self.name)
@@ -314,9 +321,9 @@ class StringLookup(_Lookup):
     """The index of each text, (...) of int64, or that in an output mode: see CategoryEncoding, and "tf_idf", counts
     times the logarithm of 1 + rows / (1 + rows that hold the token). Keras: layers.StringLookup.
 
-    vocabulary: tokens, or a file of them; else `adapt` learns at most max_tokens, special ones counted. num_oov_indices:
-    places for other texts, which FarmHash chooses among (SipHash with a salt); without any they are a DataError. With
-    invert the texts of indices. What is missing (None, NaN) is "". ValueError.
+    vocabulary: tokens, or a file of them; else `adapt` learns at most max_tokens, special ones counted.
+    num_oov_indices: places for other texts, which FarmHash chooses among, with a salt SipHash; without any they are a
+    DataError. With invert the texts of indices. What is missing (None, NaN) is "". ValueError.
     """
 
     token, kind = str, "string"

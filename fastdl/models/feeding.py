@@ -75,7 +75,7 @@ class Feeding:
         if several and data.is_frame(x):
             x = {column: x[column] for column in x.columns}
         values = data.by_name(what + "x", x, names, several)
-        graph = graph or self._first_trace(values)
+        graph = graph or (model.trace() if samples else self._first_trace(values))
         rows: list[Array] = []
         for i, ((_, each), source) in enumerate(zip(values, graph.columns, strict=True)):
             name = f"{what}x[{source.name!r}]" if several else f"{what}x"

@@ -66,7 +66,7 @@ class Network(Layer):
 
     @property
     def column_dtype(self) -> Dtype | None:
-        """The dtype of the one input, if a layer has said before its shape is known that it is a column. fastdl's own."""
+        """The dtype of the one input, if a layer said before its shape was known that it is a column. fastdl's own."""
         return self._column_dtypes[0] if self._column_dtypes else None
 
     def new_inputs(self) -> list[Input]:

@@ -77,8 +77,8 @@ class Sequential(Model):
             elif isinstance(layer, Model) and layer.input_samples:
                 self._samples = list(layer.input_samples)
                 self._column_dtypes = [dtype if is_column(dtype) else None for dtype in layer.input_dtypes]
-            if isinstance(layer, DataLayer) and layer.kinds[0] != "float":
-                self._column_dtypes = [column_dtype(layer.kinds[0])]
+            if isinstance(layer, DataLayer) and layer.kinds_of(0)[0] != "float":
+                self._column_dtypes = [column_dtype(layer.kinds_of(0)[0])]
         self.layers.append(layer)
         self._forget()
 

@@ -73,9 +73,7 @@ class OnnxGraph:
         output = self._claim(op.output)
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
 
-    def computed(
-        self, operator: str, inputs: Sequence[str], owner: str, domain: str = "", **attributes: Any
-    ) -> str:
+    def computed(self, operator: str, inputs: Sequence[str], owner: str, domain: str = "", **attributes: Any) -> str:
         """Add a node of a layer that encodes columns; returns its output."""
         name = self._free(f"{owner}.{operator.lower()}")
         self._inner.add(name)

@@ -17,7 +17,7 @@ from fastdl.base.columns import TEXT, column_dtype, is_column
 from fastdl.base.naming import unknown
 from fastdl.compiler.graph import Tensor
 from fastdl.errors import DataError, ModelFileError
-from fastdl.layers.data_layer import column
+from fastdl.layers.data_layer import column as read_column
 from fastdl.layers.layer import CLASSES, Layer, deserialize, serialize, unique_name
 from fastdl.models import tensor_file
 
@@ -171,11 +171,15 @@ class FeatureSpace:
         self.features = {column: self._feature(column, kind) for column, kind in features.items()}
         self.crosses = [self._cross(each) for each in crosses or []]
         self.inputs = {
-            column: layers.Input((1,), dtype=feature.dtype if is_column(column_dtype(feature.dtype)) else None, name=column)
+            column: layers.Input(
+                (1,), dtype=feature.dtype if is_column(column_dtype(feature.dtype)) else None, name=column
+            )
             for column, feature in self.features.items()
         }
         self.preprocessors = {column: feature.preprocessor for column, feature in self.features.items()}
-        self.crossers = {cross.name: layers.HashedCrossing(cross.crossing_dim, name=cross.name) for cross in self.crosses}
+        self.crossers = {
+            cross.name: layers.HashedCrossing(cross.crossing_dim, name=cross.name) for cross in self.crosses
+        }
         self._one_hot: dict[str, Layer] = {}
         self._adapted = not self._adaptable()
         self._encoded: Any = None
@@ -231,7 +235,7 @@ class FeatureSpace:
         columns, rows = dict[str, Array](), -1
         for name, source in self.inputs.items():
             kind = "string" if source.dtype == TEXT else "int64" if is_column(source.dtype) else "float"
-            array = column(f"column {name!r}", table[name], (kind,))
+            array = read_column(f"column {name!r}", table[name], (kind,))
             array = array[:, None] if array.ndim == 1 else array
             if array.shape[1:] != (1,) or rows not in (-1, len(array)):
                 right = "(rows,) or (rows, 1)" if array.shape[1:] != (1,) else f"({rows},), as the others"
@@ -342,6 +346,10 @@ class FeatureSpace:
         except Exception as error:  # settings that no layer takes
             raise ModelFileError(f"{content.name}: its settings cannot be used: {error}") from error
         return space
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but what a model may be made of: for pickle and copy.deepcopy."""
+        return {**vars(self), "_encoded": None}
 
     def __repr__(self) -> str:
         kinds = ", ".join(f"{column}: {type(layer).__name__}" for column, layer in self.preprocessors.items())

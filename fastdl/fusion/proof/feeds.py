@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -175,7 +176,7 @@ class Feeder:
             yield {name: array[first : first + size] for name, array in feed.items()}
 
 
-def _tokens(model: ModelProto, name: str) -> Array | None:
+def _tokens(model: Any, name: str) -> Array | None:
     """What a graph that encodes this input before all else may be given: the LabelEncoder's keys, and others.
 
     Others only where these become an index too: below zero, the default, is none.
