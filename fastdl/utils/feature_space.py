@@ -222,7 +222,7 @@ class FeatureSpace:
         columns = self._columns(_joined(dataset, self.features), "the data to adapt to")
         for column in self._adaptable():
             self.preprocessors[column].adapt(columns[column])  # type: ignore[attr-defined]
-        self._adapted = True
+        self._adapted, self._encoded, self._one_hot = True, None, {}  # there may be more or fewer indices now
         self.get_encoded_features()
 
     def _columns(self, data: Any, what: str) -> dict[str, Array]:

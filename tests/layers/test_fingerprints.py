@@ -1,4 +1,4 @@
-"""Hashes: those of FarmHash's own library, of SipHash's paper, and of TensorFlow as Keras's documentation shows them."""
+"""Hashes: those of FarmHash's own library, of SipHash's paper, and of TensorFlow as Keras documents them."""
 
 from __future__ import annotations
 
