@@ -130,7 +130,10 @@ class _Lookup(DataLayer):
         if (idf_weights is None) == (self.output_mode == "tf_idf"):
             raise ValueError("idf_weights must be given in output_mode 'tf_idf', and in no other")
         if isinstance(vocabulary, str | Path):
-            vocabulary = list(map(self.token, Path(vocabulary).read_text(encoding="utf-8").splitlines()))
+            try:
+                vocabulary = [self.token(line) for line in Path(vocabulary).read_text(encoding="utf-8").splitlines()]
+            except (OSError, ValueError) as error:
+                raise ValueError(f"vocabulary: {str(vocabulary)!r} is no text file of tokens: {error}") from None
         given = list(vocabulary)
         special = self._special()
         whole_ = given[: len(special)] == special

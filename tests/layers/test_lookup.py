@@ -257,6 +257,8 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
     (lambda: layers.StringLookup(vocabulary=["a", ""], mask_token=""), ValueError, "mask_token '' at 1"),
     (lambda: layers.StringLookup(vocabulary=["a", "[UNK]"], invert=True), ValueError, "oov_token '[UNK]' at 1"),
     (lambda: layers.StringLookup(vocabulary=[]), ValueError, "at least one token"),
+    (lambda: layers.StringLookup(vocabulary="/none/such"), ValueError, "'/none/such' is no text file of tokens"),
+    (lambda: layers.StringLookup.from_config({"vocabulary": "/etc/passwd"}), ValueError, "names no file"),
     (lambda: layers.StringLookup(2, vocabulary=["a", "b"]), ValueError, "more than max_tokens=2"),
     (lambda: layers.StringLookup(vocabulary=["a", 1]), DataError, "vocabulary must hold strings"),
     (lambda: layers.StringLookup(vocabulary=["a"], idf_weights=[1.0]), ValueError, "'tf_idf' alone"),
