@@ -213,10 +213,16 @@ class Op:
 
 
 class Graph:
-    """The ops between `inputs` and `outputs`, each after those it reads."""
+    """The ops between `inputs` and `outputs`, each after those it reads.
 
-    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    columns: what a model is given, where its inputs are computed of that before the graph runs; else the inputs.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], columns: Sequence[Tensor] | None = None
+    ) -> None:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.columns = self.inputs if columns is None else tuple(columns)
         self.ops = tuple(in_order(_makers(self.outputs), lambda op: _makers(op.inputs)))
         self.consumers: dict[Tensor, list[Op]] = {}
         self.draws = any(op.randomness is not None for op in self.ops)  # random numbers, in training or always
@@ -224,6 +230,16 @@ class Graph:
         for op in self.ops:
             for tensor in op.inputs:
                 self.consumers.setdefault(tensor, []).append(op)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether its inputs are computed of columns before it runs."""
+        return self.columns is not self.inputs
+
+    @property
+    def sources(self) -> tuple[Tensor, ...]:
+        """All that is there before any op: what a model is given, and what that is encoded to."""
+        return tuple(dict.fromkeys((*self.columns, *self.inputs)))
 
     @property
     def flops(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from fastdl import activations, config, initializers, ops, regularizers
 from fastdl.base.arguments import MOST, whole
 from fastdl.base.arrays import Dtype
+from fastdl.base.columns import column_dtype, dtype_name, is_column
 from fastdl.base.configured import Configured
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.errors import ShapeError
@@ -30,7 +31,8 @@ from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 class Input(Tensor, Configured):
     """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    shape: of one sample. dtype: float32 or float64, config.floatx() if None. Keras: Input. ShapeError.
+    shape: of one sample. dtype: float32 or float64, config.floatx() if None; or a column's, "string" or an integer's as
+    "int64", which layers encode before others compute with it. Keras: Input. ShapeError.
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
@@ -42,7 +44,7 @@ class Input(Tensor, Configured):
         if math.prod(map(int, sizes)) > MOST:
             raise ShapeError(f"Input shape {shape!r} is of more than {MOST:,} numbers")
         sizes = tuple(map(int, sizes))
-        super().__init__((None, *sizes), np.dtype(dtype or config.floatx()), name=name or "input")
+        super().__init__((None, *sizes), column_dtype(dtype or config.floatx()), name=name or "input")
 
     @property
     def sample(self) -> tuple[int, ...]:
@@ -50,7 +52,8 @@ class Input(Tensor, Configured):
         return tuple(size or 0 for size in self.shape[1:])
 
     def get_config(self) -> dict[str, Any]:
-        return {"shape": list(self.sample), "name": self.name}
+        column = {"dtype": dtype_name(self.dtype)} if is_column(self.dtype) else {}
+        return {"shape": list(self.sample), **column, "name": self.name}
 
 
 CLASSES["Input"] = Input  # which stands among layers in files

@@ -23,6 +23,7 @@ from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
+from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
 from fastdl.layers.on_arrays import compute
 from fastdl.regularizers import Regularizer
@@ -138,18 +139,17 @@ class Layer(Configured):
             return self._on_arrays(x, training)
         if len(inputs) > 1 and not self.takes_several:
             raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
-        self._prepare(inputs)
+        read = of_one_dtype([self._readable(tensor) for tensor in inputs])
+        self._prepare(read)
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
-        result = self.call(
-            list(inputs) if self.takes_several else inputs[0], **({"training": training} if heeds else {})
-        )
+        result = self.call(list(read) if self.takes_several else read[0], **({"training": training} if heeds else {}))
         tensors = listed(result)
         if self.activity_regularizer:
             tensors = [ops.Penalty(x, *self.activity_regularizer.strengths, self.name).output for x in tensors]
         # a layer that does nothing gives a tensor of its own too, for it stands in models
         outputs = tuple(
             ops.Reshape(tensor, tuple(size or 0 for size in tensor.shape[1:]), self.name).output
-            if tensor in inputs
+            if tensor in read
             else tensor
             for tensor in tensors
         )
@@ -157,6 +157,10 @@ class Layer(Configured):
         for tensor in outputs:
             tensor.made_by = self._called
         return list(outputs) if isinstance(result, list | tuple) else outputs[0]
+
+    def _readable(self, tensor: Tensor) -> Tensor:
+        """What the layer reads of a tensor that it is called on. ValueError for one that it cannot read."""
+        return as_floats(self.name, tensor)
 
     def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
         """Build for these inputs. ValueError if it was built for others."""

@@ -29,8 +29,9 @@ def warn_of_scale(graph: Graph, input_names: Sequence[str], objective: Objective
     """
     findings = list[str]()
     if not any(map(_scales, graph.ops)):
-        for i, name in enumerate(input_names):
-            if finding := _far(feeds[X_FEED + FEEDS * i]):
+        for i, source in enumerate(graph.inputs):
+            if source in graph.columns and (finding := _far(feeds[X_FEED + FEEDS * i])):
+                name = input_names[graph.columns.index(source)]
                 findings.append(f"{'x' if len(input_names) == 1 else f'x[{name!r}]'} {finding}")
     for i in objective.outputs:
         in_units = isinstance(objective.losses[i], IN_UNITS) and not _ends_scaled(graph.outputs[i].op)

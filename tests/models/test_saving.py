@@ -86,6 +86,8 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
 BRANCHED = "Add", "Subtract", "Average", "Multiply", "Concatenate", "DenseTranspose"  # see test_functional.py
 ENSEMBLES = "RepeatVector", "GlobalAveragePooling1D", "EnsembleScale", "EnsembleDense"  # see test_members.py
 AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
+ENCODING = "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"
+# of columns: see test_columns.py
 DECAY = schedules.ExponentialDecay(0.05, 3, 0.9)
 OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
     **optimizers.CLASSES,
@@ -172,7 +174,7 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "NumpyLayer",
     }
-    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *ENSEMBLES, *AUGMENTING}
+    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING}
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
     assert set(SCHEDULES) == set(schedules.CLASSES)

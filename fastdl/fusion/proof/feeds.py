@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import helper
 
 from fastdl.base.arrays import Array, Dtype
+from fastdl.base.naming import free_name
 from fastdl.errors import DataError, FusionError
+from fastdl.fusion.evaluator.operators import attributes
 from fastdl.fusion.folds import constant
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.inference import Dim
@@ -50,6 +53,7 @@ class Feeder:
                 raise FusionError(f"input {info.name!r} is no tensor: there is no way to run the graph on it")
             self._dtypes[info.name] = np.dtype(helper.tensor_dtype_to_np_dtype(number))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self._tokens = {name: _tokens(model, name) for name in self._dtypes}
         self._names = feature_names(metadata) if len(self._dtypes) == 1 else None
         firsts = [shape[0] for name in self._dtypes if (shape := self._index.shape(name))]
         a_row = 0
@@ -80,14 +84,18 @@ class Feeder:
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
         """One random feed: floats as the input's own standardisation expects them (see _scale), else standard normal.
 
-        Integers are 0 or 1 (safe as an index), booleans fair. A dim other than the batch that is not
-        stated is taken as 8.
+        Integers are 0 or 1 (safe as an index), booleans fair; strings and integers that are encoded first are of what
+        the encoder knows, and some that it does not know. A dim other than the batch that is not stated is taken as 8.
         """
         feed: Feed = {}
         for name, dtype in self._dtypes.items():
-            if dtype.kind == "O":
+            tokens = self._tokens[name]
+            if dtype.kind == "O" and tokens is None:
                 raise FusionError(f"input {name!r} takes strings: give samples to prove the fusion on")
             shape = [_size(dim, batch if axis == 0 else 8) for axis, dim in enumerate(self._shape(name))]
+            if tokens is not None:
+                feed[name] = tokens[rng.integers(0, len(tokens), shape)]
+                continue
             if dtype.kind != "f":
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
@@ -166,6 +174,24 @@ class Feeder:
             # A model of fixed batch takes no remainder, so its last feed repeats some rows.
             first = min(start, rows - size) if self.fixed_batch else start
             yield {name: array[first : first + size] for name, array in feed.items()}
+
+
+def _tokens(model: Any, name: str) -> Array | None:
+    """What a graph that encodes this input before all else may be given: the LabelEncoder's keys, and others.
+
+    Others only where these become an index too: below zero, the default, is none.
+    """
+    readers = [node for node in model.graph.node if name in node.input]
+    if not readers or any(node.op_type != "LabelEncoder" for node in readers):
+        return None
+    given = [attributes(node) for node in readers]
+    strings = {token for each in given for token in each.get("keys_strings", ())}
+    integers = {token for each in given for token in each.get("keys_int64s", ())}
+    unknown = all(each.get("default_int64", -1) >= 0 for each in given)
+    if strings:
+        tokens = np.array([*sorted(strings), *(("", free_name("unknown", strings)) if unknown else ())], object)
+        return tokens
+    return np.array([*sorted(integers), *((max(integers) ^ 1, -7) if unknown else ())], np.int64) if integers else None
 
 
 def _size(dim: Dim, unstated: int) -> int:
