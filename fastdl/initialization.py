@@ -34,8 +34,8 @@ def initialize_from_data(
     """Draw the weights of all Dense and EnsembleDense layers anew, in order, for what the layers before them make of x.
 
     Layer-sequential unit variance (LSUV, Mishkin and Matas 2016), with biases as in Holzmüller et al. 2024. A kernel is
-    drawn from N(0, 1/in), then each column is scaled so that x W has variance 1 over the rows, unless it is the same for
-    all of them. A bias is minus a convex combination of `bias_points` rows' x W ("he+5"): each unit draws rows and
+    drawn from N(0, 1/in), then each column is scaled so that x W has variance 1 over the rows, unless it is the same
+    for all of them. A bias is minus a convex combination of `bias_points` rows' x W ("he+5"): each unit draws rows and
     weights of its own, from Exp(1) and normalised; 0 leaves biases as they are.
     x: as `predict` takes it; of more than sample_size rows so many are drawn. output_layers: those that no other such
     layer follows: "data" as all others, "zeros", or "keep". exclude: layers whose weights stay, as do those of layers
