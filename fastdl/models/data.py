@@ -79,14 +79,18 @@ def by_name(what: str, value: Any, names: Sequence[str], several: bool) -> list[
     return [(f"{what}[{name!r}]", each) for name, each in zip(names, value, strict=True)]
 
 
-def check_targets(name: str, targets: Array, loss: Loss) -> None:
-    """DataError unless the targets are what the loss is defined for; DataWarning for rows that are no distribution."""
+def check_targets(name: str, targets: Array, loss: Loss, members: int = 1) -> None:
+    """DataError unless the targets are what the loss is defined for; DataWarning for rows that are no distribution.
+
+    members: how many distributions, side by side, a row holds.
+    """
     least, most = loss.targets
     if least > -np.inf and not (targets.min() >= least and targets.max() <= most):
         row, column = np.argwhere((targets < least) | (targets > most))[0]
         told = f"from {least:g} to {most:g}" if most < np.inf else f"of {least:g} or more"
         raise DataError(f"{name} holds {targets[row, column]:g} in row {row}: {loss.name} takes targets {told}")
-    if loss.distributions and np.abs(targets.sum(axis=1) - 1).max() > 1e-3:
+    sums = targets.reshape(len(targets) * members, -1).sum(axis=1) if loss.distributions else np.ones(1)
+    if np.abs(sums - 1).max() > 1e-3:
         warn(
             f"y has rows that do not sum to 1: {loss.name} takes one-hot rows or probabilities; for several classes a "
             "row, end in sigmoid and use binary_crossentropy",

@@ -191,7 +191,7 @@ class Feeding:
                     advice = "for integer labels use the loss sparse_categorical_crossentropy"
                     raise ShapeError(f"{error}; {advice}") from None
                 if check:
-                    data.check_targets(name, targets, loss)
+                    data.check_targets(name, targets, loss, output.members)
             data.same_length(rows, targets, name)
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
