@@ -15,6 +15,7 @@
 #include "kernels/dense_weight_grad.h"
 #include "kernels/dropout.h"
 #include "kernels/element_losses.h"
+#include "kernels/embedding.h"
 #include "kernels/layer_norm.h"
 #include "kernels/losses.h"
 #include "kernels/matmul.h"

@@ -120,6 +120,15 @@
       "y = x, below zero alpha x")                                                                                    \
     K(prelu_backward, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") READS(alpha, "(F)")                              \
       MAYBE_WRITES(dx, "(P, F, 32)") MAYBE_WRITES(dalpha, "(F)") SIZE(features, "F"), "by features")                  \
+    /* Encodings of a table's columns */                                                                              \
+    K(embedding_forward, READS(x, "(P, C, 32), codes") READS(table, "(rows, D), row by row")                          \
+      READS(columns, "(2, C) double: the first row of each column's own table, and how many it has")                  \
+      WRITES(y, "(P, C D, 32)") SIZE(inputs, "C") SIZE(width, "D") SIZE(zero_missing, "whether code 0 gives zeros"),  \
+      "y = each code's row; zeros for a code that its table does not have; features are those of y")                  \
+    K(embedding_backward, READS(x, "(P, C, 32), codes") READS(dy, "(P, C D, 32)")                                     \
+      READS(columns, "(2, C) double, as forward") WRITES(dtable, "(rows, D), row by row") SIZE(inputs, "C")           \
+      SIZE(width, "D") SIZE(zero_missing, "as forward"),                                                              \
+      "dtable = the sum of dy over the samples of each row's code; features are elements of the table")               \
     /* Where branches meet */                                                                                         \
     K(add, READS(first, "(P, F, 32)") MAYBE_READS(second, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F")   \
       SCALAR(alpha, "of first") SCALAR(beta, "of second"), "y = alpha first + beta second")                           \
@@ -207,6 +216,7 @@
       SIZE(first, "whether total begins with them"), "total = [total +] the sum of part")                             \
     /* Constraints, after a step */                                                                                   \
     K(limit_norm, WRITES(w, "strips or vector") SIZE(inputs, "K") SIZE(outputs, "N")                                  \
+      SIZE(by_rows, "whether w lies row by row, not in strips")                                                       \
       SIZE(norm_of, "FDL_NORM_COLUMNS, FDL_NORM_ROWS or FDL_NORM_ALL") SCALAR(least, "norm") SCALAR(most, "norm")     \
       SCALAR(rate, "how much of the way"),                                                                            \
       "w *= (rate clip(norm, least, most) + (1 - rate) norm) / (norm + 1e-7); features are columns or rows")          \

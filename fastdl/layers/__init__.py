@@ -6,6 +6,7 @@ from fastdl.base.naming import no_such
 from fastdl.layers.activation import *
 from fastdl.layers.augmentation import *
 from fastdl.layers.core import *
+from fastdl.layers.embedding import *
 from fastdl.layers.layer import CLASSES as CLASSES
 from fastdl.layers.layer import Layer as Layer
 from fastdl.layers.layer import deserialize as deserialize

@@ -208,10 +208,11 @@ class Layer(Configured):
         trainable: bool = True,
         regularizer: Regularizer | None = None,
         constraint: Constraint | None = None,
+        by_rows: bool = False,
     ) -> Parameter:
-        """Make a parameter of this layer."""
+        """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter)."""
         values = (values_from.get() or initializer)(shape, dtype)
-        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable)
+        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable, by_rows)
         parameter.regularizer, parameter.constraint = regularizer, constraint
         self._parameters.append(parameter)
         if not trainable:
@@ -415,6 +416,9 @@ def _one(values: Sequence[Any]) -> Any:
 def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) -> list[Array]:
     """The graph's outputs for whole arrays (batch, ...) of its dtype. training: by the batch's statistics."""
     rows = [array.reshape(len(array), -1) for array in arrays]
+    for source, each in zip(graph.inputs, rows, strict=True):
+        for op in graph.consumers.get(source, ()):
+            op.check_rows("its input", each)
     feeds = {X_FEED + FEEDS * i: each for i, each in enumerate(rows)}
     results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
     feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}

@@ -9,12 +9,13 @@ import numpy as np
 
 from fastdl.base.arrays import Array, Dtype
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph
+from fastdl.compiler.graph import Graph, Tensor
 from fastdl.errors import DataError, ShapeError
 from fastdl.layers.layer import Layer
 from fastdl.layers.preprocessing import Adapted
 from fastdl.models import data
 from fastdl.models.objective import Objective, by_output
+from fastdl.ops import Reshape
 
 Feeds = dict[int, Array]
 
@@ -53,7 +54,9 @@ class Feeding:
         """
         model, graph = self._model, self._model.graph
         if type(x) is np.ndarray and graph and len(graph.inputs) == 1:  # nothing to find out
-            return {X_FEED: data.as_rows(f"{what}x", x, graph.inputs[0].shape, model.dtype, check)}
+            rows = data.as_rows(f"{what}x", x, graph.inputs[0].shape, model.dtype, check)
+            _check_readers(graph, graph.inputs[0], f"{what}x", rows)
+            return {X_FEED: rows}
         samples = model.input_samples
         several = len(samples) > 1 if samples else not model.takes_one_array and _is_list_of_arrays(x)
         names = model.input_names if samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
@@ -65,6 +68,7 @@ class Feeding:
             columns = self.columns(i)
             array = data.numbers(name, data.in_order(name, each, columns))
             feeds[X_FEED + FEEDS * i] = data.as_rows(name, array, source.shape, model.dtype, check)
+            _check_readers(graph, source, name, feeds[X_FEED + FEEDS * i])
             if i:
                 data.same_length(feeds[X_FEED], feeds[X_FEED + FEEDS * i], name)
             if learns and data.is_frame(each):
@@ -172,6 +176,14 @@ class Feeding:
             return range(features)
         least, most = loss.targets
         return range(int(least), int(most) + 1) if most < np.inf else None
+
+
+def _check_readers(graph: Graph, source: Tensor, name: str, rows: Array) -> None:
+    """DataError for rows of an input that an op which reads it, perhaps in another shape, is not defined for."""
+    for op in graph.consumers.get(source, ()):
+        if isinstance(op, Reshape):
+            _check_readers(graph, op.output, name, rows)
+        op.check_rows(name, rows)
 
 
 def _is_list_of_arrays(x: Any) -> bool:

@@ -5,6 +5,7 @@ from fastdl.ops.affine import *
 from fastdl.ops.batch_norm import *
 from fastdl.ops.dense import *
 from fastdl.ops.dropout import *
+from fastdl.ops.embedding import *
 from fastdl.ops.layer_norm import *
 from fastdl.ops.merge import *
 from fastdl.ops.mix import *

@@ -110,6 +110,16 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
         ],
         ["Flatten", "Gemm"],
     ),
+    "embedding": (
+        (4,),
+        lambda: [layers.Embedding(9, 3), Flatten(), D(4)],
+        ["Cast", "Gather", "Flatten", "Gemm"],
+    ),
+    "embedding of categories": (
+        (3,),
+        lambda: [layers.CategoryEmbedding([9, 20, 11], 4, zero_missing=True), BN(), D(4)],
+        ["Cast", "Add", "Gather", "Flatten", "Gemm"],
+    ),
     "reshape": ((6, 2), lambda: [layers.Reshape((3, -1)), Flatten(), D(4)], ["Flatten", "Gemm"]),
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }
@@ -149,6 +159,8 @@ def make(name: str, dtype: str = "float32") -> tuple[fastdl.Sequential, Array]:
     model = fastdl.Sequential([fastdl.Input(shape), *stack()], dtype=dtype)
     rng = np.random.default_rng(1)
     x = (rng.standard_normal((256, *shape)) * 2 + 1).astype(dtype)
+    if name.startswith("embedding"):
+        x = rng.integers(0, 9, x.shape).astype(dtype)
     output = model.output_shape[1]
     assert output is not None
     if model.trace().outputs[0].op.__class__ is ops.Softmax:

@@ -81,6 +81,7 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
 }
 BRANCHED = "Add", "Subtract", "Average", "Multiply", "Concatenate", "DenseTranspose"  # see test_functional.py
 AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
+LOOKING_UP = "Embedding", "CategoryEmbedding"  # see test_embedding.py
 DECAY = schedules.ExponentialDecay(0.05, 3, 0.9)
 OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
     **optimizers.CLASSES,
@@ -164,7 +165,7 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "NumpyLayer",
     }
-    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *AUGMENTING}
+    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *AUGMENTING, *LOOKING_UP}
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
     assert set(SCHEDULES) == set(schedules.CLASSES)

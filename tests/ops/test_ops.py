@@ -85,6 +85,34 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
     "prelu": (lambda: [layers.Dense(7), layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "embedding": (
+        lambda: [layers.Rescaling(2, 3), layers.Embedding(5, 3), layers.Flatten(), layers.Dense(5)],
+        {"Embedding"},
+    ),
+    "embedding of categories": (
+        lambda: [
+            layers.Rescaling(2, 3),
+            layers.CategoryEmbedding([4, 3, 9] * 3 + [2, 5], 8, "normal"),
+            layers.Dense(5),
+        ],
+        {"Embedding"},
+    ),
+    "embedding of categories, missing": (
+        lambda: [
+            layers.Rescaling(2),
+            layers.CategoryEmbedding([4, 3] * 5 + [1], 5, zero_missing=True),
+            layers.Dense(5),
+        ],
+        {"Embedding"},
+    ),
+    "embedding, held": (
+        lambda: [
+            layers.Rescaling(2, 3),
+            layers.Embedding(7, 20, embeddings_regularizer=lambda w: (np.sum(w**3), 3 * w**2)),
+            *(layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Embedding"},
+    ),
     "prelu first": (lambda: [layers.PReLU(), layers.Dense(5)], {"PReLU"}),
     "prelu in a dense layer": (lambda: [layers.Dense(37, activation=layers.PReLU()), layers.Dense(5)], {"PReLU"}),
     "rrelu": (lambda: [layers.Dense(7), layers.RReLU(), layers.Dense(5)], {"RReLU"}),
