@@ -28,6 +28,8 @@
 #define FDL_MAX_ARGUMENTS 32 /* of a kernel */
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
+#define FDL_MAX_WAVES 512        /* of a number: as many vectors fit into FDL_SCRATCH */
+#define FDL_MAX_WAVE_OUTPUTS 64  /* of what is made of them */
 #define FDL_SEEDED ((size_t)1 << 48) /* random streams from here on are those of seeds */
 
 /* A share of the work: panels [p0, p1) and features [f0, f1). A program cuts its panels into parts, the same ones
@@ -87,6 +89,7 @@ FDL_KERNELS(FDL_STRUCT)
 FDL_STRUCT(motion, FDL_MOTION_SETTINGS, "")
 FDL_STRUCT(terminal, FDL_TERMINAL, "")
 FDL_STRUCT(counter, FDL_COUNTER, "")
+FDL_STRUCT(periodic, FDL_PERIODIC, "")
 #undef FDL_STRUCT
 #undef FDL_SEVERAL
 #undef FDL_ONE

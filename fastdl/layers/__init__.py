@@ -7,6 +7,7 @@ from fastdl.layers.activation import *
 from fastdl.layers.augmentation import *
 from fastdl.layers.core import *
 from fastdl.layers.embedding import *
+from fastdl.layers.encoding import *
 from fastdl.layers.layer import CLASSES as CLASSES
 from fastdl.layers.layer import Layer as Layer
 from fastdl.layers.layer import deserialize as deserialize

@@ -13,7 +13,7 @@ from fastdl.compiler.graph import Graph, Op
 from fastdl.errors import DataWarning, warn
 from fastdl.models.feeding import Feeds
 from fastdl.models.objective import Objective
-from fastdl.ops import Activation, Affine, BatchNorm, Embedding, LayerNorm, Reshape
+from fastdl.ops import Activation, Affine, BatchNorm, Embedding, LayerNorm, PiecewiseLinear, Reshape
 
 LOOKED_AT = 1000  # rows
 # Measured on digits, 20 epochs: features up to 13 are as good as up to 1; up to 77, Adam 0.965 → 0.92; up to 206, as
@@ -57,7 +57,9 @@ def _far(rows: Array) -> str | None:
 
 
 def _scales(op: Op) -> bool:
-    return isinstance(op, Affine | BatchNorm | LayerNorm) or (isinstance(op, Activation) and op.kind == "rescale")
+    return isinstance(op, Affine | BatchNorm | LayerNorm | PiecewiseLinear) or (
+        isinstance(op, Activation) and op.kind == "rescale"
+    )
 
 
 def _ends_scaled(op: Op | None) -> bool:

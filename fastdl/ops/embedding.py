@@ -21,9 +21,9 @@ class Embedding(Op):
     """y = each code's row. x: (batch, ...) codes; table: (rows, width) → (batch, ..., width). ShapeError.
 
     sizes: how many rows of the table each of a sample's codes has for its own, one group below the other; None: all
-    share all. zero_missing: code 0 gives zeros, and its row is not trained. Gradients are summed over the samples in
-    their order; x has none. A code that its table does not have gives zeros; where x is an input of the model, it is
-    refused before (check_rows).
+    share all. The table lies by rows, else ValueError. zero_missing: code 0 gives zeros, and its row is not trained.
+    Gradients are summed over the samples in their order; x has none. A code that its table does not have gives zeros;
+    where x is an input of the model, it is refused before (check_rows).
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class Embedding(Op):
         rows, width = table.shape
         if sizes is not None and (len(sizes) != x.features or sum(sizes) != rows):
             raise ShapeError(f"{name}: tables of {list(sizes)} rows do not fit {x.features} codes and {rows} rows")
+        if not table.by_rows:
+            raise ValueError(f"{name}: the table must lie by rows")
         self.table, self.zero_missing = table, zero_missing
         self.sizes = [rows] * x.features if sizes is None else list(sizes)
         self.first_rows = [0] * x.features if sizes is None else [0, *accumulate(sizes[:-1])]

@@ -120,6 +120,21 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
         lambda: [layers.CategoryEmbedding([9, 20, 11], 4, zero_missing=True), BN(), D(4)],
         ["Cast", "Add", "Gather", "Flatten", "Gemm"],
     ),
+    "scale": ((5,), lambda: [layers.Scale(), D(4, "relu"), D(2)], ["Gemm", "Relu", "Gemm"]),
+    "parametric activation": (
+        (5,),
+        lambda: [D(4, layers.ParametricActivation("tanh")), D(2)],
+        ["Gemm", "Mul", "Tanh", "Mul", "Add", "Gemm"],
+    ),
+    "pbld": ((5,), lambda: [layers.PeriodicEmbedding(), D(40, "relu"), D(2)], []),
+    "pbld of many numbers": ((30,), lambda: [layers.PeriodicEmbedding(3, 5, lite=True), D(4, "relu"), D(2)], []),
+    "plr": ((5,), lambda: [layers.PeriodicEmbedding(3, 5, 0.5, "plr"), D(4, "relu"), D(2)], []),
+    "plr of many numbers": ((26,), lambda: [layers.PeriodicEmbedding(3, 5, 0.5, "plr"), D(4, "relu"), D(2)], []),
+    "piecewise linear": (
+        (5,),
+        lambda: [adapted(layers.PiecewiseLinearEncoding(4)), layers.Scale(), D(4, "relu"), D(2)],
+        ["Gather", "Sub", "Mul", "Max", "Min", "Gemm", "Relu", "Gemm"],
+    ),
     "reshape": ((6, 2), lambda: [layers.Reshape((3, -1)), Flatten(), D(4)], ["Flatten", "Gemm"]),
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }
