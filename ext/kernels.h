@@ -4,8 +4,8 @@
  * consecutive samples of the batch side by side. A vector is then always "one feature of several samples", whatever the
  * operation. Lanes beyond the batch are idle: they hold finite numbers without meaning, which sums over samples leave out.
  * Weights of a dense layer (in, out) lie in strips: (strips, in, FDL_STRIP), where a strip holds FDL_STRIP consecutive
- * outputs, so that each tile of each product reads and steps them in memory order. Per-feature vectors are padded to
- * FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
+ * outputs, so that each tile of each product reads and steps them in memory order. A matrix whose rows are looked up lies
+ * row by row instead, to all else a vector. Vectors are padded to FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
  *
  * Work is split by features (in units of FDL_UNIT) or by panels; a kernel is told its share as a range and
  * computes every element in an order that does not depend on that share, so results never depend on the

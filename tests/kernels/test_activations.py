@@ -18,6 +18,7 @@ DTYPES = [np.float32, np.float64]
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
 erfc = np.vectorize(math.erfc, otypes=[np.float64])
 HALF = 0.5  # a constant that float32 holds exactly
+WAVES = "cos", "sin"
 ALPHA, SCALE = 1.6732632423543772848, 1.0507009873554804934
 
 
@@ -29,6 +30,14 @@ class Case:
     slope: Function
     scalars: tuple[float, ...] = ()
     ulps: float | Function = 4.0
+
+
+def of_one(x: Array, wave: Function) -> Array:
+    """1.5 ulp of 1, in ulps of the wave's value, as far as whole turns are taken off without an error."""
+    eps = np.finfo(np.float32).eps if np.abs(x).max() < 1e39 else np.finfo(np.float64).eps
+    reach = 1e5 if eps > 1e-10 else 1e8
+    value = np.abs(wave(x)).astype(np.float32 if eps > 1e-10 else np.float64)
+    return np.where(np.abs(x) <= reach, 1.5 * eps / np.spacing(value), np.inf)
 
 
 def sigmoid(x: Array) -> Array:
@@ -67,16 +76,6 @@ def gelu_tanh_slope(x: Array) -> Array:
     z, dz = tanh_argument(x), 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x**2)
     return sigmoid(z) + x * dz * sigmoid(z) * sigmoid(-z)
 
-
-def of_one(x: Array, wave: Function) -> Array:
-    """1.5 ulp of 1, in ulps of the wave's value, as far as whole turns are taken off without an error."""
-    eps = np.finfo(np.float32).eps if np.abs(x).max() < 1e39 else np.finfo(np.float64).eps
-    reach = 1e5 if eps > 1e-10 else 1e8
-    value = np.abs(wave(x)).astype(np.float32 if eps > 1e-10 else np.float64)
-    return np.where(np.abs(x) <= reach, 1.5 * eps / np.spacing(value), np.inf)
-
-
-WAVES = "cos", "sin"
 
 CASES = {
     "relu": Case(lambda x: np.maximum(x, 0), lambda x: 1.0 * (x > 0), ulps=0),
