@@ -4,8 +4,8 @@
  * consecutive samples of the batch side by side. A vector is then always "one feature of several samples", whatever the
  * operation. Lanes beyond the batch are idle: they hold finite numbers without meaning, which sums over samples leave out.
  * Weights of a dense layer (in, out) lie in strips: (strips, in, FDL_STRIP), where a strip holds FDL_STRIP consecutive
- * outputs, so that each tile of each product reads and steps them in memory order. Per-feature vectors are padded to
- * FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
+ * outputs, so that each tile of each product reads and steps them in memory order. A matrix whose rows are looked up lies
+ * row by row instead, to all else a vector. Vectors are padded to FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
  *
  * Work is split by features (in units of FDL_UNIT) or by panels; a kernel is told its share as a range and
  * computes every element in an order that does not depend on that share, so results never depend on the
@@ -33,6 +33,8 @@
 #define FDL_MAX_ARGUMENTS 32 /* of a kernel */
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
+#define FDL_MAX_WAVES 512        /* of a number: as many vectors fit into FDL_SCRATCH */
+#define FDL_MAX_WAVE_OUTPUTS 64  /* of what is made of them */
 #define FDL_SEEDED ((size_t)1 << 48) /* random streams from here on are those of seeds */
 
 /* A share of the work: panels [p0, p1) and features [f0, f1). A program cuts its panels into parts, the same ones
@@ -95,6 +97,7 @@ FDL_KERNELS(FDL_STRUCT)
 FDL_STRUCT(motion, FDL_MOTION_SETTINGS, "")
 FDL_STRUCT(terminal, FDL_TERMINAL, "")
 FDL_STRUCT(counter, FDL_COUNTER, "")
+FDL_STRUCT(periodic, FDL_PERIODIC, "")
 #undef FDL_STRUCT
 #undef FDL_SEVERAL
 #undef FDL_ONE

@@ -8,6 +8,8 @@ UNIT: int
 STRIP: int
 CHUNK: int
 MAX_RATES: int
+MAX_WAVES: int
+MAX_WAVE_OUTPUTS: int
 MAX_FEEDS: int
 SEEDED: int
 BY_FEATURE: int

@@ -81,10 +81,19 @@ class Parameter:
     regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
     learning_rate_factor: of the optimizer's step on it; weight_decay_factor: of its weight decay, which the other
     factor does not touch. Both take effect at the next `compile`.
+    by_rows: a matrix lies row by row, without gaps, as tables are whose rows are looked up, and not in strips.
     """
 
-    def __init__(self, path: str, shape: tuple[int, ...], dtype: Dtype, value: Array, trainable: bool = True) -> None:
-        self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
+    def __init__(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        dtype: Dtype,
+        value: Array,
+        trainable: bool = True,
+        by_rows: bool = False,
+    ) -> None:
+        self.path, self.shape, self.dtype, self.trainable, self.by_rows = path, shape, dtype, trainable, by_rows
         self.regularizer: WeightPenalty | None = None
         self.constraint: WeightConstraint | None = None
         self.learning_rate_factor = self.weight_decay_factor = 1.0
@@ -97,27 +106,44 @@ class Parameter:
         """Of a matrix; a vector is one row."""
         return self.shape[0] if len(self.shape) == 2 else 1
 
+    @property
+    def in_strips(self) -> bool:
+        return len(self.shape) == 2 and not self.by_rows
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """(rows, columns) of its storage, for kernels that go over all numbers: one row unless it lies in strips."""
+        return (self.shape[0], self.shape[1]) if self.in_strips else (1, self.size)
+
     def like(self) -> Array:
         """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
-        if len(self.shape) == 1:
-            return aligned((padded(self.shape[0]),), self.dtype)
+        if not self.in_strips:
+            return aligned((padded(self.size),), self.dtype)
         return to_strips(np.zeros(self.shape, self.dtype))
+
+    def laid_out(self, value: Array) -> Array:
+        """An array of the parameter's shape and dtype in storage of the same layout."""
+        if self.in_strips:
+            return to_strips(value)
+        storage = self.like()
+        storage[: self.size] = value.ravel()
+        return storage
 
     def assign(self, value: Any) -> None:
         """Copy new values in. ShapeError if the shape differs."""
         array = np.asarray(value, self.dtype)
         if array.shape != self.shape:
             raise ShapeError(f"{self.path} has shape {self.shape}, the new value {array.shape}")
-        if len(self.shape) == 1:
-            self.storage[: self.shape[0]] = array
-        else:
+        if self.in_strips:
             self.storage[...] = to_strips(array)
+        else:
+            self.storage[: self.size] = array.ravel()
 
     def numpy(self) -> Array:
         """A copy of the values, (in, out) or (features,)."""
-        if len(self.shape) == 1:
-            return self.storage[: self.shape[0]].copy()
-        return from_strips(self.storage, self.shape[1])
+        if self.in_strips:
+            return from_strips(self.storage, self.shape[1])
+        return self.storage[: self.size].reshape(self.shape).copy()
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy.deepcopy: the values, for a copy of the storage would lie anywhere in memory."""
@@ -193,6 +219,9 @@ class Op:
     ) -> None:
         self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
         self.output = Tensor(shape, inputs[0].dtype, self, name)
+
+    def check_rows(self, name: str, rows: Array) -> None:
+        """DataError for rows (rows, features) of a model's input that the op, which reads them, is not defined for."""
 
     def forward(self, build: Any) -> None:
         """Emit the kernels that compute the output."""

@@ -160,9 +160,9 @@ class Steps:
             dw=read(gradient),
             slots=[write(slot) if slot else None for slot in self.slots(parameter)],
             squares=read_all(squares) if squares else None,
-            inputs=parameter.rows,
+            inputs=parameter.layout[0],
             **self.rule(parameter),
-            over=parameter.shape[-1],
+            over=parameter.layout[1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
@@ -171,7 +171,8 @@ class Steps:
     def _sum_squares(self, parameter: Parameter, gradient: Ref) -> Ref:
         """The gradient's sum of squares; with global_clipnorm that of all so far."""
         assert self.optimizer is not None
-        units, strengths = padded(parameter.shape[-1]) // _ext.UNIT, _strengths(parameter)
+        (inputs, outputs), strengths = parameter.layout, _strengths(parameter)
+        units = padded(outputs) // _ext.UNIT
         first = self._squares is None or not self.optimizer.global_clipnorm
         if first:
             self._squares = Ref(8, panels=False)
@@ -182,11 +183,11 @@ class Steps:
             dw=read(gradient),
             w=read(self._build.parameter(parameter)) if any(strengths) else None,
             part=write(part),
-            inputs=parameter.rows,
-            outputs=parameter.shape[-1],
+            inputs=inputs,
+            outputs=outputs,
             l1=strengths[0],
             l2=strengths[1],
-            over=parameter.shape[-1],
+            over=outputs,
             axis=_ext.BY_FEATURE,
             defer=True,
         )

@@ -169,7 +169,7 @@ def limit_norm(w: ArrayLike, least: float, most: float, rate: float = 1.0, axis:
     stored, (rows, columns) = to_strips(matrix), matrix.shape
     kind = {0: _ext.NORM_COLUMNS, 1: _ext.NORM_ROWS, None: _ext.NORM_ALL}[axis]
     features = {0: columns, 1: rows, None: 1}[axis]
-    sizes: Arguments = {"inputs": rows, "outputs": columns, "norm_of": kind}
+    sizes: Arguments = {"inputs": rows, "outputs": columns, "by_rows": 0, "norm_of": kind}
     KernelCall(1, matrix.dtype).run("limit_norm", features, w=stored, **sizes, least=least, most=most, rate=rate)
     return from_strips(stored, columns).reshape(np.shape(w))
 

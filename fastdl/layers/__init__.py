@@ -8,6 +8,8 @@ from fastdl.layers.augmentation import *
 from fastdl.layers.categories import *
 from fastdl.layers.core import *
 from fastdl.layers.data_layer import DataLayer as DataLayer
+from fastdl.layers.embedding import *
+from fastdl.layers.encoding import *
 from fastdl.layers.hashing import *
 from fastdl.layers.layer import CLASSES as CLASSES
 from fastdl.layers.layer import Layer as Layer

@@ -271,6 +271,28 @@ class Identity(Layer):
         return ops.Reshape(x, tuple(size or 0 for size in x.shape[1:]), self.name).output
 
 
+class Scale(Layer):
+    """x scale, with one trained scale a feature of (batch, features), 1 at first (Holzmüller et al. 2024)."""
+
+    def __init__(
+        self,
+        scale_initializer: InitializerLike = "ones",
+        scale_regularizer: RegularizerLike = None,
+        scale_constraint: ConstraintLike = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.keep(
+            scale_initializer=scale_initializer, scale_regularizer=scale_regularizer, scale_constraint=scale_constraint
+        )
+
+    def build(self, shape: Shape, dtype: Dtype) -> None:
+        self.scale = self.own_weight("scale", (features_of(self.name, shape),), dtype)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Scale(x, self.scale, self.name).output
+
+
 class Rescaling(Layer):
     """x scale + offset, two numbers. Keras: layers.Rescaling."""
 

@@ -225,10 +225,11 @@ class Layer(Configured):
         trainable: bool = True,
         regularizer: Regularizer | None = None,
         constraint: Constraint | None = None,
+        by_rows: bool = False,
     ) -> Parameter:
-        """Make a parameter of this layer."""
+        """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter)."""
         values = (values_from.get() or initializer)(shape, dtype)
-        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable)
+        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable, by_rows)
         parameter.regularizer, parameter.constraint = regularizer, constraint
         parameter.learning_rate_factor = (self.learning_rate_factors or {}).get(name, 1.0)
         parameter.weight_decay_factor = (self.weight_decay_factors or {}).get(name, 1.0)

@@ -16,6 +16,9 @@ from fastdl.compiler.program import Program
 def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) -> list[Array]:
     """The graph's outputs for whole arrays (batch, ...) of its dtype. training: by the batch's statistics."""
     rows = [array.reshape(len(array), -1) for array in arrays]
+    for source, each in zip(graph.inputs, rows, strict=True):
+        for op in graph.consumers.get(source, ()):
+            op.check_rows("its input", each)
     feeds = {X_FEED + FEEDS * i: each for i, each in enumerate(rows)}
     results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
     feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}

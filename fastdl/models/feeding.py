@@ -17,6 +17,7 @@ from fastdl.layers.layer import Layer
 from fastdl.layers.preprocessing import Adapted
 from fastdl.models import data
 from fastdl.models.objective import Objective, by_output
+from fastdl.ops import Reshape
 
 Feeds = dict[int, Array]
 
@@ -57,13 +58,18 @@ class Feeding:
         """
         graph = self._model.graph
         if type(x) is np.ndarray and graph and len(graph.inputs) == 1 and not graph.encodes:  # nothing to find out
-            return {X_FEED: data.as_rows(f"{what}x", x, graph.inputs[0].shape, self._model.dtype, check)}
+            rows = data.as_rows(f"{what}x", x, graph.inputs[0].shape, self._model.dtype, check)
+            _check_readers(graph, graph.inputs[0], f"{what}x", rows)
+            return {X_FEED: rows}
         arrays = self.arrays(x, check, what, learns)
         graph = self._model.trace()
         if graph.encodes:
             columns = zip(graph.columns, arrays, strict=True)
             arrays = encoded(graph, {source: array.reshape(-1, *_sample(source)) for source, array in columns})
             arrays = [np.ascontiguousarray(array.reshape(len(array), -1), self._model.dtype) for array in arrays]
+        for source, array in zip(graph.inputs, arrays, strict=True):
+            name = f"{what}x[{source.name!r}]" if len(graph.inputs) > 1 else f"{what}x"
+            _check_readers(graph, source, name, array)
         return {X_FEED + FEEDS * i: array for i, array in enumerate(arrays)}
 
     def arrays(self, x: Any, check: bool = True, what: str = "", learns: bool = False) -> list[Array]:
@@ -208,6 +214,14 @@ class Feeding:
 
 def _sample(tensor: Tensor) -> tuple[int, ...]:
     return tuple(size or 0 for size in tensor.shape[1:])
+
+
+def _check_readers(graph: Graph, source: Tensor, name: str, rows: Array) -> None:
+    """DataError for rows of an input that an op which reads it, perhaps in another shape, is not defined for."""
+    for op in graph.consumers.get(source, ()):
+        if isinstance(op, Reshape):
+            _check_readers(graph, op.output, name, rows)
+        op.check_rows(name, rows)
 
 
 def _is_list_of_arrays(x: Any) -> bool:

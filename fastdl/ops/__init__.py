@@ -5,6 +5,7 @@ from fastdl.ops.affine import *
 from fastdl.ops.batch_norm import *
 from fastdl.ops.dense import *
 from fastdl.ops.dropout import *
+from fastdl.ops.embedding import *
 from fastdl.ops.layer_norm import *
 from fastdl.ops.members import *
 from fastdl.ops.merge import *
@@ -12,7 +13,11 @@ from fastdl.ops.mix import *
 from fastdl.ops.motion import *
 from fastdl.ops.noise import *
 from fastdl.ops.own import *
+from fastdl.ops.parametric_activation import *
 from fastdl.ops.penalty import *
+from fastdl.ops.periodic import *
+from fastdl.ops.piecewise_linear import *
 from fastdl.ops.prelu import *
 from fastdl.ops.reshape import *
+from fastdl.ops.scale import *
 from fastdl.ops.tied_dense import *

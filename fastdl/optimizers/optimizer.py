@@ -134,7 +134,7 @@ class Optimizer(Configured):
         """What is kept beside the parameter under this name, of its shape and dtype."""
         path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
         values = np.broadcast_to(value, parameter.shape)
-        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False)
+        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False, by_rows=parameter.by_rows)
 
     def slots(self, parameter: Parameter) -> list[Array]:
         """What the rule keeps for the parameter, made when first asked for."""

@@ -10,10 +10,9 @@ import numpy as np
 
 from fastdl import config
 from fastdl.base.arrays import Array
-from fastdl.errors import FastdlError
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score, log_loss
-from fastdl.tabular.training import Data, Job, Member, Progressing, train, within
+from fastdl.tabular.training import Data, Diverged, Job, Member, Progressing, train, within
 
 ROUNDS = 40  # of the greedy choice
 WORTH = 1e-12  # the least that a round must gain
@@ -44,7 +43,7 @@ def _one(job: Job, data: Data, score: Score, progress: Progressing, threads: int
         return None
     try:
         return train(job, data, score, progress, threads)
-    except FastdlError:  # it diverged
+    except Diverged:
         return None
     except BaseException:
         progress.stop()

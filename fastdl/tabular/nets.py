@@ -11,10 +11,11 @@ from fastdl import initializers, layers, losses, optimizers, schedules
 from fastdl.base.arrays import Array
 from fastdl.models import Model
 from fastdl.tabular.recipes import CLASSES, Recipe
-from fastdl.utils import initialize_from_data
+from fastdl.initialization import initialize_from_data
 
 # Factors of the learning rate and of weight decay: pytabkit multiplies a factor of the rate into decay twice.
 SCALE = {"learning_rate_factors": {"scale": 6.0}, "weight_decay_factors": {"scale": 36.0}}
+FIRST_ROWS = 2048  # that first weights are made for
 SLOW = 0.1  # the learning rate of biases, mixtures and periodic encodings, over that of weights
 
 
@@ -141,7 +142,7 @@ def compile_net(net: Net, recipe: Recipe, task: str, steps: int) -> None:
 def prepare(net: Net, recipe: Recipe, x: Sequence[Array]) -> None:
     """First weights such that on these rows each unit has variance 1, and bends somewhere among them."""
     if recipe.data_driven:
-        initialize_from_data(net.trained, list(x))
+        initialize_from_data(net.trained, list(x) if len(x) > 1 else x[0], sample_size=FIRST_ROWS)
 
 
 def steps_of(rows: int, batch_size: int) -> int:

@@ -25,6 +25,10 @@ TEMPERATURES = 0.2, 5.0
 CALIBRATED_FROM = 50  # held rows
 
 
+class Diverged(FastdlError):
+    """No epoch of a net gave finite answers."""
+
+
 @dataclass(frozen=True)
 class Data:
     """Encoded rows: what a net reads, targets (class numbers, or standardised numbers (rows, outputs)), weights of rows.
@@ -178,7 +182,7 @@ def _train(job: Job, data: Data, score: Score, progress: Progressing) -> Member:
         check_input=False,
     )
     if best.predicted is None:
-        raise FastdlError(f"training diverged in its first epoch: {ADVICE}")
+        raise Diverged(f"training diverged in its first epoch: {ADVICE}")
     member = Member(recipe, net.model, job.held, best.predicted, best.score, best.epoch, best.learning)
     if data.task == CLASSES and recipe.members == 1:
         _calibrate(member, held_targets, held_weights)

@@ -72,6 +72,13 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "ReLU": lambda: layers.ReLU(6.0, 0.1, 0.2),
     "LeakyReLU": lambda: layers.LeakyReLU(alpha=0.1),
     "PReLU": lambda: layers.PReLU("random_uniform"),
+    "ParametricActivation": lambda: layers.ParametricActivation("mish", "random_uniform", "l2", "non_neg"),
+    "ParametricActivation of a layer": lambda: layers.ParametricActivation(layers.ELU(0.3)),
+    "Scale": lambda: layers.Scale("random_uniform", "l1", "max_norm"),
+    "PeriodicEmbedding": lambda: layers.PeriodicEmbedding(3, 5, 0.2),
+    "PeriodicEmbedding, plr": lambda: layers.PeriodicEmbedding(4, 3, 0.5, "plr", True),
+    "PiecewiseLinearEncoding": lambda: adapted(layers.PiecewiseLinearEncoding(5)),
+    "PiecewiseLinearEncoding even": lambda: layers.PiecewiseLinearEncoding([1, 2, 3, 4, 5, 6]),
     "RReLU": lambda: layers.RReLU(0.1, 0.2, seed=3),
     "ELU": lambda: layers.ELU(0.7),
     "Softmax": layers.Softmax,
@@ -88,6 +95,7 @@ ENSEMBLES = "RepeatVector", "GlobalAveragePooling1D", "EnsembleScale", "Ensemble
 AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
 ENCODING = "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"
 # of columns: see test_columns.py
+LOOKING_UP = "Embedding", "CategoryEmbedding"  # see test_embedding.py
 DECAY = schedules.ExponentialDecay(0.05, 3, 0.9)
 OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
     **optimizers.CLASSES,
@@ -174,7 +182,8 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "NumpyLayer",
     }
-    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING}
+    elsewhere = {*BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
+    here = {type(make()).__name__ for make in LAYERS.values()} | elsewhere
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
     assert set(SCHEDULES) == set(schedules.CLASSES)

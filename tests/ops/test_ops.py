@@ -43,6 +43,16 @@ class Cubed(layers.NumpyLayer):
         return 3 * weights[0] * x**2 * dy, (x**3 * dy).sum(0), dy.sum(0, keepdims=True)
 
 
+class Waves(layers.PeriodicEmbedding):
+    """A variant "plr" without its ReLU, whose kinks a finite difference may step over."""
+
+    def __init__(self, *sizes: Any, lite: bool = False) -> None:
+        super().__init__(*sizes, variant="plr", lite=lite)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Periodic(x, self.frequencies, None, self.kernel, self.bias, True, False, self.name).output
+
+
 def tied(bias: bool) -> list[Any]:
     dense = layers.Dense(7, "tanh")
     return [dense, layers.DenseTranspose(dense, "tanh", bias), layers.Dense(5)]
@@ -85,6 +95,60 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
     "prelu": (lambda: [layers.Dense(7), layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "embedding": (
+        lambda: [layers.Rescaling(2, 3), layers.Embedding(5, 3), layers.Flatten(), layers.Dense(5)],
+        {"Embedding"},
+    ),
+    "embedding of categories": (
+        lambda: [
+            layers.Rescaling(2, 3),
+            layers.CategoryEmbedding([4, 3, 9] * 3 + [2, 5], 8, "normal"),
+            layers.Dense(5),
+        ],
+        {"Embedding"},
+    ),
+    "embedding of categories, missing": (
+        lambda: [
+            layers.Rescaling(2),
+            layers.CategoryEmbedding([4, 3] * 5 + [1], 5, zero_missing=True),
+            layers.Dense(5),
+        ],
+        {"Embedding"},
+    ),
+    "embedding, held": (
+        lambda: [
+            layers.Rescaling(2, 3),
+            layers.Embedding(7, 20, embeddings_regularizer=lambda w: (np.sum(w**3), 3 * w**2)),
+            *(layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Embedding"},
+    ),
+    "scale": (lambda: [layers.Dense(37), layers.Scale(), layers.Dense(5)], {"Scale"}),
+    "scale first": (lambda: [layers.Scale(), layers.Dense(5)], {"Scale"}),
+    "parametric selu": (
+        lambda: [layers.Dense(37), layers.ParametricActivation("selu"), layers.Dense(5)],
+        {"ParametricActivation"},
+    ),
+    "parametric mish first": (
+        lambda: [layers.ParametricActivation("mish"), layers.Dense(5)],
+        {"ParametricActivation"},
+    ),
+    "parametric in a dense layer": (
+        lambda: [layers.Dense(7, layers.ParametricActivation(layers.ELU(0.3))), layers.Dense(5)],
+        {"ParametricActivation"},
+    ),
+    "pbld": (lambda: [layers.PeriodicEmbedding(), layers.Dense(5)], {"Periodic"}),
+    "pbld inside": (lambda: [layers.Dense(7), layers.PeriodicEmbedding(3, 5, 0.5), layers.Dense(5)], {"Periodic"}),
+    "pbld, lite": (
+        lambda: [layers.Dense(7), layers.PeriodicEmbedding(6, 5, 0.5, lite=True), layers.Dense(5)],
+        {"Periodic"},
+    ),
+    "waves": (lambda: [layers.Dense(3), Waves(5, 7, 0.5), layers.Dense(5)], {"Periodic"}),
+    "waves of one kernel": (lambda: [layers.Dense(7), Waves(9, 3, 0.5, lite=True), layers.Dense(5)], {"Periodic"}),
+    "piecewise linear": (
+        lambda: [layers.Dense(7), layers.PiecewiseLinearEncoding([3, 1, 2, 7, 5, 1, 4]), layers.Dense(5)],
+        {"PiecewiseLinear"},
+    ),
     "prelu first": (lambda: [layers.PReLU(), layers.Dense(5)], {"PReLU"}),
     "prelu in a dense layer": (lambda: [layers.Dense(37, activation=layers.PReLU()), layers.Dense(5)], {"PReLU"}),
     "rrelu": (lambda: [layers.Dense(7), layers.RReLU(), layers.Dense(5)], {"RReLU"}),
