@@ -13,6 +13,9 @@ from bench.tabular.scores import HIGHER_IS_BETTER, MAIN
 from bench.tabular.sets import CLASSES, NUMBERS, Table
 
 LOWER = {name for name, higher in HIGHER_IS_BETTER.items() if not higher}
+FOOT = """±: half the 95 % interval over splits and seeds. Ahead and behind: paired over splits, beyond the 95 % interval
+of the difference (Nadeau and Bengio's variance). Ranks: of means over the splits that all peers here have run. A fit
+has a process of its own; seconds (medians) run from raw columns to the fitted model; MB are what it added."""
 OF_NUMBERS = ("nrmse", "mae")
 
 
@@ -148,13 +151,7 @@ def report(results: Results, ours: str) -> str:
     results.peers = list(versions)
     parts = [score_table(results, score) for score in HIGHER_IS_BETTER]
     parts += [rank_table(results), against(results, ours) if ours in results.peers else "", cost_table(results)]
-    parts.append(
-        "; ".join([*(f"{peer} {version}" for peer, version in versions.items()), f"threads: {results.threads}"])
-    )
-    parts.append(
-        "±: half the 95 % interval over splits and seeds. Ahead and behind: paired over splits, beyond the 95 %\n"
-        "interval of the difference (Nadeau and Bengio's variance). Ranks: of means over the splits that all peers here\n"
-        "have run. A fit has a process of its own; seconds (medians) run from raw columns to the fitted model; MB are\n"
-        "what it added."
-    )
+    told = [f"{peer} {version}" for peer, version in versions.items()]
+    parts.append("; ".join([*told, f"threads: {results.threads}"]))
+    parts.append(FOOT)
     return "\n\n".join(part for part in parts if part)
