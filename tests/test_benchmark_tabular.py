@@ -266,7 +266,7 @@ def test_what_the_file_holds_is_not_run_again_and_what_failed_is(
             return {"skip": "sklearn not installed"}
         if job["peer"] == "linear" and job["split"] == 1:
             return {"error": "ValueError: no"}
-        return {"version": "1", "scores": {"nrmse": 0.5}, "fit_seconds": 2.0}
+        return {"version": "1", "scores": {"nrmse": 0.5}, "fit_cpu_seconds": 2.0}
 
     monkeypatch.setattr(runs, "child", child)
     path = tmp_path / "results.jsonl"
@@ -277,7 +277,7 @@ def test_what_the_file_holds_is_not_run_again_and_what_failed_is(
         ("hist", 0), ("linear", 0), ("catboost", 0), ("fastdl-search", 0),
         ("linear", 1), ("catboost", 1), ("fastdl-search", 1),
     ]  # fmt: skip
-    assert asked[-1]["limit"] == 6  # three times CatBoost's seconds
+    assert asked[-1]["limit"] == 6  # three times CatBoost's CPU seconds
     with open(path, "a") as file:
         file.write('{"set": "ozone", "sp')  # a line that was cut off
     held = runs.read(path)

@@ -30,7 +30,11 @@ QUIET = 0.1  # cores that others may use before the figures are called disturbed
 
 def parser() -> argparse.ArgumentParser:
     """Options of all commands."""
-    top = argparse.ArgumentParser(prog="benchmark.py", description="fastdl beside its peers, in one run.")
+    top = argparse.ArgumentParser(
+        prog="benchmark.py",
+        description="fastdl beside its peers, in one run.",
+        epilog="Tables have a command of their own: benchmark.py tabular --help",
+    )
     commands = top.add_subparsers(dest="command", required=True)
     for name, (_, rounds, seconds, told) in COMMANDS.items():
         one = commands.add_parser(name, help=told)

@@ -93,10 +93,13 @@ def run(keys: Iterable[Key], held: dict[Key, Line], path: Path | None, python: s
 
 
 def limit_of(one: Key, held: dict[Key, Line]) -> float | None:
-    """LIMIT times the seconds that another peer took for this set, on average; None if it has not run."""
+    """LIMIT times what another peer took for this set, on average; None if it has not run.
+
+    CPU seconds, a thread's share: on a machine that others use the clock would give too long a time.
+    """
     other = PEERS[one.peer].limit_of
     taken = [
-        line["fit_seconds"]
+        line["fit_cpu_seconds"] / one.threads
         for line in held.values()
         if (line["set"], line["peer"], line["threads"]) == (one.set, other, one.threads)
     ]
