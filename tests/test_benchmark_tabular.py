@@ -82,6 +82,29 @@ def test_a_table_is_what_it_says(tmp_path: Path) -> None:
         dataclasses.replace(TABLES["diabetes"], rows=441).load(tmp_path)
 
 
+@pytest.mark.slow
+def test_all_tables_that_have_been_fetched() -> None:
+    """Rows, columns and, where the literature tells them, means and counts; both formats of R are among them."""
+    from bench.tabular import debian
+    from bench.tabular.sets import CLASSES, TABLES
+
+    folder = debian.cache_folder()
+    fetched = [name for name in debian.PACKAGES.values() if (folder / name).is_dir()]
+    if len(fetched) < len(debian.PACKAGES):
+        pytest.skip(f"{folder} has not all of Debian's packages: run benchmark.py tabular once")
+    read = {name: table.load(folder) for name, table in TABLES.items()}
+    assert read["diamonds"][1].mean() == pytest.approx(3932.8, abs=0.01)
+    assert read["diamonds"][0]["cut"].cat.ordered
+    assert read["boston"][1].mean() == pytest.approx(22.5328, abs=1e-4)
+    assert read["pima"][1].value_counts().to_dict() == {"neg": 500, "pos": 268}
+    assert read["pima"][0]["insulin"].isna().sum() == 374
+    assert read["spam"][1].value_counts().to_dict() == {"nonspam": 2788, "spam": 1813}
+    assert str(read["chicago"][0]["date"].iloc[0].date()) == "2001-01-22"
+    for name, (_, target) in read.items():
+        assert target.notna().all()
+        assert TABLES[name].task != CLASSES or target.value_counts().min() >= 5  # each split trains on each class
+
+
 # -------------------------------------------------------------------------------------------------- splits
 
 
@@ -250,6 +273,39 @@ def test_a_category_of_more_values_than_the_library_takes_is_a_number() -> None:
 
 
 # -------------------------------------------------------------------------------------------------- a run
+
+
+@pytest.mark.parametrize("columns", ["Raw", "Native"])
+def test_labels_and_probabilities_meet_whatever_the_labels_are(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.tabular import peers, splits, worker
+    from bench.tabular.sets import TABLES
+    from sklearn.tree import DecisionTreeClassifier
+
+    class Backwards(DecisionTreeClassifier):  # type: ignore[misc]
+        """Its classes are in an order of its own."""
+
+        def fit(self, x: Any, y: Any) -> Any:
+            super().fit(x, y)
+            self.order = np.argsort(self.classes_)[::-1]
+            self.classes_ = self.classes_[self.order]
+            return self
+
+        def predict_proba(self, x: Any) -> Any:
+            return super().predict_proba(x)[:, self.order]
+
+    def make(case: peers.Case) -> Any:
+        return Backwards(min_samples_leaf=5, random_state=0)
+
+    monkeypatch.setitem(peers.PEERS, "backwards", peers.Peer(("sklearn",), columns, make))
+    job = {"set": "digits", "peer": "backwards", "split": 1, "seed": 0, "threads": 1, "folder": "."}
+    told = worker.measure(job)
+    frame, target = TABLES["digits"].load(Path("."))
+    train, test = splits.rows(target, TABLES["digits"].task, 1)
+    model = DecisionTreeClassifier(min_samples_leaf=5, random_state=0).fit(frame.iloc[train], target.iloc[train])
+    assert told["scores"]["accuracy"] == model.score(frame.iloc[test], target.iloc[test]) > 0.8
+    assert told["scores"]["log_loss"] < 2
+    assert told["rows"] == len(train)
+    assert told["fit_mb"] >= 0
 
 
 def test_what_the_file_holds_is_not_run_again_and_what_failed_is(

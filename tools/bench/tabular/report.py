@@ -15,7 +15,7 @@ from bench.tabular.sets import CLASSES, NUMBERS, Table
 LOWER = {name for name, higher in HIGHER_IS_BETTER.items() if not higher}
 FOOT = """±: half the 95 % interval over splits and seeds. Ahead and behind: paired over splits, beyond the 95 %
 interval of the difference (Nadeau and Bengio's variance). Ranks: of means over the splits that all peers here have
-run. A fit has a process of its own; seconds (medians) run from raw columns to the fitted model; MB are what it added."""
+run. A fit has a process of its own; seconds (medians) run from raw columns to the fitted model, MB are added by it."""
 OF_NUMBERS = ("nrmse", "mae")
 
 
