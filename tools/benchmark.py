@@ -17,6 +17,9 @@ from pathlib import Path
 if importlib.util.find_spec("fastdl") is None:  # neither installed nor on the path: take the checkout's
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+if importlib.util.find_spec("bench") is None:  # python -P leaves this folder out
+    sys.path.append(str(Path(__file__).resolve().parent))
+
 if __name__ == "__main__":
     if sys.argv[1:2] == ["worker"]:
         from bench.worker import main
