@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", required=True)
     for name, (_, rounds, seconds, told) in COMMANDS.items():
-        one = commands.add_parser(name, help=told)
+        one = commands.add_parser(name, help=told.replace("%", "%%"))
         one.add_argument("--peers", nargs="+", choices=sorted(PEERS), help="default: all that can; fastdl always")
         one.add_argument("--threads", nargs="+", type=int, default=None, help="default: 1, and 2 where it can")
         one.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")

@@ -68,7 +68,7 @@ def fastdl(case: Case) -> Any:
 
     fastdl.set_num_threads(case.threads)
     options = {} if case.limit is None else {"time_limit": case.limit}
-    return case.pick(tabular, "Tabular")(random_state=case.seed, **options)
+    return case.pick(tabular, "Tabular")(random_state=case.seed, n_jobs=case.threads, **options)
 
 
 def fastdl_plain(case: Case) -> Any:
