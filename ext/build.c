@@ -18,6 +18,7 @@
 #include "kernels/layer_norm.h"
 #include "kernels/losses.h"
 #include "kernels/matmul.h"
+#include "kernels/members.h"
 #include "kernels/merge.h"
 #include "kernels/metrics.h"
 #include "kernels/mix.h"

@@ -10,6 +10,11 @@
  * Work is split by features (in units of FDL_UNIT) or by panels; a kernel is told its share as a range and
  * computes every element in an order that does not depend on that share, so results never depend on the
  * number of threads.
+ *
+ * Members. A sample of (members, features) lies in panels as members x features features: feature by feature of the first
+ * member, then of the second. So (P, members features, 32) are P x members panels of `features` features each, and a kernel
+ * that works panel by panel works on a sample's members one by one, without knowing of them: it is told a range of these
+ * panels, and `panel_of` and `samples_of` (shared/panels.h) tell what the panels are of.
  */
 #ifndef FDL_KERNELS_H
 #define FDL_KERNELS_H
@@ -51,6 +56,9 @@ typedef struct {
     const int64_t *index;         /* the batch's row numbers (batch), or NULL */
     const double *rates;          /* (FDL_MAX_RATES) computed by the optimizer's class: step sizes, and the learning rate
                                      last, which weights decay with */
+    const double *values;         /* (value_count) what follows a schedule, or NULL */
+    size_t value_count;
+    size_t members;               /* of the kernel that runs: see below */
     uint64_t step;                /* steps taken so far by the model, drives random numbers */
     uint64_t seed;
     fdl_feed feed[FDL_MAX_FEEDS];

@@ -56,7 +56,8 @@
 #define FDL_RULE_SETTINGS                                                                          \
     SIZE(rule, "number of FDL_RULES") SIZE(prepare, "whether there is more than the rule")         \
     SCALARS(constants, 4, "the rule's") SCALAR(limit, "of an element of the gradient, or of its norm") \
-    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")
+    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")                \
+    SCALAR(rate_factor, "times w's step")
 
 #define FDL_KERNELS(K)                                                                                                \
     /* Rows in and out */                                                                                             \
@@ -132,6 +133,22 @@
     K(bias_grad, READS(dy, "(P, F, 32)") WRITES(db, "(F)") SIZE(features, "F"),                                       \
       "db = the sum of dy over the samples; by features")                                                             \
     K(add_weights, READS(part, "(size)") WRITES(total, "(size)"), "total += part; features are elements")             \
+    /* Samples of several members (see kernels.h): M of them, F features each */                                      \
+    K(repeat_members, READS(x, "(P, F, 32)") WRITES(y, "(P, M F, 32)") SIZE(features, "F") SIZE(count, "M")           \
+      SCALAR(scale, "of x"), "y = scale x for each member; features are those of x")                                  \
+    K(sum_members, READS(x, "(P, M F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F") SIZE(count, "M")              \
+      SCALAR(scale, "of the sum"), "y = scale times the sum of x over the members; features are those of y")          \
+    K(sum_products, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") WRITES(out, "(F)") SIZE(features, "F"),            \
+      "out = the sum of x dy over the samples; by features")                                                          \
+    K(member_dense_forward, READS(x, "(P, M K, 32)") READS(w, "strips of (M K, N)") MAYBE_READS(b, "(M N)")           \
+      WRITES(y, "(P, M N, 32)") SIZE(count, "M") SIZE(inputs, "K") SIZE(outputs, "N")                                 \
+      SIZE(block, "inputs summed at once"), "y = x W + b, with each member's W and b; features are those of y")       \
+    K(member_dense_input_grad, READS(dy, "(P, M N, 32)") READS(w, "strips of (M K, N)")                               \
+      WRITES(dx, "(P, M K, 32)") SIZE(count, "M") SIZE(inputs, "K") SIZE(outputs, "N"),                               \
+      "dx = dy W^T, with each member's W; features are those of dx")                                                  \
+    K(member_dense_weight_grad, READS(x, "(P, M K, 32)") READS(dy, "(P, M N, 32)")                                    \
+      WRITES(dw, "strips of (M K, N)") SIZE(count, "M") SIZE(inputs, "K") SIZE(outputs, "N"),                         \
+      "dw = x^T dy of each member; features are rows of dw: all panels, a thread has rows")                           \
     /* Batch normalization over the samples of each feature; variances are biased */                                  \
     K(batch_norm_train, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") MAYBE_READS(gamma, "(F)")                      \
       MAYBE_READS(beta, "(F)") MAYBE_WRITES(moving_mean, "(F)")                                                       \
@@ -219,7 +236,7 @@
       READS(dy, "(P, N, 32)") WRITES(w, "strips of (K, N)")                                                           \
       MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") MAYBE_WRITES(b, "(N)")               \
       MAYBE_WRITES_EACH(b_slots, FDL_MAX_SLOTS, "as b") SCALAR(b_decay, "of b") SCALAR(b_l1, "of b")                  \
-      SCALAR(b_l2, "of b"),                                                                                           \
+      SCALAR(b_l2, "of b") SCALAR(b_rate_factor, "times b's step"),                                                                                           \
       "dense_weight_grad and the step in one, B <= FDL_CHUNK; features are those of x: a thread owns rows of W")      \
     K(sum_squares, READS(dw, "strips or vector") MAYBE_READS(w, "as dw")                                              \
       WRITES(part, "one double each FDL_UNIT features") SIZE(inputs, "K") SIZE(outputs, "N")                          \

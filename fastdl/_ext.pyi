@@ -39,6 +39,10 @@ class Argument(NamedTuple):
     optional: bool
     what: str
 
+class Scheduled:
+    number: int
+    def __init__(self, number: int) -> None: ...
+
 class Kernel(NamedTuple):
     number: int
     what: str
@@ -67,6 +71,7 @@ class Program:
         axis: int,
         features: int,
         barrier: bool,
+        members: int = 1,
     ) -> None: ...
     def emit_call(self, function: Callable[[], object], barrier: bool) -> None: ...
     def run(
@@ -79,6 +84,7 @@ class Program:
         step: int,
         seed: int,
         threads: int,
+        values: np.ndarray[Any, Any] | None = None,
     ) -> None: ...
 
 def all_finite(x: np.ndarray[Any, Any], threads: int) -> bool: ...

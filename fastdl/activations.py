@@ -14,7 +14,7 @@ import numpy as np
 
 from fastdl.base.naming import unknown
 from fastdl.compiler.formula import Form, Formula
-from fastdl.compiler.graph import Tensor, features_of
+from fastdl.compiler.graph import Tensor
 from fastdl.errors import FusionError
 from fastdl.ops import Activation, LogSoftmax, Softmax
 
@@ -162,18 +162,13 @@ def gelu_tanh(x: Tensor) -> Tensor:
 
 
 def softmax(x: Tensor) -> Tensor:
-    """exp(x) / sum of exp(x), over the last axis of (batch, features). ShapeError for other ranks."""
-    return Softmax(_matrix("softmax", x), "softmax").output
+    """exp(x) / sum of exp(x), over the last axis of (batch, ..., features)."""
+    return Softmax(x, "softmax").output
 
 
 def log_softmax(x: Tensor) -> Tensor:
-    """log(softmax(x)), over the last axis of (batch, features). ShapeError for other ranks."""
-    return LogSoftmax(_matrix("log_softmax", x), "log_softmax").output
-
-
-def _matrix(name: str, x: Tensor) -> Tensor:
-    features_of(name, x.shape)
-    return x
+    """log(softmax(x)), over the last axis of (batch, ..., features)."""
+    return LogSoftmax(x, "log_softmax").output
 
 
 def _elu(v: Formula, alpha: float, scale: float) -> Formula:

@@ -43,7 +43,8 @@ BELOW = {
     "runner": ["fusion"],
     "datasets": ["base"],
     "on top of models": ["callbacks"],
-    "commands": ["on top of models", "runner", "datasets"],
+    "tabular": ["on top of models", "runner"],
+    "commands": ["tabular", "datasets"],
     "the package": ["commands"],
 }
 MEMBERS = {

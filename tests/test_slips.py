@@ -84,7 +84,11 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a class for a layer": (lambda: k.Sequential([ell.Dense]), TypeError, "make one, Dense(…)"),
     "units in quotes": (lambda: ell.Dense("64"), ValueError, "units must be a positive integer, not '64'"),
     "rate in quotes": (lambda: ell.Dropout("0.2"), ValueError, "rate must lie in [0, 1], not '0.2'"),
-    "no Flatten": (lambda: k.Sequential([k.Input((8, 8)), ell.Dense(3)]), ShapeError, "put a Flatten() before it"),
+    "no Flatten": (
+        lambda: model([ell.Reshape((2, 2)), ell.Dense(3)]).fit(X, LABELS),
+        ShapeError,
+        "integer labels have shape (rows, 2), one for each vector of the output; a Flatten() before the last Dense layer",
+    ),
     "no layers": (lambda: k.Sequential().predict(X), ValueError, "has no layers"),
     "no shape": (lambda: k.Sequential([ell.Dense(3)]).summary(), ValueError, "begin it with Input(shape)"),
     # training

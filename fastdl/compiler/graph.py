@@ -54,6 +54,16 @@ class Tensor:
         """Numbers that one sample holds."""
         return math.prod(size or 0 for size in self.shape[1:])
 
+    @property
+    def channels(self) -> int:
+        """The size of the last axis: what a Dense layer, a softmax or a loss looks at together."""
+        return self.shape[-1] or 0
+
+    @property
+    def members(self) -> int:
+        """How many times a sample has such a last axis: 1 of (batch, features)."""
+        return math.prod(size or 0 for size in self.shape[1:-1])
+
     def __repr__(self) -> str:
         return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
 
@@ -69,12 +79,15 @@ class Parameter:
     """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it.
 
     regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
+    learning_rate_factor: of the optimizer's step on it; weight_decay_factor: of its weight decay, which the other
+    factor does not touch. Both take effect at the next `compile`.
     """
 
     def __init__(self, path: str, shape: tuple[int, ...], dtype: Dtype, value: Array, trainable: bool = True) -> None:
         self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
         self.regularizer: WeightPenalty | None = None
         self.constraint: WeightConstraint | None = None
+        self.learning_rate_factor = self.weight_decay_factor = 1.0
         self.size = math.prod(shape)
         self.storage = self.like()
         self.assign(value)

@@ -108,10 +108,13 @@ class Steps:
         for prefix, each in {"": parameter, "b_": bias}.items():
             if each:
                 own |= zip([f"{prefix}{name}" for name in ("decay", "l1", "l2")], self._own(each), strict=True)
+        prepares = any(own.values())
+        own |= {"rate_factor": parameter.learning_rate_factor}
+        own |= {"b_rate_factor": bias.learning_rate_factor} if bias else {}
         limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
         return {
             "rule": _ext.RULES[self.optimizer.rule][0],
-            "prepare": int(limit < math.inf or any(own.values())),
+            "prepare": int(limit < math.inf or prepares),
             "constants": (*constants, *[0.0] * (4 - len(constants))),
             "limit": limit,
             **own,

@@ -10,6 +10,7 @@ from fastdl.layers.layer import CLASSES as CLASSES
 from fastdl.layers.layer import Layer as Layer
 from fastdl.layers.layer import deserialize as deserialize
 from fastdl.layers.layer import serialize as serialize
+from fastdl.layers.members import *
 from fastdl.layers.merging import *
 from fastdl.layers.noise import *
 from fastdl.layers.own import *

@@ -105,7 +105,7 @@ class ELU(Layer):
 
 
 class Softmax(Layer):
-    """exp(x) / sum of exp(x) over the features of (batch, features). Keras: layers.Softmax."""
+    """exp(x) / sum of exp(x) over the last axis of (batch, ..., features). Keras: layers.Softmax."""
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
@@ -114,4 +114,6 @@ class Softmax(Layer):
         self.axis = axis
 
     def call(self, x: Tensor) -> Tensor:
+        if self.axis not in (-1, len(x.shape) - 1):
+            raise ValueError(f"{self.name}: axis must be the last one's (-1) of {x.shape}, not {self.axis}")
         return activations.softmax(x)

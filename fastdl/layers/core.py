@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from fastdl.layers.layer import (
     checked_seed,
     no_shape,
 )
+from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 
 
 class Input(Tensor, Configured):
@@ -56,7 +57,7 @@ CLASSES["Input"] = Input  # which stands among layers in files
 
 
 class Dense(Layer):
-    """activation(x W + b). x: (batch, in) → (batch, units). ShapeError for other ranks. Keras: layers.Dense."""
+    """activation(x W + b) over the last axis: (batch, ..., in) → (batch, ..., units). Keras: layers.Dense."""
 
     def __init__(
         self,
@@ -85,9 +86,11 @@ class Dense(Layer):
         )
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
-        self.kernel = self.own_weight("kernel", (features_of(self.name, shape), self.units), dtype)
+        if len(shape) < 2 or not shape[-1]:
+            raise ShapeError(f"{self.name} takes (batch, ..., features), not {shape}")
+        self.kernel = self.own_weight("kernel", (shape[-1], self.units), dtype)
         self.bias = self.own_weight("bias", (self.units,), dtype) if self.use_bias else None
-        self.adopt(self.activation, (None, self.units), dtype)
+        self.adopt(self.activation, (*shape[:-1], self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
@@ -280,15 +283,32 @@ class Rescaling(Layer):
 class Dropout(Layer):
     """Zeroes a share `rate` of the numbers in training and scales the rest up. Keras: layers.Dropout.
 
-    seed: draws of its own, the same in each model; noise_shape must be None: each number is drawn.
+    rate: a number, or a schedule of it (fastdl.schedules) by the steps of the optimizer (its `iterations`), which must
+    give numbers in [0, 1]; of arrays, without an optimizer, its first one. seed: draws of its own, the same in each
+    model; noise_shape must be None: each number is drawn.
     """
 
-    def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        rate: float | LearningRateSchedule,
+        noise_shape: None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
-            raise ValueError(f"rate must lie in [0, 1], not {rate!r}")
+        scheduled = isinstance(rate, LearningRateSchedule)
+        if not scheduled and (not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1):
+            raise ValueError(f"rate must lie in [0, 1], not {rate!r}; or follow a schedule of fastdl.schedules")
         no_shape(noise_shape)
-        self.rate, self.noise_shape, self.seed = float(rate), noise_shape, checked_seed(seed)
+        self.rate = rate if isinstance(rate, LearningRateSchedule) else float(rate)
+        self.noise_shape, self.seed = noise_shape, checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return ops.Dropout(inputs, self.rate, self.name, training, self.seed).output
+
+    def _plain(self, name: str, value: Any) -> Any:
+        return told(value) if isinstance(value, LearningRateSchedule) else super()._plain(name, value)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return super().from_config({**config, "rate": number_or_schedule(config.get("rate"))})

@@ -120,6 +120,8 @@ class Feeding:
                 raise ValueError("class_weight and sample_weight exclude each other: multiply them into sample_weight")
             if len(names) > 1:
                 raise ValueError("class_weight is for models of one output: use sample_weight")
+            if (shape := self._model.trace().outputs[0].shape)[2:]:
+                raise ValueError(f"class_weight is for outputs of (batch, classes), not {shape}: use sample_weight")
             sample_weight = data.class_weights(feeds[Y_FEED], class_weight, self._classes(objective))
         if sample_weight is not None:
             several = isinstance(sample_weight, Mapping) or (isinstance(sample_weight, list | tuple) and len(names) > 1)
@@ -149,7 +151,7 @@ class Feeding:
             output, loss = graph.outputs[i], objective.losses[i]
             assert loss is not None
             if loss.sparse:
-                targets = data.as_labels(name, each, output.features)
+                targets = data.as_labels(name, each, output.channels, tuple(size or 0 for size in output.shape[1:-1]))
             else:
                 try:
                     targets = data.as_rows(name, each, output.shape, self._model.dtype, check)

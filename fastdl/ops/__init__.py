@@ -6,6 +6,7 @@ from fastdl.ops.batch_norm import *
 from fastdl.ops.dense import *
 from fastdl.ops.dropout import *
 from fastdl.ops.layer_norm import *
+from fastdl.ops.members import *
 from fastdl.ops.merge import *
 from fastdl.ops.mix import *
 from fastdl.ops.motion import *

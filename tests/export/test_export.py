@@ -111,6 +111,15 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
         ["Flatten", "Gemm"],
     ),
     "reshape": ((6, 2), lambda: [layers.Reshape((3, -1)), Flatten(), D(4)], ["Flatten", "Gemm"]),
+    "dense over the last axis": ((3, 4), lambda: [D(6, "relu"), D(5, use_bias=False), Flatten(), D(4)], []),
+    "ensemble": (
+        (5,),
+        lambda: [
+            *(layers.RepeatVector(3), layers.EnsembleScale(), D(9, "relu"), layers.EnsembleDense(4, "softmax")),
+            *(layers.EnsembleDense(2, use_bias=False), layers.GlobalAveragePooling1D()),
+        ],
+        [],
+    ),
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }
 
@@ -134,6 +143,11 @@ def tied() -> list[Any]:
 NETS |= {
     "skip": ((5,), lambda: [Meet(layers.Add()), D(2)], ["Gemm", "Relu", "Add", "Gemm"]),
     "mean of branches": ((5,), lambda: [Meet(layers.Average()), BN(), D(2)], ["Gemm", "Relu", "Add", "Gemm"]),
+    "weighted mean": (
+        (5,),
+        lambda: [Meet(layers.Average(shares=[1, 3])), D(2)],
+        ["Gemm", "Relu", "Mul", "Mul", "Add", "Gemm"],
+    ),
     "gate": ((5,), lambda: [Meet(layers.Multiply()), D(2)], ["Gemm", "Relu", "Mul", "Gemm"]),
     "side by side": ((5,), lambda: [Meet(layers.Concatenate()), BN(), D(2)], ["Gemm", "Relu", "Concat", "Gemm"]),
     "tied": ((5,), tied, ["Gemm", "Tanh", "Gemm"]),

@@ -184,6 +184,35 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
         ],
         {"Penalty"},
     ),
+    "dense over the last axis": (
+        lambda: [
+            *(layers.Dense(24), layers.Reshape((2, 2, 6)), layers.Dense(37, "relu"), layers.Dense(3, use_bias=False)),
+            *(layers.Dense(4, "softmax"), layers.Dense(3, "log_softmax"), layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Dense", "Reshape", "Softmax", "LogSoftmax"},
+    ),
+    "dense over a last axis of many": (
+        lambda: [
+            *(layers.Dense(6), layers.RepeatVector(3), layers.Dense(130, "relu"), layers.Dense(70, "tanh")),
+            *(layers.EnsembleDense(33), layers.GlobalAveragePooling1D(), layers.Dense(5)),
+        ],
+        {"Dense", "RepeatMembers", "MemberDense", "MeanMembers"},
+    ),
+    "ensemble": (
+        lambda: [
+            *(layers.RepeatVector(4), layers.EnsembleScale(), layers.Dense(17, "relu"), layers.Dropout(0.2)),
+            *(layers.Dense(18, activity_regularizer="l2"), layers.EnsembleDense(5), layers.GlobalAveragePooling1D()),
+        ],
+        {"RepeatMembers", "MemberScale", "MemberDense", "MeanMembers"},
+    ),
+    "ensemble of hidden layers": (
+        lambda: [
+            *(layers.Dense(7), layers.RepeatVector(3), layers.EnsembleScale(scale_regularizer="l2")),
+            *(layers.EnsembleDense(9, "tanh", kernel_regularizer="l2"), layers.EnsembleDense(2, use_bias=False)),
+            *(layers.GlobalAveragePooling1D(), layers.Dense(5)),
+        ],
+        {"MemberScale", "MemberDense"},
+    ),
     "penalty on the input": (lambda: [layers.ActivityRegularization(0.1, 0.2), layers.Dense(5)], {"Penalty"}),
     "deep": (
         lambda: (

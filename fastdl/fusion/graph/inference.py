@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from fastdl.base.arrays import Dtype
 from fastdl.fusion.graph.memory import memory_errors
@@ -15,6 +15,11 @@ from fastdl.fusion.graph.weights import without
 
 Dim = int | str | None
 Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, Dtype]]  # shapes and types, by value
+VALUES = {  # of a LabelEncoder, by the attribute that holds them
+    "values_floats": TensorProto.FLOAT,
+    "values_int64s": TensorProto.INT64,
+    "values_strings": TensorProto.STRING,
+}
 LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
 
 
@@ -29,9 +34,7 @@ def infer(model: ModelProto) -> Inferred:
         elif tensor.name not in listed:
             bare.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     for node in model.graph.node:
-        if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):  # ONNX infers nothing for it: shaped as a Cast is
-            node = helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT)
-        bare.graph.node.append(node)
+        bare.graph.node.append(inferable(node))
     for output in bare.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
@@ -52,6 +55,20 @@ def infer(model: ModelProto) -> Inferred:
         if kind.HasField("shape"):
             shapes[info.name] = tuple(_dim(d) for d in kind.shape.dim)
     return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
+
+
+def inferable(node: NodeProto) -> NodeProto:
+    """The node, or for those of ai.onnx.ml of which ONNX infers nothing one that gives the same type and shape."""
+    if node.domain != "ai.onnx.ml" or len(node.input) != 1 or len(node.output) != 1:
+        return node
+    if node.op_type == "Imputer":
+        return helper.make_node("Identity", node.input, node.output, node.name)
+    kind = TensorProto.FLOAT if node.op_type == "Scaler" else None
+    if node.op_type == "LabelEncoder":
+        kind = next((VALUES[a.name] for a in node.attribute if a.name in VALUES), None)
+    if kind is None:
+        return node
+    return helper.make_node("Cast", node.input, node.output, node.name, to=kind)
 
 
 def byte_count(model: ModelProto) -> int:
