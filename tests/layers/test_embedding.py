@@ -206,6 +206,7 @@ def test_codes_cannot_come_from_what_is_trained() -> None:
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras with numpy 2
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "RMSprop"])
 def test_trains_as_keras(optimizer: str) -> None:
     keras = pytest.importorskip("keras")
