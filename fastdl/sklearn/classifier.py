@@ -119,7 +119,8 @@ class FastdlClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         """The class numbers of eval_set's labels."""
         labels = column_or_1d(y, warn=True)
         self._refuse_unknown("y of eval_set", labels)
-        return np.searchsorted(self.classes_, labels)
+        numbers: Array = np.searchsorted(self.classes_, labels)
+        return numbers
 
     def _refuse_unknown(self, what: str, y: Array) -> None:
         if not np.isin(y, self.classes_).all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,14 +66,16 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"{type(self).__name__} needs rows of two classes or more, y has one class")
-        return np.searchsorted(self.classes_, y)
+        numbers: Array = np.searchsorted(self.classes_, y)
+        return numbers
 
-    def _known_targets(self, y: Any) -> Array:
+    def known_targets(self, y: Any) -> Array:
         y = self._labels(y)
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
             raise DataError(f"y of eval_set holds {y[unknown][0]!r}, which y of fit does not")
-        return np.searchsorted(self.classes_, y)
+        numbers: Array = np.searchsorted(self.classes_, y)
+        return numbers
 
     @staticmethod
     def _labels(y: Any) -> Array:
@@ -88,7 +90,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         check_classification_targets(labels)
         return labels
 
-    def _outputs(self, targets: Array) -> int:
+    def outputs(self, targets: Array) -> int:
         return len(self.classes_)
 
     def _class_weights(self, y: Any) -> Array | None:
@@ -97,13 +99,20 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         weights: Array = compute_sample_weight(self.class_weight, self._labels(y))
         return weights
 
+    def fitted(self) -> dict[str, Any]:
+        return {**super().fitted(), "classes": self.classes_.tolist()}
+
+    def take_fitted(self, told: Mapping[str, Any]) -> None:
+        super().take_fitted(told)
+        self.classes_ = np.array(told["classes"])
+
     def predict_proba(self, X: Any) -> Array:
         """(rows, classes): the probability of each of classes_."""
-        return self._raw(X)
+        return self.answers(X)
 
     def predict(self, X: Any) -> Array:
         """(rows,): the likeliest of classes_."""
-        labels: Array = self.classes_[self._raw(X).argmax(axis=1)]
+        labels: Array = self.classes_[self.answers(X).argmax(axis=1)]
         return labels
 
     def predict_log_proba(self, X: Any) -> Array:

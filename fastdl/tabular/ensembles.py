@@ -107,5 +107,5 @@ def greedy_weights(candidates: Sequence[Candidate], data: Data, score: Score) ->
         counts[pick] += 1
         if values[pick] < best:
             best, best_counts = values[pick], counts
-    return best_counts / best_counts.sum()
-
+    shares: Array = best_counts / best_counts.sum()
+    return shares

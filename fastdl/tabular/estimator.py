@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +20,13 @@ from fastdl.errors import DataError, FastdlError, warn
 from fastdl.fusion.files.model_file import files_for
 from fastdl.models import Model
 from fastdl.onnx.export import to_onnx
-from fastdl.tabular import nets
+from fastdl.tabular import nets, saving
 from fastdl.tabular.columns import Columns, Encoded
 from fastdl.tabular.ensembles import Candidate, candidate_of, greedy_weights, train_all
 from fastdl.tabular.file import assemble
 from fastdl.tabular.inputs import Layout
 from fastdl.tabular.nets import Inputs
+from fastdl.tabular.progress import Teller
 from fastdl.tabular.proof import ColumnsProof, prove
 from fastdl.tabular.recipes import CLASSES, Recipe, recipe_of
 from fastdl.tabular.scores import Score, score_of
@@ -88,11 +89,11 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         """y as nets learn it, and attributes that tell what it means. Of y that fit is given."""
         raise NotImplementedError
 
-    def _known_targets(self, y: Any) -> Array:
+    def known_targets(self, y: Any) -> Array:
         """y of further rows, as `_targets` gave it."""
         raise NotImplementedError
 
-    def _outputs(self, targets: Array) -> int:
+    def outputs(self, targets: Array) -> int:
         raise NotImplementedError
 
     def _class_weights(self, y: Any) -> Array | None:
@@ -157,7 +158,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         if sample_weight is None:
             return balance
         weights = _check_sample_weight(sample_weight, np.empty((rows, 1)), ensure_non_negative=True)
-        return weights if balance is None else weights * balance
+        weights = np.asarray(weights, np.float64)
+        return weights if balance is None else np.asarray(weights * balance)
 
     def _with_eval_set(
         self, encoded: Encoded, targets: Array, weights: Array | None, eval_set: Any
@@ -167,7 +169,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         if not isinstance(pair, tuple) or len(pair) != 2:
             raise ValueError("eval_set must be a pair (X, y)")
         more = self.columns_.transform(self._table(pair[0]))
-        more_targets = self._known_targets(pair[1])
+        more_targets = self.known_targets(pair[1])
         both = Encoded(
             np.concatenate([encoded.numbers, more.numbers]),
             np.concatenate([encoded.flags, more.flags]),
@@ -187,19 +189,22 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             targets = (targets - self._units[0]) / self._units[1]
             bounds = targets[:learned].min(axis=0), targets[:learned].max(axis=0)
         self._bounds = bounds
-        return Data(self.inputs_, encoded.arrays, targets, self.task, self._outputs(targets), weights, bounds)
+        return Data(self.inputs_, encoded.arrays, targets, self.task, self.outputs(targets), weights, bounds)
 
     def _trained(
         self, recipe: Recipe, data: Data, score: Score, seed: int, learned: int, end: float | None
     ) -> list[Candidate]:
         """One net, or a bag of them, or what a search finds."""
-        progress = self._progress = Progressing(tell=self._teller())
+        teller = Teller(self.metric_) if self.verbose else None
+        progress = Progressing(tell=teller)
         if end is not None and learned == len(data) and learned >= FEW:
             candidates = search(recipe, data, score, progress, end, seed, self.n_jobs)
         else:
             jobs = self._jobs(recipe, data, seed, learned)
             members = [member for member in train_all(jobs, data, score, progress, self.n_jobs) if member is not None]
             candidates = [candidate_of(members, data, score)] if members else []
+        if teller:
+            teller.end()
         if not candidates:
             raise FastdlError("no net was trained: each diverged, or was stopped in its first epoch")
         if progress.interrupted:
@@ -217,9 +222,6 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             return jobs_of(recipe, fold_numbers(data.targets, min(self.folds, learned), generator), seed)
         return [Job(recipe, *holdout(data.targets, self.validation_fraction, generator), seed)]
 
-    def _teller(self) -> Callable[[Job, int, float], None] | None:
-        return None
-
     def _keep(self, candidates: list[Candidate], data: Data, score: Score) -> None:
         """One model of all members that count, and what they were judged by."""
         shares = greedy_weights(candidates, data, score) if len(candidates) > 1 else np.ones(1)
@@ -231,17 +233,26 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         self.validation_answers_ = self._answers_in_units(within(np.asarray(total), self._bounds))
         rows = self.validation_rows_
         self.validation_score_ = score(data.targets[rows], within(total, self._bounds), data.weights_of(rows))
-        self.candidates_ = [(each.members[0].recipe, each.score, float(s)) for each, s in zip(candidates, shares, strict=True)]
+        recipes = [each.members[0].recipe for each in candidates]
+        self.candidates_ = list(zip(recipes, [each.score for each in candidates], shares.tolist(), strict=True))
         self.n_iter_ = max(member.best_epoch + 1 for member in self.members_)
-        self._finish()
+        self.finish()
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """Make model_ of the members."""
         models = [member.model for member in self.members_]
         self.model_: Model = nets.combined(models, self.shares_, self.inputs_, self._units)
 
     def _answers_in_units(self, answers: Array) -> Array:
         return answers if self._units is None else answers * self._units[1] + self._units[0]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = self.random_state is None
+        return tags
 
     # -- answers ------------------------------------------------------------------------------------------
 
@@ -261,7 +272,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
             self.feature_names_in_ = np.array(table.names, object)
         return table
 
-    def _raw(self, X: Any) -> Array:
+    def answers(self, X: Any) -> Array:
         """The model's answers, in the units of the target. ValueError if they are no numbers."""
         check_is_fitted(self)
         answers = answers_of(self.model_, self.columns_.transform(self._table(X)).arrays)
@@ -275,17 +286,40 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         low, high = ((bound * self._units[1] + self._units[0]).astype(np.float32) for bound in self._bounds)
         return low, high
 
-    # -- the file -----------------------------------------------------------------------------------------
+    # -- files --------------------------------------------------------------------------------------------
+
+    def fitted(self) -> dict[str, Any]:
+        """What was learned beside columns and nets, in types that JSON has."""
+        names = "metric_", "n_features_in_", "n_iter_", "validation_score_", "seconds_"
+        told: dict[str, Any] = {name: getattr(self, name) for name in names}
+        told["feature_names_in_"] = [str(name) for name in getattr(self, "feature_names_in_", [])]
+        for name, pair in {"units": self._units, "bounds": self._bounds}.items():
+            told[name] = None if pair is None else [each.tolist() for each in pair]
+        return told
+
+    def take_fitted(self, told: Mapping[str, Any]) -> None:
+        """Take what `fitted` told of another."""
+        known = dict(told)
+        for name in ("units", "bounds"):
+            pair = known.pop(name)
+            setattr(self, f"_{name}", None if pair is None else tuple(np.asarray(each) for each in pair))
+        if names := known.pop("feature_names_in_"):
+            self.feature_names_in_ = np.array(names, object)
+        for name in ("metric_", "n_features_in_", "n_iter_", "validation_score_", "seconds_"):
+            setattr(self, name, known[name])
+
+    def save(self, filepath: str | os.PathLike[str]) -> None:
+        """Write it, with all that it has learned, for `fastdl.tabular.load`. OSError: the old file stays."""
+        check_is_fitted(self)
+        saving.save(self, filepath)
 
     def to_onnx(self, *, layout: Layout = "columns", rank1: bool = False) -> tuple[ModelProto, ColumnsProof]:
         """One ONNX file that takes the raw columns, and the proof that it answers as this does: see `export`."""
         check_is_fitted(self)
         net = to_onnx(self.model_.trace(), "net", {}, ["output"])
         classes = self.classes_.tolist() if self.task == CLASSES else None
-        file = assemble(
-            self.columns_, net, layout=layout, rank1=rank1, classes=classes, limits=self._limits()
-        )
-        return file, prove(file, self.columns_, self._raw)
+        file = assemble(self.columns_, net, layout=layout, rank1=rank1, classes=classes, limits=self._limits())
+        return file, prove(file, self.columns_, self.answers)
 
     def export(self, path: str | os.PathLike[str], *, layout: Layout = "columns", rank1: bool = False) -> ColumnsProof:
         """Write one ONNX file that takes raw columns and answers as this does, proven on 10,000 random rows.

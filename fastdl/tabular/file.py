@@ -47,7 +47,8 @@ def assemble(
     numbers and one of all texts. Numbers and booleans enter as float32, or double where digits would be lost, NaN where
     missing; dates as seconds since 1970 (UTC), double; all else as text, "" where missing. classes: of any type, in the
     order of the net's columns; the outputs are then `label` and `probabilities`, else `prediction`. target: mean and
-    deviation by which a prediction is unscaled; limits: what it stays within, one of each or one an output. fold: whether `fusion.fuse` folds it.
+    deviation by which a prediction is unscaled; limits: what it stays within, one of each or one an output. fold:
+    whether `fusion.fuse` folds it.
     Raises FusionError for a net that does not fit the columns, and what `fuse` raises.
     """
     if layout not in LAYOUTS:

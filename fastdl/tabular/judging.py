@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastdl.base.arrays import Array
 from fastdl.tabular import scores
+from fastdl.tabular.columns import Encoded
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score
+from fastdl.tabular.table import Table
+from fastdl.tabular.tasks import Task
+
+if TYPE_CHECKING:
+    from fastdl.tabular.estimator import Tabular
 
 RESAMPLED = 400
 MOST_RESAMPLED = 50_000  # rows of each
+MOST_LINEAR = 20_000  # rows that the linear model beside learns from
+LINEAR_FOLDS = 3
 TOLD = {
     "accuracy": "accuracy",
     "log_loss": "log-loss",
@@ -132,32 +141,69 @@ def constant_answers(task: str, learned: Array, rows: int, outputs: int, weights
     return np.tile(np.average(learned, axis=0, weights=weights), (rows, 1))
 
 
-Linear = Callable[[Any, Array], Any]
-
-
 def linear_answers(
-    task: str, columns: tuple[Array, Array, Array], targets: Array, judged: tuple[Array, Array, Array] | None, seed: int
-) -> Array:
-    """A linear model's answers: to the judged rows if there are any, else to each row by one that has not learned it.
-
-    columns: numbers, flags and codes of the rows to learn from. (rows, outputs).
-    """
+    task: str, columns: Encoded, targets: Array, judged: Encoded | None = None, outputs: int = 1
+) -> Array | None:
+    """A linear model's answers (rows, outputs): to the judged rows if there are any, else to each row by one that has
+    not learned it. None where rows are too few of a class for that."""
     from sklearn.compose import make_column_transformer
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OneHotEncoder
 
-    x = np.hstack(columns)
-    coded = list(range(x.shape[1] - columns[2].shape[1], x.shape[1]))
+    def matrix(encoded: Encoded) -> Array:
+        return np.hstack([encoded.codes, encoded.numbers, encoded.flags])
+
+    if task == CLASSES and (judged is None and np.bincount(targets, minlength=outputs).min() < LINEAR_FOLDS):
+        return None
+    x, coded = matrix(columns), list(range(columns.codes.shape[1]))
     encoder = make_column_transformer(
         (OneHotEncoder(handle_unknown="ignore"), coded), remainder="passthrough", sparse_threshold=1.0
     )
     model = make_pipeline(encoder, LogisticRegression(max_iter=300) if task == CLASSES else Ridge())
-    if judged is not None:
-        model.fit(x, targets)
-        z = np.hstack(judged)
-        answers = model.predict_proba(z) if task == CLASSES else model.predict(z)
-    else:
-        answers = cross_val_predict(model, x, targets, cv=3, method="predict_proba" if task == CLASSES else "predict")
+    method = "predict_proba" if task == CLASSES else "predict"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it has not quite converged
+        if judged is None:
+            answers = cross_val_predict(model, x, targets, cv=LINEAR_FOLDS, method=method)
+        else:
+            answers = getattr(model.fit(x, targets), method)(matrix(judged))
     return np.asarray(answers).reshape(len(answers), -1)
+
+
+def validate(model: Tabular, task: Task, table: Table, test: Table | None = None) -> Judgement:
+    """A trained estimator, judged by a test table, or by the rows that were held back from each of its nets."""
+    learned = model.known_targets(task.targets(table))
+    outputs, encoded = model.outputs(learned), model.columns_.transform(task.columns(table))
+    few = np.arange(len(table))
+    if len(few) > MOST_LINEAR:
+        few = np.sort(np.random.default_rng(0).permutation(few)[:MOST_LINEAR])
+    if test is not None:
+        rows = task.rows(test)
+        targets, judged = model.known_targets(task.targets(rows)), task.columns(rows)
+        answers = model.answers(judged)
+        linear = linear_answers(task.kind, encoded.take(few), learned[few], model.columns_.transform(judged), outputs)
+        where = f"{len(targets):,} test rows, of which nothing was learned"
+    else:
+        chosen = model.validation_rows_
+        targets, answers = learned[chosen], model.validation_answers_
+        whole = linear_answers(task.kind, encoded.take(few), learned[few], None, outputs)
+        linear = None
+        if whole is not None:
+            every = np.full((len(table), whole.shape[1]), np.nan)
+            every[few] = whole
+            kept = np.isfinite(every[chosen]).all(axis=1)
+            linear = every[chosen] if kept.all() else None
+        bag = len(chosen) == len(table)
+        where = (
+            f"{len(targets):,} rows, each judged by a net that did not learn from it"
+            if bag
+            else (f"{len(targets):,} rows that were held back")
+        )
+        where += " (they chose the epoch, so scores are a little too good)"
+    simplest = "most frequent class" if task.kind == CLASSES else "mean"
+    simpler = {simplest: constant_answers(task.kind, learned, len(targets), outputs)}
+    if linear is not None:
+        simpler["linear model"] = linear
+    return judge(task.kind, where, targets, answers, simpler)

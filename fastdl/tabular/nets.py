@@ -1,4 +1,4 @@
-"""Nets for tables, from a recipe: numbers, flags and codes in; probabilities of classes, or standardised numbers, out."""
+"""Nets for tables, from a recipe: numbers, flags and codes in; probabilities, or standardised numbers, out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from fastdl import initializers, layers, losses, optimizers, schedules
 from fastdl.base.arrays import Array
-from fastdl.models import Model
-from fastdl.tabular.recipes import CLASSES, Recipe
 from fastdl.initialization import initialize_from_data
+from fastdl.models import Model
+from fastdl.models.functional import Functional
+from fastdl.tabular.recipes import CLASSES, Recipe
 
 # Factors of the learning rate and of weight decay: pytabkit multiplies a factor of the rate into decay twice.
 SCALE = {"learning_rate_factors": {"scale": 6.0}, "weight_decay_factors": {"scale": 36.0}}
@@ -56,16 +57,16 @@ def make(recipe: Recipe, inputs: Inputs, task: str, outputs: int, steps: int) ->
         x = _activated(recipe, x, f"activation_{i}")
         if recipe.dropout:
             x = layers.Dropout(schedules.FlatCosine(recipe.dropout, steps), name=f"dropout_{i}")(x)
-    if several:
-        x = layers.EnsembleDense(outputs, name="output")(x)
-    else:
-        x = _dense(recipe, x, outputs, "output", last=True)
+    last = layers.EnsembleDense(outputs, name="output") if several else None
+    x = last(x) if last else _dense(recipe, x, outputs, "output", last=True)
     if task == CLASSES:
         x = layers.Softmax(name="probabilities")(x)
-    trained = Model(list(tensors.values()), x, name="net")
+    trained = Functional(list(tensors.values()), x, name="net")
     if not several:
         return Net(trained, trained)
-    return Net(trained, Model(list(tensors.values()), layers.GlobalAveragePooling1D(name="mean")(x), name="mean_net"))
+    return Net(
+        trained, Functional(list(tensors.values()), layers.GlobalAveragePooling1D(name="mean")(x), name="mean_net")
+    )
 
 
 def _encoded(recipe: Recipe, inputs: Inputs, tensors: dict[str, Any]) -> Any:
@@ -86,7 +87,8 @@ def _encoded(recipe: Recipe, inputs: Inputs, tensors: dict[str, Any]) -> Any:
     if "flags" in tensors:
         parts.append(tensors["flags"])
     if "codes" in tensors:
-        embedding = layers.CategoryEmbedding(inputs.sizes, recipe.embedding_size, _normal(1.0), name="categories")
+        sizes = recipe.embedding_size, _normal(1.0)
+        embedding = layers.CategoryEmbedding(inputs.sizes, *sizes, zero_missing=True, name="categories")
         parts.append(embedding(tensors["codes"]))
     return layers.Concatenate(name="features")(parts) if len(parts) > 1 else parts[0]
 
@@ -155,7 +157,9 @@ def even_batch(rows: int, batch_size: int) -> int:
     return -(-rows // steps_of(rows, batch_size))
 
 
-def combined(models: Sequence[Model], shares: Sequence[float], inputs: Inputs, units: tuple[Array, Array] | None) -> Model:
+def combined(
+    models: Sequence[Model], shares: Sequence[float], inputs: Inputs, units: tuple[Array, Array] | None
+) -> Model:
     """One model of several: their answers, each times its share, in the units of the target.
 
     units: mean and deviation of each output, or None.
@@ -167,4 +171,4 @@ def combined(models: Sequence[Model], shares: Sequence[float], inputs: Inputs, u
     if units is not None:
         mean, deviation = units
         answer = layers.Normalization(-1, mean, deviation**2, invert=True, name="units")(answer)
-    return Model(tensors, answer, name="table")
+    return Functional(tensors, answer, name="table")

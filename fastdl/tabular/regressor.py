@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
     task = NUMBERS
 
     def _targets(self, y: Any) -> Array:
-        targets = self._known_targets(y)
+        targets = self.known_targets(y)
         self._flat = np.ndim(y) == 1 or targets.shape[1] == 1
         return targets
 
-    def _known_targets(self, y: Any) -> Array:
+    def known_targets(self, y: Any) -> Array:
         try:
             targets = np.asarray(y, np.float64)
         except (TypeError, ValueError):
@@ -38,12 +39,19 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
             raise DataError(f"y has NaN or Inf in row {wrong.argmax()} ({wrong.sum()} of {len(targets)} rows)")
         return targets
 
-    def _outputs(self, targets: Array) -> int:
-        return targets.shape[1]
+    def outputs(self, targets: Array) -> int:
+        return int(targets.shape[1])
+
+    def fitted(self) -> dict[str, Any]:
+        return {**super().fitted(), "flat": self._flat}
+
+    def take_fitted(self, told: Mapping[str, Any]) -> None:
+        super().take_fitted(told)
+        self._flat = bool(told["flat"])
 
     def predict(self, X: Any) -> Array:
         """(rows,), or (rows, outputs), as y was."""
-        answers = self._raw(X).astype(np.float64)
+        answers = self.answers(X).astype(np.float64)
         return answers[:, 0] if self._flat else answers
 
     def __sklearn_tags__(self) -> Any:

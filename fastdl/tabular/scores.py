@@ -15,7 +15,7 @@ LEAST = 1e-15  # a probability below counts as this in a logarithm
 
 
 def error_rate(labels: Array, probabilities: Array, weights: Array | None = None) -> float:
-    """The share of rows whose likeliest class is not theirs. labels: (rows,) of class numbers; probabilities: (rows, k)."""
+    """The share of rows whose likeliest class is not theirs. labels: (rows,), numbers; probabilities: (rows, k)."""
     return float(np.average(probabilities.argmax(axis=1) != labels, weights=weights))
 
 

@@ -101,8 +101,12 @@ def missing(values: Array) -> Array:
     """Whether each value is missing: None, NaN or not a time."""
     if values.dtype == object:
         return np.array([value is None for value in values], bool)
-    return np.isnan(values) if values.dtype.kind == "f" else np.isnat(values) if values.dtype.kind in "mM" else (
-        np.zeros(len(values), bool)
+    return (
+        np.isnan(values)
+        if values.dtype.kind == "f"
+        else np.isnat(values)
+        if values.dtype.kind in "mM"
+        else (np.zeros(len(values), bool))
     )
 
 

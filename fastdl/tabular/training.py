@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class Diverged(FastdlError):
 
 @dataclass(frozen=True)
 class Data:
-    """Encoded rows: what a net reads, targets (class numbers, or standardised numbers (rows, outputs)), weights of rows.
+    """Encoded rows: what a net reads, targets (class numbers, or standardised (rows, outputs)) and weights of rows.
 
     outputs: classes, or numbers a row. bounds: the least and the greatest target of each output, which answers keep to.
     """
@@ -144,7 +143,9 @@ class _Best(Callback):
             self.model.set_weights(self.weights)
 
 
-def train(job: Job, data: Data, score: Score, progress: Progressing | None = None, threads: int | None = None) -> Member:
+def train(
+    job: Job, data: Data, score: Score, progress: Progressing | None = None, threads: int | None = None
+) -> Member:
     """Train one net, on at most so many threads; the bits do not depend on them, nor on what trains beside it."""
     progress = progress or Progressing()
     generator = np.random.default_rng(job.seed)

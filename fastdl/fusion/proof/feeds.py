@@ -86,9 +86,9 @@ class Feeder:
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
         """One random feed: floats as the input's own standardisation expects them (see _scale), else standard normal.
 
-        Floats that are codes lie within their tables (see _code_counts). Integers are 0 or 1 (safe as an index), booleans
-        fair; strings and integers that are encoded first are of what the encoder knows, and some that it does not know. A
-        dim other than the batch that is not stated is taken as 8.
+        Floats that are codes lie within their tables (see _code_counts). Integers are 0 or 1 (safe as an index),
+        booleans fair; strings and integers that are encoded first are of what the encoder knows, and some that it does
+        not know. A dim other than the batch that is not stated is taken as 8.
         """
         feed: Feed = {}
         for name, dtype in self._dtypes.items():

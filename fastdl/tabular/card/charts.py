@@ -143,7 +143,9 @@ def histogram(values: Sequence[float], x_label: str) -> str:
     parts = [axes.frame(x_label, "rows")]
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
         (x0, y0), (x1, y1) = axes.at(low, 0), axes.at(high, count)
-        parts.append(f'<rect class="bar" x="{x0:.1f}" y="{y1:.1f}" width="{x1 - x0 - 0.6:.1f}" height="{y0 - y1:.1f}"/>')
+        parts.append(
+            f'<rect class="bar" x="{x0:.1f}" y="{y1:.1f}" width="{x1 - x0 - 0.6:.1f}" height="{y0 - y1:.1f}"/>'
+        )
     return _svg("".join(parts), f"Distribution of {x_label}")
 
 

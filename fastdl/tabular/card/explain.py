@@ -24,7 +24,7 @@ Predict = Callable[[Table], Array]
 
 @dataclass(frozen=True)
 class Dependence:
-    """The mean answer as one column is set to each of some values. values: numbers or text; answers: (values, outputs)."""
+    """The mean answer as one column is set to each of some values, numbers or text. answers: (values, outputs)."""
 
     column: str
     values: list[Any]

@@ -43,7 +43,8 @@ th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; 
 th { color: var(--soft); font-weight: 600; } td { font-variant-numeric: tabular-nums; }
 .confusion td { background: color-mix(in srgb, var(--c0) calc(var(--s) * 60%), transparent); padding: .35rem .6rem; }
 .confusion i { display: block; font-style: normal; font-size: .8rem; color: var(--soft); }
-svg text { font: 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--soft); text-anchor: middle; }
+svg text { font: 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--soft);
+  text-anchor: middle; }
 svg .end { text-anchor: end; } svg .begin { text-anchor: start; } svg .label { fill: var(--ink); }
 .grid { stroke: var(--line); fill: none; } .even { stroke: var(--soft); stroke-dasharray: 4 4; fill: none; }
 .line { fill: none; stroke-width: 2; } .bar { fill: var(--c0); }
@@ -62,7 +63,7 @@ pre { overflow-x: auto; padding: .8rem; border-radius: 10px; background: var(--c
 
 @dataclass
 class Content:
-    """What the page tells. columns: (name, kind, missing share, what was done) each; learning: by net, an epoch's score."""
+    """What the page tells. columns: name, kind, share that is missing, and what became of it, each."""
 
     title: str
     target: str
@@ -135,7 +136,12 @@ def _scores(content: Content) -> str:
     judged = content.judged
     names = list(judged.baselines)
     rows = [
-        [TOLD[m], number(e.value), f"{number(e.low)} to {number(e.high)}", *(number(judged.baselines[n][m]) for n in names)]
+        [
+            TOLD[m],
+            number(e.value),
+            f"{number(e.low)} to {number(e.high)}",
+            *(number(judged.baselines[n][m]) for n in names),
+        ]
         for m, e in judged.estimates.items()
     ]
     head = ["score", "this model", "95 % interval", *names]
@@ -154,8 +160,11 @@ def _errors(content: Content) -> str:
         np.add.at(counts, (judged.targets, picked), 1)
         parts.append(charts.confusion(counts, names))
     else:
-        wrong = [(name, float((picked[judged.targets == k] != k).mean())) for k, name in enumerate(names)
-                 if (judged.targets == k).any()]
+        wrong = [
+            (name, float((picked[judged.targets == k] != k).mean()))
+            for k, name in enumerate(names)
+            if (judged.targets == k).any()
+        ]
         wrong.sort(key=lambda pair: -pair[1])
         told = "Share of rows answered wrongly, the worst classes first"
         parts.append(f"<figure><h3>{told}</h3>{charts.bars(wrong[:MOST_CLASSES], told)}</figure>")
@@ -202,9 +211,10 @@ def _learning(content: Content) -> str:
     scores = [(f"net {i}", list(range(1, len(s) + 1)), s) for i, (_, s, _) in enumerate(content.learning[:6], 1)]
     losses = [(f"net {i}", list(range(1, len(l) + 1)), l) for i, (l, _, _) in enumerate(content.learning[:6], 1)]
     nets = charts.table(["net", "share of the answer"], content.nets)
+    metric = content.metric
     return (
         '<h2>How it learned</h2><div class="pair">'
-        f"<figure><h3>Held-out rows: {safe(content.metric)}</h3>{charts.lines(scores, 'epoch', content.metric)}</figure>"
+        f"<figure><h3>Held-out rows: {safe(metric)}</h3>{charts.lines(scores, 'epoch', metric)}</figure>"
         f"<figure><h3>Loss in training</h3>{charts.lines(losses, 'epoch', 'loss')}</figure></div>{nets}"
     )
 
@@ -218,7 +228,9 @@ def _influence(content: Content) -> str:
         f"<figure><h3>{safe(told)}</h3>{charts.bars(content.importances[:20], told)}</figure>",
         '<p class="soft">Columns that tell the same share their importance; this is no cause and effect.</p>',
     ]
-    figures = [f"<figure><h3>{safe(each.column)}</h3>{_dependence(each, content)}</figure>" for each in content.dependences]
+    figures = [
+        f"<figure><h3>{safe(each.column)}</h3>{_dependence(each, content)}</figure>" for each in content.dependences
+    ]
     if figures:
         parts.append(f'<h3>The mean answer as one column changes</h3><div class="pair">{"".join(figures)}</div>')
     return "".join(parts)
@@ -233,14 +245,17 @@ def _dependence(each: Dependence, content: Content) -> str:
         x = [float(value) for value in each.values]
         series = [(name, x, each.answers[:, k].tolist()) for name, k in zip(named, columns, strict=True)]
         return charts.lines(series, each.column, what, dots=len(x) <= 10)
-    told = [(str(value), float(answer)) for value, answer in zip(each.values, each.answers[:, columns[-1]], strict=True)]
+    told = [
+        (str(value), float(answer)) for value, answer in zip(each.values, each.answers[:, columns[-1]], strict=True)
+    ]
     return charts.bars(told, what)
 
 
 def _file(content: Content) -> str:
     example = json.dumps(content.example, indent=2, default=str, ensure_ascii=False)
     return (
-        "<h2>The file</h2><p>model.onnx takes the raw columns; missing text is an empty string, a missing number NaN.</p>"
+        "<h2>The file</h2><p>model.onnx takes the raw columns; missing text is an empty string, a missing number is "
+        "NaN.</p>"
         + charts.table(["input", "type", "shape"], content.inputs)
         + f"<p>A request, one row:</p><pre>{_pre(example)}</pre><p>{safe(content.proof)}</p>"
     )

@@ -175,6 +175,16 @@ class Columns(Named):
         """Of each code, how many there are: 0 for what is missing or unknown, and one for each value."""
         return [encoder.size for encoder in self.encoders if encoder.size is not None]
 
+    def described(self, name: str) -> str:
+        """What a column becomes, in words: "1 number, 1 flag", "8 flags", "a code of 42 values", "left out"."""
+        encoder = next((each for each in self.encoders if each.name == name), None)
+        if encoder is None:
+            raise DataError(_no_column(name, self._names))
+        counts = {"number": len(encoder.numbers), "flag": len(encoder.flags)}
+        parts = [f"{count} {what}{'s' * (count > 1)}" for what, count in counts.items() if count]
+        parts += [f"a code of {encoder.size - 1} values"] if encoder.size is not None else []
+        return ", ".join(parts) or "left out"
+
     # -- use ------------------------------------------------------------------------------------------------
 
     def transform(self, data: Any) -> Encoded:
