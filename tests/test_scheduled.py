@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import kernels, layers, models, optimizers, schedules
+from fastdl import _ext, kernels, layers, models, optimizers, schedules
 from fastdl.compiler.feeds import OUT_FEED, X_FEED
 from fastdl.compiler.graph import Graph, Tensor
+from fastdl.compiler.memory import aligned
 from fastdl.compiler.program import Program
 from fastdl.models import engine
 from fastdl.schedules import FlatCosine, LearningRateSchedule, PiecewiseConstantDecay
@@ -197,3 +198,18 @@ def test_wrong_decay_and_schedules_of_ones_own() -> None:
         model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
     with pytest.raises(ValueError, match=r"Still is a schedule of your own"):
         model.to_json()
+
+
+def test_a_program_without_its_values_is_not_run() -> None:
+    program, (x, y, mask) = _ext.Program(4, 4), (aligned((1, 3, _ext.PANEL), np.dtype(np.float32)) for _ in "xym")
+    arguments = {"x": x, "y": y, "mask": mask, "features": 3, "stream": 0, "rate": _ext.Scheduled(1)}
+    program.emit("dropout_forward", arguments, _ext.ONCE, 3, False)
+    x[...] = 1
+    for values in (None, np.zeros((1, 1)), np.zeros((0, 2))):
+        with pytest.raises(ValueError, match=r"values must be \(1, 2\)"):
+            program.run({}, 0, 1, None, None, 0, 0, 1, values)
+    assert not y.any()
+    program.run({}, 0, 1, None, None, 0, 0, 1, np.array([[1.0, 0.0]]))
+    assert (y == 1).all()
+    with pytest.raises(TypeError):
+        program.emit("dropout_forward", {**arguments, "features": _ext.Scheduled(0)}, _ext.ONCE, 3, False)

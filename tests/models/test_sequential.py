@@ -372,11 +372,6 @@ WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
     "rate": (lambda: layers.Dropout(1.5), ValueError, r"rate must lie in \[0, 1\]"),
     "momentum": (lambda: keras.optimizers.SGD(momentum=1.0), ValueError, "momentum must lie in"),
     "learning rate": (lambda: keras.optimizers.SGD(-1), ValueError, "learning_rate must be"),
-    "dense on images": (
-        lambda: keras.Sequential([keras.Input((4, 4)), layers.Dense(3)]),
-        ShapeError,
-        "Flatten",
-    ),
     "norm on images": (
         lambda: keras.Sequential([keras.Input((4, 4)), layers.BatchNormalization()]),
         ShapeError,
