@@ -73,7 +73,7 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
         y = self._labels(y)
         unknown = ~np.isin(y, self.classes_)
         if unknown.any():
-            raise DataError(f"y of eval_set holds {y[unknown][0]!r}, which y of fit does not")
+            raise DataError(f"y of eval_set holds {y[unknown][:1].tolist()[0]!r}, which y of fit does not")
         numbers: Array = np.searchsorted(self.classes_, y)
         return numbers
 

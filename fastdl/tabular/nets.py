@@ -122,7 +122,7 @@ def _dense(recipe: Recipe, x: Any, units: int, name: str, last: bool = False) ->
 
 
 def _activated(recipe: Recipe, x: Any, name: str) -> Any:
-    if recipe.parametric:
+    if recipe.parametric and recipe.members == 1:
         return layers.ParametricActivation(recipe.activation, name=name, **_slow(["alpha"]))(x)
     return layers.Activation(recipe.activation, name=name)(x)
 

@@ -16,8 +16,8 @@ class Recipe:
     """A net for tables and its training. The defaults are RealMLP-TD's for classes (Holzmüller et al. 2024, table A.1).
 
     numeric_encoding: "pbld" or None. one_hot_up_to: a category of more values is embedded, in embedding_size numbers.
-    parametric: activations mixed with the identity, in shares that are trained. members: nets that share their dense
-    layers (TabM-mini, Gorishniy et al. 2024). zero_last: the last layer begins with zeros.
+    parametric: activations mixed with the identity, in shares that are trained, of a net of one member. members: nets
+    that share their dense layers (TabM-mini, Gorishniy et al. 2024). zero_last: the last layer begins with zeros.
     """
 
     hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)

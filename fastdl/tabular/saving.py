@@ -80,6 +80,8 @@ def load(filepath: str | os.PathLike[str], kinds: Mapping[str, type[Tabular]]) -
 def _restored(kind: type[Tabular], content: Content) -> Tabular:
     settings = json.loads(content.tensors[SETTINGS].astype(np.uint8).tobytes())
     parameters = settings["parameters"]
+    for name in ("numeric_features", "date_features", "drop"):
+        parameters[name] = tuple(parameters[name])
     if isinstance(parameters["net"], dict):
         parameters["net"] = Recipe.from_config(parameters["net"])
     estimator = kind(**parameters)

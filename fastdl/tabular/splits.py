@@ -24,13 +24,14 @@ def fold_numbers(targets: Array, folds: int, generator: np.random.Generator) -> 
 
 def holdout(targets: Array, share: float, generator: np.random.Generator) -> tuple[Array, Array]:
     """Rows to learn from, and rows to judge by: about that share of them, and never all rows of a class."""
-    count = len(targets)
     folds = max(2, round(1 / share))
     taken = max(1, round(share * folds))
     held = fold_numbers(targets, folds, generator) < taken
     if targets.dtype.kind == "i":
         left = np.unique(targets[~held])
         held &= np.isin(targets, left)
-    if not held.any():  # each row is the only one of its class
-        held[generator.integers(count)] = True
+    if not held.any():  # rows are few: one of the class that has most
+        first = targets.reshape(len(targets), -1)[:, 0]
+        values, counts = np.unique(first, return_counts=True)
+        held[np.flatnonzero(first == values[counts.argmax()])[0]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)

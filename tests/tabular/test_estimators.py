@@ -166,7 +166,7 @@ def test_weights_of_rows_and_classes_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "labels", [np.array([0, 1]), np.array([True, False]), np.array([2.5, 7.0]), np.array(["é", "b"])]
+    "labels", [np.array([0, 1]), np.array([True, False]), np.array([2.0, 7.0]), np.array(["é", "b"])]
 )
 def test_classes_of_any_type(labels: Any, tmp_path: Path) -> None:
     y = labels[np.arange(len(TABLE)) % 2]
