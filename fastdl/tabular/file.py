@@ -74,7 +74,7 @@ def assemble(
     if isinstance(inputs, FromMatrices):
         told["matrices"] = inputs.columns()
     if classes is not None:
-        told["label"] = outputs[0]
+        told |= {"label": outputs[0], "classes": class_array(classes).astype(str).tolist()}
     model = _model(writer, net, infos, ends, told, classes)
     return _folded(model, columns) if fold else model
 

@@ -42,7 +42,9 @@ def every_kind(rows: int = 500, seed: int = 0) -> Table:
             "many": texts(20),
             "long tail": np.array([f"v{int(i)}" for i in rng.zipf(1.6, rows)], object),
             "truth": rng.random(rows) < 0.3,
-            "grade": pd.Series(pd.Categorical(rng.choice(["low", "high", None], rows), ["low", "mid", "high"], ordered=True)),
+            "grade": pd.Series(
+                pd.Categorical(rng.choice(["low", "high", None], rows), ["low", "mid", "high"], ordered=True)
+            ),
             "when": when,
             "day": np.array([str(d) for d in np.datetime64("2020-02-20") + rng.integers(0, 400, rows)], object),
             "same": np.ones(rows),
