@@ -273,7 +273,7 @@ def test_few_operators() -> None:
     texts = {f"t{i}": rng.choice([f"v{j}" for j in range(c)], 3000) for i, c in enumerate((9, 16, 7, 15, 6, 5, 2, 42))}
     table = Table.of({f"n{i}": rng.normal(size=3000) for i in range(6)} | texts)
     columns = Columns().fit(table)
-    for layout, encoders, most in (("columns", 8, 23), ("matrices", 1, 16)):
+    for layout, encoders, most in (("columns", 8, 22), ("matrices", 1, 16)):
         net = echo(columns)
         width = net.graph.output[0].type.tensor_type.shape.dim[1].dim_value
         file = assemble(columns, net, classes=list(range(width)), layout=layout)
