@@ -53,7 +53,7 @@ MEMBERS = {
     "vocabulary": (
         ["activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers", "schedules"]
     ),
-    "on top of models": ["backend", "pretraining", "saving", "sklearn", "utils"],
+    "on top of models": ["backend", "initialization", "pretraining", "saving", "sklearn", "utils"],
     "commands": ["cli", "commands", "__main__"],
     "the package": [""],
 }

@@ -37,18 +37,18 @@ def assemble(
     rank1: bool = False,
     classes: Sequence[Any] | None = None,
     target: tuple[float, float] | None = None,
-    limits: tuple[float, float] | None = None,
+    limits: tuple[Any, Any] | None = None,
     fold: bool = True,
 ) -> ModelProto:
     """One file of the columns and a net that reads them encoded: raw columns in, answers out.
 
     net: inputs among "numbers", "flags" and "codes", (N, ·) float32, and one output: probabilities (N, classes), or
-    (N, 1). layout: "columns", an input (N, 1) for each under its own name, or (N,) where rank1; "matrices", one of all
+    numbers. layout: "columns", an input (N, 1) for each under its own name, or (N,) where rank1; "matrices", one of all
     numbers and one of all texts. Numbers and booleans enter as float32, or double where digits would be lost, NaN where
     missing; dates as seconds since 1970 (UTC), double; all else as text, "" where missing. classes: of any type, in the
     order of the net's columns; the outputs are then `label` and `probabilities`, else `prediction`. target: mean and
-    deviation by which a prediction is unscaled; limits: what it stays within. fold: whether `fusion.fuse` folds it.
-    Raises FusionError for a net that does not fit the columns, and what `fuse` raises.
+    deviation by which a prediction is unscaled; limits: what it stays within, one of each or one an output. fold:
+    whether `fusion.fuse` folds it. Raises FusionError for a net that does not fit the columns, and what `fuse` raises.
     """
     if layout not in LAYOUTS:
         raise ValueError(unknown("layout", layout, LAYOUTS))
@@ -66,7 +66,7 @@ def assemble(
     values = nodes.write(writer, inputs.write(writer, whole_codes), columns.scaled_flags)
     answer = _join(writer, net, values, names, whole_codes)
     if classes is None:
-        ends = _regression(writer, answer, outputs[0], target, limits)
+        ends = _regression(writer, answer, outputs[0], _width(net.graph.output[0]), target, limits)
     else:
         ends = _label(writer, answer, outputs, classes)
     kinds = columns.kinds
@@ -89,11 +89,9 @@ def _check(columns: Columns, net: ModelProto, classes: Sequence[Any] | None) -> 
         raise FusionError(f"the net takes {_told(taken)}, the columns give {_told(there)}")
     if len(net.graph.output) != 1:
         raise FusionError(f"the net must have one output, not {len(net.graph.output)}")
-    width, want = _width(net.graph.output[0]), 1 if classes is None else len(classes)
-    if width != want:
-        raise FusionError(
-            f"the net gives {width} columns, not {want}{'' if classes is None else ', one for each class'}"
-        )
+    width = _width(net.graph.output[0])
+    if classes is not None and width != len(classes):
+        raise FusionError(f"the net gives {width} columns, not {len(classes)}, one for each class")
 
 
 def _width(info: ValueInfoProto) -> int:
@@ -161,19 +159,27 @@ def _named(writer: Writer, value: str, output: str) -> None:
 
 
 def _regression(
-    writer: Writer, value: str, output: str, target: tuple[float, float] | None, limits: tuple[float, float] | None
+    writer: Writer,
+    value: str,
+    output: str,
+    width: int,
+    target: tuple[float, float] | None,
+    limits: tuple[Any, Any] | None,
 ) -> list[ValueInfoProto]:
-    def number(x: float) -> str:
-        return writer.constant(np.array(x, np.float32), "constant")
+    def number(x: Any) -> str:
+        return writer.constant(np.asarray(x, np.float32), "constant")
 
     if target is not None:
         mean, deviation = target
         value = writer.add("Mul", [value, number(deviation)], "unscaled")
         value = writer.add("Add", [value, number(mean)], "shifted")
-    if limits is not None:
-        value = writer.add("Clip", [value, number(limits[0]), number(limits[1])], "limited")
+    if limits is not None and np.size(limits[0]) == 1:
+        value = writer.add("Clip", [value, *(number(np.squeeze(limit)) for limit in limits)], "limited")
+    elif limits is not None:
+        value = writer.add("Max", [value, number(limits[0])], "not_below")
+        value = writer.add("Min", [value, number(limits[1])], "not_above")
     _named(writer, value, output)
-    return [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", 1])]
+    return [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", width])]
 
 
 def _label(writer: Writer, value: str, outputs: Sequence[str], classes: Sequence[Any]) -> list[ValueInfoProto]:

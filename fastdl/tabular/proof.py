@@ -64,15 +64,15 @@ def prove(
     session = Session(model.SerializeToString())
     names = [port.name for port in session.get_outputs()]
     table = columns.draw(np.random.default_rng(seed), rows)
-    worst, ties, missing, total = 0.0, 0, 0, 0
+    parts, missing = [], 0
     for part in _batches([table, *([] if samples is None else [samples])]):
         feed = inputs.feed({name: part.column(name) for name in columns.inputs})
-        given = dict(zip(names, session.run(None, feed), strict=True))
-        wanted = np.asarray(predict(part))
-        off, tied = _compared(given, inputs, wanted, bar)
-        worst, ties, total = max(worst, off), ties + tied, total + len(part)
+        parts.append((dict(zip(names, session.run(None, feed), strict=True)), np.asarray(predict(part))))
         missing += sum(_gone(part[name]) for name in part.names)
-    return ColumnsProof(total, missing, worst, ties, bar)
+    given = {name: np.concatenate([answers[name] for answers, _ in parts]) for name in names}
+    wanted = np.concatenate([answers for _, answers in parts])
+    worst, ties = _compared(given, inputs, wanted, bar)
+    return ColumnsProof(len(wanted), missing, worst, ties, bar)
 
 
 def _batches(tables: list[Table]) -> list[Table]:

@@ -38,6 +38,11 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.numbers)
 
+    @property
+    def arrays(self) -> list[Array]:
+        """What a net reads: those of the three that have columns, in order."""
+        return [each for each in (self.numbers, self.flags, self.codes) if each.shape[1]]
+
     def take(self, rows: Array) -> Encoded:
         """Some rows."""
         return Encoded(self.numbers[rows], self.flags[rows], self.codes[rows])
