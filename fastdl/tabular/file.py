@@ -48,8 +48,7 @@ def assemble(
     missing; dates as seconds since 1970 (UTC), double; all else as text, "" where missing. classes: of any type, in the
     order of the net's columns; the outputs are then `label` and `probabilities`, else `prediction`. target: mean and
     deviation by which a prediction is unscaled; limits: what it stays within, one of each or one an output. fold:
-    whether `fusion.fuse` folds it.
-    Raises FusionError for a net that does not fit the columns, and what `fuse` raises.
+    whether `fusion.fuse` folds it. Raises FusionError for a net that does not fit the columns, and what `fuse` raises.
     """
     if layout not in LAYOUTS:
         raise ValueError(unknown("layout", layout, LAYOUTS))
@@ -75,7 +74,7 @@ def assemble(
     if isinstance(inputs, FromMatrices):
         told["matrices"] = inputs.columns()
     if classes is not None:
-        told["label"] = outputs[0]
+        told |= {"label": outputs[0], "classes": class_array(classes).astype(str).tolist()}
     model = _model(writer, net, infos, ends, told, classes)
     return _folded(model, columns) if fold else model
 

@@ -14,6 +14,7 @@ Layout = Literal["columns", "matrices"]
 LAYOUTS = get_args(Layout)
 NUMBERS, TEXTS = "numbers", "texts"  # the two matrices
 MISSING = float("nan")
+REPEATED = 64  # flags up to which a Concat that reads a place for each of them is sooner done than a Gather after it
 
 
 class FromColumns:
@@ -34,11 +35,13 @@ class FromColumns:
         """Add the nodes that put columns of one kind beside each other; the values by kind. See ColumnNodes.write."""
         nodes = self._nodes
         ranks = [to.labels(c, {v: float(i) for i, v in enumerate(levels)}, MISSING) for c, levels, _ in nodes.ranks]
+        places = [to.labels(c, {v: i + 1 for i, v in enumerate(levels)}, 0) for c, levels, _ in nodes.tables]
+        flags = [place for place, width in zip(places, nodes.widths, strict=True) for _ in range(width)]
         own = {
             "floats": [*nodes.singles, *ranks],
             "doubles": [column for column, _ in nodes.doubles],
             "dates": [column for column, _ in nodes.dates],
-            "tables": [to.labels(c, {v: i + 1 for i, v in enumerate(levels)}, 0) for c, levels, _ in nodes.tables],
+            **({"places": flags} if len(flags) <= REPEATED else {"tables": places}),
             "codes": [to.labels(c, codes, 0 if whole_codes else 0.0) for c, codes in nodes.codes],
         }
         return {name: self._stacked(to, columns, name) for name, columns in own.items() if columns}

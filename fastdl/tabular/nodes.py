@@ -140,7 +140,8 @@ class ColumnNodes:
     def write(self, to: Writer, sources: Mapping[str, str], scaled_flags: bool) -> dict[str, str]:
         """Add the nodes; the values that hold numbers and flags, and the codes, those of which there are some.
 
-        sources: values that hold floats, doubles, dates, and the places in tables and codes, (N, columns) each.
+        sources: values that hold floats, doubles, dates, and the places in tables and codes, (N, columns) each; or, not
+        tables but places, those in tables for each of their flags.
         """
         flags: list[str] = []
         values: dict[str, str] = {}
@@ -150,7 +151,9 @@ class ColumnNodes:
             values, truths = self._clipped(to, self._filled(to, w), scaled_flags)
             flags = [*truths, *indicated]
         if "tables" in sources:
-            flags.append(self._flags(to, sources["tables"]))
+            flags.append(self._flags(to, self._repeated(to, sources["tables"])))
+        if "places" in sources:
+            flags.append(self._flags(to, sources["places"]))
         if flags:
             values["flags"] = to.joined(flags, "flags")
         if "codes" in sources:
@@ -234,13 +237,22 @@ class ColumnNodes:
         root = to.add("Sqrt", [to.add("Add", [to.add("Mul", [w, w], "square"), one], "sum")], "root")
         return to.add("Mul", [to.add("Div", [w, root], "clipped"), reach], "numbers_clipped")
 
+    @property
+    def widths(self) -> list[int]:
+        """Flags of each table."""
+        return [rows.shape[1] for _, _, rows in self.tables]
+
+    def _repeated(self, to: Writer, places: str) -> str:
+        """Of the places (N, columns) that texts have among their levels: for each flag that of its column."""
+        if max(self.widths) == 1:
+            return places
+        of_flag = np.repeat(np.arange(len(self.widths)), self.widths)
+        return to.add("Gather", [places, to.constant(of_flag, "of_flag")], "places", axis=1)
+
     def _flags(self, to: Writer, places: str) -> str:
-        """Of the places (N, columns) that texts have among their levels: each column's row of flags."""
-        widths = [rows.shape[1] for _, _, rows in self.tables]
+        """Each column's row of flags, from the places (N, flags)."""
+        widths = self.widths
         table = np.zeros((max(len(rows) for _, _, rows in self.tables), sum(widths)), np.float32)
         for end, (_, _, rows) in zip(np.cumsum(widths), self.tables, strict=True):
             table[: len(rows), end - rows.shape[1] : end] = rows
-        if max(widths) > 1:
-            of_flag = np.repeat(np.arange(len(widths)), widths)
-            places = to.add("Gather", [places, to.constant(of_flag, "of_flag")], "places", axis=1)
         return to.add("GatherElements", [to.constant(table, "flag_table"), places], "category_flags", axis=0)

@@ -71,7 +71,7 @@ def prove(
         missing += sum(_gone(part[name]) for name in part.names)
     given = {name: np.concatenate([answers[name] for answers, _ in parts]) for name in names}
     wanted = np.concatenate([answers for _, answers in parts])
-    worst, ties = _compared(given, inputs.label, wanted, bar)
+    worst, ties = _compared(given, inputs, wanted, bar)
     return ColumnsProof(len(wanted), missing, worst, ties, bar)
 
 
@@ -92,8 +92,9 @@ def _gone(cells: Array) -> int:
     return int(np.isnan(cells).sum()) if cells.dtype.kind == "f" else 0
 
 
-def _compared(given: dict[str, Array], label: str | None, wanted: Array, bar: float) -> tuple[float, int]:
+def _compared(given: dict[str, Array], inputs: TableInputs, wanted: Array, bar: float) -> tuple[float, int]:
     """The largest difference, and how many labels differ by a tie."""
+    label = inputs.label
     ((name, scores),) = [(n, array) for n, array in given.items() if n != label]
     wanted = wanted.reshape(len(wanted), -1)
     if scores.shape != wanted.shape:
@@ -107,7 +108,8 @@ def _compared(given: dict[str, Array], label: str | None, wanted: Array, bar: fl
         raise FusionError(f"output {name!r} is off by {worst:.1e}, more than {bar:.0e}, in row {row}: please report it")
     if label is None:
         return worst, 0
-    differ = np.flatnonzero(scores.argmax(axis=1) != wanted.argmax(axis=1))
+    named = np.array(inputs.classes)[wanted.argmax(axis=1)]
+    differ = np.flatnonzero(given[label].astype(str) != named)
     best = np.sort(wanted[differ], axis=1)
     apart = best[:, -1] - best[:, -2] if len(differ) else np.zeros(0)
     if (apart > 2 * bar).any():

@@ -127,7 +127,13 @@ def test_the_number_that_a_text_spells(text: str, number: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["2020-02-29", "1969-12-31T23:59:59", "2020-01-05 12:30:00.25", "2020-01-05T12:30:00+02:00", "2020-01-05T12:30:00Z"],
+    [
+        "2020-02-29",
+        "1969-12-31T23:59:59",
+        "2020-01-05 12:30:00.25",
+        "2020-01-05T12:30:00+02:00",
+        "2020-01-05T12:30:00Z",
+    ],
 )
 def test_the_seconds_of_a_date(text: str) -> None:
     """As pandas has it."""
@@ -144,8 +150,8 @@ def test_seconds_of_columns() -> None:
     want = [1578182400.0, math.nan, -315619200.0]
     zoned = pd.Series(pd.to_datetime(["2020-01-05T01:00", None, "1960-01-01T01:00"])).dt.tz_localize("Europe/Berlin")
     for cells in (days, pd.Series(days.astype("datetime64[s]")), zoned, ["2020-01-05", "", "1960-01-01"], want,
-                  [datetime.date(2020, 1, 5), None, datetime.date(1960, 1, 1)], pl.Series(days.astype("datetime64[ms]")),
-                  pl.Series([*days.tolist()]), pa.array(days), pl.Series(zoned)):  # fmt: skip
+                  [datetime.date(2020, 1, 5), None, datetime.date(1960, 1, 1)], pl.Series([*days.tolist()]),
+                  pl.Series(days.astype("datetime64[ms]")), pa.array(days), pl.Series(zoned)):  # fmt: skip
         np.testing.assert_array_equal(as_seconds(column_of("x", cells)), want)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from fastdl.fusion.runtime import bounds
 from fastdl.fusion.runtime.estimate import Estimator
@@ -144,3 +144,55 @@ def test_numbers_that_onnx_would_follow_to_no_end_are_not_followed():
 def test_a_long_chain_is_told_in_time():
     built = model(*single("Relu", 2000, "x"), s=numpy_helper.from_array(np.ones(4, np.float32)))
     assert told(built).work >= 2000 * 64 * 4
+
+
+def raw_columns(*nodes, **texts):
+    """Text in, numbers out."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.STRING, ["N", 2])],
+        [helper.make_tensor_value_info("z", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(value, object), name) for name, value in texts.items()],
+    )
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("ai.onnx.ml", 4)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=9)
+
+
+def coded(source):
+    return helper.make_node(
+        "LabelEncoder",
+        [source],
+        ["c"],
+        domain="ai.onnx.ml",
+        keys_strings=["0=a"],
+        values_floats=[1.0],
+        default_float=0.0,
+    )
+
+
+def scaled(operator, **attributes):
+    return helper.make_node(operator, ["c"], ["z"], domain="ai.onnx.ml", **attributes)
+
+
+@pytest.mark.parametrize(
+    "tail", [scaled("Scaler", offset=[1.0], scale=[2.0]), scaled("Imputer", imputed_value_floats=[1.0])]
+)
+def test_what_onnx_infers_nothing_of_is_told(tail):
+    """Files of raw columns: what goes in keeps its shape; a text is put in front of the caller's, once."""
+    assert told(raw_columns(coded("x"), tail)).work > 0
+    prefixed = helper.make_node("StringConcat", ["p", "x"], ["s"])
+    assert told(raw_columns(prefixed, coded("s"), tail, p=[["0=", "1="]])).live > 0
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [helper.make_node("StringConcat", ["x", "x"], ["s"])],
+        [helper.make_node("StringConcat", ["x", "p"], ["t"]), helper.make_node("StringConcat", ["t", "t"], ["s"])],
+        [helper.make_node("StringConcat", ["x", "long"], ["s"])],
+    ],
+)
+def test_texts_that_may_grow_are_not_told(nodes):
+    tail = scaled("Imputer", imputed_value_floats=[1.0])
+    assert told(raw_columns(*nodes, coded("s"), tail, p=[["0=", "1="]], long=[["a" * 1000, "b"]])) is None

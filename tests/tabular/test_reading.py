@@ -1,4 +1,4 @@
-"""CSV and Parquet as people write them, the same by each engine; what is assumed is said, what is wrong has its line."""
+"""CSV and Parquet as people write them, the same by each engine; what is assumed is said, what is wrong is named."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ READ: dict[str, tuple[bytes, dict[str, list[Any]], list[str]]] = {
         {"a": [1.5, -0.25], "b": ["x", "y"]},
         ["Its cells are separated by semicolons.", "Its numbers have decimal commas."],
     ),
-    "semicolons, decimal points": (b"a;b\n1.5;x\n", {"a": [1.5], "b": ["x"]}, ["Its cells are separated by semicolons."]),
+    "semicolons, decimal points": (
+        b"a;b\n1.5;x\n", {"a": [1.5], "b": ["x"]}, ["Its cells are separated by semicolons."]
+    ),
     "tabs": (b"a\tb\n1\tx, y\n", {"a": [1], "b": ["x, y"]}, ["Its cells are separated by tabs."]),
     "bars": (b"a|b\n1|x\n", {"a": [1], "b": ["x"]}, ["Its cells are separated by bars."]),
     "cp1252": (

@@ -30,6 +30,7 @@ class TableInputs:
         told = _told(metadata)
         self.known = told is not None
         self.label: str | None = None if told is None else told.get("label")
+        self.classes: list[str] = [] if told is None else told.get("classes", [])
         self._kinds: dict[str, str] = {} if told is None else told.get("columns", {})
         self._matrices: dict[str, list[str]] = {} if told is None else told.get("matrices", {})
 
@@ -69,10 +70,14 @@ class TableInputs:
         dtype = TEXT if port.type == "tensor(string)" else DTYPES[port.type]
         if port.name in self._matrices:
             parts = [self._column(name, columns[name], dtype) for name in self._matrices[port.name]]
-            return np.stack(parts, axis=1) if parts else np.empty((0, 0), dtype)
+            lengths = {name: len(part) for name, part in zip(self._matrices[port.name], parts, strict=True)}
+            if len(set(lengths.values())) > 1:
+                told = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
+                raise DataError(f"the columns differ in length: {told}")
+            return np.stack(parts, axis=1)
         value = columns[port.name]
         one = len(port.shape) == 1 or (len(port.shape) == 2 and port.shape[1] == 1)
-        flat = isinstance(value, Factor) or (isinstance(value, list) and not _nested(value)) or np.ndim(value) == 1
+        flat = not _nested(value) if isinstance(value, list) else isinstance(value, Factor) or np.ndim(value) == 1
         if not one or not flat:
             return as_input(f"input {port.name!r}", value, dtype)
         column = self._column(port.name, value, dtype)
@@ -80,7 +85,7 @@ class TableInputs:
 
     def _column(self, name: str, cells: Any, dtype: Dtype) -> Array:
         if isinstance(cells, list) and len(cells) <= FEW:  # of a request: the same, cell by cell
-            if dtype == TEXT:
+            if dtype == TEXT and all(cell is None or isinstance(cell, str | float | int) for cell in cells):
                 return np.array([text_of(cell) or "" for cell in cells], object)
             if all(type(cell) is float for cell in cells) and self._kinds.get(name) != "date":
                 with np.errstate(over="ignore"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,11 +15,11 @@ from fastdl.errors import DataError, DataWarning, warn
 from fastdl.tabular.columns.boolean import Boolean
 from fastdl.tabular.columns.category import Category, Coded
 from fastdl.tabular.columns.date import Date
-from fastdl.tabular.columns.encoder import Encoder, Nodes, Parts, Settings
+from fastdl.tabular.columns.encoder import Encoder, Nodes, Settings
 from fastdl.tabular.columns.kinds import Candidate, encoder_of
 from fastdl.tabular.columns.left_out import Constant, Identifier, LeftOut, Text
 from fastdl.tabular.columns.number import Number, Ordered
-from fastdl.tabular.columns.scaling import clipped
+from fastdl.tabular.columns.scaling import clip
 from fastdl.tabular.table import Table
 
 KINDS: dict[str, type[Encoder]] = {
@@ -202,18 +202,26 @@ class Columns(Named):
         if more := [name for name in table.names if name not in known]:
             self._told_of.update(more)
             warn(f"columns that were not there in training are ignored: {', '.join(map(repr, more[:5]))}", DataWarning)
-        parts = [e.transform(table.column(e.name)) for e in self.encoders if not isinstance(e, LeftOut)]
-        return self._joined(parts, len(table))
-
-    def _joined(self, parts: Iterable[Parts], rows: int) -> Encoded:
-        every = list(parts)
-        numbers = clipped(_matrix([a for part in every for a in part.numbers], rows))
-        truths = _matrix([a for part in every for a in part.truths], rows)
-        missing = _matrix([a for part in every for a in part.missing], rows)
-        flags = [clipped(truths) if self.scaled_flags else truths, missing]
-        flags += [a for part in every for a in part.tables]
-        codes = _matrix([a for part in every for a in part.codes], rows)
-        return Encoded(numbers, np.concatenate(flags, axis=1), codes)
+        rows = len(table)
+        numbers, flags, codes = (np.empty((rows, len(n)), np.float32) for n in (self.numbers, self.flags, self.codes))
+        truths = sum(isinstance(encoder, Boolean) for encoder in self.encoders)
+        indicators = sum(len(e.flags) for e in self.encoders if not isinstance(e, Boolean | Category))
+        filling = {
+            "numbers": _Filling(numbers, 0),
+            "truths": _Filling(flags, 0),
+            "missing": _Filling(flags, truths),
+            "tables": _Filling(flags, truths + indicators),
+            "codes": _Filling(codes, 0),
+        }
+        for encoder in self.encoders:  # one at a time, so that only one column is held twice
+            if not isinstance(encoder, LeftOut):
+                parts = encoder.transform(table.column(encoder.name))
+                for name, each in filling.items():
+                    each.add(getattr(parts, name))
+        clip(numbers)
+        if self.scaled_flags:
+            clip(flags[:, :truths])
+        return Encoded(numbers, flags, codes)
 
     def write(self, nodes: Nodes) -> None:
         """Say to a graph what each column becomes."""
@@ -248,11 +256,18 @@ class Columns(Named):
         return columns
 
 
-def _matrix(columns: Sequence[Array], rows: int) -> Array:
-    matrix = np.empty((rows, len(columns)), np.float32)
-    for position, column in enumerate(columns):
-        matrix[:, position] = column
-    return matrix
+@dataclass
+class _Filling:
+    """A matrix that is filled from the left, beginning at a column."""
+
+    matrix: Array
+    column: int
+
+    def add(self, arrays: Sequence[Array]) -> None:
+        for array in arrays:
+            width = 1 if array.ndim == 1 else array.shape[1]
+            self.matrix[:, self.column : self.column + width] = array.reshape(-1, width)
+            self.column += width
 
 
 def _names(what: str, names: Sequence[str]) -> list[str]:

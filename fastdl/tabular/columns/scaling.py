@@ -15,6 +15,7 @@ from fastdl.base.arrays import Array
 REACH = 3.0  # what clipped values stay within
 LARGEST = 1e18  # of w: its square is still a float32
 MOST = 1e300  # of a factor
+AT_ONCE = 2**14  # rows that are clipped at a time
 NOTICED = 1e-5  # of the spread: what rounding an input to float32 may move it by
 
 
@@ -42,15 +43,16 @@ class Scaling:
         return w, gone
 
 
-def clipped(w: Array) -> Array:
-    """3 w / √(1 + w²), float32 of any shape, a new array."""
-    w = np.clip(w, np.float32(-LARGEST), np.float32(LARGEST))
-    root = w * w
-    root += np.float32(1)
-    np.sqrt(root, out=root)
-    w /= root
-    w *= np.float32(REACH)
-    return w
+def clip(w: Array) -> None:
+    """Make it 3 w / √(1 + w²), float32 (rows, columns); some rows at a time, so that little room is taken besides."""
+    for start in range(0, len(w), AT_ONCE):
+        part = w[start : start + AT_ONCE]
+        np.clip(part, np.float32(-LARGEST), np.float32(LARGEST), out=part)
+        root = part * part
+        root += np.float32(1)
+        np.sqrt(root, out=root)
+        part /= root
+        part *= np.float32(REACH)
 
 
 def scaling_of(values: Array, counts: Array, missing: float | None = None) -> Scaling:
@@ -109,4 +111,6 @@ def flag_constants(values: tuple[float, ...], counts: tuple[float, ...], scaled:
         return given
     order = np.argsort(given)
     scaling = scaling_of(given[order], np.array(counts, np.float64)[order])
-    return clipped(scaling.apply(given.astype(np.float64))[0])
+    flags, _ = scaling.apply(given.astype(np.float64))
+    clip(flags)
+    return flags
