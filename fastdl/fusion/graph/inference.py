@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from fastdl.base.arrays import Dtype
 from fastdl.fusion.graph.memory import memory_errors
@@ -29,9 +29,7 @@ def infer(model: ModelProto) -> Inferred:
         elif tensor.name not in listed:
             bare.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     for node in model.graph.node:
-        if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):  # ONNX infers nothing for it: shaped as a Cast is
-            node = helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT)
-        bare.graph.node.append(node)
+        bare.graph.node.append(_stand_in(node))
     for output in bare.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
@@ -52,6 +50,15 @@ def infer(model: ModelProto) -> Inferred:
         if kind.HasField("shape"):
             shapes[info.name] = tuple(_dim(d) for d in kind.shape.dim)
     return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
+
+
+def _stand_in(node: NodeProto) -> NodeProto:
+    """A node of the same shape and type, for one of which ONNX infers nothing."""
+    if node.domain != "ai.onnx.ml" or node.op_type not in ("Scaler", "Normalizer", "Imputer"):
+        return node
+    if node.op_type == "Imputer":  # it keeps the type too
+        return helper.make_node("Identity", node.input[:1], node.output[:1])
+    return helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT)
 
 
 def byte_count(model: ModelProto) -> int:

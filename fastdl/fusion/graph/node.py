@@ -69,6 +69,14 @@ class Node:
         del self.proto.attribute[:]
         self.proto.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
 
+    def state(self, attributes: Mapping[str, Any]) -> None:
+        """Give these attributes other values, and keep all else."""
+        old, self.proto = self.proto, NodeProto()  # the old one is still the model's own
+        self.proto.CopyFrom(old)
+        kept = [a for a in old.attribute if a.name not in attributes]
+        del self.proto.attribute[:]
+        self.proto.attribute.extend([*kept, *(helper.make_attribute(k, v) for k, v in attributes.items())])
+
 
 def _well_formed(proto: NodeProto, opset: int) -> bool:
     """Whether a node has as many inputs and outputs as ONNX defines, the needed ones named, and attributes to type.
