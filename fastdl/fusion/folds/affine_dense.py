@@ -3,8 +3,9 @@
 W' = diag(s)·W, b' = b + tᵀ·W. For batch norm as the first layer or after the activation, and for input
 standardisation. Every reader must be a dense layer, reached directly or through nodes that only move values: all
 take s and t, or none. Through Flatten (or a Reshape that is one) of (N, C, spatial…) each constant is spread over
-the row in the row-major order that Flatten keeps; through Gather, Slice and the like of columns it goes with them; through Concat of columns s is 1 and t is 0 beside its own; one
-scale and shift for all values go through whatever moves them.
+the row in the row-major order that Flatten keeps; through Gather, Slice and the like of columns each goes with its
+column; through Concat of columns s is 1 and t is 0 beside its own; one scale and shift for all values go through
+whatever moves them.
 
 With values far from zero (a year, a temperature in kelvin) the dense layer sums what batch norm would have centred,
 and may lose digits: the proof tells, and then the fold is left out.
@@ -103,7 +104,8 @@ def _moved(index: GraphIndex, node: Node, scale: Floats, shift: Floats) -> tuple
     if (places := picked(index, node)) is not None:
         if max(scale.size, shift.size) != width(index, node.inputs[0]):
             raise Refused(f"{node.op} {node.label!r} picks from another number of columns")
-        return tuple(np.broadcast_to(part, max(scale.size, shift.size))[places] for part in (scale, shift))
+        whole = max(scale.size, shift.size)
+        return np.broadcast_to(scale, whole)[places], np.broadcast_to(shift, whole)[places]
     shape = index.shape(node.inputs[0])
     if shape is None:
         raise Refused(f"the rank of {node.inputs[0]!r}, which {node.label!r} moves, is not known")

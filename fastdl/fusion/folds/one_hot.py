@@ -49,12 +49,18 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if sum(part.size for part in parts) != dense.shape[0]:
         raise Refused(f"{node.label!r} reads {dense.shape[0]} values, other than its encoders give")
     if total < CATEGORIES * len(encoders) or dense.shape[1] < UNITS:
-        raise Refused(f"{total} one-hot columns of {len(encoders)} encoders to {dense.shape[1]} units: no faster as rows")
+        raise Refused(
+            f"{total} one-hot columns of {len(encoders)} encoders to {dense.shape[1]} units: no faster as rows"
+        )
     version = next((o.version for o in index.lean.proto.opset_import if o.domain == "ai.onnx.ml"), 0)
     keys = [_keys(index, part, version) for part in encoders]
     places = np.cumsum([0, *(part.size for part in parts)])
     rows = [np.arange(start, start + part.size) for start, part in zip(places, parts, strict=False)]
-    hot = [np.vstack([dense.weight[r], np.zeros((1, dense.shape[1]))]) for r, p in zip(rows, parts, strict=True) if p.encoder]
+    hot = [
+        np.vstack([dense.weight[r], np.zeros((1, dense.shape[1]))])
+        for r, p in zip(rows, parts, strict=True)
+        if p.encoder
+    ]
     plain = [part.value for part in parts if part.encoder is None]
     if not plain:
         hot[0] = hot[0] + dense.bias

@@ -35,9 +35,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         if first.bias.size != second.bias.size:
             raise Refused(f"it adds branches of {first.bias.size} and {second.bias.size} units")
         sign = -1 if node.op == "Sub" else 1
-        names = first.constants(
-            index, lambda: first.weight + sign * second.weight, first.bias + sign * second.bias
-        )
+        names = first.constants(index, lambda: first.weight + sign * second.weight, first.bias + sign * second.bias)
     first.write(index, names)
     left = [name for slot, name in enumerate(node.inputs) if slot != pair[1]]
     if len(left) > 1:

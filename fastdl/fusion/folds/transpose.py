@@ -7,9 +7,11 @@ order in which x's values lie. Keras's convolutions, channels last, are exported
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 
 import numpy as np
+import numpy.typing as npt
 
 from fastdl.fusion.evaluator.elementwise import is_elementwise
 from fastdl.fusion.folds.no_op import keeps_rows, permutation
@@ -39,12 +41,8 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         between.append(end)
         value = end.outputs[0]
     if end.op == "Transpose":
-        into = _meet(index, node, between, end)
-    elif end.op in FLAT:
-        into = _flatten(index, node, between, end)
-    else:
-        return None
-    return into
+        return _meet(index, node, between, end)
+    return _flatten(index, node, between, end) if end.op in FLAT else None
 
 
 def _clips(index: GraphIndex, node: Node) -> bool:
@@ -77,7 +75,8 @@ def _flatten(index: GraphIndex, node: Node, between: list[Node], end: Node) -> s
         return None
     if not keeps_rows(index, end) or len(index.shape(end.outputs[0]) or ()) != 2:
         return None
-    if end.op == "Reshape" and 0 in (index.stored(end.inputs[1]) if len(end.inputs) > 1 else ())[1:]:  # type: ignore[index]
+    target = index.stored(end.inputs[1]) if end.op == "Reshape" else None
+    if target is not None and 0 in target[1:]:  # the input's own dim, which is another then
         return None
     _require_private(index, node, between)
     index.require_hidden(end.outputs[0])
@@ -86,14 +85,14 @@ def _flatten(index: GraphIndex, node: Node, between: list[Node], end: Node) -> s
     heads = [Dense.read(index, reader) for reader, _ in readers]
     if any(head.shape[0] != order.size for head in heads):
         raise Refused(f"a dense layer reads another number of values than {end.label!r} gives")
-    ready = [(head, head.constants(index, lambda head=head: _placed(head, order), head.bias)) for head in heads]
+    ready = [(head, head.constants(index, partial(_placed, head, order), head.bias)) for head in heads]
     for head, names in ready:
         head.write(index, names)
     _remove(index, node, between)
     return ", ".join(head.node.label for head in heads)
 
 
-def _placed(head: Dense, order: np.ndarray) -> Floats:
+def _placed(head: Dense, order: npt.NDArray[np.intp]) -> Floats:
     weight = np.empty(head.shape)
     weight[order] = head.weight
     return weight

@@ -40,4 +40,3 @@ def infer_again(index: GraphIndex) -> None:
         proto.CopyFrom(node.proto)
         proto.input[:], proto.output[:] = node.inputs, node.outputs
     index.learn(infer(model))
-

@@ -49,7 +49,8 @@ def _sliced(index: GraphIndex, node: Node, columns: int) -> Columns | None:
     if len(node.inputs) < 4:  # all axes, from the first on
         return None
     parts = [integers(index, name) if name else None for name in node.inputs[1:]]
-    starts, ends, axes, steps = ([*(p.numbers if p is not None else None for p in parts)] + [None])[:4]
+    numbers = [part.numbers if part is not None else None for part in parts]
+    starts, ends, axes, steps = [*numbers, None][:4]
     if len(node.inputs) > 4 and node.inputs[4] and steps is None:
         return None
     if starts is None or ends is None or axes not in ([1], [-1]) or len(starts) != 1 or len(ends) != 1:

@@ -318,8 +318,10 @@ class GraphIndex:
         self._before.setdefault(before, []).append(node)
         self._settled = False
         self._link(node)
-        self._shapes |= {output: self._shapes[name] for name in (like,) if name in self._shapes}
-        self._types |= {output: self._types[name] for name in (like,) if name in self._types}
+        if like in self._shapes:
+            self._shapes[output] = self._shapes[like]
+        if like in self._types:
+            self._types[output] = self._types[like]
         return output
 
     def set_inputs(self, node: Node, inputs: Sequence[str]) -> None:

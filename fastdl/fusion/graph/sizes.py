@@ -201,7 +201,11 @@ def _arithmetic(operation: Callable[[int, int], int]) -> Callable[[_Reader, Node
     def evaluate(reader: _Reader, node: Node) -> Integers | None:
         first, second = reader.all(node)
         count = max(len(first.members), len(second.members))
-        if first.numbers is None or second.numbers is None or not {len(first.members), len(second.members)} <= {1, count}:
+        if (
+            first.numbers is None
+            or second.numbers is None
+            or not {len(first.members), len(second.members)} <= {1, count}
+        ):
             return None
         pairs = zip(_repeated(first.numbers, count), _repeated(second.numbers, count), strict=True)
         return Integers(tuple(operation(a, b) for a, b in pairs), first.scalar and second.scalar)
