@@ -50,7 +50,7 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         raise Refused(f"{node.label!r} reads {dense.shape[0]} values, other than its encoders give")
     if total < CATEGORIES * len(encoders) or dense.shape[1] < UNITS:
         raise Refused(
-            f"{total} one-hot columns of {len(encoders)} encoders to {dense.shape[1]} units: no faster as rows"
+            f"{total} one-hot columns of {len(encoders)} encoders to {dense.shape[1]} units: rows are no faster"
         )
     version = next((o.version for o in index.lean.proto.opset_import if o.domain == "ai.onnx.ml"), 0)
     keys = [_keys(index, part, version) for part in encoders]

@@ -54,16 +54,18 @@ def _require_private(index: GraphIndex, node: Node, between: list[Node]) -> None
         index.require_private(each.outputs[0])
 
 
-def _meet(index: GraphIndex, node: Node, between: list[Node], end: Node) -> str:
+def _meet(index: GraphIndex, node: Node, between: list[Node], end: Node) -> str | None:
     rank = len(index.shape(node.inputs[0]) or ())
     first, second = permutation(node, rank), permutation(end, rank)
     _require_private(index, node, between)
     order = [first[axis] for axis in second]
-    _remove(index, node, between)
-    if order == list(range(rank)):
-        index.bypass(end)
-    else:
+    if order != list(range(rank)):
         index.rewrite(end, "Transpose", end.inputs, {"perm": order})
+    elif between:
+        index.bypass(end)  # refuses, if at all, before anything is changed
+    else:
+        return None  # a pair that does nothing, see no_op.py
+    _remove(index, node, between)
     return end.label
 
 
