@@ -27,6 +27,8 @@ FEWER = (1024, 256, 64, 16, 7, 2)  # rows that are tried in turn, where so many 
 ROWS = 1024  # of the caller's samples at a time
 MOST = 1 << 28  # numbers that one value of a graph may hold for a single batch
 MOST_AXES = 64
+ENCODERS = ("ai.onnx.ml:LabelEncoder", "ai.onnx.ml:OneHotEncoder")
+TEXTS = ("keys_strings", "cats_strings", "classes_strings")
 A_NUMBER = 28  # bytes that a proof takes for a number of a value: four sessions, and a truth in float64
 
 Samples = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -80,14 +82,15 @@ class Feeder:
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
         """One random feed: floats as the input's own standardisation expects them (see _scale), else standard normal.
 
-        Integers are 0 or 1 (safe as an index), booleans fair. A dim other than the batch that is not
-        stated is taken as 8.
+        Integers are 0 or 1 (safe as an index), booleans fair, strings of those that an encoder knows. A dim other
+        than the batch that is not stated is taken as 8.
         """
         feed: Feed = {}
         for name, dtype in self._dtypes.items():
-            if dtype.kind == "O":
-                raise FusionError(f"input {name!r} takes strings: give samples to prove the fusion on")
             shape = [_size(dim, batch if axis == 0 else 8) for axis, dim in enumerate(self._shape(name))]
+            if dtype.kind == "O":
+                feed[name] = rng.choice(np.array(self._texts(name), object), shape)
+                continue
             if dtype.kind != "f":
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
                 continue
@@ -103,6 +106,15 @@ class Feeder:
         if len(shape) > MOST_AXES:
             raise FusionError(f"input {name!r} has {len(shape)} axes, numpy's arrays at most {MOST_AXES}")
         return shape
+
+    def _texts(self, name: str) -> list[str]:
+        """The strings that the encoders know which read an input."""
+        readers = [node for node, _ in self._index.uses(name) if node.op in ENCODERS]
+        stated = [node.attribute(key, []) for node in readers for key in TEXTS]
+        texts = [text.decode(errors="replace") for texts in stated for text in texts]
+        if not texts:
+            raise FusionError(f"input {name!r} takes strings: give samples to prove the fusion on")
+        return texts
 
     def _scale(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Mean and standard deviation that the graph takes from this input before it does anything else with it.
