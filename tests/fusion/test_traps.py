@@ -191,10 +191,10 @@ def branches(op="Add", units=(4, 4), second="gemm", constant=4, **more):
     def build():
         g = Sketch()
         g.dense("x", "a", 4, units[0])
-        g.dense("z", "b", 4, units[1]) if second == "gemm" else g.node(second, ["z"], "b")
+        g.dense("w", "b", 4, units[1]) if second == "gemm" else g.node(second, ["w"], "b")
         g.node(op, ["a", "b"], "s", **more)
         g.node("Mul", ["s", g.vector("c", constant)], "y")
-        return done(g, {"x": ["N", 4], "z": ["N", 4]})
+        return done(g, {"x": ["N", 4], "w": ["N", 4]})
 
     return build
 
