@@ -8,7 +8,7 @@ from cpython.buffer cimport (
     Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBUF_FORMAT, PyBUF_WRITABLE, PyObject_GetBuffer, PyBuffer_FillInfo, PyBuffer_Release,
 )
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -16,7 +16,7 @@ cdef extern from "stdlib.h" nogil:
     int posix_memalign(void **pointer, size_t alignment, size_t size)
 
 cdef extern from "kernels.h" nogil:
-    enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_FEEDS, FDL_MAX_RATES
+    enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_FEEDS, FDL_MAX_RATES, FDL_MAX_WAVES, FDL_MAX_WAVE_OUTPUTS
     size_t FDL_SEEDED
     enum: FDL_LINEAR, FDL_RELU, FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
     enum: FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
@@ -34,6 +34,8 @@ cdef extern from "kernels.h" nogil:
         size_t batch, start
         const int64_t *index
         const double *rates
+        const double *values
+        size_t value_count
         uint64_t step, seed
         fdl_feed feed[1]
     ctypedef struct fdl_range:
@@ -79,8 +81,9 @@ cdef extern from "program.h" nogil:
     ctypedef struct fdl_instruction:
         fdl_kernel kernel
         fdl_args args
-        size_t features
+        size_t features, members
         int axis, barrier
+        uint32_t scheduled
     ctypedef struct fdl_program:
         size_t count, batch, parts
         int stop
@@ -98,6 +101,7 @@ UNIT = FDL_UNIT
 STRIP = FDL_STRIP
 CHUNK = FDL_CHUNK
 MAX_RATES = FDL_MAX_RATES
+MAX_WAVES, MAX_WAVE_OUTPUTS = FDL_MAX_WAVES, FDL_MAX_WAVE_OUTPUTS
 MAX_FEEDS = FDL_MAX_FEEDS
 SEEDED = FDL_SEEDED
 BY_FEATURE, BY_PANEL, ONCE, BY_HALF, AFTER_HALVES = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
@@ -120,6 +124,13 @@ FILLS = {"constant": FDL_FILL_CONSTANT, "nearest": FDL_FILL_NEAREST, "reflect": 
 LOSSES = {fdl_losses[i].decode(): i for i in range(FDL_LOSS_COUNT)}
 Argument = namedtuple("Argument", "kind length optional what")
 Kernel = namedtuple("Kernel", "number what arguments")
+
+
+class Scheduled:
+    """A number that a kernel is called with, and that follows a schedule: the `number`th of the values of each step."""
+
+    def __init__(self, number):
+        self.number = number
 
 
 cdef dict arguments_of(const fdl_signature *kernel):
@@ -236,6 +247,7 @@ cdef class Program:
     cdef dict feeds
     cdef object error
     cdef bint calls_python
+    cdef size_t values  # how many of each step it reads
     cdef readonly size_t steps_done  # of the last run
 
     def __cinit__(self, size_t batch, size_t itemsize, size_t parts=1):
@@ -259,9 +271,10 @@ cdef class Program:
             raise ValueError(f"a program has at most {FDL_MAX_FEEDS} feeds")
         self.feeds[number] = (row_bytes, writable)
 
-    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier):
+    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier, size_t members=1):
         """Append a kernel with its arguments by name: arrays or None, numbers, or sequences of them, as the kernel table
-        says. TypeError for names that are wrong or missing, ValueError for another count."""
+        says; a Scheduled may stand for a number that is no size. members: panels to each panel of the batch, for a kernel
+        that goes panel by panel. TypeError for names that are wrong or missing, ValueError for another count."""
         cdef fdl_instruction instruction
         cdef size_t at = 0
         cdef str kind
@@ -277,6 +290,10 @@ cdef class Program:
             for value in values:
                 if kind == "size":
                     instruction.args.slot[at].n = index(value)  # a float would be cut to a whole number
+                elif kind == "scalar" and isinstance(value, Scheduled):
+                    instruction.args.slot[at].n = value.number
+                    instruction.scheduled |= <uint32_t>1 << at
+                    self.values = max(self.values, <size_t>value.number + 1)
                 elif kind == "scalar":
                     instruction.args.slot[at].s = value
                 elif value is not None:
@@ -285,6 +302,7 @@ cdef class Program:
                     raise TypeError(f"{kernel} needs an array as {name}")
                 at += 1
         instruction.axis, instruction.features, instruction.barrier = axis, features, barrier
+        instruction.members = members
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")
         self.alive.append(arguments)
@@ -296,14 +314,16 @@ cdef class Program:
         instruction.kernel = call_python
         instruction.args.slot[0].p, instruction.args.slot[1].p = <void *>self, <void *>function
         instruction.axis, instruction.features, instruction.barrier = FDL_ONCE, 1, barrier
+        instruction.members = 1
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")
         self.alive.append(function)
         self.calls_python = True
 
     def run(self, feeds, size_t start, size_t steps, const int64_t[::1] index, const double[:, ::1] rates,
-            uint64_t step, uint64_t seed, size_t threads):
-        """Run `steps` batches from row `start` of the feeds, or of `index` into them; rates: (steps, MAX_RATES)."""
+            uint64_t step, uint64_t seed, size_t threads, const double[:, ::1] values=None):
+        """Run `steps` batches from row `start` of the feeds, or of `index` into them; rates: (steps, MAX_RATES); values:
+        (steps, as many as Scheduled numbers stand for)."""
         cdef fdl_step first
         cdef Py_buffer view
         cdef size_t rows = <size_t>-1, end = start + steps * self.program.batch
@@ -337,6 +357,10 @@ cdef class Program:
             if <size_t>rates.shape[0] < steps or rates.shape[1] != FDL_MAX_RATES:
                 raise ValueError(f"rates must be ({steps}, {FDL_MAX_RATES})")
             first.rates = &rates[0, 0]
+        if self.values:
+            if values is None or <size_t>values.shape[0] < steps or <size_t>values.shape[1] < self.values:
+                raise ValueError(f"values must be ({steps}, {self.values})")
+            first.values, first.value_count = &values[0, 0], values.shape[1]
         if not self.calls_python:
             with nogil:
                 fdl_program_run(&self.program, &first, steps, threads)
@@ -350,6 +374,8 @@ cdef class Program:
                 first.step += 1
                 if first.rates != NULL:
                     first.rates += FDL_MAX_RATES
+                if first.values != NULL:
+                    first.values += first.value_count
         if self.program.stop:
             error, self.error, self.program.stop = self.error, None, 0
             raise error

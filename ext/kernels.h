@@ -4,12 +4,17 @@
  * consecutive samples of the batch side by side. A vector is then always "one feature of several samples", whatever the
  * operation. Lanes beyond the batch are idle: they hold finite numbers without meaning, which sums over samples leave out.
  * Weights of a dense layer (in, out) lie in strips: (strips, in, FDL_STRIP), where a strip holds FDL_STRIP consecutive
- * outputs, so that each tile of each product reads and steps them in memory order. Per-feature vectors are padded to
- * FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
+ * outputs, so that each tile of each product reads and steps them in memory order. A matrix whose rows are looked up lies
+ * row by row instead, to all else a vector. Vectors are padded to FDL_UNIT elements. The padding holds zeros. All buffers are 64-byte aligned.
  *
  * Work is split by features (in units of FDL_UNIT) or by panels; a kernel is told its share as a range and
  * computes every element in an order that does not depend on that share, so results never depend on the
  * number of threads.
+ *
+ * Members. A sample of (members, features) lies in panels as members x features features: feature by feature of the first
+ * member, then of the second. So (P, members features, 32) are P x members panels of `features` features each, and a kernel
+ * that works panel by panel works on a sample's members one by one, without knowing of them: it is told a range of these
+ * panels, and `panel_of` and `samples_of` (shared/panels.h) tell what the panels are of.
  */
 #ifndef FDL_KERNELS_H
 #define FDL_KERNELS_H
@@ -28,6 +33,8 @@
 #define FDL_MAX_ARGUMENTS 32 /* of a kernel */
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
 #define FDL_MAX_RATES 4
+#define FDL_MAX_WAVES 512        /* of a number: as many vectors fit into FDL_SCRATCH */
+#define FDL_MAX_WAVE_OUTPUTS 64  /* of what is made of them */
 #define FDL_SEEDED ((size_t)1 << 48) /* random streams from here on are those of seeds */
 
 /* A share of the work: panels [p0, p1) and features [f0, f1). A program cuts its panels into parts, the same ones
@@ -51,6 +58,9 @@ typedef struct {
     const int64_t *index;         /* the batch's row numbers (batch), or NULL */
     const double *rates;          /* (FDL_MAX_RATES) computed by the optimizer's class: step sizes, and the learning rate
                                      last, which weights decay with */
+    const double *values;         /* (value_count) what follows a schedule, or NULL */
+    size_t value_count;
+    size_t members;               /* of the kernel that runs: see below */
     uint64_t step;                /* steps taken so far by the model, drives random numbers */
     uint64_t seed;
     fdl_feed feed[FDL_MAX_FEEDS];
@@ -87,6 +97,7 @@ FDL_KERNELS(FDL_STRUCT)
 FDL_STRUCT(motion, FDL_MOTION_SETTINGS, "")
 FDL_STRUCT(terminal, FDL_TERMINAL, "")
 FDL_STRUCT(counter, FDL_COUNTER, "")
+FDL_STRUCT(periodic, FDL_PERIODIC, "")
 #undef FDL_STRUCT
 #undef FDL_SEVERAL
 #undef FDL_ONE

@@ -55,9 +55,25 @@ static fdl_range share_of(const fdl_instruction *in, size_t panels, size_t threa
     return range;
 }
 
+/* Calls a kernel for its share of the batch's panels, with what follows a schedule as it is in this step. */
+static void run_kernel(const fdl_instruction *in, fdl_range range, fdl_step *step, void *scratch) {
+    const fdl_args *args = &in->args;
+    fdl_args scheduled;
+    step->members = in->members;
+    range.p0 *= in->members;
+    range.p1 *= in->members;
+    if (in->scheduled) {
+        scheduled = in->args;
+        for (size_t i = 0; i < FDL_MAX_ARGUMENTS; i++)
+            if (in->scheduled >> i & 1) scheduled.slot[i].s = step->values[in->args.slot[i].n];
+        args = &scheduled;
+    }
+    in->kernel(args, range, step, scratch);
+}
+
 /* Runs the instructions [from, to), which are all split by panels: all of them on one part, then on the next, so that an
  * instruction finds in the cache what the one before it wrote. */
-static void run_parts(const fdl_program *program, size_t from, size_t to, const fdl_step *step, size_t thread,
+static void run_parts(const fdl_program *program, size_t from, size_t to, fdl_step *step, size_t thread,
                       size_t threads, void *scratch) {
     size_t panels = (step->batch + FDL_PANEL - 1) / FDL_PANEL;
     size_t end = share(program->parts, thread + 1, threads);
@@ -66,7 +82,7 @@ static void run_parts(const fdl_program *program, size_t from, size_t to, const 
             const fdl_instruction *in = &program->instructions[n];
             fdl_range range = {share(panels, part, program->parts), share(panels, part + 1, program->parts), 0,
                                in->features, part};
-            in->kernel(&in->args, range, step, scratch);
+            run_kernel(in, range, step, scratch);
         }
 }
 
@@ -90,12 +106,13 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
                 continue;
             }
             fdl_range range = share_of(in, panels, thread, threads);
-            if (range.f0 < range.f1) in->kernel(&in->args, range, &step, scratch);
+            if (range.f0 < range.f1) run_kernel(in, range, &step, scratch);
         }
         fdl_barrier_wait(&j->barrier, threads);
         step.start += step.batch;
         step.step++;
         if (step.rates) step.rates += FDL_MAX_RATES;
+        if (step.values) step.values += step.value_count;
     }
     fdl_fpu_leave(fpu);
 }

@@ -22,6 +22,9 @@ typedef struct {
     size_t features;
     int axis;
     int barrier; /* whether all threads must finish what stands before it first */
+    size_t members; /* panels to each panel of the batch: see kernels.h */
+    uint32_t scheduled; /* a bit for each argument that follows a schedule: its slot holds the number of its value in a
+                           step's values */
 } fdl_instruction;
 
 typedef struct {
@@ -36,7 +39,8 @@ int fdl_program_append(fdl_program *program, const fdl_instruction *instruction)
 void fdl_program_free(fdl_program *program);
 
 /* Runs `steps` steps. `first` describes the first; each next one starts `batch` rows later, is numbered one
- * higher, and takes the next FDL_MAX_RATES of its rates (steps, FDL_MAX_RATES), which may be NULL. */
+ * higher, and takes the next FDL_MAX_RATES of its rates (steps, FDL_MAX_RATES), which may be NULL, as may be its values
+ * (steps, value_count). */
 void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads);
 
 /* Whether every entry of index (n) lies in [0, rows). */

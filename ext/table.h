@@ -56,7 +56,21 @@
 #define FDL_RULE_SETTINGS                                                                          \
     SIZE(rule, "number of FDL_RULES") SIZE(prepare, "whether there is more than the rule")         \
     SCALARS(constants, 4, "the rule's") SCALAR(limit, "of an element of the gradient, or of its norm") \
-    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")
+    SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")                \
+    SCALAR(rate_factor, "times w's step")
+
+/* Waves of numbers, cos(2 pi f x + phase), and sin of the same after them all if there are sines, and what W makes of them. */
+#define FDL_PERIODIC                                                                               \
+    READS(x, "(P, N, 32)") READS(frequencies, "(N, k) row by row, in cycles") MAYBE_READS(phases, "(N, k) row by row")    \
+    READS(w, "(outputs, waves) row by row for each number, or one for all")                        \
+    READS(b, "(outputs) for each number, or one for all") SIZE(inputs, "N") SIZE(count, "k") \
+    SIZE(outputs, "of w") SIZE(sines, "whether there are") SIZE(keeps, "whether the number comes first: width is outputs + 1") \
+    SIZE(shared, "whether w and b are one for all")
+
+/* Pieces of lines, each between two values of a number. */
+#define FDL_PIECES                                                                                 \
+    READS(lower, "(F)") READS(scale, "(F)") READS(least, "(F)") READS(most, "(F)")                 \
+    READS(first, "(N + 1) double: the first piece of each number, and F") SIZE(inputs, "N") SIZE(features, "F")
 
 #define FDL_KERNELS(K)                                                                                                \
     /* Rows in and out */                                                                                             \
@@ -120,6 +134,36 @@
       "y = x, below zero alpha x")                                                                                    \
     K(prelu_backward, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") READS(alpha, "(F)")                              \
       MAYBE_WRITES(dx, "(P, F, 32)") MAYBE_WRITES(dalpha, "(F)") SIZE(features, "F"), "by features")                  \
+    K(scale_backward, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") READS(scale, "(F)")                              \
+      MAYBE_WRITES(dx, "(P, F, 32)") MAYBE_WRITES(dscale, "(F)") SIZE(features, "F"), "of y = x scale; by features")  \
+    K(parametric_activation_forward, READS(x, "(P, F, 32)") READS(alpha, "(F)") WRITES(y, "(P, F, 32)")               \
+      MAYBE_WRITES(plain, "(P, F, 32), for act(x)") SIZE(features, "F") SIZE(activation, "number of FDL_ACTIVATIONS") \
+      SCALARS(own, FDL_ACTIVATION_SCALARS, "its scalars"), "y = (1 - alpha) x + alpha act(x)")                        \
+    K(parametric_activation_backward, READS(x, "(P, F, 32)") READS(plain, "(P, F, 32), act(x)")                       \
+      READS(saved, "(P, F, 32): x or plain, as the activation reads") READS(dy, "(P, F, 32)") READS(alpha, "(F)")     \
+      MAYBE_WRITES(dx, "(P, F, 32)") MAYBE_WRITES(dalpha, "(F)") SIZE(features, "F")                                  \
+      SIZE(activation, "number of FDL_ACTIVATIONS") SCALARS(own, FDL_ACTIVATION_SCALARS, "its scalars"),              \
+      "by features")                                                                                                  \
+    /* Encodings of a table's columns */                                                                              \
+    K(embedding_forward, READS(x, "(P, C, 32), codes") READS(table, "(rows, D), row by row")                          \
+      READS(columns, "(2, C) double: the first row of each column's own table, and how many it has")                  \
+      WRITES(y, "(P, C D, 32)") SIZE(inputs, "C") SIZE(width, "D") SIZE(zero_missing, "whether code 0 gives zeros"),  \
+      "y = each code's row; zeros for a code that its table does not have; features are those of y")                  \
+    K(embedding_backward, READS(x, "(P, C, 32), codes") READS(dy, "(P, C D, 32)")                                     \
+      READS(columns, "(2, C) double, as forward") WRITES(dtable, "(rows, D), row by row") SIZE(inputs, "C")           \
+      SIZE(width, "D") SIZE(zero_missing, "as forward"),                                                              \
+      "dtable = the sum of dy over the samples of each row's code; features are elements of the table")               \
+    K(periodic_forward, FDL_PERIODIC WRITES(y, "(P, N width, 32)"),                            \
+      "of each number: [itself,] W (its waves) + b; features are FDL_UNIT for each number")                           \
+    K(periodic_backward, FDL_PERIODIC READS(dy, "(P, N width, 32)")                            \
+      MAYBE_WRITES(dx, "(P, N, 32)") WRITES(dfrequencies, "(N, k)") MAYBE_WRITES(dphases, "(N, k)")                   \
+      WRITES(dw, "as w, one for each number") WRITES(db, "as b, one for each number")                                \
+      SIZE(dw_step, "elements from one number's dw to the next one's") SIZE(db_step, "the same of db"), \
+      "of periodic_forward; by features, as there")                                                                   \
+    K(piecewise_linear_forward, READS(x, "(P, N, 32)") FDL_PIECES WRITES(y, "(P, F, 32)"),                            \
+      "y = clamp((x - lower) scale, least, most) of its number; features are those of y")                             \
+    K(piecewise_linear_backward, READS(x, "(P, N, 32)") FDL_PIECES READS(dy, "(P, F, 32)") WRITES(dx, "(P, N, 32)"),  \
+      "dx of piecewise_linear_forward; features are those of x")                                                      \
     /* Where branches meet */                                                                                         \
     K(add, READS(first, "(P, F, 32)") MAYBE_READS(second, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F")   \
       SCALAR(alpha, "of first") SCALAR(beta, "of second"), "y = alpha first + beta second")                           \
@@ -132,6 +176,22 @@
     K(bias_grad, READS(dy, "(P, F, 32)") WRITES(db, "(F)") SIZE(features, "F"),                                       \
       "db = the sum of dy over the samples; by features")                                                             \
     K(add_weights, READS(part, "(size)") WRITES(total, "(size)"), "total += part; features are elements")             \
+    /* Samples of several members (see kernels.h): M of them, F features each */                                      \
+    K(repeat_members, READS(x, "(P, F, 32)") WRITES(y, "(P, M F, 32)") SIZE(features, "F") SIZE(count, "M")           \
+      SCALAR(scale, "of x"), "y = scale x for each member; features are those of x")                                  \
+    K(sum_members, READS(x, "(P, M F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F") SIZE(count, "M")              \
+      SCALAR(scale, "of the sum"), "y = scale times the sum of x over the members; features are those of y")          \
+    K(sum_products, READS(x, "(P, F, 32)") READS(dy, "(P, F, 32)") WRITES(out, "(F)") SIZE(features, "F"),            \
+      "out = the sum of x dy over the samples; by features")                                                          \
+    K(member_dense_forward, READS(x, "(P, M K, 32)") READS(w, "strips of (M K, N)") MAYBE_READS(b, "(M N)")           \
+      WRITES(y, "(P, M N, 32)") SIZE(count, "M") SIZE(inputs, "K") SIZE(outputs, "N")                                 \
+      SIZE(block, "inputs summed at once"), "y = x W + b, with each member's W and b; features are those of y")       \
+    K(member_dense_input_grad, READS(dy, "(P, M N, 32)") READS(w, "strips of (M K, N)")                               \
+      WRITES(dx, "(P, M K, 32)") SIZE(count, "M") SIZE(inputs, "K") SIZE(outputs, "N"),                               \
+      "dx = dy W^T, with each member's W; features are those of dx")                                                  \
+    K(member_dense_weight_grad, READS(x, "(P, M K, 32)") READS(dy, "(P, M N, 32)")                                    \
+      WRITES(dw, "strips of (M K, N)") SIZE(count, "M") SIZE(inputs, "K") SIZE(outputs, "N"),                         \
+      "dw = x^T dy of each member; features are rows of dw: all panels, a thread has rows")                           \
     /* Batch normalization over the samples of each feature; variances are biased */                                  \
     K(batch_norm_train, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") MAYBE_READS(gamma, "(F)")                      \
       MAYBE_READS(beta, "(F)") MAYBE_WRITES(moving_mean, "(F)")                                                       \
@@ -207,6 +267,7 @@
       SIZE(first, "whether total begins with them"), "total = [total +] the sum of part")                             \
     /* Constraints, after a step */                                                                                   \
     K(limit_norm, WRITES(w, "strips or vector") SIZE(inputs, "K") SIZE(outputs, "N")                                  \
+      SIZE(by_rows, "whether w lies row by row, not in strips")                                                       \
       SIZE(norm_of, "FDL_NORM_COLUMNS, FDL_NORM_ROWS or FDL_NORM_ALL") SCALAR(least, "norm") SCALAR(most, "norm")     \
       SCALAR(rate, "how much of the way"),                                                                            \
       "w *= (rate clip(norm, least, most) + (1 - rate) norm) / (norm + 1e-7); features are columns or rows")          \
@@ -219,7 +280,7 @@
       READS(dy, "(P, N, 32)") WRITES(w, "strips of (K, N)")                                                           \
       MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") MAYBE_WRITES(b, "(N)")               \
       MAYBE_WRITES_EACH(b_slots, FDL_MAX_SLOTS, "as b") SCALAR(b_decay, "of b") SCALAR(b_l1, "of b")                  \
-      SCALAR(b_l2, "of b"),                                                                                           \
+      SCALAR(b_l2, "of b") SCALAR(b_rate_factor, "times b's step"),                                                                                           \
       "dense_weight_grad and the step in one, B <= FDL_CHUNK; features are those of x: a thread owns rows of W")      \
     K(sum_squares, READS(dw, "strips or vector") MAYBE_READS(w, "as dw")                                              \
       WRITES(part, "one double each FDL_UNIT features") SIZE(inputs, "K") SIZE(outputs, "N")                          \

@@ -57,7 +57,9 @@ enum { FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT };
     X(hard_silu, x)        \
     X(mish, x)             \
     X(gelu, x)             \
-    X(gelu_tanh, x)
+    X(gelu_tanh, x)        \
+    X(cos, x)              \
+    X(sin, x)
 #define FDL_ACTIVATION_SCALARS 3
 #define FDL_ENUM(name, reads) FDL_ACTIVATION_##name,
 enum { FDL_ACTIVATIONS(FDL_ENUM) FDL_ACTIVATION_COUNT };

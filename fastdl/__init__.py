@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from fastdl.diagnosis.finder import find_learning_rate
     from fastdl.diagnosis.layer_statistics import layer_statistics
     from fastdl.diagnosis.monte_carlo import mc_predict
+    from fastdl.initialization import initialize_from_data
     from fastdl.initializers import Initializer
     from fastdl.layers import Input, Layer
     from fastdl.losses import Loss
@@ -97,6 +98,7 @@ _NAMES = {
     "Sequential": "fastdl.models",
     "find_learning_rate": "fastdl.diagnosis.finder",
     "from_onnx": "fastdl.models.from_onnx",
+    "initialize_from_data": "fastdl.initialization",
     "layer_statistics": "fastdl.diagnosis.layer_statistics",
     "load_model": "fastdl.models",
     "mc_predict": "fastdl.diagnosis.monte_carlo",
@@ -125,6 +127,7 @@ __all__ = [
     "from_onnx",
     "fusion",
     "get_num_threads",
+    "initialize_from_data",
     "initializers",
     "kernels",
     "layer_statistics",

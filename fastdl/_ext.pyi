@@ -8,6 +8,8 @@ UNIT: int
 STRIP: int
 CHUNK: int
 MAX_RATES: int
+MAX_WAVES: int
+MAX_WAVE_OUTPUTS: int
 MAX_FEEDS: int
 SEEDED: int
 BY_FEATURE: int
@@ -39,6 +41,10 @@ class Argument(NamedTuple):
     optional: bool
     what: str
 
+class Scheduled:
+    number: int
+    def __init__(self, number: int) -> None: ...
+
 class Kernel(NamedTuple):
     number: int
     what: str
@@ -67,6 +73,7 @@ class Program:
         axis: int,
         features: int,
         barrier: bool,
+        members: int = 1,
     ) -> None: ...
     def emit_call(self, function: Callable[[], object], barrier: bool) -> None: ...
     def run(
@@ -79,6 +86,7 @@ class Program:
         step: int,
         seed: int,
         threads: int,
+        values: np.ndarray[Any, Any] | None = None,
     ) -> None: ...
 
 def all_finite(x: np.ndarray[Any, Any], threads: int) -> bool: ...

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from fastdl import _ext
 
 _floatx = "float32"
 _threads: int | None = None
+_limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
 def floatx() -> str:
@@ -49,8 +53,9 @@ def available_cores() -> int:
 
 
 def get_num_threads() -> int:
-    """Threads that fastdl uses at most: all available cores unless set."""
-    return _threads if _threads is not None else available_cores()
+    """Threads that fastdl uses at most: all available cores unless set, or limited where this is called."""
+    threads, limit = _threads if _threads is not None else available_cores(), _limit.get()
+    return threads if limit is None else min(threads, limit)
 
 
 def uses_all_cores() -> bool:
@@ -64,6 +69,20 @@ def set_num_threads(number: int | None) -> None:
         raise ValueError(f"the number of threads must be an integer from 1 to 256, not {number!r}")
     global _threads
     _threads = number
+
+
+@contextmanager
+def thread_limit(number: int) -> Iterator[None]:
+    """Use at most `number` threads within a `with`, in the calling thread alone: models that train side by side, each
+    in a Python thread of its own, take one core each. ValueError unless it is positive.
+    """
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"the number of threads must be a positive integer, not {number!r}")
+    token = _limit.set(number)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 def _choose_isa() -> None:

@@ -123,6 +123,7 @@ class _Norm(Constraint):
             w=access,
             inputs=parameter.rows,
             outputs=parameter.shape[-1],
+            by_rows=int(parameter.by_rows),
             norm_of=kind,
             least=least,
             most=most,

@@ -126,6 +126,13 @@ class RandomUniform(_Random):
         return np.asarray(self.generator().uniform(self.minval, self.maxval, shape))
 
 
+class RandomSign(_Random):
+    """1 or -1, equally likely: what tells the members of a BatchEnsemble apart (Wen et al. 2020)."""
+
+    def draw(self, shape: Shape) -> Array:
+        return self.generator().integers(2, size=shape) * 2.0 - 1.0
+
+
 class Orthogonal(_Random):
     """`gain` times orthonormal rows or columns, whichever are fewer, of (product of the leading sizes, last size).
 

@@ -45,7 +45,7 @@ class Loss(Configured):
 
     def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
         """The tensor that the kernel reads, the output or the logits behind it, and the kernel."""
-        return output, self.terminal(output.features)
+        return output, self.terminal(output.channels)
 
     def call(self, y_true: Any, y_pred: Any) -> Array:
         """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…)."""
@@ -185,10 +185,10 @@ class _CrossEntropy(Loss):
     def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
         op = output.op
         if self.from_logits:
-            return output, self.logits(output.features)
+            return output, self.logits(output.channels)
         ends = "softmax" if isinstance(op, Softmax) else op.kind if isinstance(op, Activation) else None
         if op and ends == self.ending:
-            return op.inputs[0], self.logits(output.features)
+            return op.inputs[0], self.logits(output.channels)
         while isinstance(op, Penalty):
             op = op.inputs[0].op
         if op is None or isinstance(op, Dense | BatchNorm):
@@ -196,7 +196,7 @@ class _CrossEntropy(Loss):
                 f"{self.name} needs a model that ends in {self.ending}, or from_logits=True: this one ends in "
                 f"{op.name if op else 'its input'}, which gives no probabilities"
             )
-        return output, self.probabilities(output.features)
+        return output, self.probabilities(output.channels)
 
 
 def _not_negative(name: str, value: float) -> float:

@@ -15,7 +15,6 @@ from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, unknown
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import Parameter
-from fastdl.compiler.memory import to_strips
 from fastdl.compiler.phases import Ref, read, read_all, write, write_all
 from fastdl.errors import ShapeError
 
@@ -61,10 +60,7 @@ class Regularizer(Configured):
                 )
             storage = parameter.storage
             target = gradients.view(parameter.dtype)[: storage.size].reshape(storage.shape)
-            if slope.ndim == 2:
-                target += to_strips(slope)
-            else:
-                target[: len(slope)] += slope
+            target += parameter.laid_out(slope)
 
         build.call(run, read_all(build.parameter(parameter)), write_all(gradient), defer=True)
 
@@ -105,14 +101,14 @@ class _Norms(Regularizer):
         return np.asarray(l1 * np.sign(x) + 2 * l2 * x)
 
     def penalize(self, build: Builder, parameter: Parameter) -> None:
-        features, l1, l2 = parameter.shape[-1], *self.strengths
+        (inputs, features), (l1, l2) = parameter.layout, self.strengths
         units = -(-features // _ext.UNIT)
         part = Ref(units * 8, panels=False)
         build.emit(
             "weight_penalty",
             w=read(build.parameter(parameter)),
             part=write(part),
-            inputs=parameter.rows,
+            inputs=inputs,
             outputs=features,
             l1=build.batch * l1,
             l2=build.batch * l2,

@@ -24,6 +24,7 @@ from fastdl.fusion.runtime.inputs import as_input, feature_names
 from fastdl.fusion.runtime.labels import labels_of
 from fastdl.fusion.runtime.serving import Engine
 from fastdl.fusion.runtime.session import DTYPES, Binding
+from fastdl.fusion.runtime.tables import TableInputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -74,6 +75,7 @@ class Runner:
         self._takes_nan = any(node.op_type in NAN_IS_A_VALUE for node in model.graph.node)
         self._metadata: dict[str, str] = {entry.key: entry.value for entry in model.metadata_props}
         self._feature_names = feature_names(self._metadata) if len(self._inputs) == 1 else None
+        self._tables = TableInputs(self._inputs, self._metadata)
         # Buffers are bound where one tensor of numbers becomes another.
         ports = (*self._inputs, *self._engine.outputs)
         self._bindable = len(self._inputs) == len(self._outputs) == 1 and all(port.type in DTYPES for port in ports)
@@ -105,8 +107,10 @@ class Runner:
         """The model's output for a batch: a new array, or a dict by name when it has several outputs.
 
         x: array (batch, …) of numbers (strings, where the model takes strings), or a mapping by name when it has
-        several inputs; converted to the model's dtype. Scores that a model gives as one map a row (ZipMap) come as
-        an array (batch, classes). Raises ShapeError for a wrong shape, DataError for what is no number.
+        several inputs; converted to the model's dtype. A model of columns takes a table: a frame of pandas, polars or
+        pyarrow, a mapping of columns, or a list of rows as mappings; columns that it does not know are ignored. Scores
+        that a model gives as one map a row (ZipMap) come as an array (batch, classes). Raises ShapeError for a wrong
+        shape, DataError for what is no number and for a column that is missing.
         """
         if self._bindable and type(x) is np.ndarray and x.dtype == self._dtypes[0]:
             # The short way: a shape that this thread has met was checked then.
@@ -118,7 +122,7 @@ class Runner:
                     raise
                 except Exception:
                     self._bindable = False  # the output's shape follows from the values, not from the batch
-        results = self._run([self._check(i, array) for i, array in enumerate(self._arrays(x))])
+        results = self._run(self._checked(x))
         return results[0] if len(results) == 1 else dict(zip(self._outputs, results, strict=True))
 
     def predict_labels(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> Array:
@@ -129,6 +133,11 @@ class Runner:
         NaN, or, of a model that gives labels only, where the row itself holds NaN or Inf.
         """
         outputs = self._named(x)
+        if self._tables.label in outputs:
+            given = outputs.pop(self._tables.label)
+            for name, array in outputs.items():
+                _require_no_nan(f"output {name!r}", array)
+            return given.astype(str) if given.dtype.kind in "OU" else given
         candidates = {name: labels for name, array in outputs.items() if (labels := labels_of(array)) is not None}
         if not candidates:
             shapes = [array.shape for array in outputs.values()]
@@ -139,8 +148,8 @@ class Runner:
         for scored, array in scores.items():
             _require_no_nan(f"output {scored!r}", array)
         if not scores and not self._takes_nan:
-            for position, value in enumerate(self._arrays(x)):
-                self._require_finite(position, value)
+            for position, array in enumerate(self._checked(x)):
+                self._require_finite(position, array)
         if labels.dtype.kind in "OU":
             return labels.astype(str)
         if CLASS_NAMES_KEY not in self._metadata and keys is not None:
@@ -189,15 +198,25 @@ class Runner:
 
     # --- input ---------------------------------------------------------------------------------
 
-    def _arrays(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> list[npt.ArrayLike]:
+    def _checked(self, x: npt.ArrayLike | Mapping[str, npt.ArrayLike]) -> list[Array]:
+        """The inputs in their order, of the model's types and shapes."""
+        if self._tables.takes(x):
+            feed = self._tables.feed_of(x)
+            arrays = [self._check(i, feed[port.name]) for i, port in enumerate(self._inputs)]
+            if self._tables.known and len({len(array) for array in arrays}) > 1:
+                told = ", ".join(f"{name!r} has {len(array)}" for name, array in feed.items())
+                raise DataError(f"the columns differ in length: {told}")
+            return arrays
         names = [i.name for i in self._inputs]
         if isinstance(x, Mapping):
             if set(x) != set(names):
                 raise DataError(f"the model's inputs are {names}; got {sorted(map(str, x))}")
-            return [x[name] for name in names]
+            return [self._check(i, x[name]) for i, name in enumerate(names)]
+        if self._tables.known:
+            raise DataError(f"the model takes columns by name: give a frame or a mapping with {names}")
         if len(names) > 1:
             raise DataError(f"the model has several inputs: give a mapping with {names}")
-        return [x]
+        return [self._check(0, x)]
 
     def _check(self, position: int, value: npt.ArrayLike) -> Array:
         port, want = self._inputs[position], self._inputs[position].shape
@@ -211,9 +230,8 @@ class Runner:
             raise ShapeError(f"input {port.name!r} must have shape ({shape}), got {array.shape}{hint}")
         return array
 
-    def _require_finite(self, position: int, value: npt.ArrayLike) -> None:
+    def _require_finite(self, position: int, array: Array) -> None:
         """Of a model that gives labels only, whose scores nobody sees."""
-        array = self._check(position, value)
         if array.dtype.kind == "f" and array.ndim:
             _require_no_nan(
                 f"input {self._inputs[position].name!r}", np.where(np.isfinite(array), 0.0, np.nan), "NaN or Inf"

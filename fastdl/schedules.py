@@ -29,19 +29,22 @@ class LearningRateSchedule(Configured):
         rates = self.formula(steps.reshape(-1))  # one step as many: numpy rounds scalars otherwise than arrays
         return rates.reshape(steps.shape) if steps.ndim else float(rates[0])
 
-    def rates(self, steps: Array) -> Array:
-        """The learning rates of integer steps (n,), in float64. ValueError for one that is negative, NaN or Inf."""
+    def rates(self, steps: Array, what: str = "the learning rate", most: float = np.inf) -> Array:
+        """The learning rates of integer steps (n,), in float64. ValueError for one that is negative, NaN or Inf.
+
+        what, most: of another number that follows the schedule, and the most it may be.
+        """
         try:
             values = self(steps)
         except (TypeError, ValueError):  # written for a single step; an error of another kind comes again
             values = [self(step) for step in steps.tolist()]
         rates = np.broadcast_to(np.asarray(values, np.float64), steps.shape)
-        right = np.isfinite(rates) & (rates >= 0)
+        right = np.isfinite(rates) & (rates >= 0) & (rates <= most)
         if not right.all():
             step = int(np.flatnonzero(~right)[0])
             raise ValueError(
-                f"{type(self).__name__} gives the learning rate {rates[step]} at step {steps[step]}: it must be a "
-                "finite number, zero or more"
+                f"{type(self).__name__} gives {what} {rates[step]} at step {steps[step]}: it must be a finite number, "
+                f"zero or more{f', {most:g} at most' if most < np.inf else ''}"
             )
         return rates
 
@@ -174,6 +177,41 @@ class CosineDecay(LearningRateSchedule):
         return np.where(step < self.warmup_steps, warming, self.warmup_target * _cosine(share, self.alpha))
 
 
+class FlatCosine(LearningRateSchedule):
+    """The rate for the first half of decay_steps, then half a cosine wave down to 0.
+
+    flat_cos of Holzmüller et al. 2024:
+    initial (1 + cos(π (max(1, 2 t) - 1))) / 2, where t = step / decay_steps, 1 at most.
+    """
+
+    def __init__(self, initial_learning_rate: float, decay_steps: float, name: str = "FlatCosine") -> None:
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, _positive("decay_steps", decay_steps)
+        self.name = name
+
+    def formula(self, step: Array) -> Array:
+        share = np.minimum(step / self.decay_steps, 1)
+        return self.initial_learning_rate * _cosine(np.maximum(1, 2 * share) - 1, 0.0)
+
+
+class LogCosine(LearningRateSchedule):
+    """Cosine waves from 0 up to the rate and down to 0, each twice as long as the one before.
+
+    coslog4 of Holzmüller et al. 2024, where there are 4:
+    initial (1 - cos(2 π log₂(1 + (2^cycles - 1) t))) / 2, where t = step / decay_steps, 1 at most.
+    """
+
+    def __init__(
+        self, initial_learning_rate: float, decay_steps: float, cycles: float = 4, name: str = "LogCosine"
+    ) -> None:
+        self.initial_learning_rate, self.decay_steps = initial_learning_rate, _positive("decay_steps", decay_steps)
+        self.cycles, self.name = _positive("cycles", cycles), name
+
+    def formula(self, step: Array) -> Array:
+        share = np.minimum(step / self.decay_steps, 1)
+        waves: Array = np.log2(1 + (2.0**self.cycles - 1) * share)
+        return np.asarray(self.initial_learning_rate * 0.5 * (1 - np.cos(2 * np.pi * waves)))
+
+
 class CosineDecayRestarts(LearningRateSchedule):
     """Cosine waves, each `t_mul` times as long and `m_mul` times as high as the one before (SGDR)."""
 
@@ -268,3 +306,15 @@ serialize: Callable[[LearningRateSchedule], dict[str, Any]] = configured.seriali
 def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
     """The schedule that `serialize` described. ValueError if there is none of that name."""
     return configured.deserialize(config, CLASSES)
+
+
+def told(schedule: LearningRateSchedule) -> dict[str, Any]:
+    """As `serialize`, for files. ValueError for a schedule of one's own."""
+    if not configured.is_one_of(schedule, CLASSES):
+        raise ValueError(f"{type(schedule).__name__} is a schedule of your own: a file can name fastdl's classes only")
+    return serialize(schedule)
+
+
+def number_or_schedule(config: Any) -> Any:
+    """The schedule that `serialize` described, or the number that stands there instead."""
+    return deserialize(config) if isinstance(config, Mapping) else config

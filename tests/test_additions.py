@@ -43,7 +43,7 @@ assert fastdl.losses.get("cauchy").scale == 1 and fastdl.losses.cauchy([[0.0]], 
 assert fastdl.layers.deserialize(fastdl.layers.serialize(fastdl.layers.Square())).name
 assert repr(fastdl.callbacks.StopAfter(2)) == "StopAfter(seconds=2.0)"
 assert fastdl.metrics.NAMES["psnr"] is fastdl.metrics.PeakSignalToNoiseRatio
-assert set(fastdl.initializers.get("random_sign")((50,), "float32")) == {-1.0, 1.0}
+assert fastdl.initializers.get("laplace")((50,), "float32").shape == (50,)
 assert "count" in COMMANDS and "done twice" in [rule.name for rule in RULES]
 """
 

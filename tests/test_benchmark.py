@@ -142,6 +142,14 @@ def test_train_from_command_line_to_json(tmp_path: Path) -> None:
     assert line["gflops"] == pytest.approx(1e-3 * line["step_flops"] / ours["median_us"])
 
 
+def test_help_names_all_commands_from_any_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-P", str(TOOLS / "benchmark.py"), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "time-to-accuracy" in done.stdout
+    assert "benchmark.py tabular --help" in done.stdout
+
+
 def test_too_many_threads_are_refused() -> None:
     done = run("train", "--threads", "100000")
     assert done.returncode == 2

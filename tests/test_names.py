@@ -59,6 +59,7 @@ NAMES = [
     "layers.BatchNormalization",
     "layers.Dense",
     "layers.Dropout",
+    "layers.Embedding",
     "layers.GaussianDropout",
     "layers.GaussianNoise",
     "layers.LayerNormalization",

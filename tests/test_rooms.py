@@ -43,7 +43,8 @@ BELOW = {
     "runner": ["fusion"],
     "datasets": ["base"],
     "on top of models": ["callbacks"],
-    "commands": ["on top of models", "runner", "datasets"],
+    "tabular": ["on top of models", "runner"],
+    "commands": ["tabular", "datasets"],
     "the package": ["commands"],
 }
 MEMBERS = {
@@ -52,7 +53,7 @@ MEMBERS = {
     "vocabulary": (
         ["activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers", "schedules"]
     ),
-    "on top of models": ["backend", "pretraining", "saving", "sklearn", "utils"],
+    "on top of models": ["backend", "initialization", "pretraining", "saving", "sklearn", "utils"],
     "commands": ["cli", "commands", "__main__"],
     "the package": [""],
 }

@@ -61,6 +61,11 @@ VALUES: dict[str, tuple[LearningRateSchedule, dict[int, float]]] = {
         schedules.OneCycle(1.0, 10, pct_start=0.4, anneal_strategy="linear", three_phase=True),
         {0: 0.04, 3: 1, 6: 0.04, 9: 4e-6},
     ),
+    "flat cosine": (schedules.FlatCosine(0.15, 8), {0: 0.15, 2: 0.15, 4: 0.15, 6: 0.075, 8: 0, 90: 0}),
+    # log2(1 + 15 t) is 1, 2, 3 and 4, a whole wave each, where t is 1/15, 3/15, 7/15 and 1
+    "log cosine": (schedules.LogCosine(0.04, 15), {0: 0, 1: 0, 3: 0, 7: 0, 15: 0, 99: 0}),
+    "log cosine, halfway": (schedules.LogCosine(0.2, 15 / (2**0.5 - 1)), {0: 0, 1: 0.2}),
+    "log cosine, one wave": (schedules.LogCosine(0.2, 3, cycles=1), {0: 0, 3: 0}),
 }
 
 

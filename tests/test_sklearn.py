@@ -344,3 +344,29 @@ def test_without_scikit_learn_it_says_what_to_install() -> None:
 def test_fastdl_itself_does_not_load_it() -> None:
     code = "import sys, fastdl; fastdl.layers; fastdl.models; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-P", "-c", code], check=False).returncode == 0
+
+
+def test_eval_set_says_when_to_stop() -> None:
+    x, y = load_diabetes(return_X_y=True)
+    net = FastdlRegressor((20,), epochs=40, patience=3, random_state=0)
+    net.fit(x[:300], y[:300], eval_set=(x[300:], y[300:]))
+    losses = net.history_.history["val_loss"]
+    spread = np.var(y[:300])
+    assert min(losses) * spread == pytest.approx(np.mean((net.predict(x[300:]) - y[300:]) ** 2), rel=1e-4)
+    assert len(losses) == 40 or len(losses) == np.argmin(losses) + 4
+
+
+def test_eval_set_holds_labels_that_are_known() -> None:
+    x, y = IRIS
+    known = FastdlClassifier((8,), epochs=3, random_state=0)
+    names = np.array(["a", "b", "c"])[y]
+    known.fit(x[::2], names[::2], eval_set=[(x[1::2], names[1::2])])
+    assert "val_loss" in known.history_.history
+    cases: dict[str, Any] = {
+        "labels": ((x, np.full(len(x), "d")), "y of eval_set holds the label 'd'"),
+        "no pair": (x, "must be a pair"),
+        "lengths": ((x, names[:-1]), "inconsistent numbers of samples"),
+    }
+    for wrong, told in cases.values():
+        with pytest.raises(ValueError, match=told):
+            known.fit(x, names, eval_set=wrong)

@@ -29,6 +29,12 @@ def fit(x: Any = X, y: Any = LABELS, **options: Any) -> Any:
     return net().fit(x, y, verbose=0, **options)
 
 
+def without_flatten() -> Any:
+    model = k.Sequential([k.Input((2, 2)), layers.Dense(3, "softmax")])
+    model.compile("sgd", SPARSE)
+    return model.fit(X.reshape(-1, 2, 2), LABELS, verbose=0)
+
+
 def opened(name: str, content: bytes) -> Callable[[], Any]:
     """load_model of a file of another kind."""
 
@@ -84,7 +90,11 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a class for a layer": (lambda: k.Sequential([ell.Dense]), TypeError, "make one, Dense(…)"),
     "units in quotes": (lambda: ell.Dense("64"), ValueError, "units must be a positive integer, not '64'"),
     "rate in quotes": (lambda: ell.Dropout("0.2"), ValueError, "rate must lie in [0, 1], not '0.2'"),
-    "no Flatten": (lambda: k.Sequential([k.Input((8, 8)), ell.Dense(3)]), ShapeError, "put a Flatten() before it"),
+    "no Flatten": (
+        without_flatten,
+        ShapeError,
+        "integer labels have shape (rows, 2), one for each vector of the output; a Flatten() before the last",
+    ),
     "no layers": (lambda: k.Sequential().predict(X), ValueError, "has no layers"),
     "no shape": (lambda: k.Sequential([ell.Dense(3)]).summary(), ValueError, "begin it with Input(shape)"),
     # training

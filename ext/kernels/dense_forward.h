@@ -122,7 +122,8 @@ static void forward_row(size_t k, size_t n, size_t block, const T *w, const forw
 typedef struct {
     const T *x, *w;
     T *y, *spare;
-    size_t k, n, batch, p0, p1;
+    size_t k, n, p0, p1;
+    const fdl_step *step;
     const forward_sum *sum;
     const forward_end *end_with;
 } forward_tiles;
@@ -131,7 +132,7 @@ typedef struct {
 INLINE void forward_rows(void *context, int rows, size_t f) {
     const forward_tiles *t = context;
     for (size_t p = t->p0; p < t->p1; p++) {
-        size_t vectors = vectors_for(samples_in(t->batch, p)), v = 0;
+        size_t vectors = vectors_for(samples_of(t->step, p)), v = 0;
         const T *from = t->x + p * t->k * FDL_PANEL, *weights = t->w + column(t->k, f);
         T *to = t->y + (p * t->n + f) * FDL_PANEL;
         forward_end last = end_at(t->end_with, f);
@@ -152,11 +153,13 @@ static void dense_forward(const void *args, fdl_range range, const fdl_step *ste
         if (range.part == 0) sum.to = sum.middle;
         else sum.from = sum.middle, y = a->second;
     } else if (step->batch <= FDL_FEW_ROWS) {
-        for (size_t s = 0; s < step->batch; s++)
-            forward_row(k, n, sum.block, w, &end_with, x + s, y + s, range.f0, range.f1);
+        for (size_t p = range.p0; p < range.p1; p++)
+            for (size_t s = 0; s < step->batch; s++)
+                forward_row(k, n, sum.block, w, &end_with, x + p * k * FDL_PANEL + s, y + p * n * FDL_PANEL + s, range.f0,
+                            range.f1);
         return;
     }
-    forward_tiles tiles = {x, w, y, scratch, k, n, step->batch, range.p0, range.p1, &sum, &end_with};
+    forward_tiles tiles = {x, w, y, scratch, k, n, range.p0, range.p1, step, &sum, &end_with};
     for (size_t f = range.f0, end; f < range.f1; f = end) { /* a tile does not cross strips */
         end = f / FDL_STRIP * FDL_STRIP + FDL_STRIP;
         if (end > range.f1) end = range.f1;
@@ -174,7 +177,7 @@ static void dense_finish(const void *args, fdl_range range, const fdl_step *step
     (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++)
         for (size_t f = range.f0; f < range.f1; f++) {
-            size_t at = (p * n + f) * FDL_PANEL, end = at + vectors_for(samples_in(step->batch, p)) * VL;
+            size_t at = (p * n + f) * FDL_PANEL, end = at + vectors_for(samples_of(step, p)) * VL;
             for (size_t i = at; i < end; i += VL) store(y + i, finish_vector(&end_with, f, load(second + i) + load(y + i)));
         }
 }

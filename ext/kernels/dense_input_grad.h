@@ -35,7 +35,8 @@ INLINE void input_grad_tile(int rows, int wide, size_t k, size_t from, size_t to
 typedef struct {
     const T *dy, *w, *y;
     T *dx;
-    size_t k, n, batch, p0, p1, begin, end;
+    size_t k, n, p0, p1, begin, end;
+    const fdl_step *step;
 } input_grad_tiles;
 
 /* `rows` features of dx from f on, for all samples of the range. */
@@ -43,7 +44,7 @@ INLINE void input_grad_rows(void *context, int rows, size_t f) {
     const input_grad_tiles *t = context;
     const T *y = t->y;
     for (size_t p = t->p0; p < t->p1; p++) {
-        size_t vectors = vectors_for(samples_in(t->batch, p)), v = 0, at = (p * t->k + f) * FDL_PANEL;
+        size_t vectors = vectors_for(samples_of(t->step, p)), v = 0, at = (p * t->k + f) * FDL_PANEL;
         const T *from = t->dy + p * t->n * FDL_PANEL, *weights = t->w + f * FDL_STRIP;
         for (; v + 2 <= vectors; v += 2)
             input_grad_tile(rows, 2, t->k, t->begin, t->end, weights, from + v * VL, t->dx + at + v * VL,
@@ -60,8 +61,8 @@ static void dense_input_grad(const void *args, fdl_range range, const fdl_step *
     (void)scratch;
     for (size_t begin = 0, end; begin < n; begin = end) { /* outermost: a block of dy stays in the cache for all tiles */
         end = n - begin < FDL_GRADIENT_BLOCK ? n : begin + FDL_GRADIENT_BLOCK;
-        input_grad_tiles tiles = {a->dy, a->w, end == n ? a->relu : NULL, a->dx, a->inputs, n, step->batch, range.p0,
-                                  range.p1, begin, end};
+        input_grad_tiles tiles = {a->dy, a->w, end == n ? a->relu : NULL, a->dx, a->inputs, n, range.p0, range.p1,
+                                  begin, end, step};
         for_tiles(input_grad_rows, &tiles, range.f0, range.f1);
     }
 }

@@ -55,7 +55,7 @@ typedef struct {
     size_t k, n, batch, k0, k1;
     T *strip, *gradient;
     rule_place w, b;
-    const rule_settings *set;
+    const rule_settings *set_w, *set_b;
     const rule_preparation *prepare_w, *prepare_b; /* NULL where there is only the rule */
     int rule;
 } weight_steps;
@@ -77,7 +77,7 @@ INLINE void step_tile(void *context, int rows, size_t i) {
     weight_grad_tile(rows, s->wide, t->k, t->x + i * FDL_PANEL, 0, t->batch, t->strip, acc);
     tile_store(rows, s->wide, acc, t->gradient, columns);
     if (t->prepare_w) prepare_rows(t->prepare_w, place.w, t->gradient, t->gradient, columns, rows, columns);
-    rule_steppers[t->rule](t->set, place, t->gradient, columns, rows, columns);
+    rule_steppers[t->rule](t->set_w, place, t->gradient, columns, rows, columns);
 }
 
 INLINE void step_weights(void *context, int wide, size_t f) {
@@ -88,28 +88,29 @@ INLINE void step_weights(void *context, int wide, size_t f) {
     size_t i = t->k0;
     transpose_strip(wide, t->dy, t->n, f, 0, t->batch, t->strip);
     if (tall && t->rule == FDL_RULE_adam)
-        i = step_tall_tiles(FDL_RULE_adam, wide, *t->set, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch, t->strip,
+        i = step_tall_tiles(FDL_RULE_adam, wide, *t->set_w, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch, t->strip,
                             t->gradient);
     else if (tall && t->rule == FDL_RULE_rmsprop)
-        i = step_tall_tiles(FDL_RULE_rmsprop, wide, *t->set, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch,
+        i = step_tall_tiles(FDL_RULE_rmsprop, wide, *t->set_w, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch,
                             t->strip, t->gradient);
     for_tiles(step_tile, &strip, i, t->k1);
     if (!t->b.w || t->k0 > 0) return;
     sum_strip(wide, t->strip, t->batch, NULL, t->gradient);
     if (t->prepare_b) prepare_rows(t->prepare_b, t->b.w + f, t->gradient, t->gradient, 0, 1, columns);
-    rule_steppers[t->rule](t->set, place_at(t->b, f), t->gradient, 0, 1, columns);
+    rule_steppers[t->rule](t->set_b, place_at(t->b, f), t->gradient, 0, 1, columns);
 }
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
  * never written, and weights and slots are read in the order they lie in. `prepare` is a constant in each use. */
 INLINE void weight_step(int prepare, const dense_weight_step_args *a, fdl_range range, const fdl_step *step, void *scratch) {
-    const rule_settings set = settings_of(step->rates, a->constants);
+    const rule_settings set_w = settings_of(step->rates, a->rate_factor, a->constants);
+    const rule_settings set_b = settings_of(step->rates, a->b_rate_factor, a->constants);
     const rule_preparation prepare_w = preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2);
     const rule_preparation prepare_b = preparation_of(step->rates, a->limit, a->b_decay, a->b_l1, a->b_l2);
     T *strip = scratch;
     weight_steps steps = {.x = a->x, .dy = a->dy, .k = a->inputs, .n = a->outputs, .batch = step->batch, .k0 = range.f0,
                           .k1 = range.f1, .strip = strip, .gradient = strip + FDL_CHUNK * 2 * VL,
-                          .w = place_of(a->w, a->slots), .b = place_of(a->b, a->b_slots), .set = &set,
+                          .w = place_of(a->w, a->slots), .b = place_of(a->b, a->b_slots), .set_w = &set_w, .set_b = &set_b,
                           .prepare_w = prepare ? &prepare_w : NULL, .prepare_b = prepare ? &prepare_b : NULL,
                           .rule = (int)a->rule};
     for_strips(step_weights, &steps, 0, a->outputs);

@@ -37,11 +37,11 @@ INLINE void dot_tile(const T *const a[DOT_K], const T *const b[DOT_N], size_t la
 
 /* One tile of weight_dots: inputs [i, i + DOT_K), outputs [f, f + DOT_N), of which `rows` and `columns` exist. The last row
  * and column stand for those that do not; their sums are not stored. */
-INLINE void sum_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range range, size_t batch, size_t i, size_t rows,
-                     size_t f, size_t columns, V acc[VL]) {
+INLINE void sum_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range range, const fdl_step *step, size_t i,
+                     size_t rows, size_t f, size_t columns, V acc[VL]) {
     for (size_t p = range.p0; p < range.p1; p++) {
         const T *a[DOT_K], *b[DOT_N];
-        size_t samples = samples_in(batch, p), lane = 0;
+        size_t samples = samples_of(step, p), lane = 0;
         for (size_t r = 0; r < DOT_K; r++) a[r] = x + (p * k + i + (r < rows ? r : rows - 1)) * FDL_PANEL;
         for (size_t c = 0; c < DOT_N; c++) b[c] = dy + (p * n + f + (c < columns ? c : columns - 1)) * FDL_PANEL;
         if (samples == FDL_PANEL)
@@ -52,12 +52,12 @@ INLINE void sum_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range rang
     }
 }
 
-static void weight_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range range, size_t batch, T *dw) {
+static void weight_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range range, const fdl_step *step, T *dw) {
     for (size_t f = range.f0; f < range.f1; f += DOT_N)
         for (size_t i = 0; i < k; i += DOT_K) {
             size_t rows = k - i < DOT_K ? k - i : DOT_K, columns = range.f1 - f < DOT_N ? range.f1 - f : DOT_N;
             V acc[VL] = {{0}};
-            sum_dots(k, n, x, dy, range, batch, i, rows, f, columns, acc);
+            sum_dots(k, n, x, dy, range, step, i, rows, f, columns, acc);
             T sums[VL];
             storeu(sums, sum_rows(acc));
             for (size_t r = 0; r < rows; r++)
@@ -66,12 +66,12 @@ static void weight_dots(size_t k, size_t n, const T *x, const T *dy, fdl_range r
         }
 }
 
-static void bias_sums(size_t n, const T *dy, fdl_range range, size_t batch, T *db) {
+static void bias_sums(size_t n, const T *dy, fdl_range range, const fdl_step *step, T *db) {
     for (size_t f = range.f0; f < range.f1; f += VL) {
         size_t columns = range.f1 - f < VL ? range.f1 - f : VL;
         V acc[VL] = {{0}};
         for (size_t p = range.p0; p < range.p1; p++)
-            for (size_t lane = 0, samples = samples_in(batch, p); lane < samples; lane += VL)
+            for (size_t lane = 0, samples = samples_of(step, p); lane < samples; lane += VL)
                 for (size_t c = 0; c < columns; c++)
                     acc[c] += keep(lanes_below(lane, samples), load(dy + (p * n + f + c) * FDL_PANEL + lane));
         store(db + f, sum_rows(acc));
@@ -113,21 +113,30 @@ INLINE void weight_grad_strip(void *context, int wide, size_t f) {
 }
 
 /* dW = x^T dy, db = sum of dy, over the range's panels. Samples go in chunks whose transposed dy stays in the
- * first-level cache. */
+ * first-level cache. Where samples have members, those of the batch's last panel, if it is not full, are chunks of their
+ * own: `full` samples of the range's numbering come before. */
 static void dense_weight_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_weight_grad_args *a = args;
     const T *x = a->x, *dy = a->dy;
     T *dw = (T *)a->dw + range.part * a->dw_stride, *db = a->db;
     size_t k = a->inputs, n = a->outputs, begin = range.p0 * FDL_PANEL, end = range.p1 * FDL_PANEL;
-    if (end > step->batch) end = step->batch;
+    size_t full = step->batch / FDL_PANEL * step->members * FDL_PANEL, rest = step->batch % FDL_PANEL;
+    if (step->members == 1) {
+        full = step->batch;
+        if (end > full) end = full;
+    }
     if (db) db += range.part * a->db_stride;
     if (by_dots(k, end - begin)) {
-        weight_dots(k, n, x, dy, range, step->batch, dw);
-        if (db) bias_sums(n, dy, range, step->batch, db);
+        weight_dots(k, n, x, dy, range, step, dw);
+        if (db) bias_sums(n, dy, range, step, db);
         return;
     }
-    for (size_t s0 = begin; s0 < end; s0 += FDL_CHUNK) {
-        weight_chunk chunk = {x, dy, dw, db, scratch, k, n, s0, end - s0 < FDL_CHUNK ? end : s0 + FDL_CHUNK, s0 == begin};
+    for (size_t s0 = begin, s1, next; s0 < end; s0 = next) {
+        next = end - s0 < FDL_CHUNK ? end : s0 + FDL_CHUNK;
+        if (s0 < full && next > full) next = full;
+        if (s0 >= full) next = s0 + FDL_PANEL;
+        s1 = s0 < full ? next : s0 + rest;
+        weight_chunk chunk = {x, dy, dw, db, scratch, k, n, s0, s1, s0 == begin};
         for_strips(weight_grad_strip, &chunk, range.f0, range.f1);
     }
 }

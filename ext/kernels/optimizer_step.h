@@ -13,7 +13,7 @@
 /* One step of columns [f0, f1) of a parameter: a weight matrix in strips, or a vector, strip by strip. */
 static void optimizer_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const optimizer_step_args *a = args;
-    const rule_settings set = settings_of(step->rates, a->constants);
+    const rule_settings set = settings_of(step->rates, a->rate_factor, a->constants);
     rule_preparation prepare = preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2);
     const double *squares = a->squares;
     const T *dw = a->dw;

@@ -14,9 +14,10 @@ typedef struct {
     T s[4];                /* its scalars */
 } rule_settings;
 
-INLINE rule_settings settings_of(const double *rates, const double *constants) {
+/* factor: of the parameter's steps. A rule's first two rates are step sizes, others are not. */
+INLINE rule_settings settings_of(const double *rates, double factor, const double *constants) {
     rule_settings set;
-    for (size_t i = 0; i < FDL_MAX_RATES; i++) set.rate[i] = (T)rates[i];
+    for (size_t i = 0; i < FDL_MAX_RATES; i++) set.rate[i] = (T)(i < 2 ? rates[i] * factor : rates[i]);
     for (size_t i = 0; i < 4; i++) set.s[i] = (T)constants[i];
     return set;
 }

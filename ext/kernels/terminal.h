@@ -1,7 +1,8 @@
 /* What losses and metrics of one value a sample have in common (FDL_TERMINAL of the kernel table).
  *
  * A vector is one feature of VL samples, so nothing crosses lanes. Each panel's sum over its samples goes to part[p] in
- * double; sum_parts adds the parts in order. Gradients are those of the batch's mean, and zero in the idle lanes.
+ * double; sum_parts adds the parts in order. Gradients are those of the batch's mean, and zero in the idle lanes. A sample
+ * that has members (see kernels.h) has the mean of theirs as its value; labels and `each` have one entry a member.
  *
  * A loss or metric is one loop over vectors of samples, written out, with its formula inside:
  *     for (size_t p = range.p0; p < range.p1; p++)
@@ -30,14 +31,16 @@ typedef struct {
     size_t n, feed;
     const fdl_step *step;
     T scale, own, target_scale, target_shift; /* a target t counts as target_scale t + target_shift */
+    double share; /* of a member in its sample's value, which is the mean over its members */
 } terminal;
 
 INLINE terminal terminal_of(const void *args, fdl_range range, const fdl_step *step) {
     const terminal_args *a = args;
     terminal t = {.x = a->x, .dx = a->dx, .part = a->part, .target = a->target, .weight = a->weight, .each = a->each,
                   .n = a->features, .feed = a->feed, .step = step, .scale = (T)a->scale, .own = (T)a->own,
-                  .target_scale = (T)a->smoothing[0], .target_shift = (T)a->smoothing[1]};
-    for (size_t p = range.p0; p < range.p1; p++) t.part[p] = 0;
+                  .target_scale = (T)a->smoothing[0], .target_shift = (T)a->smoothing[1],
+                  .share = 1 / (double)step->members};
+    for (size_t p = range.p0; p < range.p1; p++) t.part[panel_of(step, p)] = 0;
     return t;
 }
 
@@ -55,14 +58,15 @@ INLINE terminal_lanes lanes_of(const terminal *t, lanes at) {
 /* Adds the values of VL samples to their panel's sum. Returns what their gradients are to be multiplied with: weight / B,
  * and zero beyond the batch. */
 INLINE V take_samples(const terminal *t, lanes at, V value) {
+    const size_t panel = panel_of(t->step, at.p);
     V weight = splat(1);
     if (t->each) store(t->each + in_samples(at), value);
     if (t->weight) {
-        weight = load(t->weight + in_samples(at));
+        weight = load(t->weight + panel * FDL_PANEL + at.lane);
         value *= weight;
     }
-    t->part[at.p] += sum_samples(value, at);
-    return keep(lanes_below(at.lane, at.samples), weight * (1 / (T)t->step->batch));
+    t->part[panel] += sum_samples(value, at) * t->share;
+    return keep(lanes_below(at.lane, at.samples), weight * (1 / (T)(t->step->batch * t->step->members)));
 }
 
 /* The labels of VL samples, from the terminal's feed; -1, which is no class, beyond the batch. */
@@ -70,10 +74,11 @@ INLINE VI read_labels(const terminal *t, lanes at) {
     I label[VL];
     const fdl_step *step = t->step;
     const fdl_feed *from = &step->feed[t->feed];
-    for (size_t i = 0, sample = in_samples(at); i < VL; i++, sample++) {
+    const size_t panel = panel_of(step, at.p), member = at.p - panel * step->members;
+    for (size_t i = 0, sample = panel * FDL_PANEL + at.lane; i < VL; i++, sample++) {
         label[i] = -1;
         if (sample < step->batch)
-            label[i] = *(const int32_t *)(from->data + (ptrdiff_t)row_of(step, sample) * from->stride);
+            label[i] = ((const int32_t *)(from->data + (ptrdiff_t)row_of(step, sample) * from->stride))[member];
     }
     VI labels;
     __builtin_memcpy(&labels, label, sizeof labels);

@@ -13,6 +13,11 @@ INLINE size_t samples_in(size_t batch, size_t p) {
 }
 INLINE size_t vectors_for(size_t samples) { return (samples + VL - 1) / VL; }
 
+/* The batch's panel that panel p of a kernel's range is of, and the samples in it: where samples have members, that many
+ * panels in a row are of one (see kernels.h). */
+INLINE size_t panel_of(const fdl_step *step, size_t p) { return step->members == 1 ? p : p / step->members; }
+INLINE size_t samples_of(const fdl_step *step, size_t p) { return samples_in(step->batch, panel_of(step, p)); }
+
 /* The row number of the batch's sample, in the feeds. */
 INLINE size_t row_of(const fdl_step *step, size_t sample) {
     return step->index ? (size_t)step->index[step->start + sample] : step->start + sample;
@@ -29,7 +34,7 @@ typedef struct {
 /* The first of panel p. All of a range are
  *     for (size_t p = range.p0; p < range.p1; p++)
  *         for (lanes at = first_lanes(step, p); at.lane < at.samples; at.lane += VL) */
-INLINE lanes first_lanes(const fdl_step *step, size_t p) { return (lanes){p, 0, samples_in(step->batch, p)}; }
+INLINE lanes first_lanes(const fdl_step *step, size_t p) { return (lanes){p, 0, samples_of(step, p)}; }
 
 /* Where such a vector lies in (P, n, 32), its first feature; the next feature lies FDL_PANEL further. And in (P, 32). */
 INLINE size_t in_features(lanes at, size_t n) { return at.p * n * FDL_PANEL + at.lane; }

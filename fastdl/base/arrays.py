@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -170,23 +171,31 @@ def as_dtype(name: str, array: Array, dtype: Dtype) -> Array:
     return converted
 
 
-def as_labels(name: str, value: Any, classes: int) -> Array:
-    """(rows,) or (rows, 1) of whole numbers in [0, classes) → (rows, 1) int32. DataError, ShapeError."""
+def as_labels(name: str, value: Any, classes: int, sample: tuple[int, ...] = ()) -> Array:
+    """(rows, *sample) or (rows, *sample, 1) of whole numbers in [0, classes) → (rows, labels) int32.
+
+    DataError, ShapeError.
+    """
     array = numbers(name, value)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ShapeError(
-            f"{name} has shape {array.shape}, integer labels have shape (rows,); for one-hot rows use the loss "
-            "categorical_crossentropy"
+    if array.ndim == len(sample) + 2 and array.shape[-1] == 1:
+        array = array[..., 0]
+    if array.ndim == 0 or array.shape[1:] != sample:
+        right = f"(rows, {', '.join(map(str, sample))}), one for each vector of the output" if sample else "(rows,)"
+        other = (
+            "a Flatten() before the last Dense layer makes it one a row"
+            if sample
+            else ("for one-hot rows use the loss categorical_crossentropy")
         )
+        raise ShapeError(f"{name} has shape {array.shape}, integer labels have shape {right}; {other}")
     fits = bool(array.min() >= 0 and array.max() < classes)  # a NaN makes both comparisons false
     if not fits or (array.dtype.kind == "f" and (array != np.floor(array)).any()):
         right = (array >= 0) & (array < classes) & (array == np.floor(array))
-        row = int(np.flatnonzero(~right)[0])
+        row = int(np.flatnonzero(~right)[0]) // math.prod(sample)
+        array = array.reshape(len(array), -1)[row]
+        wrong = array[~right.reshape(len(right), -1)[row]][0]
         told = f"classes 0 to {classes - 1}" if classes > 1 else "one output, labels need one for each class"
-        raise DataError(f"{name} holds label {array[row]} in row {row}; the model has {told}")
-    return np.ascontiguousarray(array, np.int32)[:, None]
+        raise DataError(f"{name} holds label {wrong} in row {row}; the model has {told}")
+    return np.ascontiguousarray(array, np.int32).reshape(len(array), -1)
 
 
 def arrive_in_batches(value: Any) -> bool:

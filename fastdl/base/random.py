@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
 from fastdl.base import forks
 
 _generator: np.random.Generator | None = None
+_in_its_place: ContextVar[np.random.Generator | None] = ContextVar("in_its_place", default=None)
 
 
 def generator() -> np.random.Generator:
-    """The global generator, from entropy unless `set_random_seed` was called."""
+    """The global generator, from entropy unless `set_random_seed` was called; or what this thread has in its place."""
+    if (other := _in_its_place.get()) is not None:
+        return other
     global _generator
     if _generator is None:
         _generator = np.random.default_rng()
@@ -35,13 +39,12 @@ def set_random_seed(seed: int) -> None:
 
 @contextmanager
 def replaced(other: np.random.Generator) -> Iterator[None]:
-    """Another generator in the place of the global one, for a while."""
-    global _generator
-    before, _generator = _generator, other
+    """Another generator in the place of the global one, for a while, in this thread alone."""
+    token = _in_its_place.set(other)
     try:
         yield
     finally:
-        _generator = before
+        _in_its_place.reset(token)
 
 
 @contextmanager

@@ -19,6 +19,8 @@ TRAINING_PARTS = 16
 HALVES_FROM_FLOPS = 1_000_000  # of a forward pass; below, one thread does it all and would only sum in two parts
 NEAR_WEIGHTS = 32768  # weights that stay in the first caches while each panel reads them
 
+Schedule = Callable[[Array], Array]  # steps (n,) → a number for each, in float64
+
 
 def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
     """Whether threads share the features or the panels, and into how many parts the panels are cut.
@@ -48,6 +50,7 @@ class Buffers:
         # whether threads that own features share long sums by halves of the inputs
         self.halves = training and self.axis == _ext.BY_FEATURE and graph.flops * batch >= HALVES_FROM_FLOPS
         self.calls: list[Call] = []
+        self.schedules: list[Schedule] = []
         self._sources: dict[Tensor, Tensor] = {}
         self._values: dict[Tensor, Ref] = {}
         self._fixed: dict[int, Ref] = {}
@@ -91,6 +94,11 @@ class Buffers:
         array[:] = values
         return array
 
+    def scheduled(self, schedule: Schedule) -> _ext.Scheduled:
+        """What stands for a number of a kernel's that is another one in each step."""
+        self.schedules.append(schedule)
+        return _ext.Scheduled(len(self.schedules) - 1)
+
     def call(self, function: Callable[..., None], *accesses: Access | None, defer: bool = False) -> None:
         """Append a Python function of the accesses' arrays, None where there is none. defer: as for kernels."""
         self.calls.append(Call("", accesses, _ext.ONCE, 1, defer, function=function))
@@ -103,13 +111,15 @@ class Buffers:
         axis: int | None = None,
         defer: bool = False,
         ahead: bool = False,
+        members: int = 1,
         **arguments: Argument,
     ) -> None:
         """Append a kernel with its arguments by the names of the kernel table (ext/table.h). TypeError for wrong ones.
 
         over: how many features the work is shared over; if not given, the kernel's argument `features`. defer: it may
         wait until threads meet anyway: nobody is waiting for its result. ahead: it goes before all others, where it
-        adds no meeting between kernels that one thread runs through.
+        adds no meeting between kernels that one thread runs through. members: of a sample, for a kernel that goes panel
+        by panel, and so member by member: see ext/kernels.h.
         """
         _ext.check_arguments(kernel, arguments)
         for name, value in arguments.items():
@@ -119,5 +129,5 @@ class Buffers:
         accesses, axis = tuple(accesses_in(arguments.values())), self.axis if axis is None else axis
         shared = arguments["features"] if over is None else over
         assert isinstance(shared, int)
-        call = Call(kernel, accesses, axis, shared, defer, arguments)
+        call = Call(kernel, accesses, axis, shared, defer, arguments, members=members)
         self.calls.insert(0 if ahead else len(self.calls), call)

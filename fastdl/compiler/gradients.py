@@ -63,8 +63,8 @@ class Gradients:
         """The gradient of a matrix (in, out) from x (batch, in) and dy (batch, out)."""
         return self.of_dense(kernel, None, x, dy)[0]
 
-    def of_dense(self, kernel: Parameter, bias: Parameter | None, x: Access, dy: Access) -> list[Ref]:
-        """The gradients of a matrix, and of the bias if there is one."""
+    def of_dense(self, kernel: Parameter, bias: Parameter | None, x: Access, dy: Access, members: int = 1) -> list[Ref]:
+        """The gradients of a matrix, and of the bias if there is one. members: of a sample, which all add to them."""
         rows, columns = kernel.shape
         parameters = [kernel] if bias is None else [kernel, bias]
         shared = self._build.axis == _ext.BY_PANEL
@@ -82,6 +82,7 @@ class Gradients:
             db_stride=bias.storage.size if bias else 0,
             over=columns,
             defer=True,
+            members=members,
         )
         if shared:
             for parameter, partials, gradient in zip(parameters, written, gradients, strict=True):

@@ -54,6 +54,16 @@ class Tensor:
         """Numbers that one sample holds."""
         return math.prod(size or 0 for size in self.shape[1:])
 
+    @property
+    def channels(self) -> int:
+        """The size of the last axis: what a Dense layer, a softmax or a loss looks at together."""
+        return self.shape[-1] or 0
+
+    @property
+    def members(self) -> int:
+        """How many times a sample has such a last axis: 1 of (batch, features)."""
+        return math.prod(size or 0 for size in self.shape[1:-1])
+
     def __repr__(self) -> str:
         return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
 
@@ -69,12 +79,24 @@ class Parameter:
     """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it.
 
     regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
+    learning_rate_factor: of the optimizer's step on it; weight_decay_factor: of its weight decay, which the other
+    factor does not touch. Both take effect at the next `compile`.
+    by_rows: a matrix lies row by row, without gaps, as tables are whose rows are looked up, and not in strips.
     """
 
-    def __init__(self, path: str, shape: tuple[int, ...], dtype: Dtype, value: Array, trainable: bool = True) -> None:
-        self.path, self.shape, self.dtype, self.trainable = path, shape, dtype, trainable
+    def __init__(
+        self,
+        path: str,
+        shape: tuple[int, ...],
+        dtype: Dtype,
+        value: Array,
+        trainable: bool = True,
+        by_rows: bool = False,
+    ) -> None:
+        self.path, self.shape, self.dtype, self.trainable, self.by_rows = path, shape, dtype, trainable, by_rows
         self.regularizer: WeightPenalty | None = None
         self.constraint: WeightConstraint | None = None
+        self.learning_rate_factor = self.weight_decay_factor = 1.0
         self.size = math.prod(shape)
         self.storage = self.like()
         self.assign(value)
@@ -84,27 +106,44 @@ class Parameter:
         """Of a matrix; a vector is one row."""
         return self.shape[0] if len(self.shape) == 2 else 1
 
+    @property
+    def in_strips(self) -> bool:
+        return len(self.shape) == 2 and not self.by_rows
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """(rows, columns) of its storage, for kernels that go over all numbers: one row unless it lies in strips."""
+        return (self.shape[0], self.shape[1]) if self.in_strips else (1, self.size)
+
     def like(self) -> Array:
         """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
-        if len(self.shape) == 1:
-            return aligned((padded(self.shape[0]),), self.dtype)
+        if not self.in_strips:
+            return aligned((padded(self.size),), self.dtype)
         return to_strips(np.zeros(self.shape, self.dtype))
+
+    def laid_out(self, value: Array) -> Array:
+        """An array of the parameter's shape and dtype in storage of the same layout."""
+        if self.in_strips:
+            return to_strips(value)
+        storage = self.like()
+        storage[: self.size] = value.ravel()
+        return storage
 
     def assign(self, value: Any) -> None:
         """Copy new values in. ShapeError if the shape differs."""
         array = np.asarray(value, self.dtype)
         if array.shape != self.shape:
             raise ShapeError(f"{self.path} has shape {self.shape}, the new value {array.shape}")
-        if len(self.shape) == 1:
-            self.storage[: self.shape[0]] = array
-        else:
+        if self.in_strips:
             self.storage[...] = to_strips(array)
+        else:
+            self.storage[: self.size] = array.ravel()
 
     def numpy(self) -> Array:
         """A copy of the values, (in, out) or (features,)."""
-        if len(self.shape) == 1:
-            return self.storage[: self.shape[0]].copy()
-        return from_strips(self.storage, self.shape[1])
+        if self.in_strips:
+            return from_strips(self.storage, self.shape[1])
+        return self.storage[: self.size].reshape(self.shape).copy()
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy.deepcopy: the values, for a copy of the storage would lie anywhere in memory."""
@@ -181,6 +220,9 @@ class Op:
         self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
         self.output = Tensor(shape, inputs[0].dtype, self, name)
 
+    def check_rows(self, name: str, rows: Array) -> None:
+        """DataError for rows (rows, features) of a model's input that the op, which reads them, is not defined for."""
+
     def forward(self, build: Any) -> None:
         """Emit the kernels that compute the output."""
         raise NotImplementedError
@@ -200,10 +242,16 @@ class Op:
 
 
 class Graph:
-    """The ops between `inputs` and `outputs`, each after those it reads."""
+    """The ops between `inputs` and `outputs`, each after those it reads.
 
-    def __init__(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    columns: what a model is given, where its inputs are computed of that before the graph runs; else the inputs.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], columns: Sequence[Tensor] | None = None
+    ) -> None:
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self.columns = self.inputs if columns is None else tuple(columns)
         self.ops = tuple(in_order(_makers(self.outputs), lambda op: _makers(op.inputs)))
         self.consumers: dict[Tensor, list[Op]] = {}
         self.draws = any(op.randomness is not None for op in self.ops)  # random numbers, in training or always
@@ -211,6 +259,16 @@ class Graph:
         for op in self.ops:
             for tensor in op.inputs:
                 self.consumers.setdefault(tensor, []).append(op)
+
+    @property
+    def encodes(self) -> bool:
+        """Whether its inputs are computed of columns before it runs."""
+        return self.columns is not self.inputs
+
+    @property
+    def sources(self) -> tuple[Tensor, ...]:
+        """All that is there before any op: what a model is given, and what that is encoded to."""
+        return tuple(dict.fromkeys((*self.columns, *self.inputs)))
 
     @property
     def flops(self) -> int:

@@ -69,8 +69,9 @@ def write_all(ref: Ref) -> Access:
     return Access(ref, True, "all")
 
 
-# Of a kernel: an array that it touches, None where it may do without, or a number; or several of these.
-Argument = Access | float | None | Sequence[Access | None] | Sequence[float]
+# Of a kernel: an array that it touches, None where it may do without, or a number, which may follow a schedule; or
+# several of these.
+Argument = Access | float | _ext.Scheduled | None | Sequence[Access | None] | Sequence[float]
 Arguments = dict[str, Any]  # by the names of the kernel table; of Any, so that some may be spread among keywords
 
 
@@ -97,6 +98,7 @@ class Call:
     defer: bool
     arguments: Mapping[str, Argument] = field(default_factory=dict)  # by the names of the kernel table
     phase: int = 0
+    members: int = 1  # panels to each panel of the batch (see ext/kernels.h)
     function: Callable[..., None] | None = None  # in place of a kernel; called with the arrays of `accesses`
 
     def placed(self) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class Program:
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         self._emit(calls)
+        self._schedules = build.schedules
         self._calls_python, self._runs = any(call.function for call in calls), False
         self._declare_feeds(graph.inputs, outputs, readings, bool(values))
         self.flops = graph.flops * batch * (3 if training else 1)
@@ -149,7 +150,7 @@ class Program:
                 arrays = [access.ref.array if access else None for access in call.accesses]
                 self._program.emit_call(partial(call.function, *arrays), barrier)
             else:
-                self._program.emit(call.kernel, call.placed(), call.axis, call.features, barrier)
+                self._program.emit(call.kernel, call.placed(), call.axis, call.features, barrier, call.members)
 
     def run(
         self,
@@ -162,13 +163,16 @@ class Program:
         step: int = 0,
         seed: int = 0,
         threads: int = 1,
+        schedule_step: int | None = None,
     ) -> None:
         """Run `steps` batches from row `start` of the feeds (or of `index` into them), in one call without the GIL.
 
+        What follows a schedule is as at step, step + 1, …; at schedule_step all along, if that is given.
         RecursionError if a function of one's own, which it calls, runs it or many others in turn.
         """
+        values = self._values(np.arange(step, step + steps) if schedule_step is None else np.full(steps, schedule_step))
         if not self._calls_python:
-            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads, values)
             return
         if self._runs or _nested.depth >= MOST_NESTED:
             raise RecursionError(
@@ -177,9 +181,15 @@ class Program:
             )
         self._runs, _nested.depth = True, _nested.depth + 1
         try:
-            self._program.run(feeds, start, steps, index, rates, step, seed, threads)
+            self._program.run(feeds, start, steps, index, rates, step, seed, threads, values)
         finally:
             self._runs, _nested.depth = False, _nested.depth - 1
+
+    def _values(self, steps: Array) -> Array | None:
+        """What follows schedules at these steps, (steps, values); None where nothing does."""
+        if not self._schedules:
+            return None
+        return np.ascontiguousarray(np.stack([schedule(steps) for schedule in self._schedules], axis=1), np.float64)
 
     @property
     def steps_done(self) -> int:

@@ -108,10 +108,13 @@ class Steps:
         for prefix, each in {"": parameter, "b_": bias}.items():
             if each:
                 own |= zip([f"{prefix}{name}" for name in ("decay", "l1", "l2")], self._own(each), strict=True)
+        prepares = any(own.values())
+        own |= {"rate_factor": parameter.learning_rate_factor}
+        own |= {"b_rate_factor": bias.learning_rate_factor} if bias else {}
         limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
         return {
             "rule": _ext.RULES[self.optimizer.rule][0],
-            "prepare": int(limit < math.inf or any(own.values())),
+            "prepare": int(limit < math.inf or prepares),
             "constants": (*constants, *[0.0] * (4 - len(constants))),
             "limit": limit,
             **own,
@@ -157,9 +160,9 @@ class Steps:
             dw=read(gradient),
             slots=[write(slot) if slot else None for slot in self.slots(parameter)],
             squares=read_all(squares) if squares else None,
-            inputs=parameter.rows,
+            inputs=parameter.layout[0],
             **self.rule(parameter),
-            over=parameter.shape[-1],
+            over=parameter.layout[1],
             axis=_ext.BY_FEATURE,
             defer=True,
         )
@@ -168,7 +171,8 @@ class Steps:
     def _sum_squares(self, parameter: Parameter, gradient: Ref) -> Ref:
         """The gradient's sum of squares; with global_clipnorm that of all so far."""
         assert self.optimizer is not None
-        units, strengths = padded(parameter.shape[-1]) // _ext.UNIT, _strengths(parameter)
+        (inputs, outputs), strengths = parameter.layout, _strengths(parameter)
+        units = padded(outputs) // _ext.UNIT
         first = self._squares is None or not self.optimizer.global_clipnorm
         if first:
             self._squares = Ref(8, panels=False)
@@ -179,11 +183,11 @@ class Steps:
             dw=read(gradient),
             w=read(self._build.parameter(parameter)) if any(strengths) else None,
             part=write(part),
-            inputs=parameter.rows,
-            outputs=parameter.shape[-1],
+            inputs=inputs,
+            outputs=outputs,
             l1=strengths[0],
             l2=strengths[1],
-            over=parameter.shape[-1],
+            over=outputs,
             axis=_ext.BY_FEATURE,
             defer=True,
         )

@@ -301,7 +301,7 @@ def _tells(layer: Layer, tensor: Tensor) -> bool:
 
 def _outputs(graph: Graph) -> Iterator[tuple[Layer, Tensor]]:
     """The layers in the order of their use, with what each gives; models that are layers are layers here."""
-    for call in calls_between("the model", graph.inputs, graph.outputs):
+    for call in calls_between("the model", graph.sources, graph.outputs):
         for tensor in call.outputs:
             yield call.layer, tensor
 

@@ -7,6 +7,7 @@ function runs the very kernel that training runs, between the copies into and ou
 from __future__ import annotations
 
 from fastdl import _ext
+from fastdl.kernels.of_encodings import *
 from fastdl.kernels.of_layers import *
 from fastdl.kernels.of_training import *
 from fastdl.kernels.products import matmul as matmul

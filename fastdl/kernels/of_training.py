@@ -92,11 +92,13 @@ def step(
     norm: float | None = None,
     l1: float = 0.0,
     l2: float = 0.0,
+    rate_factor: float = 1.0,
 ) -> None:
     """One step of an optimizer's rule; w and the slots, (rows, columns) or (columns,), change in place.
 
     scalars, rates: the rule's, see ext/kernels/optimizers.h. decay: the share of w that is taken off first. limit: of
     each element of the gradient, or of its norm, if that is given. l1, l2: a penalty's, whose slope the gradient gets.
+    rate_factor: times the rule's step.
     """
     if w.dtype not in (np.float32, np.float64):
         raise DataError(f"w must be float32 or float64, not {w.dtype}")
@@ -109,7 +111,7 @@ def step(
     squares = aligned((1,), np.dtype(np.float64))
     squares[0] = (norm or 0.0) ** 2
     slots_or_none = [*stored[2:], *[None] * (_ext.MAX_SLOTS - count)]
-    numbers: Arguments = {"limit": limit, "decay": decay, "l1": l1, "l2": l2}
+    numbers: Arguments = {"limit": limit, "decay": decay, "l1": l1, "l2": l2, "rate_factor": rate_factor}
     KernelCall(1, w.dtype).run(
         "optimizer_step",
         columns,
@@ -167,7 +169,7 @@ def limit_norm(w: ArrayLike, least: float, most: float, rate: float = 1.0, axis:
     stored, (rows, columns) = to_strips(matrix), matrix.shape
     kind = {0: _ext.NORM_COLUMNS, 1: _ext.NORM_ROWS, None: _ext.NORM_ALL}[axis]
     features = {0: columns, 1: rows, None: 1}[axis]
-    sizes: Arguments = {"inputs": rows, "outputs": columns, "norm_of": kind}
+    sizes: Arguments = {"inputs": rows, "outputs": columns, "by_rows": 0, "norm_of": kind}
     KernelCall(1, matrix.dtype).run("limit_norm", features, w=stored, **sizes, least=least, most=most, rate=rate)
     return from_strips(stored, columns).reshape(np.shape(w))
 

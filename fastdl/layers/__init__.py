@@ -5,11 +5,18 @@ from typing import TYPE_CHECKING, Any
 from fastdl.base.naming import no_such
 from fastdl.layers.activation import *
 from fastdl.layers.augmentation import *
+from fastdl.layers.categories import *
 from fastdl.layers.core import *
+from fastdl.layers.data_layer import DataLayer as DataLayer
+from fastdl.layers.embedding import *
+from fastdl.layers.encoding import *
+from fastdl.layers.hashing import *
 from fastdl.layers.layer import CLASSES as CLASSES
 from fastdl.layers.layer import Layer as Layer
 from fastdl.layers.layer import deserialize as deserialize
 from fastdl.layers.layer import serialize as serialize
+from fastdl.layers.lookup import *
+from fastdl.layers.members import *
 from fastdl.layers.merging import *
 from fastdl.layers.noise import *
 from fastdl.layers.own import *

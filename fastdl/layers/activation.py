@@ -80,6 +80,36 @@ class PReLU(Layer):
         return ops.PReLU(x, self.alpha, self.name).output
 
 
+class ParametricActivation(Layer):
+    """(1 - alpha) x + alpha activation(x), one trained alpha a feature of (batch, features) (Holzmüller et al. 2024).
+
+    activation: one that is computed element by element, by name, function or layer. ValueError for others.
+    """
+
+    def __init__(
+        self,
+        activation: ActivationLike,
+        alpha_initializer: InitializerLike = "ones",
+        alpha_regularizer: RegularizerLike = None,
+        alpha_constraint: ConstraintLike = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.activation = activations.get(activation)
+        self.keep(
+            alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint
+        )
+
+    def build(self, shape: Shape, dtype: Dtype) -> None:
+        self.alpha = self.own_weight("alpha", (features_of(self.name, shape),), dtype)
+
+    def call(self, x: Tensor) -> Tensor:
+        op = self.activation(x).op
+        if not isinstance(op, ops.Activation) or op.inputs != (x,):
+            raise ValueError(f"{self.name} takes an activation that fastdl computes element by element, as 'selu' is")
+        return ops.ParametricActivation(x, self.alpha, op, self.name).output
+
+
 class RReLU(Layer):
     """x, below 0 times a slope drawn from [lower, upper] in training, times their mean otherwise. PyTorch: nn.RReLU."""
 
@@ -105,7 +135,7 @@ class ELU(Layer):
 
 
 class Softmax(Layer):
-    """exp(x) / sum of exp(x) over the features of (batch, features). Keras: layers.Softmax."""
+    """exp(x) / sum of exp(x) over the last axis of (batch, ..., features). Keras: layers.Softmax."""
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
@@ -114,4 +144,6 @@ class Softmax(Layer):
         self.axis = axis
 
     def call(self, x: Tensor) -> Tensor:
+        if self.axis not in (-1, len(x.shape) - 1):
+            raise ValueError(f"{self.name}: axis must be the last one's (-1) of {x.shape}, not {self.axis}")
         return activations.softmax(x)

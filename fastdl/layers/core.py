@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from fastdl import activations, config, initializers, ops, regularizers
 from fastdl.base.arguments import MOST, whole
 from fastdl.base.arrays import Dtype
+from fastdl.base.columns import column_dtype, dtype_name, is_column
 from fastdl.base.configured import Configured
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.errors import ShapeError
@@ -24,12 +25,14 @@ from fastdl.layers.layer import (
     checked_seed,
     no_shape,
 )
+from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 
 
 class Input(Tensor, Configured):
     """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    shape: of one sample. dtype: float32 or float64, config.floatx() if None. Keras: Input. ShapeError.
+    shape: of one sample. dtype: float32 or float64, config.floatx() if None; or a column's, "string" or an integer's as
+    "int64", which layers encode before others compute with it. Keras: Input. ShapeError.
     """
 
     def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
@@ -41,7 +44,7 @@ class Input(Tensor, Configured):
         if math.prod(map(int, sizes)) > MOST:
             raise ShapeError(f"Input shape {shape!r} is of more than {MOST:,} numbers")
         sizes = tuple(map(int, sizes))
-        super().__init__((None, *sizes), np.dtype(dtype or config.floatx()), name=name or "input")
+        super().__init__((None, *sizes), column_dtype(dtype or config.floatx()), name=name or "input")
 
     @property
     def sample(self) -> tuple[int, ...]:
@@ -49,14 +52,15 @@ class Input(Tensor, Configured):
         return tuple(size or 0 for size in self.shape[1:])
 
     def get_config(self) -> dict[str, Any]:
-        return {"shape": list(self.sample), "name": self.name}
+        column = {"dtype": dtype_name(self.dtype)} if is_column(self.dtype) else {}
+        return {"shape": list(self.sample), **column, "name": self.name}
 
 
 CLASSES["Input"] = Input  # which stands among layers in files
 
 
 class Dense(Layer):
-    """activation(x W + b). x: (batch, in) → (batch, units). ShapeError for other ranks. Keras: layers.Dense."""
+    """activation(x W + b) over the last axis: (batch, ..., in) → (batch, ..., units). Keras: layers.Dense."""
 
     def __init__(
         self,
@@ -85,9 +89,11 @@ class Dense(Layer):
         )
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
-        self.kernel = self.own_weight("kernel", (features_of(self.name, shape), self.units), dtype)
+        if len(shape) < 2 or not shape[-1]:
+            raise ShapeError(f"{self.name} takes (batch, ..., features), not {shape}")
+        self.kernel = self.own_weight("kernel", (shape[-1], self.units), dtype)
         self.bias = self.own_weight("bias", (self.units,), dtype) if self.use_bias else None
-        self.adopt(self.activation, (None, self.units), dtype)
+        self.adopt(self.activation, (*shape[:-1], self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
         return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
@@ -265,6 +271,28 @@ class Identity(Layer):
         return ops.Reshape(x, tuple(size or 0 for size in x.shape[1:]), self.name).output
 
 
+class Scale(Layer):
+    """x scale, with one trained scale a feature of (batch, features), 1 at first (Holzmüller et al. 2024)."""
+
+    def __init__(
+        self,
+        scale_initializer: InitializerLike = "ones",
+        scale_regularizer: RegularizerLike = None,
+        scale_constraint: ConstraintLike = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.keep(
+            scale_initializer=scale_initializer, scale_regularizer=scale_regularizer, scale_constraint=scale_constraint
+        )
+
+    def build(self, shape: Shape, dtype: Dtype) -> None:
+        self.scale = self.own_weight("scale", (features_of(self.name, shape),), dtype)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Scale(x, self.scale, self.name).output
+
+
 class Rescaling(Layer):
     """x scale + offset, two numbers. Keras: layers.Rescaling."""
 
@@ -280,15 +308,32 @@ class Rescaling(Layer):
 class Dropout(Layer):
     """Zeroes a share `rate` of the numbers in training and scales the rest up. Keras: layers.Dropout.
 
-    seed: draws of its own, the same in each model; noise_shape must be None: each number is drawn.
+    rate: a number, or a schedule of it (fastdl.schedules) by the steps of the optimizer (its `iterations`), which must
+    give numbers in [0, 1]; of arrays, without an optimizer, its first one. seed: draws of its own, the same in each
+    model; noise_shape must be None: each number is drawn.
     """
 
-    def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        rate: float | LearningRateSchedule,
+        noise_shape: None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
-            raise ValueError(f"rate must lie in [0, 1], not {rate!r}")
+        scheduled = isinstance(rate, LearningRateSchedule)
+        if not scheduled and (not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1):
+            raise ValueError(f"rate must lie in [0, 1], not {rate!r}; or follow a schedule of fastdl.schedules")
         no_shape(noise_shape)
-        self.rate, self.noise_shape, self.seed = float(rate), noise_shape, checked_seed(seed)
+        self.rate = rate if isinstance(rate, LearningRateSchedule) else float(rate)
+        self.noise_shape, self.seed = noise_shape, checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         return ops.Dropout(inputs, self.rate, self.name, training, self.seed).output
+
+    def _plain(self, name: str, value: Any) -> Any:
+        return told(value) if isinstance(value, LearningRateSchedule) else super()._plain(name, value)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        return super().from_config({**config, "rate": number_or_schedule(config.get("rate"))})

@@ -14,17 +14,18 @@ from typing import Any, Self
 import numpy as np
 
 from fastdl import activations, config, constraints, initializers, ops, regularizers
-from fastdl.base import configured, random
+from fastdl.base import configured
 from fastdl.base.arguments import UnknownArgumentError
 from fastdl.base.arrays import Array, Dtype, as_dtype, numbers, refuse_masked
 from fastdl.base.configured import Configured
 from fastdl.base.naming import no_attribute
-from fastdl.compiler.feeds import FEEDS, OUT_FEED, X_FEED
 from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor
-from fastdl.compiler.program import Program
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
+from fastdl.layers.data_tensor import as_floats, of_one_dtype
+from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
+from fastdl.layers.on_arrays import compute
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
@@ -77,7 +78,9 @@ class Layer(Configured):
 
     `call` takes a Tensor, or a list of them if `takes_several`; and `training`, if it heeds it: True or False to act as
     in training or inference always, None to act as the model does. activity_regularizer: L1, L2 or L1L2, of the output,
-    divided by the batch's size.
+    divided by the batch's size. learning_rate_factors: by the name of a weight ("kernel", "bias", …), what the
+    optimizer's step on it is multiplied with; weight_decay_factors: the same of its weight decay, which is learning
+    rate × weight decay × this factor alone. Weights that are not named have 1.
     """
 
     takes_several: bool = False
@@ -96,6 +99,8 @@ class Layer(Configured):
         trainable: bool = True,
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
+        learning_rate_factors: Mapping[str, float] | None = None,
+        weight_decay_factors: Mapping[str, float] | None = None,
         **unknown: Any,
     ) -> None:
         for argument in unknown:
@@ -110,6 +115,8 @@ class Layer(Configured):
                 f"{self.name}: activity_regularizer must be L1, L2 or L1L2, not {activity_regularizer!r}: one of your "
                 "own can regularize weights only"
             )
+        self.learning_rate_factors = checked_factors("learning_rate_factors", learning_rate_factors)
+        self.weight_decay_factors = checked_factors("weight_decay_factors", weight_decay_factors)
         self._trainable = bool(trainable)
         self._parameters: list[Parameter] = []
         self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
@@ -132,18 +139,17 @@ class Layer(Configured):
             return self._on_arrays(x, training)
         if len(inputs) > 1 and not self.takes_several:
             raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
-        self._prepare(inputs)
+        read = of_one_dtype([self._readable(tensor) for tensor in inputs])
+        self._prepare(read)
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
-        result = self.call(
-            list(inputs) if self.takes_several else inputs[0], **({"training": training} if heeds else {})
-        )
+        result = self.call(list(read) if self.takes_several else read[0], **({"training": training} if heeds else {}))
         tensors = listed(result)
         if self.activity_regularizer:
             tensors = [ops.Penalty(x, *self.activity_regularizer.strengths, self.name).output for x in tensors]
         # a layer that does nothing gives a tensor of its own too, for it stands in models
         outputs = tuple(
             ops.Reshape(tensor, tuple(size or 0 for size in tensor.shape[1:]), self.name).output
-            if tensor in inputs
+            if tensor in read
             else tensor
             for tensor in tensors
         )
@@ -152,14 +158,25 @@ class Layer(Configured):
             tensor.made_by = self._called
         return list(outputs) if isinstance(result, list | tuple) else outputs[0]
 
+    def _readable(self, tensor: Tensor) -> Tensor:
+        """What the layer reads of a tensor that it is called on. ValueError for one that it cannot read."""
+        return as_floats(self.name, tensor)
+
     def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
         """Build for these inputs. ValueError if it was built for others."""
         if not self.built:
-            self.build([x.shape for x in inputs] if self.takes_several else inputs[0].shape, inputs[0].dtype)  # type: ignore[arg-type]
-            self.built = True
+            self._build([x.shape for x in inputs] if self.takes_several else inputs[0].shape, inputs[0].dtype)
             self._mark()
         elif self._parameters and self._parameters[0].dtype != inputs[0].dtype:
             raise ValueError(f"{self.name} was built for {self._parameters[0].dtype}, the input is {inputs[0].dtype}")
+
+    def _build(self, shape: Any, dtype: Dtype) -> None:
+        """Make the parameters. ValueError for factors of weights that it does not train."""
+        self.build(shape, dtype)
+        own = [p.name for p in self._parameters if p.path == f"{self.name}/{p.name}" and p not in self._kept]
+        for what in FACTORS:
+            refuse_unknown(self.name, what, getattr(self, what), own)
+        self.built = True
 
     def _on_arrays(self, x: Any, training: bool | None) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
@@ -208,11 +225,14 @@ class Layer(Configured):
         trainable: bool = True,
         regularizer: Regularizer | None = None,
         constraint: Constraint | None = None,
+        by_rows: bool = False,
     ) -> Parameter:
-        """Make a parameter of this layer."""
+        """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter)."""
         values = (values_from.get() or initializer)(shape, dtype)
-        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable)
+        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable, by_rows)
         parameter.regularizer, parameter.constraint = regularizer, constraint
+        parameter.learning_rate_factor = (self.learning_rate_factors or {}).get(name, 1.0)
+        parameter.weight_decay_factor = (self.weight_decay_factors or {}).get(name, 1.0)
         self._parameters.append(parameter)
         if not trainable:
             self._kept.add(parameter)
@@ -233,8 +253,7 @@ class Layer(Configured):
         if not isinstance(inner, Layer):
             return
         if not inner.built:
-            inner.build(shape, dtype)
-            inner.built = True
+            inner._build(shape, dtype)
         self._adopted.append(inner)
         self._parameters += inner._parameters
         self._kept |= inner._kept if inner.trainable else set(inner._parameters)
@@ -309,6 +328,9 @@ class Layer(Configured):
         config |= {} if shape is None else {"input_shape": list(shape)}
         if self.activity_regularizer:
             config["activity_regularizer"] = self._plain("activity_regularizer", self.activity_regularizer)
+        for what in FACTORS:
+            if factors := getattr(self, what):
+                config[what] = dict(factors)
         for name, argument in inspect.signature(type(self)).parameters.items():
             if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
                 continue  # the base's, which are above, or an older name of another
@@ -410,18 +432,6 @@ def made_before(name: str) -> Layer:
 
 def _one(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values)
-
-
-def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) -> list[Array]:
-    """The graph's outputs for whole arrays (batch, ...) of its dtype. training: by the batch's statistics."""
-    rows = [array.reshape(len(array), -1) for array in arrays]
-    feeds = {X_FEED + FEEDS * i: each for i, each in enumerate(rows)}
-    results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
-    feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}
-    seed = random.draw_seed() if graph.draws else 0
-    Program(graph, len(rows[0]), training=training, noisy=noisy, output=True).run(feeds, seed=seed)
-    shapes = [(-1, *(size or 0 for size in tensor.shape[1:])) for tensor in graph.outputs]
-    return [result.reshape(shape) for result, shape in zip(results, shapes, strict=True)]
 
 
 def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:

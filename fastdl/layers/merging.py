@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,10 +43,23 @@ class Subtract(_Merge):
 
 
 class Average(_Merge):
-    """The mean of tensors of one shape. Keras: layers.Average."""
+    """The mean of tensors of one shape. Keras: layers.Average.
+
+    shares: how much each counts, as the weights of numpy.average; all alike if None. ValueError unless they are zero or
+    more, and not all zero; ShapeError for another number of them.
+    """
+
+    def __init__(self, shares: Sequence[float] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.shares = None if shares is None else [float(share) for share in shares]
+        if self.shares is not None and not (min(self.shares, default=-1.0) >= 0 < sum(self.shares) < math.inf):
+            raise ValueError(f"shares must be zero or more, and not all zero, not {shares}")
 
     def merge(self, inputs: list[Tensor]) -> Tensor:
-        return ops.Add(inputs, [1.0 / len(inputs)] * len(inputs), self.name).output
+        shares = self.shares or [1.0] * len(inputs)
+        if len(shares) != len(inputs):
+            raise ShapeError(f"{self.name} has {len(shares)} shares for {len(inputs)} tensors")
+        return ops.Add(inputs, [share / sum(shares) for share in shares], self.name).output
 
 
 class Multiply(_Merge):

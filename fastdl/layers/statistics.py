@@ -8,6 +8,8 @@ import numpy as np
 
 from fastdl.base.arrays import Array
 
+SAMPLED = 100_000  # rows whose quantiles stand for those of more
+
 
 class Statistic(Protocol):
     def add(self, rows: Array) -> None:
@@ -64,3 +66,28 @@ class Extremes:
     def add(self, rows: Array) -> None:
         self.least = np.minimum(self.least, rows.min(axis=0))
         self.greatest = np.maximum(self.greatest, rows.max(axis=0))
+
+
+class Sample:
+    """`rows`: all of them, (rows, features), or a random SAMPLED of more; the same ones in any batches."""
+
+    def __init__(self, features: int) -> None:
+        self._rows, self._keys = np.zeros((0, features)), np.zeros(0)
+        self._random = np.random.default_rng(0)
+
+    def add(self, rows: Array) -> None:
+        self._rows = np.concatenate([self._rows, rows])
+        self._keys = np.concatenate([self._keys, self._random.random(len(rows))])
+        if len(self._rows) > 2 * SAMPLED:
+            self._cut()
+
+    def _cut(self) -> None:
+        """Those with the smallest keys, in their order."""
+        kept = np.sort(np.argpartition(self._keys, SAMPLED)[:SAMPLED])
+        self._rows, self._keys = self._rows[kept], self._keys[kept]
+
+    @property
+    def rows(self) -> Array:
+        if len(self._rows) > SAMPLED:
+            self._cut()
+        return self._rows

@@ -46,10 +46,10 @@ def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
     unknown name, or one that the loss's targets cannot serve.
     """
     if metric in ("accuracy", "acc"):
-        binary = BinaryAccuracy if output.features == 1 else CategoricalAccuracy
+        binary = BinaryAccuracy if output.channels == 1 else CategoricalAccuracy
         return (SparseCategoricalAccuracy if loss.sparse else binary)(name=metric)
     if metric in ("crossentropy", "ce"):
-        many = BinaryCrossentropy if output.features == 1 else CategoricalCrossentropy
+        many = BinaryCrossentropy if output.channels == 1 else CategoricalCrossentropy
         return (SparseCategoricalCrossentropy if loss.sparse else many)(name=metric)
     if isinstance(metric, str) and metric in NAMES:
         made = NAMES[metric]()

@@ -12,7 +12,7 @@ from fastdl.base.configured import Configured
 from fastdl.base.naming import snake_case
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
-from fastdl.ops.terminal import Own, on_arrays
+from fastdl.ops.terminal import Own, PerSample, on_arrays
 
 
 class Metric(Configured):
@@ -34,7 +34,10 @@ class Metric(Configured):
 
     def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
         """The kernel, and which it reads: the model's output or the loss's prediction, perhaps the logits behind it."""
-        return self.terminal(output.features), output
+        terminal = self.terminal(output.features)
+        if output.members > 1 and isinstance(terminal, PerSample):
+            terminal = self.terminal(output.channels)
+        return terminal, output
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add samples. y_pred: (samples, features), y_true alike or labels (samples,)."""

@@ -15,6 +15,7 @@ from fastdl.base.arrays import column_names as column_names
 from fastdl.base.arrays import in_order as in_order
 from fastdl.base.arrays import is_frame as is_frame
 from fastdl.base.arrays import numbers as numbers
+from fastdl.base.columns import TEXT, integers, texts
 from fastdl.compiler.graph import Shape
 from fastdl.errors import DataError, DataWarning, ShapeError, warn
 from fastdl.losses import Loss
@@ -22,7 +23,27 @@ from fastdl.losses import Loss
 
 def as_rows(name: str, value: Any, shape: Shape, dtype: Dtype, check: bool = True) -> Array:
     """(rows, *sample) → (rows, features), the features contiguous, of the dtype. DataError, ShapeError."""
-    array = numbers(name, value)
+    array = _of_sample(name, numbers(name, value), shape)
+    if check:
+        check_finite(name, array)
+    array = as_dtype(name, array, dtype)
+    rows = array.reshape(len(array), -1)
+    readable = rows.strides[1] == dtype.itemsize and rows.flags.aligned
+    return rows if readable else copied(rows, dtype)
+
+
+def as_column(name: str, value: Any, shape: Shape, dtype: Dtype) -> Array:
+    """As `as_rows`, (rows, *sample), of strings or whole numbers. DataError, ShapeError."""
+    return _of_sample(name, read_column(name, value, dtype), shape)
+
+
+def read_column(name: str, value: Any, dtype: Dtype) -> Array:
+    """The value as an array of strings or whole numbers, whichever the dtype is of. DataError."""
+    return texts(name, value) if dtype == TEXT else integers(name, value)
+
+
+def _of_sample(name: str, array: Array, shape: Shape) -> Array:
+    """The array as (rows, *sample). ShapeError."""
     sample = shape[1:]
     if array.ndim == 1 and sample == (1,):
         array = array[:, None]
@@ -31,12 +52,7 @@ def as_rows(name: str, value: Any, shape: Shape, dtype: Dtype, check: bool = Tru
             f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})"
             + (" (one sample is a batch of one: x[None])" if array.shape == sample else "")
         )
-    if check:
-        check_finite(name, array)
-    array = as_dtype(name, array, dtype)
-    rows = array.reshape(len(array), -1)
-    readable = rows.strides[1] == dtype.itemsize and rows.flags.aligned
-    return rows if readable else copied(rows, dtype)
+    return array
 
 
 def same_length(x: Array | int, y: Array, name: str = "y") -> None:
@@ -63,14 +79,18 @@ def by_name(what: str, value: Any, names: Sequence[str], several: bool) -> list[
     return [(f"{what}[{name!r}]", each) for name, each in zip(names, value, strict=True)]
 
 
-def check_targets(name: str, targets: Array, loss: Loss) -> None:
-    """DataError unless the targets are what the loss is defined for; DataWarning for rows that are no distribution."""
+def check_targets(name: str, targets: Array, loss: Loss, members: int = 1) -> None:
+    """DataError unless the targets are what the loss is defined for; DataWarning for rows that are no distribution.
+
+    members: how many distributions, side by side, a row holds.
+    """
     least, most = loss.targets
     if least > -np.inf and not (targets.min() >= least and targets.max() <= most):
         row, column = np.argwhere((targets < least) | (targets > most))[0]
         told = f"from {least:g} to {most:g}" if most < np.inf else f"of {least:g} or more"
         raise DataError(f"{name} holds {targets[row, column]:g} in row {row}: {loss.name} takes targets {told}")
-    if loss.distributions and np.abs(targets.sum(axis=1) - 1).max() > 1e-3:
+    sums = targets.reshape(len(targets) * members, -1).sum(axis=1) if loss.distributions else np.ones(1)
+    if np.abs(sums - 1).max() > 1e-3:
         warn(
             f"y has rows that do not sum to 1: {loss.name} takes one-hot rows or probabilities; for several classes a "
             "row, end in sigmoid and use binary_crossentropy",

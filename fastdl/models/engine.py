@@ -139,6 +139,7 @@ def run(
     rates: Array | None = None,
     step: int = 0,
     seed: int = 0,
+    schedule_step: int | None = None,
 ) -> None:
     """Run one slice, and note how long it took: itself, not what callbacks do after it."""
     began = time.perf_counter()
@@ -151,5 +152,6 @@ def run(
         step=step,
         seed=seed,
         threads=slice_.threads,
+        schedule_step=schedule_step,
     )
     slice_.pace.record(slice_.threads, time.perf_counter() - began, slice_.steps, slice_.probe)

@@ -47,9 +47,9 @@ def _export(
             metadata[CLASS_NAMES_KEY] = json.dumps(model.class_names)
     finally:
         model.class_names = before
-    if len(graph.inputs) == 1 and model.feature_names:
+    if len(graph.columns) == 1 and model.feature_names:
         metadata[FEATURE_NAMES_KEY] = json.dumps(model.feature_names)
-    names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.inputs])
+    names = ["output"] if len(graph.outputs) == 1 else _apart(model.output_names, [x.name for x in graph.columns])
     plain = to_onnx(graph, model.name, metadata, names)
     if CLASS_NAMES_KEY in metadata and graph.outputs[0].features == 1 and not _ends_in_sigmoid(plain):
         raise ValueError("two class_names are for one column of probabilities: end the model in a sigmoid")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from fastdl.base.arrays import Array, Dtype
+from fastdl.base.columns import TEXT, holds_texts, is_column
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph
+from fastdl.compiler.graph import Graph, Tensor
 from fastdl.errors import DataError, ShapeError
+from fastdl.layers.data_tensor import encoded
 from fastdl.layers.layer import Layer
 from fastdl.layers.preprocessing import Adapted
 from fastdl.models import data
 from fastdl.models.objective import Objective, by_output
+from fastdl.ops import Reshape
 
 Feeds = dict[int, Array]
 
@@ -33,8 +36,10 @@ class Traced(Protocol):
     @property
     def input_samples(self) -> list[tuple[int, ...]] | None: ...
     @property
+    def column_dtype(self) -> Dtype | None: ...
+    @property
     def graph(self) -> Graph | None: ...
-    def trace(self, *shapes: tuple[int, ...]) -> Graph: ...
+    def trace(self, *shapes: tuple[int, ...], dtypes: Sequence[Dtype | None] = ()) -> Graph: ...
 
 
 class Feeding:
@@ -51,32 +56,63 @@ class Feeding:
 
         what: of which data, for messages; learns: remember the columns of frames.
         """
+        graph = self._model.graph
+        if type(x) is np.ndarray and graph and len(graph.inputs) == 1 and not graph.encodes:  # nothing to find out
+            rows = data.as_rows(f"{what}x", x, graph.inputs[0].shape, self._model.dtype, check)
+            _check_readers(graph, graph.inputs[0], f"{what}x", rows)
+            return {X_FEED: rows}
+        arrays = self.arrays(x, check, what, learns)
+        graph = self._model.trace()
+        if graph.encodes:
+            columns = zip(graph.columns, arrays, strict=True)
+            arrays = encoded(graph, {source: array.reshape(-1, *_sample(source)) for source, array in columns})
+            arrays = [np.ascontiguousarray(array.reshape(len(array), -1), self._model.dtype) for array in arrays]
+        for source, array in zip(graph.inputs, arrays, strict=True):
+            name = f"{what}x[{source.name!r}]" if len(graph.inputs) > 1 else f"{what}x"
+            _check_readers(graph, source, name, array)
+        return {X_FEED + FEEDS * i: array for i, array in enumerate(arrays)}
+
+    def arrays(self, x: Any, check: bool = True, what: str = "", learns: bool = False) -> list[Array]:
+        """x as `inputs` takes it: of each input its rows, (rows, features), or of a column (rows, *sample)."""
         model, graph = self._model, self._model.graph
-        if type(x) is np.ndarray and graph and len(graph.inputs) == 1:  # nothing to find out
-            return {X_FEED: data.as_rows(f"{what}x", x, graph.inputs[0].shape, model.dtype, check)}
         samples = model.input_samples
         several = len(samples) > 1 if samples else not model.takes_one_array and _is_list_of_arrays(x)
         names = model.input_names if samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
+        if several and data.is_frame(x):
+            x = {column: x[column] for column in x.columns}
         values = data.by_name(what + "x", x, names, several)
-        graph = graph or model.trace(*(data.numbers(name, each).shape[1:] for name, each in values))
-        feeds: Feeds = {}
-        for i, ((_, each), source) in enumerate(zip(values, graph.inputs, strict=True)):
+        graph = graph or (model.trace() if samples else self._first_trace(values))
+        rows: list[Array] = []
+        for i, ((_, each), source) in enumerate(zip(values, graph.columns, strict=True)):
             name = f"{what}x[{source.name!r}]" if several else f"{what}x"
             columns = self.columns(i)
-            array = data.numbers(name, data.in_order(name, each, columns))
-            feeds[X_FEED + FEEDS * i] = data.as_rows(name, array, source.shape, model.dtype, check)
+            array = data.in_order(name, each, columns)
+            if is_column(source.dtype):
+                rows.append(data.as_column(name, array, source.shape, source.dtype))
+            else:
+                rows.append(data.as_rows(name, data.numbers(name, array), source.shape, model.dtype, check))
             if i:
-                data.same_length(feeds[X_FEED], feeds[X_FEED + FEEDS * i], name)
+                data.same_length(rows[0], rows[i], name)
             if learns and data.is_frame(each):
                 self.learned_columns[model.input_names[i]] = columns or data.column_names(name, each)
-        return feeds
+        return rows
+
+    def _first_trace(self, values: list[tuple[str, Any]]) -> Graph:
+        """The model's graph, for the shapes of its first data where it was given none. Strings are columns."""
+        shapes, dtypes = list[tuple[int, ...]](), list[Dtype | None]()
+        for name, value in values:
+            dtype = self._model.column_dtype or (TEXT if holds_texts(value) else None)
+            array = data.read_column(name, value, dtype) if dtype else data.numbers(name, value)
+            shapes.append((1,) if dtype and array.ndim == 1 else array.shape[1:])
+            dtypes.append(dtype)
+        return self._model.trace(*shapes, dtypes=dtypes if any(dtypes) else ())
 
     def columns(self, i: int) -> list[str] | None:
         """The columns that input i is made of, in order, if fit or the layer that reads it has learnt from a frame."""
         model = self._model
         if known := self.learned_columns.get(model.input_names[i]):
             return known
-        source = model.trace().inputs[i]
+        source = model.trace().columns[i]
         readers = (layer for layer in model.layers if layer.reads(source))
         return next((layer.feature_names for layer in readers if isinstance(layer, Adapted)), None)
 
@@ -120,6 +156,8 @@ class Feeding:
                 raise ValueError("class_weight and sample_weight exclude each other: multiply them into sample_weight")
             if len(names) > 1:
                 raise ValueError("class_weight is for models of one output: use sample_weight")
+            if (shape := self._model.trace().outputs[0].shape)[2:]:
+                raise ValueError(f"class_weight is for outputs of (batch, classes), not {shape}: use sample_weight")
             sample_weight = data.class_weights(feeds[Y_FEED], class_weight, self._classes(objective))
         if sample_weight is not None:
             several = isinstance(sample_weight, Mapping) or (isinstance(sample_weight, list | tuple) and len(names) > 1)
@@ -149,7 +187,7 @@ class Feeding:
             output, loss = graph.outputs[i], objective.losses[i]
             assert loss is not None
             if loss.sparse:
-                targets = data.as_labels(name, each, output.features)
+                targets = data.as_labels(name, each, output.channels, tuple(size or 0 for size in output.shape[1:-1]))
             else:
                 try:
                     targets = data.as_rows(name, each, output.shape, self._model.dtype, check)
@@ -159,7 +197,7 @@ class Feeding:
                     advice = "for integer labels use the loss sparse_categorical_crossentropy"
                     raise ShapeError(f"{error}; {advice}") from None
                 if check:
-                    data.check_targets(name, targets, loss)
+                    data.check_targets(name, targets, loss, output.members)
             data.same_length(rows, targets, name)
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
@@ -172,6 +210,18 @@ class Feeding:
             return range(features)
         least, most = loss.targets
         return range(int(least), int(most) + 1) if most < np.inf else None
+
+
+def _sample(tensor: Tensor) -> tuple[int, ...]:
+    return tuple(size or 0 for size in tensor.shape[1:])
+
+
+def _check_readers(graph: Graph, source: Tensor, name: str, rows: Array) -> None:
+    """DataError for rows of an input that an op which reads it, perhaps in another shape, is not defined for."""
+    for op in graph.consumers.get(source, ()):
+        if isinstance(op, Reshape):
+            _check_readers(graph, op.output, name, rows)
+        op.check_rows(name, rows)
 
 
 def _is_list_of_arrays(x: Any) -> bool:

@@ -7,9 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
+from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import calls_between
 from fastdl.layers.core import Input
+from fastdl.layers.data_tensor import floats_of
 from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together, unused
 from fastdl.models.model import Model
 from fastdl.models.network import unique
@@ -28,7 +30,8 @@ class Functional(Model, of_tensors=True):
         for tensor in (*sources, *results):
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"a Model is made of tensors, as Input and layers give them, not of {tensor!r}")
-        super().__init__(name=name, dtype=sources[0].dtype if sources else None)
+        floats = [tensor.dtype for tensor in sources if not is_column(tensor.dtype)]
+        super().__init__(name=name, dtype=floats[0] if floats else None)
         self._inputs, self._outputs = tuple(sources), tuple(results)
         self._names = list(named) if named is not None else unique([tensor.name for tensor in sources])
         if len(set(sources)) != len(sources) or not sources:
@@ -38,6 +41,7 @@ class Functional(Model, of_tensors=True):
         self._calls = list(calls_between(self.name, self._inputs, self._outputs))
         self.layers = list(dict.fromkeys(call.layer for call in self._calls))
         self._samples = [tuple(size or 0 for size in tensor.shape[1:]) for tensor in sources]
+        self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in sources]
         self.takes_several = len(sources) > 1
         self.trace()
 
@@ -85,8 +89,8 @@ class Functional(Model, of_tensors=True):
             "dtype": self.dtype.name,
             "trainable": self.trainable,
             "inputs": [
-                {"name": name, "shape": list(sample)}
-                for name, sample in zip(self.input_names, self._samples or [], strict=True)
+                {"name": name, "shape": list(sample)} | ({"dtype": dtype_name(dtype)} if is_column(dtype) else {})
+                for name, sample, dtype in zip(self.input_names, self._samples or [], self.input_dtypes, strict=True)
             ],
             "calls": calls,
             "outputs": [numbers[tensor] for tensor in self._outputs],
@@ -105,10 +109,14 @@ class Functional(Model, of_tensors=True):
     @classmethod
     def _of(cls, plan: Mapping[str, Any], layers: Sequence[Any]) -> Self:
         dtype = np.dtype(plan["dtype"])
-        inputs = {each["name"]: Input(each["shape"], dtype=dtype, name=each["name"]) for each in plan["inputs"]}
+        inputs = {
+            each["name"]: Input(each["shape"], dtype=each.get("dtype", dtype), name=each["name"])
+            for each in plan["inputs"]
+        }
         tensors: list[Tensor] = list(inputs.values())
-        for layer, numbers, training in plan["calls"]:
-            tensors += Call(layers[layer], (), (), training).again([tensors[number] for number in numbers])
+        with floats_of(dtype):
+            for layer, numbers, training in plan["calls"]:
+                tensors += Call(layers[layer], (), (), training).again([tensors[number] for number in numbers])
         model = cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
         model.restore_trainable(plan.get("trainable", True))
         return model

@@ -13,7 +13,6 @@ from fastdl import losses, metrics, optimizers
 from fastdl.base import configured
 from fastdl.base.arrays import Array
 from fastdl.errors import ModelFileError
-from fastdl.layers.core import Input
 from fastdl.layers.layer import CLASSES, Layer, made, together, values_from
 from fastdl.models import saving, state, tensor_file
 from fastdl.models.functional import Functional
@@ -144,7 +143,7 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
     else:
         with together():
             layers = [made(copy(layer)) for layer in model.layers]
-        cloned = Sequential([*map(Input, model.input_samples or []), *layers], model.name, model.dtype)
+        cloned = Sequential([*model.new_inputs(), *layers], model.name, model.dtype)
     cloned.feature_names, cloned.class_names = model.session.feeding.all_columns(), model.class_names
     return cloned
 

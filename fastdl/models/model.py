@@ -11,7 +11,7 @@ from fastdl import optimizers
 from fastdl.base.arguments import flag, shown, whole
 from fastdl.base.arguments import path as checked_path
 from fastdl.base.naming import no_attribute
-from fastdl.compiler.feeds import FEEDS, X_FEED
+from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
 from fastdl.errors import ADVICE, DivergenceWarning, warn
 from fastdl.metrics import Metric
@@ -327,10 +327,10 @@ class Model(Network):
 
         target, samples = Path(checked_path("path", path)), None
         if verify is not None:
-            feeds, sources = self.session.feeding.inputs(verify), self.trace().inputs
+            rows, sources = self.session.feeding.arrays(verify), self.trace().columns
             arrays = {
-                source.name: feeds[X_FEED + FEEDS * i].reshape(-1, *(size or 0 for size in source.shape[1:]))
-                for i, source in enumerate(sources)
+                source.name: array.reshape(-1, *(size or 0 for size in source.shape[1:]))
+                for source, array in zip(sources, rows, strict=True)
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
         return export(self, target, fuse=fuse, samples=samples, class_names=class_names)

@@ -9,6 +9,8 @@ import numpy as np
 
 from fastdl import config
 from fastdl.base.arguments import flag, whole
+from fastdl.base.arrays import Dtype
+from fastdl.base.columns import is_column
 from fastdl.base.naming import free_name, unknown
 from fastdl.base.text import preformatted
 from fastdl.compiler.feeds import X_FEED
@@ -16,6 +18,7 @@ from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.errors import ShapeError
 from fastdl.layers.calls import calls_between
 from fastdl.layers.core import Input
+from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
 from fastdl.layers.layer import Call, Layer, listed, unused
 from fastdl.models import batches, data
 from fastdl.models.callback_list import CallbackList, Callbacks
@@ -41,6 +44,7 @@ class Network(Layer):
             raise ValueError(f"dtype must be float32 or float64, not {self.dtype}")
         self.layers: list[Layer] = []
         self._samples: list[tuple[int, ...]] | None = None  # the shapes of the inputs' samples, once they are known
+        self._column_dtypes: list[Dtype | None] = []  # of the inputs that are columns; none, or one for each input
         self._graph: Graph | None = None
         self._class_names: list[str] | None = None
         self.session = Session(self)
@@ -55,32 +59,50 @@ class Network(Layer):
         """The shapes of the inputs' samples, once they are known. fastdl's own."""
         return self._samples
 
+    @property
+    def input_dtypes(self) -> list[Dtype]:
+        """The dtypes of the inputs, once their shapes are known: the model's own, or a column's. fastdl's own."""
+        return [dtype or self.dtype for dtype in self._column_dtypes or [None] * len(self._samples or [])]
+
+    @property
+    def column_dtype(self) -> Dtype | None:
+        """The dtype of the one input, if a layer said before its shape was known that it is a column. fastdl's own."""
+        return self._column_dtypes[0] if self._column_dtypes else None
+
+    def new_inputs(self) -> list[Input]:
+        """Inputs of the model's shapes and dtypes. fastdl's own."""
+        return [Input(*each) for each in zip(self._samples or [], self.input_dtypes, strict=True)]
+
     def _forget(self) -> None:
         """The layers, or what of them is trained, have changed: all that was made of them is made anew."""
         self._graph = None
         self.session.forget()
 
-    def trace(self, *shapes: tuple[int, ...]) -> Graph:
-        """The graph; shapes: of the first data's samples, for a model that was given none."""
+    def trace(self, *shapes: tuple[int, ...], dtypes: Sequence[Dtype | None] = ()) -> Graph:
+        """The graph; shapes: of the first data's samples, for a model that was given none; dtypes: of those that are
+        columns."""
         if self._graph is not None:
             return self._graph
         if self._samples is None:
             if not all(shapes) or not shapes:
                 raise ValueError(f"{self.name} has no input shape yet: begin it with Input(shape), or call fit")
             self._samples = [Input(shape).sample for shape in shapes]
-        names = self.input_names
+            self._column_dtypes = list(dtypes) or self._column_dtypes
         sources = [
-            Tensor((None, *sample), self.dtype, name=name) for sample, name in zip(self._samples, names, strict=True)
+            Tensor((None, *sample), dtype, name=name)
+            for sample, dtype, name in zip(self._samples, self.input_dtypes, self.input_names, strict=True)
         ]
         try:
-            outputs = listed(self.call(sources if len(sources) > 1 else sources[0]))
+            with floats_of(self.dtype):
+                outputs = listed(self.call(sources if len(sources) > 1 else sources[0]))
+                graph = graph_of(sources, outputs)
         except ShapeError:
             if not any(layer.built for layer in self.layers):
                 self._samples = None
             raise
         self._note_layers(sources, outputs)
         self.takes_several = len(sources) > 1
-        self._graph = Graph(sources, outputs)
+        self._graph = graph
         self.output_names = unique([tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs])
         self._called = self._called or Call(self, tuple(sources), tuple(outputs), None)
         self.built = True
@@ -100,7 +122,7 @@ class Network(Layer):
     @property
     def inputs(self) -> list[Tensor]:
         """The symbolic inputs (Keras)."""
-        return list(self.trace().inputs)
+        return list(self.trace().columns)
 
     @property
     def outputs(self) -> list[Tensor]:
@@ -120,7 +142,7 @@ class Network(Layer):
     @property
     def input_shape(self) -> Any:
         """(None, *sample), or a list of such. ValueError before it is known."""
-        return only([tensor.shape for tensor in self.trace().inputs])
+        return only([tensor.shape for tensor in self.trace().columns])
 
     @property
     def output_shape(self) -> Any:
@@ -138,8 +160,14 @@ class Network(Layer):
     def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
         """For the first tensors that it is called on, as a layer."""
         if self._samples is None:
-            self.dtype = inputs[0].dtype
+            floats = [tensor.dtype for tensor in inputs if not is_column(tensor.dtype)]
+            self.dtype = floats[0] if floats else float_dtype()
+            self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in inputs]
             self.build([tensor.shape for tensor in inputs])
+
+    def _readable(self, tensor: Tensor) -> Tensor:
+        """Its layers say what they can read."""
+        return tensor
 
     @property
     def weights(self) -> list[Parameter]:

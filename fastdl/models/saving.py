@@ -95,9 +95,9 @@ def compile_config(model: Network) -> dict[str, Any]:
     optimizer, chosen = model.session.optimizer, model.session.compiled_with
     assert optimizer is not None
     assert chosen is not None
-    rate = optimizer.rate_or_schedule
-    if isinstance(rate, schedules.LearningRateSchedule):
-        _known(rate, schedules.CLASSES)
+    for each in (optimizer.rate_or_schedule, optimizer.weight_decay):
+        if isinstance(each, schedules.LearningRateSchedule):
+            _known(each, schedules.CLASSES)
     excluded = [name for name, p in state.weights(model).items() if optimizer.weight_decay and not optimizer.decay(p)]
     return {
         "optimizer": optimizers.serialize(_known(optimizer, optimizers.CLASSES)),

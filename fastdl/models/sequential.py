@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fastdl.base import configured
+from fastdl.base.columns import column_dtype, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.core import Input
+from fastdl.layers.data_layer import DataLayer
 from fastdl.layers.layer import Layer, deserialize, serialize, together
 from fastdl.models.model import Model
 
@@ -38,7 +40,7 @@ class Sequential(Model):
 
     def get_config(self) -> dict[str, Any]:
         """Name, dtype and layers, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
-        source = [configured.serialize(Input(sample)) for sample in self._samples or []]
+        source = [configured.serialize(each) for each in self.new_inputs()]
         layers = [*source, *map(serialize, self.layers)]
         return {"name": self.name, "dtype": self.dtype.name, "trainable": self.trainable, "layers": layers}
 
@@ -62,6 +64,7 @@ class Sequential(Model):
             if self.layers or self._samples:
                 raise ValueError("Input must come first, and once")
             self._samples = [layer.sample]
+            self._column_dtypes = [layer.dtype] if is_column(layer.dtype) else []
             return
         if not isinstance(layer, Layer):
             made = f": make one, {layer.__name__}(…)" if isinstance(layer, type) else ""
@@ -73,6 +76,9 @@ class Sequential(Model):
                 self._samples = [Input([size or 0 for size in layer.input_shape_argument]).sample]
             elif isinstance(layer, Model) and layer.input_samples:
                 self._samples = list(layer.input_samples)
+                self._column_dtypes = [dtype if is_column(dtype) else None for dtype in layer.input_dtypes]
+            if isinstance(layer, DataLayer) and layer.kinds_of(0)[0] != "float":
+                self._column_dtypes = [column_dtype(layer.kinds_of(0)[0])]
         self.layers.append(layer)
         self._forget()
 

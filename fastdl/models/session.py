@@ -206,10 +206,11 @@ class Session:
         whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
         with self.lock:
             if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
-                program.run(feeds, seed=seed)
+                program.run(feeds, seed=seed, schedule_step=self._steps_taken)
             else:
                 for slice_ in self._engine.slices(purpose, rows, rows if whole else PREDICT_BATCH, make):
-                    run(slice_, feeds, step=slice_.start // PREDICT_BATCH, seed=seed)
+                    step = slice_.start // PREDICT_BATCH
+                    run(slice_, feeds, step=step, seed=seed, schedule_step=self._steps_taken)
         return answers
 
     def predict_slices(
@@ -221,7 +222,13 @@ class Session:
         seed = random.draw_seed() if training or graph.always_draws else 0
         for slice_ in self._engine.slices(purpose, len(feeds[X_FEED]), batch, make, most):
             rows = slice(slice_.start, slice_.start + slice_.steps * slice_.program.batch)
-            yield rows, partial(run, slice_, feeds, step=slice_.start // batch, seed=seed)
+            step = slice_.start // batch
+            yield rows, partial(run, slice_, feeds, step=step, seed=seed, schedule_step=self._steps_taken)
+
+    @property
+    def _steps_taken(self) -> int:
+        """Where schedules stand while nothing is trained."""
+        return self.optimizer.iterations if self.optimizer else 0
 
     def answers(self, feeds: Feeds, graph: Graph) -> list[Array]:
         """Room for the outputs, which the feeds lead to."""

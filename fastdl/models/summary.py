@@ -43,7 +43,7 @@ def summary(name: str, graph: Graph, layers: Sequence[Layer]) -> str:
 def _flops(name: str, graph: Graph) -> Counter[Layer]:
     """Of each layer: the ops that its calls added to what came before. All of them together are the graph's."""
     flops, counted = Counter[Layer](), set[Op]()
-    for call in calls_between(name, graph.inputs, graph.outputs):
+    for call in calls_between(name, graph.sources, graph.outputs):
         waiting = [tensor.op for tensor in call.outputs]
         while waiting:
             op = waiting.pop()

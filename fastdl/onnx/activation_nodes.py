@@ -106,6 +106,8 @@ HANDLERS: dict[str, Handler] = {
     "Relu": partial(_named, "relu"),
     "Sigmoid": partial(_named, "sigmoid"),
     "Tanh": partial(_named, "tanh"),
+    "Cos": partial(_named, "cos"),
+    "Sin": partial(_named, "sin"),
     "Exp": partial(_named, "exponential"),
     "Softplus": partial(_named, "softplus"),
     "Softsign": partial(_named, "softsign"),

@@ -16,9 +16,12 @@ from fastdl.compiler.formula import Form, Formula, Value
 from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
 from fastdl.errors import FusionError
 from fastdl.fusion.graph.memory import tensor_of
+from fastdl.layers.data_tensor import encoding_order
 
 # Old enough for every onnxruntime still in use, new enough for all that is written here.
 OPSET, IR_VERSION = 17, 8
+ML, ML_OPSET = "ai.onnx.ml", 4  # of layers that encode columns
+ELEMENTS = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE, "object": TensorProto.STRING}
 
 
 class OnnxGraph:
@@ -27,7 +30,7 @@ class OnnxGraph:
     def __init__(self, graph: Graph, output_names: Sequence[str]) -> None:
         self.nodes: list[Any] = []
         self.constants: dict[str, Any] = {}
-        self._names: dict[Tensor, str] = {tensor: tensor.name for tensor in graph.inputs}
+        self._names: dict[Tensor, str] = {tensor: tensor.name for tensor in graph.columns}
         self._inner: set[str] = set()  # values within a formula, which are no op's output
         self._outputs = dict(zip(graph.outputs, output_names, strict=True))
 
@@ -70,6 +73,18 @@ class OnnxGraph:
         output = self._claim(op.output)
         self.nodes.append(helper.make_node(operator, list(inputs), [output], name=output, **attributes))
 
+    def computed(self, operator: str, inputs: Sequence[str], owner: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node of a layer that encodes columns; returns its output."""
+        name = self._free(f"{owner}.{operator.lower()}")
+        self._inner.add(name)
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, domain=domain, **attributes))
+        return name
+
+    def encode(self, graph: Graph) -> None:
+        """Add what computes the graph's inputs of its columns."""
+        for tensor in encoding_order(graph):
+            self._names[tensor] = tensor.onnx(self, [self._names[source] for source in tensor.sources])
+
     def inner(self, operator: str, inputs: Sequence[str], op: Op, **attributes: Any) -> str:
         """Add a node on the way to op's output; returns its own output."""
         name = self._free(f"{op.name}.{operator.lower()}")
@@ -106,23 +121,25 @@ def to_onnx(
 ) -> Any:
     """The graph in inference as a checked onnx.ModelProto, batch dimension "batch"."""
     writer = OnnxGraph(graph, output_names)
+    writer.encode(graph)
     for op in graph.ops:
         op.onnx(writer)
-    element = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}[graph.inputs[0].dtype.name]
 
     def info(tensor: Tensor, name: str) -> Any:
+        element = ELEMENTS.get(tensor.dtype.name, TensorProto.INT64)
         return helper.make_tensor_value_info(name, element, [size or "batch" for size in tensor.shape])
 
     proto = helper.make_graph(
         writer.nodes,
         name,
-        [info(tensor, tensor.name) for tensor in graph.inputs],
+        [info(tensor, tensor.name) for tensor in graph.columns],
         [info(tensor, writer.name(tensor)) for tensor in graph.outputs],
         list(writer.constants.values()),
     )
+    opsets = {"": OPSET} | ({ML: ML_OPSET} if any(node.domain == ML for node in writer.nodes) else {})
     model = helper.make_model(
         onnx.GraphProto(),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid(domain, version) for domain, version in opsets.items()],
         ir_version=IR_VERSION,
         producer_name="fastdl",
         producer_version=VERSION,

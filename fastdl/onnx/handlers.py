@@ -6,7 +6,7 @@ import numpy as np
 
 from fastdl import layers
 from fastdl.fusion.graph.node import Node, Refused
-from fastdl.onnx import activation_nodes, numbers, shapes
+from fastdl.onnx import activation_nodes, lookups, numbers, shapes
 from fastdl.onnx.parts import Handler, Made, Part, Step, dense_layer
 from fastdl.onnx.reading import Reader
 
@@ -48,4 +48,4 @@ LINEAR_MODELS: dict[str, Handler] = {
     "ai.onnx.ml:LinearClassifier": _linear,
     "ai.onnx.ml:Normalizer": _normalizer,
 }
-HANDLERS = {**numbers.HANDLERS, **activation_nodes.HANDLERS, **shapes.HANDLERS, **LINEAR_MODELS}
+HANDLERS = {**numbers.HANDLERS, **activation_nodes.HANDLERS, **shapes.HANDLERS, **lookups.HANDLERS, **LINEAR_MODELS}

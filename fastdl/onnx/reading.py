@@ -156,10 +156,17 @@ class Reader:
 
     def integers(self, value: str) -> list[int]:
         """A constant's whole numbers. Refused for anything else."""
-        array = self._operand(value) if self.is_constant(value) else None
-        if array is None or array.ndim > 1 or not (array == np.floor(array)).all():
-            raise Refused(f"{value!r} is not a constant of whole numbers")
+        array = self.whole_numbers(value)
+        if array.ndim > 1:
+            raise Refused(f"{value!r} is not a row of whole numbers")
         return [int(n) for n in array.ravel()]
+
+    def whole_numbers(self, value: str) -> Array:
+        """A constant of whole numbers, of any shape. Refused for anything else."""
+        array = self._operand(value) if self.is_constant(value) else None
+        if array is None or not (array == np.floor(array)).all():
+            raise Refused(f"{value!r} is not a constant of whole numbers")
+        return array
 
     def number(self, value: str) -> float | None:
         """The one number of a float constant, as a model of this dtype keeps it; None for anything else."""

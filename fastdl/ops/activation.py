@@ -53,14 +53,14 @@ class Activation(Op):
 
 
 class _OverFeatures(Op):
-    """Of a sample's features, which lie in one panel: y of x, and dx of y and dy. x: (batch, features)."""
+    """Of the last axis, which lies in one panel: y of x, and dx of y and dy. x: (batch, ..., features)."""
 
     kernel: ClassVar[str]
     operator: ClassVar[str]  # ONNX's
 
     def __init__(self, x: Tensor, name: str = "") -> None:
         super().__init__([x], x.shape, name=name)
-        if self.output.features == 1:
+        if x.channels == 1:
             told = f"{name}: {self.operator} over one number is the same for every input: use sigmoid, or more units"
             warn(told, UserWarning)
 
@@ -74,7 +74,8 @@ class _OverFeatures(Op):
             f"{self.kernel}_forward",
             x=read(build.value(x)),
             y=write(build.value(self.output)),
-            features=x.features,
+            features=x.channels,
+            members=x.members,
             axis=_ext.BY_PANEL,
         )
 
@@ -85,7 +86,8 @@ class _OverFeatures(Op):
             y=read(build.value(self.output)),
             dy=read(build.gradients.of(self.output)),
             dx=write(build.gradients.give(x)),
-            features=x.features,
+            features=x.channels,
+            members=x.members,
             axis=_ext.BY_PANEL,
         )
 
@@ -94,12 +96,12 @@ class _OverFeatures(Op):
 
 
 class Softmax(_OverFeatures):
-    """y = exp(x) / sum of exp(x) over the features, (batch, features)."""
+    """y = exp(x) / sum of exp(x) over the last axis, (batch, ..., features)."""
 
     kernel, operator = "softmax", "Softmax"
 
 
 class LogSoftmax(_OverFeatures):
-    """y = x - log of the sum of exp(x) over the features, (batch, features)."""
+    """y = x - log of the sum of exp(x) over the last axis, (batch, ..., features)."""
 
     kernel, operator = "log_softmax", "LogSoftmax"

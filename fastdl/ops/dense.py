@@ -27,19 +27,19 @@ HALVED_INPUTS = 64  # fewer are not worth cutting a sum for
 
 
 class Dense(Op):
-    """x: (batch, in); kernel: (in, out); bias: (out,) or None → (batch, out)."""
+    """x: (batch, ..., in); kernel: (in, out); bias: (out,) or None → (batch, ..., out): over the last axis."""
 
     def __init__(self, x: Tensor, kernel: Parameter, bias: Parameter | None = None, name: str = "") -> None:
-        if len(x.shape) != 2 or x.shape[1] != kernel.shape[0]:
+        if len(x.shape) < 2 or x.shape[-1] != kernel.shape[0]:
             raise ShapeError(f"{name}: a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
         self.kernel, self.bias = kernel, bias
         parameters = [kernel] if bias is None else [kernel, bias]
-        super().__init__([x], (None, kernel.shape[1]), parameters, name)
+        super().__init__([x], (*x.shape[:-1], kernel.shape[1]), parameters, name)
 
     @property
     def flops(self) -> int:
         rows, columns = self.kernel.shape
-        return 2 * rows * columns + (columns if self.bias else 0)
+        return (2 * rows * columns + (columns if self.bias else 0)) * self.output.members
 
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs
@@ -68,10 +68,11 @@ class Dense(Op):
                 **sizes,
                 middle=rows,
                 over=columns,
+                members=x.members,
             )
             return
         # each of two threads reads the inputs and the rows of W that are its own, and only sums cross between them
-        second = build.panel_ref(columns)
+        second = build.panel_ref(self.output.features)
         build.emit(
             "dense_forward",
             x=read_inputs(value, rows),
@@ -83,6 +84,7 @@ class Dense(Op):
             middle=padded(rows) // _ext.UNIT // 2 * _ext.UNIT,
             over=columns,
             axis=_ext.BY_HALF,
+            members=x.members,
         )
         build.emit(
             "dense_finish",
@@ -93,6 +95,7 @@ class Dense(Op):
             act=kind,
             over=columns,
             axis=_ext.AFTER_HALVES,
+            members=x.members,
         )
 
     def backward(self, build: Builder) -> None:
@@ -110,13 +113,15 @@ class Dense(Op):
                 inputs=rows,
                 outputs=columns,
                 over=rows,
+                members=x.members,
             )
         if not build.steps.trains(self.kernel):
             return
-        if build.steps.at_once(self.parameters) and build.batch <= _ext.CHUNK:
+        if build.steps.at_once(self.parameters) and build.batch <= _ext.CHUNK and x.members == 1:
             self._step_at_once(build)
             return
-        gradients = build.gradients.of_dense(self.kernel, self.bias, read_all(build.value(x)), read(gradient))
+        inputs, slopes = read_all(build.value(x)), read(gradient)
+        gradients = build.gradients.of_dense(self.kernel, self.bias, inputs, slopes, x.members)
         for parameter, ref in zip(self.parameters, gradients, strict=True):
             build.steps.train(parameter, ref)
 
@@ -142,5 +147,12 @@ class Dense(Op):
             build.steps.end(parameter)
 
     def onnx(self, graph: NodeWriter) -> None:
+        (x,) = self.inputs
         constants = [graph.constant(parameter) for parameter in self.parameters]
-        graph.node("Gemm", [graph.name(self.inputs[0]), *constants], self)
+        if len(x.shape) == 2:
+            graph.node("Gemm", [graph.name(x), *constants], self)
+        elif self.bias:
+            product = graph.inner("MatMul", [graph.name(x), constants[0]], self)
+            graph.node("Add", [product, constants[1]], self)
+        else:
+            graph.node("MatMul", [graph.name(x), *constants], self)

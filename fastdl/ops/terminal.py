@@ -27,6 +27,7 @@ class PerSample:
     """A kernel of one value a sample. totals: (sum, times weights; weights; samples).
 
     labels: the target is one int32 label a sample, else one number a feature. mean: over the features, else their sum.
+    Of (batch, ..., features) it is the mean of the values along the last axis, each with a label of its own.
     """
 
     kernel: str
@@ -43,13 +44,15 @@ class PerSample:
     def emit(
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
     ) -> None:
-        features, part = x.features, build.part_ref()
+        part = build.part_ref()
+        members = 1 if self.mean else x.members  # a mean over all is the mean over members of theirs
+        features = x.features // members
         if self.labels and build.mixing:
             raise DataError(
                 "MixUp mixes targets, and integer labels cannot be mixed: make one-hot rows of them with "
                 "utils.to_categorical, and use the loss categorical_crossentropy"
             )
-        target = None if self.labels else build.target(features)
+        target = None if self.labels else build.target(x.features)
         build.emit(
             self.kernel,
             x=read(build.value(x)),
@@ -65,11 +68,12 @@ class PerSample:
             smoothing=self.smoothing,
             **self.more,
             axis=_ext.BY_PANEL,
+            members=members,
         )
         _sum_parts(build, part, totals, weight)
 
     def target_bytes(self, x: Tensor) -> int:
-        return 4 if self.labels else x.features * x.dtype.itemsize
+        return 4 * x.members if self.labels else x.features * x.dtype.itemsize
 
 
 def _sum_parts(build: Builder, part: Ref, totals: Array, weight: Ref | None) -> None:
@@ -104,6 +108,8 @@ class Counts:
         self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
     ) -> None:
         more = dict(self.more)
+        if self.each_feature and x.members > 1:
+            raise ShapeError(f"a metric of each output takes outputs of (batch, outputs), not {x.shape}")
         if self.thresholds is not None:
             more["thresholds"] = read(build.array(build.constant(self.thresholds)))
         build.emit(

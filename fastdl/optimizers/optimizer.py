@@ -28,14 +28,15 @@ OLD = ("options", "lr", "decay", "learning_rate")  # what configs leave out, or 
 class Options(TypedDict, total=False):
     """What every optimizer takes, by keyword.
 
-    weight_decay: each step first takes rate * weight_decay of the weights away (Loshchilov and Hutter 2019).
+    weight_decay: each step first takes rate * weight_decay of the weights away (Loshchilov and Hutter 2019); a number,
+    or a schedule of it.
     clipvalue, clipnorm, global_clipnorm: the most that an element of a gradient, its norm, or the norm of all
     gradients may be; one of them. use_ema: keep a moving average of the weights, put it in their place each
     ema_overwrite_frequency steps, and when fit ends. lr: an old name of learning_rate; decay: an old name of
     InverseTimeDecay(learning_rate, 1, decay).
     """
 
-    weight_decay: float | None
+    weight_decay: Rate | None
     clipnorm: float | None
     clipvalue: float | None
     global_clipnorm: float | None
@@ -70,7 +71,7 @@ class Optimizer(Configured):
         self,
         learning_rate: Rate = 0.01,
         *,
-        weight_decay: float | None = None,
+        weight_decay: Rate | None = None,
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
@@ -85,7 +86,11 @@ class Optimizer(Configured):
         self.learning_rate = learning_rate if lr is None else lr
         if _not_negative("decay", decay):
             self.learning_rate = schedules.InverseTimeDecay(self.learning_rate, 1, decay)
-        self.weight_decay = _not_negative("weight_decay", weight_decay)
+        self.weight_decay: Rate | None = (
+            weight_decay
+            if isinstance(weight_decay, LearningRateSchedule)
+            else _not_negative("weight_decay", weight_decay)
+        )
         self.clipnorm = _not_negative("clipnorm", clipnorm)
         self.clipvalue = _not_negative("clipvalue", clipvalue)
         self.global_clipnorm = _not_negative("global_clipnorm", global_clipnorm)
@@ -129,7 +134,7 @@ class Optimizer(Configured):
         """What is kept beside the parameter under this name, of its shape and dtype."""
         path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
         values = np.broadcast_to(value, parameter.shape)
-        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False)
+        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False, by_rows=parameter.by_rows)
 
     def slots(self, parameter: Parameter) -> list[Array]:
         """What the rule keeps for the parameter, made when first asked for."""
@@ -162,11 +167,12 @@ class Optimizer(Configured):
         self._kept = set(var_list or ()), "|".join(var_names or ())
 
     def decay(self, parameter: Parameter) -> float:
-        """The weight decay of a parameter."""
+        """The weight decay of a parameter, or its factor, where a schedule says what the decay is."""
         excluded, names = self._kept
         if not self.weight_decay or parameter in excluded or (names and re.search(names, parameter.name)):
             return 0.0
-        return self.weight_decay
+        decay = 1.0 if isinstance(self.weight_decay, LearningRateSchedule) else self.weight_decay
+        return decay * parameter.weight_decay_factor
 
     def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
         """Put the moving averages in the place of the parameters that have one (Keras), until training goes on."""
@@ -196,6 +202,8 @@ class Optimizer(Configured):
         rates = np.zeros((steps, _ext.MAX_RATES))
         rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(numbers), 0.0, 0.0, numbers)[:3], axis=1)
         rates[:, -1] = self.learning_rates(numbers)
+        if isinstance(self.weight_decay, LearningRateSchedule):
+            rates[:, -1] *= self.weight_decay.rates(numbers.astype(np.int64) - 1, "the weight decay")
         return rates
 
     def learning_rates(self, number: Array) -> Any:
@@ -216,20 +224,18 @@ class Optimizer(Configured):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, a schedule as `schedules.serialize` gives it (Keras)."""
         names = [*inspect.signature(type(self)).parameters, *Options.__annotations__]
-        config = {name: getattr(self, name) for name in names if name not in OLD}
-        rate = self._learning_rate
+        values = {"learning_rate": self._learning_rate}
+        values |= {name: getattr(self, name) for name in names if name not in OLD}
         return {
-            "learning_rate": schedules.serialize(rate) if isinstance(rate, LearningRateSchedule) else rate,
-            **config,
+            name: schedules.serialize(value) if isinstance(value, LearningRateSchedule) else value
+            for name, value in values.items()
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """An optimizer with these arguments (Keras)."""
-        rate = config.get("learning_rate")
-        if isinstance(rate, Mapping):
-            return cls(**{**config, "learning_rate": schedules.deserialize(rate)})
-        return cls(**config)
+        scheduled = {name: config[name] for name in ("learning_rate", "weight_decay") if name in config}
+        return cls(**{**config, **{name: schedules.number_or_schedule(each) for name, each in scheduled.items()}})
 
 
 def _not_negative(name: str, value: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -14,9 +14,6 @@ from sklearn.utils.validation import validate_data
 from fastdl.base.arrays import Array
 from fastdl.models import Model
 from fastdl.optimizers import Optimizer
-
-if TYPE_CHECKING:
-    pass
 from fastdl.sklearn.estimator import Estimator
 
 
@@ -74,10 +71,10 @@ class FastdlClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
     def _loss(self) -> Any:
         return "binary_crossentropy" if self._last() == "sigmoid" else "sparse_categorical_crossentropy"
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> Self:
         """Train. X: (rows, features), y: (rows,) of labels of any kind, or (rows, labels) of 0 and 1, sample_weight:
-        (rows,)."""
-        return self._learn(X, y, None, sample_weight, more=False)
+        (rows,). eval_set: (X, y) of rows that say when to stop, in place of some that are held back."""
+        return self._learn(X, y, None, sample_weight, more=False, eval_set=eval_set)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
         """One more epoch, on these rows, from the weights there are. classes: all there will be, at the first call.
@@ -86,7 +83,7 @@ class FastdlClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         """
         return self._learn(X, y, classes, sample_weight, more=True)
 
-    def _learn(self, X: Any, y: Any, classes: Any, sample_weight: Any, more: bool) -> Self:
+    def _learn(self, X: Any, y: Any, classes: Any, sample_weight: Any, more: bool, eval_set: Any = None) -> Self:
         fresh = self._fresh(more)
         X, y = validate_data(self, X, y, dtype=self._dtype(), multi_output=True, reset=fresh)
         check_classification_targets(y)
@@ -103,21 +100,32 @@ class FastdlClassifier(ClassifierMixin, Estimator):  # type: ignore[misc]
         if multilabel:
             if self.class_weight is not None:
                 raise ValueError("class_weight is for labels that exclude each other, not for several columns of y")
-            return self._train(X, np.asarray(y, X.dtype), y.shape[1], weights, more)
+            judges = self._judges(eval_set, lambda more_y: np.asarray(more_y, X.dtype))
+            return self._train(X, np.asarray(y, X.dtype), y.shape[1], weights, more, judges)
         y = column_or_1d(y, warn=True)
         if len(self.classes_) < 2:
             raise ValueError(f"{type(self).__name__} needs samples of two classes or more, y has one class")
-        if not np.isin(y, self.classes_).all():
-            unknown = y[~np.isin(y, self.classes_)].tolist()[0]
-            raise ValueError(f"y holds the label {unknown!r}; there are {self.classes_.tolist()}")
+        self._refuse_unknown("y", y)
         if self.class_weight is not None:
             balance = compute_sample_weight(_checked_weights(self.class_weight), y)
             weights = balance.astype(X.dtype) if weights is None else weights * balance.astype(X.dtype)
-        self._train(
-            X, np.searchsorted(self.classes_, y), 1 if len(self.classes_) == 2 else len(self.classes_), weights, more
-        )
+        outputs = 1 if len(self.classes_) == 2 else len(self.classes_)
+        judges = self._judges(eval_set, self._numbered)
+        self._train(X, np.searchsorted(self.classes_, y), outputs, weights, more, judges)
         self.model_.class_names = [str(name) for name in self.classes_]
         return self
+
+    def _numbered(self, y: Any) -> Array:
+        """The class numbers of eval_set's labels."""
+        labels = column_or_1d(y, warn=True)
+        self._refuse_unknown("y of eval_set", labels)
+        numbers: Array = np.searchsorted(self.classes_, labels)
+        return numbers
+
+    def _refuse_unknown(self, what: str, y: Array) -> None:
+        if not np.isin(y, self.classes_).all():
+            unknown = y[~np.isin(y, self.classes_)].tolist()[0]
+            raise ValueError(f"{what} holds the label {unknown!r}; there are {self.classes_.tolist()}")
 
     def predict_proba(self, X: Any) -> Array:
         """(rows, classes): the probability of each of classes_; of several labels each its own."""

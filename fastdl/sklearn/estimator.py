@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -13,10 +12,10 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from fastdl import config, layers, optimizers
-from fastdl.base import forks, random
+from fastdl.base import random
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.callbacks import EarlyStopping
@@ -34,7 +33,6 @@ STEPS = 2000  # of training, if nobody says how many epochs …
 LEAST_EPOCHS, MOST_EPOCHS = 30, 1000  # … but so many epochs
 PATIENCE = 30  # epochs, where rows are held back to say when to stop …
 HELD_FROM = 1000  # … which costs more than it gives where there are fewer
-_drawing = threading.RLock()  # initial weights are drawn from one generator
 
 
 class Estimator(BaseEstimator):  # type: ignore[misc]
@@ -120,14 +118,25 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
     # -- training -----------------------------------------------------------------------------------------
 
-    def _train(self, x: Array, targets: Array, outputs: int, weights: Array | None, more: bool = False) -> Self:
-        """Train, a new model, or with warm_start or `more` the one there is; `more`: one pass, over all rows."""
+    def _train(
+        self,
+        x: Array,
+        targets: Array,
+        outputs: int,
+        weights: Array | None,
+        more: bool = False,
+        judges: tuple[Array, Array] | None = None,
+    ) -> Self:
+        """Train, a new model, or with warm_start or `more` the one there is; `more`: one pass, over all rows.
+
+        judges: rows that say when to stop, in place of some that are held back.
+        """
         _share_cores()
         again = (more or self.warm_start) and hasattr(self, "_trained")
         state = None if self.random_state is None else check_random_state(self.random_state)
         with _drawn_from(state) as generator:
-            patience = None if more else self._patience(len(x))
-            share = None if patience is None else self.validation_fraction
+            patience = PATIENCE if judges and self.patience == "auto" else None if more else self._patience(len(x))
+            share = None if patience is None or judges else self.validation_fraction
             held = _held(generator, targets, share)
             kept = np.setdiff1d(np.arange(len(x)), held)
             if not again:
@@ -137,23 +146,38 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
                 if self._trained.optimizer is None:
                     self._trained.compile(self._chosen_optimizer(), self.loss or self._loss())
                 self._trained.session.seed = int(generator.integers(2**63))
-        heard = [Divergence(ConvergenceWarning), *([] if self.callbacks is None else self.callbacks)]
-        if len(held):
-            heard.append(EarlyStopping(patience=patience or 0, restore_best_weights=True))
         targets = self._in_units(targets)
         parts = [(x[rows], targets[rows], None if weights is None else weights[rows]) for rows in (kept, held)]
+        validation: Any = parts[1] if len(held) else None
+        if judges:
+            validation = (judges[0], self._in_units(judges[1]), None)
+        heard = [Divergence(ConvergenceWarning), *([] if self.callbacks is None else self.callbacks)]
+        if validation and patience is not None:
+            heard.append(EarlyStopping(patience=patience, restore_best_weights=True))
         history = self._trained.fit(
             *parts[0][:2],
             batch_size=self.batch_size,
             epochs=1 if more else self._epochs(len(kept)),
             verbose=self.verbose,
             callbacks=heard,
-            validation_data=parts[1] if len(held) else None,
+            validation_data=validation,
             sample_weight=parts[0][2],
         )
         self.history_, self.n_iter_ = history, len(history.epoch)
         self._finish()
         return self
+
+    def _judges(self, eval_set: Any, targets_of: Callable[[Any], Array]) -> tuple[Array, Array] | None:
+        """X and targets of eval_set, (X, y) or a list of one such. ValueError for all else."""
+        if eval_set is None:
+            return None
+        pair = eval_set[0] if isinstance(eval_set, list) and len(eval_set) == 1 else eval_set
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise ValueError("eval_set must be a pair (X, y)")
+        x = validate_data(self, pair[0], dtype=self._dtype(), reset=False)
+        targets = targets_of(pair[1])
+        check_consistent_length(x, targets)
+        return x, targets
 
     def _finish(self) -> None:
         """Make model_ of what was trained."""
@@ -268,10 +292,9 @@ def _held(generator: np.random.Generator, targets: Array, share: float | None) -
 @contextmanager
 def _drawn_from(state: Any) -> Iterator[np.random.Generator]:
     """fastdl's generator, or for a while one of scikit-learn's random state in its place."""
-    with _drawing:
-        own = random.generator() if state is None else np.random.default_rng(state.randint(2**31, size=4))
-        with random.replaced(own):
-            yield own
+    own = random.generator() if state is None else np.random.default_rng(state.randint(2**31, size=4))
+    with random.replaced(own):
+        yield own
 
 
 def _share_cores() -> None:
@@ -279,10 +302,3 @@ def _share_cores() -> None:
     left = os.environ.get("OMP_NUM_THREADS", "")
     if config.uses_all_cores() and multiprocessing.current_process().name != "MainProcess" and left.isdigit():
         config.set_num_threads(min(max(int(left), 1), config.available_cores()))
-
-
-@forks.in_child
-def _unlock() -> None:
-    global _drawing
-    if forks.left_behind(_drawing):
-        _drawing = threading.RLock()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -11,9 +11,6 @@ from sklearn.utils.validation import validate_data
 from fastdl import layers, losses
 from fastdl.base.arrays import Array
 from fastdl.models import Model, Sequential
-
-if TYPE_CHECKING:
-    pass
 from fastdl.sklearn.estimator import Estimator, moments
 
 OF_ANY_UNIT = {losses.MeanSquaredError, losses.MeanAbsoluteError}  # losses whose best weights do not depend on y's unit
@@ -33,22 +30,24 @@ class FastdlRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
     def _loss(self) -> Any:
         return "mean_squared_error"
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train. X: (rows, features), y: (rows,) or (rows, outputs), sample_weight: (rows,)."""
-        return self._learn(X, y, sample_weight, more=False)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, eval_set: Any = None) -> Self:
+        """Train. X: (rows, features), y: (rows,) or (rows, outputs), sample_weight: (rows,). eval_set: (X, y) of rows
+        that say when to stop, in place of some that are held back."""
+        return self._learn(X, y, sample_weight, more=False, eval_set=eval_set)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """One more epoch, on these rows, from the weights there are; scaled as the first call's rows asked for."""
         return self._learn(X, y, sample_weight, more=True)
 
-    def _learn(self, X: Any, y: Any, sample_weight: Any, more: bool) -> Self:
+    def _learn(self, X: Any, y: Any, sample_weight: Any, more: bool, eval_set: Any = None) -> Self:
         fresh = self._fresh(more)
         X, y = validate_data(self, X, y, dtype=self._dtype(), multi_output=True, y_numeric=True, reset=fresh)
         targets = y.reshape(len(y), -1).astype(np.float64)
         if not fresh and targets.shape[1] != self.model_.output_shape[1]:
             raise ValueError(f"y has {targets.shape[1]} columns, training began with {self.model_.output_shape[1]}")
         self._flat = y.ndim == 1
-        return self._train(X, targets, targets.shape[1], self._weights(sample_weight, X), more)
+        judges = self._judges(eval_set, lambda more_y: np.asarray(more_y, np.float64).reshape(len(more_y), -1))
+        return self._train(X, targets, targets.shape[1], self._weights(sample_weight, X), more, judges)
 
     def _learn_units(self, targets: Array, weights: Array | None) -> None:
         loss = None if self.loss is None else type(losses.get(self.loss))

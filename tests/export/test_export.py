@@ -110,7 +110,41 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
         ],
         ["Flatten", "Gemm"],
     ),
+    "embedding": (
+        (4,),
+        lambda: [layers.Embedding(9, 3), Flatten(), D(4)],
+        ["Cast", "Gather", "Flatten", "Gemm"],
+    ),
+    "embedding of categories": (
+        (3,),
+        lambda: [layers.CategoryEmbedding([9, 20, 11], 4, zero_missing=True), BN(), D(4)],
+        ["Cast", "Add", "Gather", "Flatten", "Gemm"],
+    ),
+    "scale": ((5,), lambda: [layers.Scale(), D(4, "relu"), D(2)], ["Gemm", "Relu", "Gemm"]),
+    "parametric activation": (
+        (5,),
+        lambda: [D(4, layers.ParametricActivation("tanh")), D(2)],
+        ["Gemm", "Mul", "Tanh", "Mul", "Add", "Gemm"],
+    ),
+    "pbld": ((5,), lambda: [layers.PeriodicEmbedding(), D(40, "relu"), D(2)], []),
+    "pbld of many numbers": ((30,), lambda: [layers.PeriodicEmbedding(3, 5, lite=True), D(4, "relu"), D(2)], []),
+    "plr": ((5,), lambda: [layers.PeriodicEmbedding(3, 5, 0.5, "plr"), D(4, "relu"), D(2)], []),
+    "plr of many numbers": ((26,), lambda: [layers.PeriodicEmbedding(3, 5, 0.5, "plr"), D(4, "relu"), D(2)], []),
+    "piecewise linear": (
+        (5,),
+        lambda: [adapted(layers.PiecewiseLinearEncoding(4)), layers.Scale(), D(4, "relu"), D(2)],
+        ["Gather", "Sub", "Mul", "Max", "Min", "Gemm", "Relu", "Gemm"],
+    ),
     "reshape": ((6, 2), lambda: [layers.Reshape((3, -1)), Flatten(), D(4)], ["Flatten", "Gemm"]),
+    "dense over the last axis": ((3, 4), lambda: [D(6, "relu"), D(5, use_bias=False), Flatten(), D(4)], []),
+    "ensemble": (
+        (5,),
+        lambda: [
+            *(layers.RepeatVector(3), layers.EnsembleScale(), D(9, "relu"), layers.EnsembleDense(4, "softmax")),
+            *(layers.EnsembleDense(2, use_bias=False), layers.GlobalAveragePooling1D()),
+        ],
+        [],
+    ),
     "flatten of nothing": ((5,), lambda: [Flatten(), D(4)], ["Gemm"]),
 }
 
@@ -134,6 +168,11 @@ def tied() -> list[Any]:
 NETS |= {
     "skip": ((5,), lambda: [Meet(layers.Add()), D(2)], ["Gemm", "Relu", "Add", "Gemm"]),
     "mean of branches": ((5,), lambda: [Meet(layers.Average()), BN(), D(2)], ["Gemm", "Relu", "Add", "Gemm"]),
+    "weighted mean": (
+        (5,),
+        lambda: [Meet(layers.Average(shares=[1, 3])), D(2)],
+        ["Gemm", "Relu", "Mul", "Mul", "Add", "Gemm"],
+    ),
     "gate": ((5,), lambda: [Meet(layers.Multiply()), D(2)], ["Gemm", "Relu", "Mul", "Gemm"]),
     "side by side": ((5,), lambda: [Meet(layers.Concatenate()), BN(), D(2)], ["Gemm", "Relu", "Concat", "Gemm"]),
     "tied": ((5,), tied, ["Gemm", "Tanh", "Gemm"]),
@@ -149,6 +188,8 @@ def make(name: str, dtype: str = "float32") -> tuple[fastdl.Sequential, Array]:
     model = fastdl.Sequential([fastdl.Input(shape), *stack()], dtype=dtype)
     rng = np.random.default_rng(1)
     x = (rng.standard_normal((256, *shape)) * 2 + 1).astype(dtype)
+    if name.startswith("embedding"):
+        x = rng.integers(0, 9, x.shape).astype(dtype)
     output = model.output_shape[1]
     assert output is not None
     if model.trace().outputs[0].op.__class__ is ops.Softmax:

@@ -144,6 +144,33 @@ def test_rule(rule: str, shape: tuple[int, ...], dtype: Any, tamed: str) -> None
         close(slot, array, dtype, 16)
 
 
+@dtypes
+@rules
+@pytest.mark.parametrize("factor", [0.0, 0.1, 6.0])
+def test_rate_factor(rule: str, dtype: Any, factor: float) -> None:
+    """For the same gradients a weight comes `factor` times as far, whatever the rule remembers of steps: its momentum
+    is of steps that have the factor, what it divides by is of gradients alone. The factor 1 changes no bit."""
+    scalars, formula = RULES[rule]
+    moving = {"momentum": 0, "nesterov": 0, "rmsprop_momentum": 1, "rmsprop_centered_momentum": 1}.get(rule)
+    fresh = [np.full((5, 33), value, dtype) for value in (2, 0.5, 0.25)[: _ext.RULES[rule][1]]]
+    if moving is not None:
+        fresh[moving][...] = 0  # the slot that holds steps, not gradients
+    start = draw((5, 33), dtype, 0)
+    one, plain, scaled = start.copy(), start.copy(), start.copy()
+    slots = [[slot.copy() for slot in fresh] for _ in range(3)]
+    expected, kept = start.astype(np.float64), [slot.astype(np.float64) for slot in fresh]
+    for seed in (1, 2, 3):
+        gradient = draw((5, 33), dtype, seed)
+        kernels.step(rule, plain, gradient, slots[0], scalars, RATES)
+        kernels.step(rule, one, gradient, slots[1], scalars, RATES, rate_factor=1.0)
+        kernels.step(rule, scaled, gradient, slots[2], scalars, RATES, rate_factor=factor)
+        expected = formula(expected, gradient.astype(np.float64), kept)
+    assert np.array_equal(one, plain)
+    close(scaled, start + factor * (expected - start.astype(np.float64)), dtype, 64)
+    for i, slot in enumerate(slots[2]):
+        assert np.array_equal(slot, slots[0][i]) == (i != moving)
+
+
 @rules
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_is_not_hidden(rule: str, bad: float) -> None:

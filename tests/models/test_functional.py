@@ -500,6 +500,8 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an input twice": (lambda: keras.Model([X8, X8], layers.Dense(1)(X8)), ValueError, "each once"),
     "shapes to add": (lambda: layers.Add()([X8, Z5]), ShapeError, "of one shape"),
     "one to add": (lambda: layers.Add()([X8]), ShapeError, "two tensors or more"),
+    "two tensors and three shares": (lambda: layers.Average([1, 2, 3])([X8, X8]), ShapeError, "3 shares for 2 tensors"),
+    "shares below zero": (lambda: layers.Average([1, -1]), ValueError, "zero or more"),
     "three to subtract": (lambda: layers.Subtract()([X8, X8, X8]), ShapeError, "two tensors, not 3"),
     "several into Dense": (lambda: layers.Dense(2)([X8, Z5]), ShapeError, "takes one tensor, not 2"),
     "images to concatenate": (

@@ -72,15 +72,30 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "ReLU": lambda: layers.ReLU(6.0, 0.1, 0.2),
     "LeakyReLU": lambda: layers.LeakyReLU(alpha=0.1),
     "PReLU": lambda: layers.PReLU("random_uniform"),
+    "ParametricActivation": lambda: layers.ParametricActivation("mish", "random_uniform", "l2", "non_neg"),
+    "ParametricActivation of a layer": lambda: layers.ParametricActivation(layers.ELU(0.3)),
+    "Scale": lambda: layers.Scale("random_uniform", "l1", "max_norm"),
+    "PeriodicEmbedding": lambda: layers.PeriodicEmbedding(3, 5, 0.2),
+    "PeriodicEmbedding, plr": lambda: layers.PeriodicEmbedding(4, 3, 0.5, "plr", True),
+    "PiecewiseLinearEncoding": lambda: adapted(layers.PiecewiseLinearEncoding(5)),
+    "PiecewiseLinearEncoding even": lambda: layers.PiecewiseLinearEncoding([1, 2, 3, 4, 5, 6]),
     "RReLU": lambda: layers.RReLU(0.1, 0.2, seed=3),
     "ELU": lambda: layers.ELU(0.7),
     "Softmax": layers.Softmax,
+    "Dropout scheduled": lambda: layers.Dropout(schedules.FlatCosine(0.3, 10)),
+    "Dense with factors": lambda: layers.Dense(
+        5, learning_rate_factors={"bias": 0.1}, weight_decay_factors={"kernel": 0.5}
+    ),
     "AlphaDropout": lambda: layers.AlphaDropout(0.2, seed=1),
     "GaussianDropout": lambda: layers.GaussianDropout(0.2, 2**32 - 1),
     "GaussianNoise": lambda: layers.GaussianNoise(np.float32(0.1), seed=0),
 }
 BRANCHED = "Add", "Subtract", "Average", "Multiply", "Concatenate", "DenseTranspose"  # see test_functional.py
+ENSEMBLES = "RepeatVector", "GlobalAveragePooling1D", "EnsembleScale", "EnsembleDense"  # see test_members.py
 AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
+ENCODING = "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"
+# of columns: see test_columns.py
+LOOKING_UP = "Embedding", "CategoryEmbedding"  # see test_embedding.py
 DECAY = schedules.ExponentialDecay(0.05, 3, 0.9)
 OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
     **optimizers.CLASSES,
@@ -88,6 +103,7 @@ OPTIMIZERS: dict[str, Callable[[], optimizers.Optimizer]] = {
     "nesterov": lambda: optimizers.SGD(DECAY, 0.9, True, clipnorm=1.0),
     "RMSprop centered": lambda: optimizers.RMSprop(momentum=0.5, centered=True),
     "amsgrad": lambda: optimizers.Adam(DECAY, amsgrad=True, global_clipnorm=0.5),
+    "decay scheduled": lambda: optimizers.AdamW(DECAY, schedules.FlatCosine(0.1, 30)),
     "averaged": lambda: optimizers.Adam(use_ema=True, ema_overwrite_frequency=4, ema_momentum=0.8, weight_decay=0.1),
 }
 SCHEDULES: dict[str, schedules.LearningRateSchedule] = {
@@ -98,6 +114,8 @@ SCHEDULES: dict[str, schedules.LearningRateSchedule] = {
     "CosineDecay": schedules.CosineDecay(0.01, 20, warmup_target=0.1, warmup_steps=4),
     "CosineDecayRestarts": schedules.CosineDecayRestarts(0.1, 3),
     "OneCycle": schedules.OneCycle(0.1, 30),
+    "FlatCosine": schedules.FlatCosine(0.1, 30),
+    "LogCosine": schedules.LogCosine(0.1, 30),
 }
 
 
@@ -164,7 +182,8 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "NumpyLayer",
     }
-    here = {type(make()).__name__ for make in LAYERS.values()} | {*BRANCHED, *AUGMENTING}
+    elsewhere = {*BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
+    here = {type(make()).__name__ for make in LAYERS.values()} | elsewhere
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
     assert set(SCHEDULES) == set(schedules.CLASSES)

@@ -43,6 +43,16 @@ class Cubed(layers.NumpyLayer):
         return 3 * weights[0] * x**2 * dy, (x**3 * dy).sum(0), dy.sum(0, keepdims=True)
 
 
+class Waves(layers.PeriodicEmbedding):
+    """A variant "plr" without its ReLU, whose kinks a finite difference may step over."""
+
+    def __init__(self, *sizes: Any, lite: bool = False) -> None:
+        super().__init__(*sizes, variant="plr", lite=lite)
+
+    def call(self, x: Tensor) -> Tensor:
+        return ops.Periodic(x, self.frequencies, None, self.kernel, self.bias, True, False, self.name).output
+
+
 def tied(bias: bool) -> list[Any]:
     dense = layers.Dense(7, "tanh")
     return [dense, layers.DenseTranspose(dense, "tanh", bias), layers.Dense(5)]
@@ -85,6 +95,60 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
     "prelu": (lambda: [layers.Dense(7), layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "embedding": (
+        lambda: [layers.Rescaling(2, 3), layers.Embedding(5, 3), layers.Flatten(), layers.Dense(5)],
+        {"Embedding"},
+    ),
+    "embedding of categories": (
+        lambda: [
+            layers.Rescaling(2, 3),
+            layers.CategoryEmbedding([4, 3, 9] * 3 + [2, 5], 8, "normal"),
+            layers.Dense(5),
+        ],
+        {"Embedding"},
+    ),
+    "embedding of categories, missing": (
+        lambda: [
+            layers.Rescaling(2),
+            layers.CategoryEmbedding([4, 3] * 5 + [1], 5, zero_missing=True),
+            layers.Dense(5),
+        ],
+        {"Embedding"},
+    ),
+    "embedding, held": (
+        lambda: [
+            layers.Rescaling(2, 3),
+            layers.Embedding(7, 20, embeddings_regularizer=lambda w: (np.sum(w**3), 3 * w**2)),
+            *(layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Embedding"},
+    ),
+    "scale": (lambda: [layers.Dense(37), layers.Scale(), layers.Dense(5)], {"Scale"}),
+    "scale first": (lambda: [layers.Scale(), layers.Dense(5)], {"Scale"}),
+    "parametric selu": (
+        lambda: [layers.Dense(37), layers.ParametricActivation("selu"), layers.Dense(5)],
+        {"ParametricActivation"},
+    ),
+    "parametric mish first": (
+        lambda: [layers.ParametricActivation("mish"), layers.Dense(5)],
+        {"ParametricActivation"},
+    ),
+    "parametric in a dense layer": (
+        lambda: [layers.Dense(7, layers.ParametricActivation(layers.ELU(0.3))), layers.Dense(5)],
+        {"ParametricActivation"},
+    ),
+    "pbld": (lambda: [layers.PeriodicEmbedding(), layers.Dense(5)], {"Periodic"}),
+    "pbld inside": (lambda: [layers.Dense(7), layers.PeriodicEmbedding(3, 5, 0.5), layers.Dense(5)], {"Periodic"}),
+    "pbld, lite": (
+        lambda: [layers.Dense(7), layers.PeriodicEmbedding(6, 5, 0.5, lite=True), layers.Dense(5)],
+        {"Periodic"},
+    ),
+    "waves": (lambda: [layers.Dense(3), Waves(5, 7, 0.5), layers.Dense(5)], {"Periodic"}),
+    "waves of one kernel": (lambda: [layers.Dense(7), Waves(9, 3, 0.5, lite=True), layers.Dense(5)], {"Periodic"}),
+    "piecewise linear": (
+        lambda: [layers.Dense(7), layers.PiecewiseLinearEncoding([3, 1, 2, 7, 5, 1, 4]), layers.Dense(5)],
+        {"PiecewiseLinear"},
+    ),
     "prelu first": (lambda: [layers.PReLU(), layers.Dense(5)], {"PReLU"}),
     "prelu in a dense layer": (lambda: [layers.Dense(37, activation=layers.PReLU()), layers.Dense(5)], {"PReLU"}),
     "rrelu": (lambda: [layers.Dense(7), layers.RReLU(), layers.Dense(5)], {"RReLU"}),
@@ -183,6 +247,35 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
             layers.Dense(5, activity_regularizer="l2", kernel_regularizer=lambda w: (np.sum(w**3), 3 * w**2)),
         ],
         {"Penalty"},
+    ),
+    "dense over the last axis": (
+        lambda: [
+            *(layers.Dense(24), layers.Reshape((2, 2, 6)), layers.Dense(37, "relu"), layers.Dense(3, use_bias=False)),
+            *(layers.Dense(4, "softmax"), layers.Dense(3, "log_softmax"), layers.Flatten(), layers.Dense(5)),
+        ],
+        {"Dense", "Reshape", "Softmax", "LogSoftmax"},
+    ),
+    "dense over a last axis of many": (
+        lambda: [
+            *(layers.Dense(6), layers.RepeatVector(3), layers.Dense(130, "relu"), layers.Dense(70, "tanh")),
+            *(layers.EnsembleDense(33), layers.GlobalAveragePooling1D(), layers.Dense(5)),
+        ],
+        {"Dense", "RepeatMembers", "MemberDense", "MeanMembers"},
+    ),
+    "ensemble": (
+        lambda: [
+            *(layers.RepeatVector(4), layers.EnsembleScale(), layers.Dense(17, "relu"), layers.Dropout(0.2)),
+            *(layers.Dense(18, activity_regularizer="l2"), layers.EnsembleDense(5), layers.GlobalAveragePooling1D()),
+        ],
+        {"RepeatMembers", "MemberScale", "MemberDense", "MeanMembers"},
+    ),
+    "ensemble of hidden layers": (
+        lambda: [
+            *(layers.Dense(7), layers.RepeatVector(3), layers.EnsembleScale(scale_regularizer="l2")),
+            *(layers.EnsembleDense(9, "tanh", kernel_regularizer="l2"), layers.EnsembleDense(2, use_bias=False)),
+            *(layers.GlobalAveragePooling1D(), layers.Dense(5)),
+        ],
+        {"MemberScale", "MemberDense"},
     ),
     "penalty on the input": (lambda: [layers.ActivityRegularization(0.1, 0.2), layers.Dense(5)], {"Penalty"}),
     "deep": (

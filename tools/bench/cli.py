@@ -30,10 +30,14 @@ QUIET = 0.1  # cores that others may use before the figures are called disturbed
 
 def parser() -> argparse.ArgumentParser:
     """Options of all commands."""
-    top = argparse.ArgumentParser(prog="benchmark.py", description="fastdl beside its peers, in one run.")
+    top = argparse.ArgumentParser(
+        prog="benchmark.py",
+        description="fastdl beside its peers, in one run.",
+        epilog="Tables have a command of their own: benchmark.py tabular --help",
+    )
     commands = top.add_subparsers(dest="command", required=True)
     for name, (_, rounds, seconds, told) in COMMANDS.items():
-        one = commands.add_parser(name, help=told)
+        one = commands.add_parser(name, help=told.replace("%", "%%"))
         one.add_argument("--peers", nargs="+", choices=sorted(PEERS), help="default: all that can; fastdl always")
         one.add_argument("--threads", nargs="+", type=int, default=None, help="default: 1, and 2 where it can")
         one.add_argument("--rounds", type=int, default=rounds, help=f"default: {rounds}")

@@ -15,6 +15,11 @@ from fastdl.fusion.graph.weights import without
 
 Dim = int | str | None
 Inferred = tuple[dict[str, tuple[Dim, ...]], dict[str, Dtype]]  # shapes and types, by value
+VALUES = {  # of a LabelEncoder, by the attribute that holds them
+    "values_floats": TensorProto.FLOAT,
+    "values_int64s": TensorProto.INT64,
+    "values_strings": TensorProto.STRING,
+}
 LEAN = 2**8  # numbers of an initializer beyond which shape inference is told its type alone
 
 
@@ -29,7 +34,7 @@ def infer(model: ModelProto) -> Inferred:
         elif tensor.name not in listed:
             bare.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     for node in model.graph.node:
-        bare.graph.node.append(_stand_in(node))
+        bare.graph.node.append(inferable(node))
     for output in bare.graph.output:
         if output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
@@ -52,13 +57,18 @@ def infer(model: ModelProto) -> Inferred:
     return shapes, {name: dtype for name, dtype in types.items() if dtype is not None}
 
 
-def _stand_in(node: NodeProto) -> NodeProto:
-    """A node of the same shape and type, for one of which ONNX infers nothing."""
-    if node.domain != "ai.onnx.ml" or node.op_type not in ("Scaler", "Normalizer", "Imputer"):
+def inferable(node: NodeProto) -> NodeProto:
+    """The node, or for those of ai.onnx.ml of which ONNX infers nothing one that gives the same type and shape."""
+    if node.domain != "ai.onnx.ml" or len(node.input) != 1 or len(node.output) != 1:
         return node
-    if node.op_type == "Imputer":  # it keeps the type too
-        return helper.make_node("Identity", node.input[:1], node.output[:1])
-    return helper.make_node("Cast", node.input[:1], node.output[:1], to=TensorProto.FLOAT)
+    if node.op_type == "Imputer":
+        return helper.make_node("Identity", node.input, node.output, node.name)
+    kind = TensorProto.FLOAT if node.op_type in ("Scaler", "Normalizer") else None
+    if node.op_type == "LabelEncoder":
+        kind = next((VALUES[a.name] for a in node.attribute if a.name in VALUES), None)
+    if kind is None:
+        return node
+    return helper.make_node("Cast", node.input, node.output, node.name, to=kind)
 
 
 def byte_count(model: ModelProto) -> int:

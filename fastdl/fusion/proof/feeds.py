@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import helper
 
 from fastdl.base.arrays import Array, Dtype
+from fastdl.base.naming import free_name
 from fastdl.errors import DataError, FusionError
+from fastdl.fusion.evaluator.operators import attributes
 from fastdl.fusion.folds import constant
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.inference import Dim
@@ -27,8 +30,7 @@ FEWER = (1024, 256, 64, 16, 7, 2)  # rows that are tried in turn, where so many 
 ROWS = 1024  # of the caller's samples at a time
 MOST = 1 << 28  # numbers that one value of a graph may hold for a single batch
 MOST_AXES = 64
-ENCODERS = ("ai.onnx.ml:LabelEncoder", "ai.onnx.ml:OneHotEncoder")
-TEXTS = ("keys_strings", "cats_strings", "classes_strings")
+MOST_CODE_NODES = 4  # from an input to the table that it looks into
 A_NUMBER = 28  # bytes that a proof takes for a number of a value: four sessions, and a truth in float64
 
 Samples = npt.ArrayLike | Mapping[str, npt.ArrayLike]
@@ -43,6 +45,7 @@ class Feeder:
         constant.fold_all(self._index)  # standardisation may stand in the graph as a computation
         stored = {t.name for t in model.graph.initializer}
         self._dtypes: dict[str, Dtype] = {}
+        self._codes: dict[str, npt.NDArray[np.int64] | None] = {}
         self._scales: dict[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]] = {}
         for info in model.graph.input:
             if info.name in stored:
@@ -52,6 +55,7 @@ class Feeder:
                 raise FusionError(f"input {info.name!r} is no tensor: there is no way to run the graph on it")
             self._dtypes[info.name] = np.dtype(helper.tensor_dtype_to_np_dtype(number))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self._tokens = {name: _tokens(model, name) for name in self._dtypes}
         self._names = feature_names(metadata) if len(self._dtypes) == 1 else None
         firsts = [shape[0] for name in self._dtypes if (shape := self._index.shape(name))]
         a_row = 0
@@ -82,17 +86,26 @@ class Feeder:
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
         """One random feed: floats as the input's own standardisation expects them (see _scale), else standard normal.
 
-        Integers are 0 or 1 (safe as an index), booleans fair, strings of those that an encoder knows. A dim other
-        than the batch that is not stated is taken as 8.
+        Floats that are codes lie within their tables (see _code_counts). Integers are 0 or 1 (safe as an index),
+        booleans fair; strings and integers that are encoded first are of what the encoder knows, and some that it does
+        not know. A dim other than the batch that is not stated is taken as 8.
         """
         feed: Feed = {}
         for name, dtype in self._dtypes.items():
+            tokens = self._tokens[name]
+            if dtype.kind == "O" and tokens is None:
+                raise FusionError(f"input {name!r} takes strings: give samples to prove the fusion on")
             shape = [_size(dim, batch if axis == 0 else 8) for axis, dim in enumerate(self._shape(name))]
-            if dtype.kind == "O":
-                feed[name] = rng.choice(np.array(self._texts(name), object), shape)
+            if tokens is not None:
+                feed[name] = tokens[rng.integers(0, len(tokens), shape)]
                 continue
             if dtype.kind != "f":
                 feed[name] = rng.integers(0, 2, shape).astype(dtype)
+                continue
+            if name not in self._codes:
+                self._codes[name] = self._code_counts(name)
+            if (counts := self._codes[name]) is not None:
+                feed[name] = rng.integers(0, counts, shape).astype(dtype)
                 continue
             mean, spread = self._scales.get(name) or self._scales.setdefault(name, self._scale(name))
             drawn = mean + spread * rng.standard_normal(shape)
@@ -107,14 +120,29 @@ class Feeder:
             raise FusionError(f"input {name!r} has {len(shape)} axes, numpy's arrays at most {MOST_AXES}")
         return shape
 
-    def _texts(self, name: str) -> list[str]:
-        """The strings that the encoders know which read an input."""
-        readers = [node for node, _ in self._index.uses(name) if node.op in ENCODERS]
-        stated = [node.attribute(key, []) for node in readers for key in TEXTS]
-        texts = [text.decode(errors="replace") for texts in stated for text in texts]
-        if not texts:
-            raise FusionError(f"input {name!r} takes strings: give samples to prove the fusion on")
-        return texts
+    def _code_counts(self, name: str) -> npt.NDArray[np.int64] | None:
+        """How many rows the float input's numbers choose from, in the table whose rows they are cast to look up.
+
+        With constants added to the codes, where each column begins, up to where the next one does. None if they are
+        no codes.
+        """
+        value, first = name, np.zeros(1, np.int64)
+        for _ in range(MOST_CODE_NODES):
+            nodes = [node for node, _ in self._index.uses(value)]
+            if len(nodes) != 1:
+                return None
+            (node,) = nodes
+            stored = [self._index.stored(each) for each in node.inputs]
+            if node.op == "Gather" and value != name and (table := stored[0]) is not None:
+                ends = np.append(first.ravel()[1:], table.shape[node.attribute("axis", 0)])
+                counts = ends - first.ravel() if first.size > 1 else ends - first.min()
+                return counts if (counts > 0).all() else None
+            if node.op == "Add" and value != name and (added := stored[1]) is not None:
+                first = added.astype(np.int64)
+            elif node.op not in ("Cast", "Reshape"):
+                return None
+            value = node.outputs[0]
+        return None
 
     def _scale(self, name: str) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Mean and standard deviation that the graph takes from this input before it does anything else with it.
@@ -178,6 +206,27 @@ class Feeder:
             # A model of fixed batch takes no remainder, so its last feed repeats some rows.
             first = min(start, rows - size) if self.fixed_batch else start
             yield {name: array[first : first + size] for name, array in feed.items()}
+
+
+def _tokens(model: Any, name: str) -> Array | None:
+    """What a graph that encodes this input before all else may be given: what its encoders know, and others.
+
+    Others only where these become an index too (below zero, the default, is none), or a row of zeros.
+    """
+    readers = [node for node in model.graph.node if name in node.input]
+    if not readers or any(node.op_type not in ("LabelEncoder", "OneHotEncoder") for node in readers):
+        return None
+    given = [attributes(node) for node in readers]
+    strings = {token for each in given for key in ("keys_strings", "cats_strings") for token in each.get(key, ())}
+    integers = {token for each in given for key in ("keys_int64s", "cats_int64s") for token in each.get(key, ())}
+    unknown = all(
+        each.get("zeros", 1) if node.op_type == "OneHotEncoder" else each.get("default_int64", -1) >= 0
+        for node, each in zip(readers, given, strict=True)
+    )
+    if strings:
+        tokens = np.array([*sorted(strings), *(("", free_name("unknown", strings)) if unknown else ())], object)
+        return tokens
+    return np.array([*sorted(integers), *((max(integers) ^ 1, -7) if unknown else ())], np.int64) if integers else None
 
 
 def _size(dim: Dim, unstated: int) -> int:

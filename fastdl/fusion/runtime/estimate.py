@@ -17,6 +17,8 @@ import onnx
 import onnx.inliner
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from fastdl.fusion.graph.inference import inferable
+
 SMALL = 64  # numbers of a constant that may decide a shape
 LARGEST = 2**31  # no size is larger, and no number that may decide one: so no product of sizes overflows
 LONGEST = 4096  # steps of a recurrent net
@@ -138,12 +140,21 @@ class Estimator:
             if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and value is not None and node.output:
                 keep(value, node.output[0])
                 continue
-            _require_known(node)
-            graph.node.add().CopyFrom(node)
+            if not self._only_prefixes(node, model):
+                _require_known(node)
+            graph.node.add().CopyFrom(inferable(node))
         for info in model.graph.output:
             graph.output.add().CopyFrom(info)
             graph.output[-1].type.tensor_type.ClearField("shape")
         return lean
+
+    def _only_prefixes(self, node: NodeProto, model: ModelProto) -> bool:
+        """Whether it puts short texts of the file's own beside the caller's, which doubles none again and again."""
+        if node.op_type != "StringConcat" or node.domain not in ("", "ai.onnx"):
+            return False
+        stored = {t.name: t for t in model.graph.initializer if t.name in node.input}
+        short = all(len(text) <= TEXT for tensor in stored.values() for text in tensor.string_data)
+        return short and len(stored) > 0 and all(name in stored or name in self.inputs for name in node.input)
 
     def _cost(self, known: dict[str, tuple[int, Shape]]) -> Bound:
         """Sums over the nodes in their order; constants that are computed stay to the end."""

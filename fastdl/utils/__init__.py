@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastdl.base.arrays import Array, refuse_masked
+from fastdl.base.naming import no_such
 from fastdl.base.random import set_random_seed
 from fastdl.errors import DataError
 
-__all__ = ["clear_session", "normalize", "set_random_seed", "to_categorical"]
+if TYPE_CHECKING:
+    from fastdl.utils.feature_space import FeatureSpace
+
+__all__ = ["FeatureSpace", "clear_session", "normalize", "set_random_seed", "to_categorical"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "FeatureSpace":  # the one that needs layers
+        raise no_such(__name__, name, __all__, "it has what tables and training need")
+    from fastdl.utils.feature_space import FeatureSpace
+
+    globals()[name] = FeatureSpace
+    return FeatureSpace
 
 
 def clear_session(free_memory: bool = True) -> None:

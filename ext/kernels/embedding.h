@@ -1,0 +1,73 @@
+/* Rows of tables, looked up by codes: whole numbers from 0 on, in the elements' type. Several columns of codes have each a
+ * table of its own, one below the other in one array. */
+#ifndef FDL_KERNELS_EMBEDDING_H
+#define FDL_KERNELS_EMBEDDING_H
+
+#include <string.h>
+
+#include "../kernels.h"
+#include "../shared/panels.h"
+#include "../shared/vec.h"
+
+/* Column c's codes, and the table that they look into. */
+typedef struct {
+    double first, least, rows;
+} code_column;
+
+INLINE code_column column_of(const double *columns, size_t count, size_t c, size_t zero_missing) {
+    return (code_column){columns[c], zero_missing ? 1 : 0, columns[count + c]};
+}
+
+/* Whether there is a row for the code, and its number: a code that no table has, or NaN, never leads out of one. */
+INLINE int has_row(code_column of, T code) { return (double)code >= of.least && (double)code < of.rows; }
+INLINE size_t row_number(code_column of, T code) { return (size_t)of.first + (size_t)code; }
+
+/* y = each code's row */
+static void embedding_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const embedding_forward_args *a = args;
+    const T *x = a->x, *table = a->table;
+    T *y = a->y;
+    const size_t count = a->inputs, width = a->width, n = count * width;
+    (void)step, (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (size_t f = range.f0, end; f < range.f1; f = end) {
+            const size_t c = f / width;
+            const code_column of = column_of(a->columns, count, c, a->zero_missing);
+            const T *code = x + (p * count + c) * FDL_PANEL;
+            size_t at[FDL_PANEL];
+            T known[FDL_PANEL];
+            end = (c + 1) * width < range.f1 ? (c + 1) * width : range.f1;
+            for (size_t i = 0; i < FDL_PANEL; i++) {
+                known[i] = (T)has_row(of, code[i]);
+                at[i] = known[i] ? row_number(of, code[i]) * width : 0;
+            }
+            for (; f < end; f++) {
+                T *to = y + (p * n + f) * FDL_PANEL;
+                for (size_t i = 0; i < FDL_PANEL; i++) to[i] = known[i] ? table[at[i] + f - c * width] : 0;
+            }
+        }
+}
+
+/* dtable = the sum of dy over the samples of each row's code, in the order of the samples: elements [f0, f1) of it. */
+static void embedding_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const embedding_backward_args *a = args;
+    const T *x = a->x, *dy = a->dy;
+    T *dtable = a->dtable;
+    const size_t count = a->inputs, width = a->width, n = count * width;
+    const size_t padded = (range.f1 + FDL_UNIT - 1) / FDL_UNIT * FDL_UNIT;
+    (void)scratch;
+    memset(dtable + range.f0, 0, (padded - range.f0) * sizeof(T));
+    for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
+        for (size_t c = 0; c < count; c++) {
+            const code_column of = column_of(a->columns, count, c, a->zero_missing);
+            const T *code = x + (p * count + c) * FDL_PANEL, *from = dy + (p * n + c * width) * FDL_PANEL;
+            for (size_t i = 0, samples = samples_in(step->batch, p); i < samples; i++) {
+                if (!has_row(of, code[i])) continue;
+                const size_t row = row_number(of, code[i]) * width;
+                size_t e = row < range.f0 ? range.f0 : row, end = row + width < range.f1 ? row + width : range.f1;
+                for (; e < end; e++) dtable[e] += from[(e - row) * FDL_PANEL + i];
+            }
+        }
+}
+
+#endif
