@@ -297,7 +297,7 @@ def test_labels_and_probabilities_meet_whatever_the_labels_are(columns: str, mon
     def make(case: peers.Case) -> Any:
         return Backwards(min_samples_leaf=5, random_state=0)
 
-    monkeypatch.setitem(peers.PEERS, "backwards", peers.Peer(("sklearn",), columns, make))
+    monkeypatch.setitem(peers.EVERY, "backwards", peers.Peer(("sklearn",), columns, make))
     job = {"set": "digits", "peer": "backwards", "split": 1, "seed": 0, "threads": 1, "folder": "."}
     told = worker.measure(job)
     frame, target = TABLES["digits"].load(Path("."))

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastdl import initializers, layers, losses, optimizers, schedules
 from fastdl.base.arrays import Array
+from fastdl.base.naming import unknown
 from fastdl.initialization import initialize_from_data
 from fastdl.models import Model
 from fastdl.models.functional import Functional
@@ -16,6 +17,7 @@ from fastdl.tabular.recipes import CLASSES, Recipe
 
 # Factors of the learning rate and of weight decay: pytabkit multiplies a factor of the rate into decay twice.
 SCALE = {"learning_rate_factors": {"scale": 6.0}, "weight_decay_factors": {"scale": 36.0}}
+SCHEDULES = "log_cosine", "constant"
 FIRST_ROWS = 2048  # that first weights are made for
 SLOW = 0.1  # the learning rate of biases, mixtures and periodic encodings, over that of weights
 
@@ -50,7 +52,7 @@ def make(recipe: Recipe, inputs: Inputs, task: str, outputs: int, steps: int) ->
     if several:
         x = layers.RepeatVector(recipe.members, name="members")(x)
         x = layers.EnsembleScale(name="member_scale")(x)
-    else:
+    elif recipe.scaling:
         x = layers.Scale(name="scale", **SCALE)(x)
     for i, units in enumerate(recipe.hidden_layer_sizes, 1):
         x = _dense(recipe, x, units, f"dense_{i}")
@@ -129,8 +131,11 @@ def _activated(recipe: Recipe, x: Any, name: str) -> Any:
 
 def compile_net(net: Net, recipe: Recipe, task: str, steps: int) -> None:
     """Adam whose rate rises and falls four times, and decay that falls to zero in the second half."""
+    if recipe.schedule not in SCHEDULES:
+        raise ValueError(unknown("schedule", recipe.schedule, SCHEDULES))
+    rising = recipe.schedule == "log_cosine"
     optimizer = optimizers.AdamW(
-        schedules.LogCosine(recipe.learning_rate, steps),
+        schedules.LogCosine(recipe.learning_rate, steps) if rising else recipe.learning_rate,
         weight_decay=schedules.FlatCosine(recipe.weight_decay, steps) if recipe.weight_decay else 0.0,
         beta_2=recipe.beta_2,
         epsilon=1e-8,

@@ -18,11 +18,14 @@ class Recipe:
     numeric_encoding: "pbld" or None. one_hot_up_to: a category of more values is embedded, in embedding_size numbers.
     parametric: activations mixed with the identity, in shares that are trained, of a net of one member. members: nets
     that share their dense layers (TabM-mini, Gorishniy et al. 2024). zero_last: the last layer begins with zeros.
+    scaling: a trained scale a feature before the first layer. schedule: of the learning rate, "log_cosine" or
+    "constant".
     """
 
     hidden_layer_sizes: tuple[int, ...] = (256, 256, 256)
     activation: str = "selu"
     parametric: bool = True
+    scaling: bool = True
     numeric_encoding: str | None = "pbld"
     frequencies: int = 16
     frequency_scale: float = 0.1
@@ -31,6 +34,7 @@ class Recipe:
     embedding_size: int = 8
     members: int = 1
     learning_rate: float = 0.04
+    schedule: str = "log_cosine"
     weight_decay: float = 0.02
     dropout: float = 0.15
     label_smoothing: float = 0.1

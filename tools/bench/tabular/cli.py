@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.tabular import debian, report, runs
-from bench.tabular.peers import PEERS
+from bench.tabular.peers import EVERY, PEERS
 from bench.tabular.sets import LISTS, TABLES, chosen
 from bench.tabular.splits import PARTS
 
@@ -18,15 +18,16 @@ def parser() -> argparse.ArgumentParser:
     """Options."""
     top = argparse.ArgumentParser(prog="benchmark.py tabular", description="fastdl on tables beside its rivals.")
     names = [*LISTS, *TABLES]
+    told = f"default: {', '.join(PEERS)}; fastdl otherwise made: {', '.join(list(EVERY)[len(PEERS) :])}"
     top.add_argument("--sets", nargs="+", choices=names, default=["published"], metavar="NAME", help=", ".join(names))
-    top.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="default: all that can")
+    top.add_argument("--peers", nargs="+", choices=list(EVERY), default=list(PEERS), metavar="PEER", help=told)
     top.add_argument("--splits", type=int, default=3, choices=range(1, PARTS + 1), help="default: 3")
     top.add_argument("--seeds", type=int, default=1, help="of each peer on each split; default: 1")
     top.add_argument("--threads", type=int, default=1, help="default: 1")
     top.add_argument("--json", type=Path, help="a file of JSON lines: what it holds is not run again")
     top.add_argument("--table", action="store_true", help="run nothing, print what the file holds")
-    top.add_argument("--again", nargs="+", choices=list(PEERS), default=[], help="run these though the file holds them")
-    top.add_argument("--against", choices=list(PEERS), default="fastdl", help="who is compared with all others")
+    top.add_argument("--again", nargs="+", choices=list(EVERY), default=[], help="run these though the file holds them")
+    top.add_argument("--against", choices=list(EVERY), default="fastdl", help="who is compared with all others")
     top.add_argument("--python", default=sys.executable, help="the interpreter of the peers; default: this one")
     top.add_argument("--folder", type=Path, default=debian.cache_folder(), help="where the data are kept")
     return top

@@ -71,6 +71,24 @@ def fastdl(case: Case) -> Any:
     return case.pick(tabular, "Tabular")(random_state=case.seed, n_jobs=case.threads, **options)
 
 
+def changed(**changes: Any) -> Callable[[Case], Any]:
+    """fastdl with another recipe."""
+
+    def make(case: Case) -> Any:
+        from fastdl.tabular.recipes import recipe_of
+
+        task = "classes" if case.task == CLASSES else "numbers"
+        recipe = recipe_of("realmlp", task)
+        return fastdl(case).set_params(net=recipe.changed(**changes))
+
+    return make
+
+
+def bagged(case: Case) -> Any:
+    """A net for each of five folds."""
+    return fastdl(case).set_params(folds=5)
+
+
 def fastdl_plain(case: Case) -> Any:
     """The estimator for matrices."""
     import fastdl
@@ -157,3 +175,37 @@ PEERS = {
     "realmlp-s": Peer(("pytabkit", "torch"), "Filled", realmlp("RealMLP_TD_S_")),
     "realmlp": Peer(("pytabkit", "torch"), "Filled", realmlp("RealMLP_TD_")),
 }
+
+PLAIN = {
+    "parametric": False,
+    "scaling": False,
+    "numeric_encoding": None,
+    "schedule": "constant",
+    "learning_rate": 0.002,
+}
+CHANGES: dict[str, dict[str, Any]] = {  # what each ingredient of the net is worth: fastdl without it
+    "without-waves": {"numeric_encoding": None},
+    "without-mixtures": {"parametric": False},
+    "without-scaling": {"scaling": False},
+    "without-first-weights": {"data_driven": False},
+    "without-schedule": {"schedule": "constant", "learning_rate": 0.005},
+    "without-dropout": {"dropout": 0.0},
+    "without-decay": {"weight_decay": 0.0},
+    "without-smoothing": {"label_smoothing": 0.0},
+    "beta-2-0.999": {"beta_2": 0.999},
+    "plain": {
+        **PLAIN,
+        "beta_2": 0.999,
+        "data_driven": False,
+        "dropout": 0.0,
+        "weight_decay": 0.0,
+        "activation": "relu",
+    },
+}
+ABLATIONS = {
+    **{name: Peer(("fastdl.tabular",), "Raw", changed(**changes)) for name, changes in CHANGES.items()},
+    "bag-of-5": Peer(("fastdl.tabular",), "Raw", bagged),
+    "tabm": Peer(("fastdl.tabular",), "Raw", lambda case: fastdl(case).set_params(net="tabm")),
+    "realmlp-small": Peer(("fastdl.tabular",), "Raw", lambda case: fastdl(case).set_params(net="realmlp-small")),
+}
+EVERY = PEERS | ABLATIONS

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench import machine
 from bench.pool import SCRIPT, THREAD_VARIABLES, note
-from bench.tabular.peers import LIMIT, PEERS
+from bench.tabular.peers import EVERY, LIMIT
 from bench.tabular.sets import Table
 
 Line = dict[str, Any]
@@ -70,10 +70,10 @@ def run(keys: Iterable[Key], held: dict[Key, Line], path: Path | None, python: s
         word = f"{one.set}, split {one.split}, seed {one.seed}, {one.peer}"
         note(f"{number} of {len(keys)}: {word}")
         job = {**asdict(one), "folder": str(folder)}
-        if PEERS[one.peer].limit_of:
+        if EVERY[one.peer].limit_of:
             limit = limit_of(one, held)
             if limit is None:
-                cannot[one.peer] = f"needs the times of {PEERS[one.peer].limit_of} first"
+                cannot[one.peer] = f"needs the times of {EVERY[one.peer].limit_of} first"
                 continue
             job["limit"] = limit
         answer = child(job, python)
@@ -97,7 +97,7 @@ def limit_of(one: Key, held: dict[Key, Line]) -> float | None:
 
     CPU seconds, a thread's share: on a machine that others use the clock would give too long a time.
     """
-    other = PEERS[one.peer].limit_of
+    other = EVERY[one.peer].limit_of
     taken = [
         line["fit_cpu_seconds"] / one.threads
         for line in held.values()

@@ -40,9 +40,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from bench.tabular import encoders, scores, splits
-    from bench.tabular.peers import PEERS, Case
+    from bench.tabular.peers import EVERY, Case
 
-    table, peer = TABLES[job["set"]], PEERS[job["peer"]]
+    table, peer = TABLES[job["set"]], EVERY[job["peer"]]
     if word := peer.missing():
         return {"skip": word}
     frame, target = table.load(Path(job["folder"]))
