@@ -156,6 +156,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _one_line_warnings(command):
                 options.run(options)
                 _flush()
+            if caught:  # the command ended its work early, and kept what it had
+                return 128 + caught[0]
     except BaseException as error:
         if not caught and not isinstance(error, KeyboardInterrupt):
             return _failure(command, error)

@@ -15,6 +15,7 @@ from fastdl.tabular import scores
 from fastdl.tabular.columns import Encoded
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score
+from fastdl.tabular.splits import FEW
 from fastdl.tabular.table import Table
 from fastdl.tabular.tasks import Task
 
@@ -172,6 +173,13 @@ def linear_answers(
     return np.asarray(answers).reshape(len(answers), -1)
 
 
+def _told_where(judged: int, rows: int) -> str:
+    if rows < FEW:
+        return f"the {judged} rows that were learned, which are too few to hold any back: scores are far too good"
+    held = ", each judged by a net that did not learn from it" if judged == rows else " that were held back"
+    return f"{judged:,} rows{held} (they chose the epoch, so scores are a little too good)"
+
+
 def validate(model: Tabular, task: Task, table: Table, test: Table | None = None) -> Judgement:
     """A trained estimator, judged by a test table, or by the rows that were held back from each of its nets."""
     learned = model.known_targets(task.targets(table))
@@ -195,13 +203,7 @@ def validate(model: Tabular, task: Task, table: Table, test: Table | None = None
             every[few] = whole
             kept = np.isfinite(every[chosen]).all(axis=1)
             linear = every[chosen] if kept.all() else None
-        bag = len(chosen) == len(table)
-        where = (
-            f"{len(targets):,} rows, each judged by a net that did not learn from it"
-            if bag
-            else (f"{len(targets):,} rows that were held back")
-        )
-        where += " (they chose the epoch, so scores are a little too good)"
+        where = _told_where(len(targets), len(table))
     simplest = "most frequent class" if task.kind == CLASSES else "mean"
     simpler = {simplest: constant_answers(task.kind, learned, len(targets), outputs)}
     if linear is not None:
