@@ -22,8 +22,9 @@ from fastdl.tabular.tasks import Task
 if TYPE_CHECKING:
     from fastdl.tabular.estimator import Tabular
 
-RESAMPLED = 400
+RESAMPLED, LEAST_RESAMPLED = 400, 100
 MOST_RESAMPLED = 50_000  # rows of each
+FEW_OUTPUTS = 4  # with more, fewer rows are drawn, and less often: each class has an area under its own ROC
 MOST_LINEAR = 20_000  # rows that the linear model beside learns from
 LINEAR_FOLDS = 3
 TOLD = {
@@ -124,9 +125,10 @@ def _interval(
     score: Score, targets: Array, answers: Array, weights: Array | None, generator: np.random.Generator
 ) -> tuple[float, float]:
     """The middle 95 % of scores of rows drawn with replacement; of many rows fewer are drawn, and it is narrowed."""
-    count = min(len(targets), MOST_RESAMPLED)
+    more = max(answers.shape[1] / FEW_OUTPUTS, 1.0)
+    count = min(len(targets), int(MOST_RESAMPLED / more))
     values = []
-    for _ in range(RESAMPLED):
+    for _ in range(max(LEAST_RESAMPLED, int(RESAMPLED / more))):
         rows = generator.integers(0, len(targets), count)
         values.append(score(targets[rows], answers[rows], None if weights is None else weights[rows]))
     low, high = np.quantile(values, [0.025, 0.975])

@@ -154,7 +154,7 @@ def _plain(values: Array) -> Array:
     return values
 
 
-def as_numbers(name: str, values: Array) -> Array:
+def as_numbers(name: str, values: Array, where: str = "") -> Array:
     """The column in float64. DataError that names the first cell that is no number."""
     if values.dtype.kind in "iufb":
         return values.astype(np.float64)
@@ -163,13 +163,14 @@ def as_numbers(name: str, values: Array) -> Array:
         try:
             numbers[row] = float(value)
         except (TypeError, ValueError):
-            raise DataError(f"the column {name!r} holds {value!r} in row {row}, which is no number") from None
+            told = f"the column {name!r} holds {value!r} in row {row}, which is no number"
+            raise DataError(f"{where}: {told}" if where else told) from None
     return numbers
 
 
 def finite_numbers(name: str, values: Array, where: str = "") -> Array:
     """The column in float64, of a target. DataError that names the first cell that is infinite or no number."""
-    numbers = as_numbers(name, values)
+    numbers = as_numbers(name, values, where)
     if (wrong := ~np.isfinite(numbers)).any():
         row = int(wrong.argmax())
         told = f"{name!r} holds {numbers[row]:g} in row {row}: numbers to predict must be finite"

@@ -105,7 +105,7 @@ TESTS = {  # rows to judge by, and what is wrong with them
         "holds 'maybe', which is none of the classes: no, yes",
     ),
     "targets missing": (PLAIN, "x,c,t\n1,a,\n2,b,\n", "e.csv: the target 't' is missing in all 2 rows"),
-    "no numbers": (NUMERIC, "x,c,t\n1,a,1.5\n2,b,q\n", "'t' holds 'q' in row 1, which is no number"),
+    "no numbers": (NUMERIC, "x,c,t\n1,a,1.5\n2,b,q\n", "e.csv: the column 't' holds 'q' in row 1"),
     "an infinite number": (NUMERIC, "x,c,t\n1,a,1.5\n2,b,inf\n", "e.csv: 't' holds inf in row 1"),
     "no rows": (PLAIN, "x,c,t\n", "e.csv has names of columns but no rows"),
 }
@@ -291,8 +291,22 @@ def test_a_limit_of_time_holds_from_start_to_the_files(tmp_path: Path) -> None:
 
 def _begun(folder: Path) -> subprocess.Popen[str]:
     """`fastdl train` of many epochs, which is training by now."""
-    (folder / "d.csv").write_text(text(columns(3000)))
-    command = [sys.executable, "-P", "-u", "-m", "fastdl", "train", "d.csv", "--target", "t", "--epochs", "100000"]
+    (folder / "d.csv").write_text(text(columns(600)))
+    command = [
+        sys.executable,
+        "-P",
+        "-u",
+        "-m",
+        "fastdl",
+        "train",
+        "d.csv",
+        "--target",
+        "t",
+        "--epochs",
+        "100000",
+        "--folds",
+        "2",
+    ]
     env = {**os.environ, "PYTHONPATH": str(Path(fastdl.__file__).parent.parent)}
     pipe = subprocess.PIPE
     child = subprocess.Popen(
