@@ -2,7 +2,8 @@
 
 Exit codes: 0 done, or help where no command is given; 1 a file or data that cannot be used; 2 wrong usage; 3 not
 proven, or different; stopped by: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP, 141 a reader of the output that has left before
-the work was done. Nothing is half written in any of them.
+the work was done. Nothing is half written in any of them: `train` that is stopped while nets are trained writes all of
+its files of the best nets until then, or, when it is stopped once more, none.
 """
 
 from __future__ import annotations
@@ -156,6 +157,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _one_line_warnings(command):
                 options.run(options)
                 _flush()
+            if caught:  # the command ended its work early, and kept what it had
+                return 128 + caught[0]
     except BaseException as error:
         if not caught and not isinstance(error, KeyboardInterrupt):
             return _failure(command, error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import re
 
 import numpy as np
 
@@ -51,6 +52,7 @@ def _columns(answers: object, class_names: list[str] | None) -> dict[str, list[o
     columns: dict[str, list[object]] = {}
     for name, given in named.items():
         array = np.asarray(given)
+        name = re.sub(r"^(label|probabilities|prediction)_\d+$", r"\1", name)  # a column has the name without a number
         if array.ndim == 2 and array.shape[1] > 1:
             classes = class_names or [str(k) for k in range(array.shape[1])]
             what = "probability of" if name == "probabilities" else name

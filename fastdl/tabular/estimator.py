@@ -27,18 +27,16 @@ from fastdl.tabular.file import assemble
 from fastdl.tabular.inputs import Layout
 from fastdl.tabular.nets import Inputs
 from fastdl.tabular.progress import Teller
-from fastdl.tabular.proof import ColumnsProof, prove
+from fastdl.tabular.proof import ColumnsProof, bar_of, prove
 from fastdl.tabular.recipes import CLASSES, Recipe, recipe_of
 from fastdl.tabular.scores import Score, score_of
 from fastdl.tabular.search import jobs_of, search
-from fastdl.tabular.splits import fold_numbers, holdout
+from fastdl.tabular.splits import FEW, fold_numbers, holdout
 from fastdl.tabular.table import Table
 from fastdl.tabular.training import Data, Job, Progressing, answers_of, within
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-FEW = 10  # rows below which none are held back: the last epoch is taken
 
 
 class Tabular(BaseEstimator):  # type: ignore[misc]
@@ -206,8 +204,10 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         if teller:
             teller.end()
         if not candidates:
-            raise FastdlError("no net was trained: each diverged, or was stopped in its first epoch")
-        if progress.interrupted:
+            late = "" if end is None else f": give it a time_limit of more than {self.time_limit:g} s"
+            raise FastdlError(f"no net was trained: each diverged, or was stopped in its first epoch{late}")
+        self.interrupted_ = progress.interrupted
+        if self.interrupted_:
             warn("training was stopped: the answers are those of the best nets until then", UserWarning)
         return candidates
 
@@ -319,7 +319,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         net = to_onnx(self.model_.trace(), "net", {}, ["output"])
         classes = self.classes_.tolist() if self.task == CLASSES else None
         file = assemble(self.columns_, net, layout=layout, rank1=rank1, classes=classes, limits=self._limits())
-        return file, prove(file, self.columns_, self.answers)
+        bar = bar_of(self.model_, self.columns_, relative=self.task != CLASSES)
+        return file, prove(file, self.columns_, self.answers, bar=bar)
 
     def export(self, path: str | os.PathLike[str], *, layout: Layout = "columns", rank1: bool = False) -> ColumnsProof:
         """Write one ONNX file that takes raw columns and answers as this does, proven on 10,000 random rows.

@@ -15,14 +15,16 @@ from fastdl.tabular import scores
 from fastdl.tabular.columns import Encoded
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score
+from fastdl.tabular.splits import FEW
 from fastdl.tabular.table import Table
 from fastdl.tabular.tasks import Task
 
 if TYPE_CHECKING:
     from fastdl.tabular.estimator import Tabular
 
-RESAMPLED = 400
+RESAMPLED, LEAST_RESAMPLED = 400, 100
 MOST_RESAMPLED = 50_000  # rows of each
+FEW_OUTPUTS = 4  # with more, fewer rows are drawn, and less often: each class has an area under its own ROC
 MOST_LINEAR = 20_000  # rows that the linear model beside learns from
 LINEAR_FOLDS = 3
 TOLD = {
@@ -123,9 +125,10 @@ def _interval(
     score: Score, targets: Array, answers: Array, weights: Array | None, generator: np.random.Generator
 ) -> tuple[float, float]:
     """The middle 95 % of scores of rows drawn with replacement; of many rows fewer are drawn, and it is narrowed."""
-    count = min(len(targets), MOST_RESAMPLED)
+    more = max(answers.shape[1] / FEW_OUTPUTS, 1.0)
+    count = min(len(targets), int(MOST_RESAMPLED / more))
     values = []
-    for _ in range(RESAMPLED):
+    for _ in range(max(LEAST_RESAMPLED, int(RESAMPLED / more))):
         rows = generator.integers(0, len(targets), count)
         values.append(score(targets[rows], answers[rows], None if weights is None else weights[rows]))
     low, high = np.quantile(values, [0.025, 0.975])
@@ -172,6 +175,13 @@ def linear_answers(
     return np.asarray(answers).reshape(len(answers), -1)
 
 
+def _told_where(judged: int, rows: int) -> str:
+    if rows < FEW:
+        return f"the {judged} rows that were learned, which are too few to hold any back: scores are far too good"
+    held = ", each judged by a net that did not learn from it" if judged == rows else " that were held back"
+    return f"{judged:,} rows{held} (they chose the epoch, so scores are a little too good)"
+
+
 def validate(model: Tabular, task: Task, table: Table, test: Table | None = None) -> Judgement:
     """A trained estimator, judged by a test table, or by the rows that were held back from each of its nets."""
     learned = model.known_targets(task.targets(table))
@@ -195,13 +205,7 @@ def validate(model: Tabular, task: Task, table: Table, test: Table | None = None
             every[few] = whole
             kept = np.isfinite(every[chosen]).all(axis=1)
             linear = every[chosen] if kept.all() else None
-        bag = len(chosen) == len(table)
-        where = (
-            f"{len(targets):,} rows, each judged by a net that did not learn from it"
-            if bag
-            else (f"{len(targets):,} rows that were held back")
-        )
-        where += " (they chose the epoch, so scores are a little too good)"
+        where = _told_where(len(targets), len(table))
     simplest = "most frequent class" if task.kind == CLASSES else "mean"
     simpler = {simplest: constant_answers(task.kind, learned, len(targets), outputs)}
     if linear is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,10 +15,16 @@ from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import read_model
 from fastdl.fusion.runtime.session import Session
 from fastdl.fusion.runtime.tables import TableInputs
+from fastdl.models import Model
 from fastdl.tabular.columns.columns import Columns
 from fastdl.tabular.table import Table
+from fastdl.tabular.training import answers_of
 
 BAR = 2e-6  # of probabilities; of predictions relative to the largest
+WIDEST = 1e-3  # that rounding may make the bar
+FACTOR = 16  # times what the last bits move
+SHAKES = 4
+SHAKEN_ROWS = 2000
 AT_ONCE = 1024
 FIRST = (1, 2, 7, 64)  # rows of the first batches
 
@@ -73,6 +80,31 @@ def prove(
     wanted = np.concatenate([answers for _, answers in parts])
     worst, ties = _compared(given, inputs, wanted, bar)
     return ColumnsProof(len(wanted), missing, worst, ties, bar)
+
+
+def bar_of(model: Model, columns: Columns, relative: bool, seed: int = 0) -> float:
+    """BAR, or more where rounding alone moves the answers further: no file can keep closer to `predict` than that.
+
+    Measured by moving the last bits of all weights and inputs at random: nets of few rows or epochs may have steep
+    slopes. relative: to the largest answer, as predictions are compared.
+    """
+    rng = np.random.default_rng(seed)
+    encoded = columns.transform(columns.draw(rng, SHAKEN_ROWS)).arrays
+    answers = answers_of(model, encoded).astype(np.float64)
+    shaken, weights = copy.deepcopy(model), model.get_weights()
+    moved = 0.0
+    for _ in range(SHAKES):
+        shaken.set_weights([_shaken(each, rng) for each in weights])
+        others = answers_of(shaken, [*(_shaken(each, rng) for each in encoded)])
+        moved = max(moved, float(np.abs(answers - others).max(initial=0)))
+    scale = max(float(np.abs(answers).max(initial=0)), 1e-300) if relative else 1.0
+    return float(np.clip(FACTOR * moved / scale, BAR, WIDEST))
+
+
+def _shaken(values: Array, rng: np.random.Generator) -> Array:
+    """Each number one bit up or down; whole numbers, as codes are, as they were."""
+    moved: Array = np.nextafter(values, np.where(rng.random(values.shape) < 0.5, -np.inf, np.inf).astype(values.dtype))
+    return np.where(values == np.round(values), values, moved)
 
 
 def _batches(tables: list[Table]) -> list[Table]:

@@ -13,6 +13,8 @@ from fastdl.errors import DataError
 from fastdl.tabular.estimator import Tabular
 from fastdl.tabular.recipes import NUMBERS
 
+LARGEST = 1e37  # of targets: answers are float32, and squares of deviations are summed in float64
+
 
 class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
     """A net for tables that predicts a number, or several: raw columns (numbers, strings, dates, gaps) in.
@@ -37,6 +39,11 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
         wrong = ~np.isfinite(targets).all(axis=1)
         if wrong.any():
             raise DataError(f"y has NaN or Inf in row {wrong.argmax()} ({wrong.sum()} of {len(targets)} rows)")
+        large = ~(np.abs(targets) < LARGEST).all(axis=1)
+        if large.any():
+            raise DataError(
+                f"y has {np.abs(targets).max():g} in row {large.argmax()}: nets compute with less than 1e+37"
+            )
         return targets
 
     def outputs(self, targets: Array) -> int:

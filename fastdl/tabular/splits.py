@@ -6,6 +6,8 @@ import numpy as np
 
 from fastdl.base.arrays import Array
 
+FEW = 10  # rows below which none are held back: the last epoch is taken
+
 
 def fold_numbers(targets: Array, folds: int, generator: np.random.Generator) -> Array:
     """The fold of each row, 0 to folds - 1, of sizes that differ by one at most; each a picture of all targets.

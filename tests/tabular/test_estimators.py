@@ -19,8 +19,9 @@ from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastdl import Runner
-from fastdl.errors import DataError, ModelFileError
+from fastdl.errors import DataError, FusionError, ModelFileError
 from fastdl.tabular import Recipe, TabularClassifier, TabularRegressor, load
+from fastdl.tabular.proof import BAR, prove
 
 STOCHASTIC = {
     "check_sample_weight_equivalence_on_dense_data": "no stochastic gradient takes two rows as one of twice the weight"
@@ -90,6 +91,15 @@ def test_the_file_answers_as_it_does(classifier: Any, regressor: Any, layout: An
             assert (np.asarray(answers["label"]) == model.predict(NEW[0])).all()
         else:
             np.testing.assert_allclose(np.ravel(answers), model.predict(NEW[0]), rtol=2e-5)
+
+
+def test_a_steep_net_of_few_rows_is_proven_as_closely_as_it_rounds() -> None:
+    x, y = {"x": np.array([1.0, 2.0, 3.0])}, np.array([1.5, 2.5, 3.5])
+    model = TabularRegressor(epochs=2, random_state=0).fit(x, y)
+    file, proof = model.to_onnx()
+    assert BAR < proof.bar < 1e-3
+    with pytest.raises(FusionError, match="is off by"):
+        prove(file, model.columns_, lambda table: model.answers(table) * 1.002, bar=proof.bar)
 
 
 def test_the_same_seed_gives_the_same_bits_at_any_number_of_nets_at_once() -> None:
