@@ -92,7 +92,8 @@ def _finite(values: np.ndarray) -> np.ndarray:
 
 def _widened(ends: tuple[float, float]) -> tuple[float, float]:
     low, high = (float(end) if np.isfinite(end) else 0.0 for end in ends)
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
+    size = max(abs(low), abs(high))
+    return (low, high) if high - low > 1e-9 * size else (low - max(0.5, size / 2), low + max(0.5, size / 2))
 
 
 def _ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -188,7 +189,8 @@ def dots(rows: Sequence[tuple[str, float]], label: str) -> str:
 
 def histogram(values: Sequence[float], x_label: str) -> str:
     """How many lie where."""
-    counts, edges = np.histogram(_finite(np.asarray(values, float)), bins=30)
+    known = _finite(np.asarray(values, float))
+    counts, edges = np.histogram(known, bins=30, range=_widened((float(known.min()), float(known.max()))))
     axes = _Axes((edges[0], edges[-1]), (0, counts.max()))
     parts = [axes.frame(x_label, "rows")]
     for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):

@@ -42,7 +42,8 @@ def _verdict(content: Content) -> Iterator[Finding]:
     judged, metric = content.judged, content.metric
     estimate = judged.estimates[metric]
     name, says = TOLD[metric], number
-    told = (
+    beaten: list[str] = []
+    told = said = (
         f"On {len(judged.targets):,} {'test ' * content.tested}rows the "
         f"{name} is {says(estimate.value)}, between {says(estimate.low)} and {says(estimate.high)} with 95 % "
         "confidence."
@@ -51,7 +52,8 @@ def _verdict(content: Content) -> Iterator[Finding]:
     for other, scores in judged.baselines.items():
         beside, it = scores[metric], f"the {other}" if other in ("mean", "most frequent class") else f"a {other}"
         if _better(metric, worst, beside) > 0:
-            told += f" That is clearly better than {it} ({says(beside)})."
+            beaten.append(f"{it} ({says(beside)})")
+            told = f"{said} That is clearly better than {' and '.join(beaten)}."
         elif other == "linear model":
             yield "good", told
             return (yield from _no_better(metric, estimate.value, beside))

@@ -179,10 +179,9 @@ def _residuals(judged: Judgement) -> str:
     rows = np.random.default_rng(0).permutation(len(judged.targets))[:MOST_POINTS]
     y, p = judged.targets[rows, 0], judged.answers[rows, 0]
     return (
-        "<h2>Where it errs</h2><p>Each point is a row. On the left, points on the dashed line are answered exactly; on "
-        "the right, a cloud that is wider or bent at one end is where the model errs more. Predictions keep to the "
-        "range "
-        'of the target that was seen.</p><div class="pair">'
+        "<h2>Where it errs</h2><p>Each point is a row. In the first chart, points on the dashed line are exact; in "
+        "the second, the model errs more where the cloud is wider or bent. Predictions keep to the range of the target "
+        'that was seen.</p><div class="pair">'
         f"<figure><h3>Actual against predicted</h3>{charts.points(p, y, 'predicted', 'actual')}</figure>"
         f"<figure><h3>What is left</h3>{charts.points(p, y - p, 'predicted', 'actual − predicted', zero=True)}</figure>"
         "</div>"
@@ -197,8 +196,8 @@ def _learning(content: Content) -> str:
     losses = [_curve(f"net {i}", values) for i, (values, _, _) in enumerate(nets, 1)]
     kept = ", ".join(str(best + 1) for _, _, best in nets)
     told = (
-        "An epoch is one pass over the rows. On the left the score on rows that a net does not learn from, on the "
-        f"right its loss on those it does. Of each net the epoch that was best on the left is kept: {kept}."
+        "An epoch is one pass over the rows. The first chart has the score on rows that a net does not learn from, the "
+        f"second its loss on those it does. Of each net the epoch that was best in the first is kept: {kept}."
     )
     return (
         f'<h2>How it learned</h2><p>{told}</p><div class="pair">'
