@@ -14,7 +14,9 @@ from fastdl.base.arrays import Array
 from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import ModelSource, read_model, set_metadata
 from fastdl.fusion.folds import RULES
+from fastdl.fusion.folds.constant import store_all
 from fastdl.fusion.folds.rule import Fold, Refusal, Rule
+from fastdl.fusion.graph.again import infer_again
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import copied, memory_errors
 from fastdl.fusion.graph.node import Refused
@@ -189,6 +191,7 @@ def _fold(model: Lean, kept: Mapping[tuple[Rule, str], str], like: GraphIndex | 
         refusals: list[Refusal] = []
         before = len(done)
         for rule in RULES:
+            start = len(done)
             for node in index.nodes[::-1] if rule.forward else [*index.nodes]:
                 if node.removed:
                     continue
@@ -203,10 +206,13 @@ def _fold(model: Lean, kept: Mapping[tuple[Rule, str], str], like: GraphIndex | 
                     continue
                 if into is not None:
                     done.append((rule, Fold(rule.name, label, into)))
+            if rule.shapes and len(done) > start:
+                infer_again(index)
         if len(done) == before:
             break
     refusals = [refusal for refusal in refusals if refusal.node in known]  # of the file's own nodes
     if done:
         index.prune()
+        store_all(index)
     index.forget()
     return _Folded(index, done, refusals)

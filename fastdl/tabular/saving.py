@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,18 +22,31 @@ from fastdl.tabular.nets import Inputs
 from fastdl.tabular.recipes import CLASSES, Recipe
 from fastdl.tabular.training import Member
 
-if TYPE_CHECKING:
-    from fastdl.tabular.estimator import Tabular
-
 SETTINGS = "settings"  # an array of the bytes of a JSON text: vocabularies are longer than notes may be
 
 
-def save(estimator: Tabular, filepath: str | os.PathLike[str]) -> None:
+class Saved(Protocol):
+    """What files know of an estimator."""
+
+    task: str
+    random_state: Any
+    columns_: Columns
+    inputs_: Inputs
+    members_: list[Member]
+    shares_: list[float]
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]: ...
+    def fitted(self) -> dict[str, Any]: ...
+    def take_fitted(self, told: Mapping[str, Any]) -> None: ...
+    def finish(self) -> None: ...
+
+
+def save(estimator: Saved, filepath: str | os.PathLike[str]) -> None:
     """Write a fitted estimator, whole or not at all. OSError, ValueError for settings that are no plain values."""
     write_atomically(Path(checked_path("filepath", filepath)), to_bytes(estimator))
 
 
-def to_bytes(estimator: Tabular) -> bytes:
+def to_bytes(estimator: Saved) -> bytes:
     """What `save` writes."""
     columns: dict[str, Array] = {}
     for i, member in enumerate(estimator.members_):
@@ -44,7 +57,7 @@ def to_bytes(estimator: Tabular) -> bytes:
     return b"".join(tensor_file.parts_of("the estimator", tensors, {"estimator": type(estimator).__name__}))
 
 
-def _settings(estimator: Tabular) -> dict[str, Any]:
+def _settings(estimator: Saved) -> dict[str, Any]:
     parameters = estimator.get_params(deep=False)
     if isinstance(parameters["net"], Recipe):
         parameters["net"] = parameters["net"].get_config()
@@ -63,7 +76,7 @@ def _settings(estimator: Tabular) -> dict[str, Any]:
     }
 
 
-def load(filepath: str | os.PathLike[str], kinds: Mapping[str, type[Tabular]]) -> Tabular:
+def load(filepath: str | os.PathLike[str], kinds: Mapping[str, type[Any]]) -> Any:
     """The estimator that `save` wrote. kinds: by name, which a file may hold. ModelFileError for any other file."""
     content = tensor_file.read(filepath)
     kind = kinds.get(str(content.notes.get("estimator")))
@@ -77,7 +90,7 @@ def load(filepath: str | os.PathLike[str], kinds: Mapping[str, type[Tabular]]) -
         raise ModelFileError(f"{content.name}: its settings cannot be used: {error}") from error
 
 
-def _restored(kind: type[Tabular], content: Content) -> Tabular:
+def _restored(kind: type[Any], content: Content) -> Any:
     settings = json.loads(content.tensors[SETTINGS].astype(np.uint8).tobytes())
     parameters = settings["parameters"]
     for name in ("numeric_features", "date_features", "drop"):
@@ -89,7 +102,8 @@ def _restored(kind: type[Tabular], content: Content) -> Tabular:
     numbers, flags, sizes = settings["inputs"]
     estimator.inputs_ = Inputs(numbers, flags, tuple(sizes))
     estimator.take_fitted(settings["fitted"])
-    outputs = len(estimator.classes_) if estimator.task == CLASSES else len(settings["fitted"]["units"][0])
+    fitted = settings["fitted"]
+    outputs = len(fitted["classes"] if estimator.task == CLASSES else fitted["units"][0])
     members = []
     for i, config in enumerate(settings["recipes"]):
         recipe = Recipe.from_config(config)

@@ -95,16 +95,17 @@ class TestDenseThenDense:
             (["gemm:20", "matmul + row:20", "gemm alpha beta:2", "Relu"], ["Gemm", "Relu"]),
             (["gemm:4", "batch norm", "Dropout", "gemm:4"], ["Gemm"]),
             (["gemm:3", "gemm:6"], ["Gemm"]),  # 6·6 = 6·3 + 3·6: as many products, and one layer less
-            (["gemm:2", "gemm:6"], ["Gemm", "Gemm"]),  # a bottleneck
+            (["gemm:2", "gemm:6"], ["Gemm"]),  # few products in all: a call costs more than they do
+            (["gemm:2", "gemm:200"], ["Gemm", "Gemm"]),  # a bottleneck
         ],
     )
     def test_where_it_costs_no_more(self, steps, left):
         assert_left(net(steps), left)
 
     def test_the_bottleneck_is_named(self):
-        _, report = assert_left(net(["gemm:2", "gemm:6"]), ["Gemm", "Gemm"])
+        _, report = assert_left(net(["gemm:2", "gemm:200"]), ["Gemm", "Gemm"])
         assert [(r.node, r.fold, r.reason) for r in report.refusals] == [
-            ("Gemm_v1", "dense → dense", "one layer 6 → 6 costs more than the bottleneck 6 → 2 → 6")
+            ("Gemm_v1", "dense → dense", "one layer 6 → 200 costs more than the bottleneck 6 → 2 → 200")
         ]
 
 
@@ -175,11 +176,11 @@ class TestJoins:
     @pytest.mark.parametrize("op", ["Add", "Sub", "Sum"])
     def test_sums(self, op, kind):
         g = Sketch()
-        names = [g.dense("x", f"d{i}", 6, 4, form) for i, form in enumerate(["gemm", "matmul"])]
+        names = [g.dense(x, f"d{x}", 6, 4, form) for x, form in (("x", "gemm"), ("z", "matmul"))]
         g.node(op, names, "s")
         g.affine("s", "n", 4, kind)
         g.node("Relu", ["n"], "y")
-        assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 4]}), ["Gemm", "Gemm", op, "Relu"])
+        assert_left(g.model({"x": ["N", 6], "z": ["N", 6]}, {"y": ["N", 4]}), ["Gemm", "Gemm", op, "Relu"])
 
     @pytest.mark.parametrize("kind", AFFINES)
     @pytest.mark.parametrize("axis", [1, -1])
@@ -197,12 +198,13 @@ class TestJoins:
 
     def test_sums_of_sums_of_three_inputs(self):
         g = Sketch()
-        a, b, c, d = (g.dense("x", f"d{i}", 6, 4, "matmul + vector") for i in range(4))
+        a, b, c, d = (g.dense(f"x{i}", f"d{i}", 6, 4, "matmul + vector") for i in range(4))
         g.node("Sub", [a, b], "s")
         g.node("Sum", ["s", c, d], "t")
         g.batch_norm("t", "n", 4)
         g.node("Relu", ["n"], "y")
-        assert_left(g.model({"x": ["N", 6]}, {"y": ["N", 4]}), ["Gemm"] * 4 + ["Sub", "Sum", "Relu"])
+        inputs = {f"x{i}": ["N", 6] for i in range(4)}
+        assert_left(g.model(inputs, {"y": ["N", 4]}), ["Gemm"] * 4 + ["Sub", "Sum", "Relu"])
 
     @pytest.mark.parametrize("kind", AFFINES)
     def test_affine_of_one_part_before_concat(self, kind):
@@ -251,7 +253,7 @@ class TestImages:
                     **({"perm": [0, 2, 3, 1]} if op == "Transpose" else {}),
                 )
         g.dense("f", "y", 24, 5)
-        assert_left(g.model({"x": ["N", 2, 3, 4]}, {"y": ["N", 5]}), [*way, "Gemm"])
+        assert_left(g.model({"x": ["N", 2, 3, 4]}, {"y": ["N", 5]}), [way[-1], "Gemm"])
 
     @pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
     @pytest.mark.parametrize("groups", [1, 2])

@@ -418,9 +418,9 @@ def test_an_added_matrix_is_no_bias(shape):
 def test_a_sum_of_two_branches_is_not_a_bias_and_no_refusal():
     g = Sketch()
     g.dense("x", "a", 4, 4, "matmul")
-    g.dense("x", "b", 4, 4, "matmul")
+    g.dense("z", "b", 4, 4, "matmul")
     g.node("Add", ["a", "b"], "y")
-    fused, _, refusals = fold_all(done(g))
+    fused, _, refusals = fold_all(done(g, {"x": ["N", 4], "z": ["N", 4]}))
     assert operators(fused) == ["Gemm", "Gemm", "Add"]
     assert refusals == []
 

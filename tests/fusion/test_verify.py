@@ -88,17 +88,34 @@ def test_maps_whose_keys_alone_differ_are_not_the_same():
         verify(model, other)
 
 
-def test_one_that_takes_strings_needs_samples():
+def of_strings(known):
+    """A lookup of strings; known: the encoder reads the input itself."""
     g = Sketch()
-    g.node("LabelEncoder", ["x"], "y", domain="ai.onnx.ml", keys_strings=["p", "q"], values_floats=[0.25, 4.0])
+    value = "x" if known else g.node("Identity", ["x"], "i")
+    g.node("LabelEncoder", [value], "y", domain="ai.onnx.ml", keys_strings=["p", "q"], values_floats=[0.25, 4.0])
     model = g.model({"x": ["N"]}, {"y": ["N"]})
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
     model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    return model
+
+
+def test_one_that_takes_strings_needs_samples():
+    model = of_strings(known=False)
     with pytest.raises(FusionError, match="takes strings: give samples"):
         verify(model, model)
     assert verify(model, model, samples=["p", "q", "r"]).samples == 3
     with pytest.raises(DataError, match="samples of input 'x'"):
         verify(model, model, samples=[1.0, 2.0])
+
+
+def test_strings_are_drawn_of_those_that_an_encoder_knows():
+    model = of_strings(known=True)
+    assert verify(model, model).samples == 74
+    assert verify(model, model, samples=["p", "q", "r"]).samples == 77
+    other = of_strings(known=True)
+    other.graph.node[0].attribute[1].floats[1] = 5.0
+    with pytest.raises(FusionError):
+        verify(model, other)
 
 
 def test_what_cannot_be_told_is_an_error(monkeypatch):

@@ -126,7 +126,8 @@ class Wild:
             [self.dense] * 5 + [self.by_constant] * 5 + [self.unary] * 3 + [self.batch_norm] * 3 + [self.move] * 4
             + [self.matmul, self.pair, self.conv, self.concat, self.part, self.reduce, self.integers, self.branch]
             + [self.clip, self.widths, self.constants_alone, self.mish, self.scaler, self.loop, self.cast]
-            + [self.hidden] * 2 + [self.two_classes, self.joined, self.joined]
+            + [self.hidden] * 2 + [self.two_classes, self.joined, self.joined, self.columns, self.channels_last]
+            + [self.lookup, self.by_shape]
         )  # fmt: skip
         self.pick(steps)()
 
@@ -232,6 +233,67 @@ class Wild:
             self.node(
                 self.pick(["Mul", "Add", "Sub"]), [y, self.const(self.pick([(width,), (), (1, width)]))], (rows, width)
             )
+
+    def columns(self):
+        """Columns picked in parts, perhaps scaled, joined, and read by a dense layer."""
+        x = self.value(lambda s: len(s) == 2)
+        if x is None:
+            return
+        rows, width = self.pool[x]
+        parts = []
+        for _ in range(self.rng.integers(1, 4)):
+            places = self.rng.permutation(width)[: self.rng.integers(1, width + 1)]
+            places = places - width * self.rng.integers(0, 2, places.size)  # some counted from the end
+            part = self.node("Gather", [x, self.ints(places)], (rows, places.size), axis=int(self.pick((1, -1))))
+            if self.chance(0.4):
+                part = self.node(self.pick(["Mul", "Sub"]), [part, self.const((places.size,))], (rows, places.size))
+            parts.append(part)
+        size = sum(self.pool[part][1] for part in parts)
+        y = self.node("Concat", parts, (rows, size), axis=1) if len(parts) > 1 else parts[0]
+        self.layer(y, self.pick(DIMS))
+
+    def channels_last(self):
+        """A convolution, transposed, an affine map and functions of single values, and perhaps transposed again."""
+        x = self.value(lambda s: len(s) == 4)
+        if x is None:
+            return
+        n, c, height, width = self.pool[x]
+        out = self.pick((1, 2, 3))
+        y = self.node("Conv", [x, self.const((out, c, 1, 1))], (n, out, height, width))
+        order = [0, *(int(axis) for axis in self.pick(([2, 3, 1], [3, 2, 1], [1, 3, 2])))]
+        shape = tuple(self.pool[y][axis] for axis in order)
+        y = self.node("Transpose", [y], shape, perm=order)
+        for _ in range(self.rng.integers(1, 3)):
+            y = self.node(
+                self.pick(["Mul", "Add"]), [y, self.const(self.pick([(shape[-1],), (1, shape[1], 1, 1)]))], shape
+            )
+        y = self.node(self.pick(["Relu", "Tanh"]), [y], shape)
+        if self.chance(0.5):
+            back = [0, *(int(axis) for axis in self.pick(([3, 1, 2], [3, 2, 1], [1, 3, 2])))]
+            self.node("Transpose", [y], tuple(shape[axis] for axis in back), perm=back)
+        else:
+            size = int(np.prod(shape[1:]))
+            self.layer(self.node("Flatten", [y], (n, size)), self.pick(DIMS))
+
+    def lookup(self):
+        """Rows of a table by constant places, and a dense layer."""
+        rows, size = self.pick(DIMS), self.pick(DIMS)
+        places = self.ints(self.rng.integers(-3, 3, rows))
+        self.layer(self.node("Gather", [self.const((3, size)), places], (rows, size)), self.pick(DIMS))
+
+    def by_shape(self):
+        """A Reshape to rows of whatever else there is, computed from the shape."""
+        x = self.value(lambda s: 2 <= len(s) <= 4)
+        if x is None or self.opset < 13:
+            return
+        s = self.pool[x]
+        shape = self.node("Shape", [x], None)
+        first = self.node("Gather", [shape, self.ints([0])], None)
+        size = int(np.prod(s[1:]))
+        target = self.node("Concat", [first, self.ints([self.pick((-1, size))])], None, axis=0)
+        y = self.node("Reshape", [x, target], (s[0], size))
+        if self.chance(0.6):
+            self.layer(y, self.pick(DIMS))
 
     def odd_gemm(self, x):
         """The constant first, or the input transposed."""

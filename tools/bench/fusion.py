@@ -182,7 +182,7 @@ def _interleave(
         for tool, model in models.items():
             session = Session(model.SerializeToString(), threads=threads)
             (info,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
-            x = rng.standard_normal((batch, info.shape[1]), np.float32)
+            x = rng.standard_normal((batch, *info.shape[1:]), np.float32)
             outputs = dict(zip(names, session.run(None, {info.name: x}), strict=True))
             calls[tool] = _bound(Binding(session, {info.name: x}, outputs), x)
         count = max(1, round(seconds / min(_seconds(call, 3) for call in calls.values())))

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, helper, numpy_helper
 
+from bench.exports import EXPORTS
 from bench.workloads import Skip
 
 TEXTBOOK, TINY = (784, 300, 100, 10), (20, 64, 64, 3)
@@ -198,4 +199,5 @@ NETS: dict[str, tuple[Make, Make]] = {  # as it is exported, and by hand
     "branches": (lambda: _branches(True), lambda: _branches(False)),
     "PyTorch": (pytorch, lambda: ideal(TEXTBOOK)),
     "scikit-learn": (sklearn, lambda: ideal(TINY)),
+    **EXPORTS,
 }

@@ -3,8 +3,9 @@
 W' = diag(s)·W, b' = b + tᵀ·W. For batch norm as the first layer or after the activation, and for input
 standardisation. Every reader must be a dense layer, reached directly or through nodes that only move values: all
 take s and t, or none. Through Flatten (or a Reshape that is one) of (N, C, spatial…) each constant is spread over
-the row in the row-major order that Flatten keeps; through Concat of columns s is 1 and t is 0 beside its own; one
-scale and shift for all values go through whatever moves them.
+the row in the row-major order that Flatten keeps; through Gather, Slice and the like of columns each goes with its
+column; through Concat of columns s is 1 and t is 0 beside its own; one scale and shift for all values go through
+whatever moves them.
 
 With values far from zero (a year, a temperature in kelvin) the dense layer sums what batch norm would have centred,
 and may lose digits: the proof tells, and then the fold is left out.
@@ -16,9 +17,10 @@ import numpy as np
 
 from fastdl.fusion.folds.no_op import keeps_rows, permutation
 from fastdl.fusion.folds.rule import Rule
+from fastdl.fusion.graph.columns import PICKS, picked, width
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import Floats, Node, Refused
-from fastdl.fusion.graph.patterns import DENSE, Affine, Dense
+from fastdl.fusion.graph.patterns import HEADS, Affine, Dense
 
 MOVES = ("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze")
 WAYS = 256  # at most so many ways from an affine node to dense layers are followed
@@ -69,7 +71,7 @@ def _require_readers(index: GraphIndex, value: str) -> None:
     if not uses:
         raise Refused(f"nothing reads its output {value!r}")
     for node, slot in uses:
-        if not ((slot == 0 and node.op in (*DENSE, *MOVES)) or node.op == "Concat"):
+        if not ((slot == 0 and node.op in (*HEADS, *MOVES, *PICKS)) or node.op == "Concat"):
             raise Refused(f"its output is read by {node.op} {node.label!r}, which is not a dense layer")
 
 
@@ -85,7 +87,7 @@ def _heads(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[
             ways += 1
             if ways > WAYS:
                 raise Refused(f"more than {WAYS} ways lead on from it")
-            if node.op in DENSE:
+            if node.op in HEADS:
                 # Reached twice, through a Concat: each way brings its own columns, and 1 and 0 for the rest.
                 s, t = heads.get(node, (np.ones(()), np.zeros(())))
                 heads[node] = (s * scale, t + shift)
@@ -99,6 +101,11 @@ def _heads(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[
 def _moved(index: GraphIndex, node: Node, scale: Floats, shift: Floats) -> tuple[Floats, Floats]:
     if scale.size == shift.size == 1:
         return scale, shift
+    if (places := picked(index, node)) is not None:
+        if max(scale.size, shift.size) != width(index, node.inputs[0]):
+            raise Refused(f"{node.op} {node.label!r} picks from another number of columns")
+        whole = max(scale.size, shift.size)
+        return np.broadcast_to(scale, whole)[places], np.broadcast_to(shift, whole)[places]
     shape = index.shape(node.inputs[0])
     if shape is None:
         raise Refused(f"the rank of {node.inputs[0]!r}, which {node.label!r} moves, is not known")

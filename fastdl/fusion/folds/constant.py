@@ -76,6 +76,17 @@ def fold_all(index: GraphIndex) -> None:
             fold(index, node)
 
 
+def store_all(index: GraphIndex) -> None:
+    """Turn Constant nodes of numbers into initializers: onnxruntime does so too, but an operator less is one less."""
+    for node in [node for node in index.nodes if node.op == "Constant"]:
+        array = index.stored(node.outputs[0])
+        if array is None or (array.dtype not in FLOATS and array.dtype.kind not in "biu"):
+            continue
+        with suppress(Refused):
+            index.require_hidden(node.outputs[0])
+            index.replace(node, index.add_tensor(f"{node.outputs[0]}_constant", array))
+
+
 def _floating(index: GraphIndex, node: Node, hint: str) -> str:
     stored = index.stored(node.inputs[0])
     assert stored is not None  # told by `fold`

@@ -9,6 +9,7 @@ from math import prod
 
 import numpy as np
 
+from fastdl.base.arrays import Array
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import FLOATS, Node, Refused
@@ -59,13 +60,18 @@ def _flatten(index: GraphIndex, node: Node) -> str | None:
 def _reshape(index: GraphIndex, node: Node) -> str | None:
     """Where every target dim is the input's own; at most one is left to follow from the others (-1)."""
     shape, target = index.shape(node.inputs[0]), index.stored(node.inputs[1])
-    if shape is None or target is None or node.attribute("allowzero", 0):
+    if shape is None or target is None or _states_zero(node, target):
         return None
     if target.shape == (len(shape),) and 0 not in shape:
         pairs = list(zip(target.tolist(), shape, strict=True))
         if sum(want == -1 for want, _ in pairs) <= 1 and all(want in (-1, 0, have) for want, have in pairs):
             return node.inputs[0]
     return _leads_back(index, node)
+
+
+def _states_zero(node: Node, target: Array) -> bool:
+    """Whether a 0 in the target of a Reshape is a size of zero, not the input's own dim (opset 14 on)."""
+    return bool(node.attribute("allowzero", 0)) and 0 in target
 
 
 def _leads_back(index: GraphIndex, node: Node) -> str | None:
@@ -153,7 +159,7 @@ def keeps_rows(index: GraphIndex, node: Node) -> bool:
     if node.op == "Flatten":
         return node.attribute("axis", 1) in (1, 1 - len(shape))
     target = index.stored(node.inputs[1]) if node.op == "Reshape" else None
-    if target is None or target.ndim != 1 or target.size < 2 or node.attribute("allowzero", 0):
+    if target is None or target.ndim != 1 or target.size < 2 or _states_zero(node, target):
         return False
     # A 0 stands for the input's own dim, which there must be one of.
     dims = [shape[i] if want == 0 and i < len(shape) else want for i, want in enumerate(target.tolist())]

@@ -16,6 +16,7 @@ class Rule:
     None: the node is not of its kind. It raises Refused where it must not fold. order: rules run from the lowest to the
     highest, again and again until none applies. forward: nodes are taken from the last to the first, for such a fold
     moves them on. lossy: float32 may lose digits by it that it had before; only measuring tells whether it does.
+    shapes: what it does may tell shapes that were not known, so they are inferred anew.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Rule:
     order: int
     forward: bool = False
     lossy: bool = False
+    shapes: bool = False
 
 
 @dataclass(frozen=True)

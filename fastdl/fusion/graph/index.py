@@ -294,6 +294,11 @@ class GraphIndex:
         self.remove(node)
         self._redirect(value, constant)
 
+    def learn(self, inferred: Inferred) -> None:
+        """Take over shapes and types of the graph as it is now."""
+        self._shapes |= inferred[0]
+        self._types |= inferred[1]
+
     def resize(self, value: str, shape: tuple[Dim, ...]) -> None:
         """Note that `value` has another shape from now on."""
         self._shapes[value] = shape
@@ -306,14 +311,13 @@ class GraphIndex:
         node.inputs = list(inputs)
         self._link(node)
 
-    def insert(self, before: Node, op: str, inputs: Sequence[str]) -> str:
-        """A new node in front of another, of the shape and type of what that gives; its one output's name."""
-        output = self.fresh(f"{before.outputs[0]}_{op.lower()}")
-        node = Node(helper.make_node(op, inputs, [output], name=output))
+    def insert(self, before: Node, op: str, inputs: Sequence[str], like: str = "", **attributes: Any) -> str:
+        """A new node in front of another, of the shape and type of `like` or what that gives; its one output's name."""
+        output, like = self.fresh(f"{before.outputs[0]}_{op.lower()}"), like or before.outputs[0]
+        node = Node(helper.make_node(op, inputs, [output], name=output, **attributes))
         self._before.setdefault(before, []).append(node)
         self._settled = False
         self._link(node)
-        like = before.outputs[0]
         if like in self._shapes:
             self._shapes[output] = self._shapes[like]
         if like in self._types:

@@ -63,7 +63,7 @@ def inferable(node: NodeProto) -> NodeProto:
         return node
     if node.op_type == "Imputer":
         return helper.make_node("Identity", node.input, node.output, node.name)
-    kind = TensorProto.FLOAT if node.op_type == "Scaler" else None
+    kind = TensorProto.FLOAT if node.op_type in ("Scaler", "Normalizer") else None
     if node.op_type == "LabelEncoder":
         kind = next((VALUES[a.name] for a in node.attribute if a.name in VALUES), None)
     if kind is None:

@@ -14,6 +14,7 @@ from onnx import AttributeProto, NodeProto, TensorProto, helper
 from fastdl.base.arrays import Array
 
 Floats = npt.NDArray[np.float64]
+ML, NEWEST = "ai.onnx.ml", 2**16  # operators of the second domain are looked up in their newest version
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 # A set, which compares by hash first: numpy takes None for float64 when asked whether a dtype equals it
 FLOATS = frozenset((np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)))
@@ -45,7 +46,8 @@ class Node:
         self.removed = False
         own = proto.domain in ("", "ai.onnx") and (proto.domain, proto.op_type) not in functions
         self.op: str = f"{proto.op_type}" if own else f"{proto.domain}:{proto.op_type}"
-        if own and not _well_formed(proto, opset):
+        known = own or (proto.domain == ML and (ML, proto.op_type) not in functions)
+        if known and not _well_formed(proto, opset if own else NEWEST, "" if own else ML):
             self.op = f"malformed {self.op}"
 
     @property
@@ -69,14 +71,22 @@ class Node:
         del self.proto.attribute[:]
         self.proto.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
 
+    def state(self, attributes: Mapping[str, Any]) -> None:
+        """Give these attributes other values, and keep all else."""
+        old, self.proto = self.proto, NodeProto()  # the old one is still the model's own
+        self.proto.CopyFrom(old)
+        kept = [a for a in old.attribute if a.name not in attributes]
+        del self.proto.attribute[:]
+        self.proto.attribute.extend([*kept, *(helper.make_attribute(k, v) for k, v in attributes.items())])
 
-def _well_formed(proto: NodeProto, opset: int) -> bool:
+
+def _well_formed(proto: NodeProto, opset: int, domain: str) -> bool:
     """Whether a node has as many inputs and outputs as ONNX defines, the needed ones named, and attributes to type.
 
     An operator that this onnx does not know at this opset is taken as it is.
     """
     try:
-        rules = _rules(proto.op_type, opset)
+        rules = _rules(proto.op_type, opset, domain)
     except TypeError:  # a name that is no text
         return False
     if rules is None:
@@ -87,16 +97,16 @@ def _well_formed(proto: NodeProto, opset: int) -> bool:
         return False
     if not all((*inputs[:least], *outputs[: max(1, made)])):
         return False
-    if needed - {a.name for a in proto.attribute}:
+    if domain == "" and needed - {a.name for a in proto.attribute}:
         return False
     return all(kinds[a.name] == a.type for a in proto.attribute if a.name in kinds)
 
 
 @lru_cache(maxsize=1024)
-def _rules(op: str, opset: int) -> tuple[int, int, int, frozenset[str], Mapping[str, int]] | None:
+def _rules(op: str, opset: int, domain: str) -> tuple[int, int, int, frozenset[str], Mapping[str, int]] | None:
     """Fewest and most inputs, fewest outputs, the attributes needed, all by type; None for an operator not known."""
     try:
-        schema = onnx.defs.get_schema(op, opset, "")
+        schema = onnx.defs.get_schema(op, opset, domain)
     except onnx.defs.SchemaError:
         return None
     stated: Mapping[str, Any] = schema.attributes

@@ -12,10 +12,12 @@ import numpy as np
 from fastdl.base.arrays import Dtype
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.inference import Dim
+from fastdl.fusion.graph.linear_models import CLASSIFIER, MODELS, read_linear_model, stated
 from fastdl.fusion.graph.node import FLOATS, LARGEST, Floats, Node, Refused, magnitude
 from fastdl.fusion.graph.ranges import require_range
 
 DENSE = ("Gemm", "MatMul")
+HEADS = (*DENSE, *MODELS)  # what reads as a dense layer does
 FLOAT32 = np.dtype(np.float32)
 Values = Floats | Callable[[], Floats]
 ROW = 2**22  # at most so many values a row are given a scale and shift of their own
@@ -42,7 +44,14 @@ class Dense:
 
     @classmethod
     def read(cls, index: GraphIndex, node: Node) -> Dense:
-        """A Gemm, or a MatMul known to be rank 2, by constant parameters, of finite values; refuses any other."""
+        """A Gemm, a MatMul known to be rank 2, or a linear model, by constant parameters, of finite values.
+
+        Refuses any other.
+        """
+        if node.op in MODELS and node.inputs and node.inputs[0]:
+            weight, bias = read_linear_model(index, node)
+            require_range(index, node.inputs[0])
+            return cls(node, weight.shape, lambda: weight, bias, FLOAT32)
         if len(node.inputs) < 2 or not node.inputs[0]:
             raise Refused(f"{node.label!r} lacks an input")
         shape, dtype = index.constant_shape(node.inputs[1]), index.dtype(node.inputs[1])
@@ -81,7 +90,10 @@ class Dense:
         return new_parameters(index, self.node, weight, bias, self.dtype, was)
 
     def write(self, index: GraphIndex, names: tuple[str, str]) -> None:
-        """Turn the node into the normal form, Gemm(x, weight, bias) without attributes."""
+        """Turn the node into the normal form, Gemm(x, weight, bias) without attributes; a classifier stays one."""
+        if self.node.op == CLASSIFIER:
+            self.node.state(stated(*(index.constant(name) for name in names)))
+            return
         index.rewrite(self.node, "Gemm", [self.node.inputs[0], *names], {})
 
 
@@ -103,8 +115,8 @@ def new_parameters(
     index: GraphIndex, node: Node, weight: Values, bias: Floats, dtype: Dtype, was: str = ""
 ) -> tuple[str, str]:
     """Names of new initializers, called after the weight and bias that `node` reads; see Dense.constants."""
-    old_weight, old_bias = (*node.inputs, "")[1:3]
-    hints = (old_weight, old_bias or was or f"{old_weight}_bias")
+    old_weight, old_bias = (*node.inputs, "", "")[1:3]
+    hints = (old_weight or f"{node.outputs[0]}_weight", old_bias or was or f"{old_weight or node.outputs[0]}_bias")
     new_weight, new_bias = (f"{hint.removesuffix('_fused')}_fused" for hint in hints)
     return index.add_constant(new_weight, weight, dtype), index.add_constant(new_bias, bias, dtype)
 

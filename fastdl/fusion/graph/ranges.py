@@ -12,6 +12,8 @@ BOUNDED = ("Softmax", "Sigmoid", "Tanh", "Erf", "HardSigmoid", "Softsign")
 # What gives infinity or NaN for some values of moderate size
 MAY_OVERFLOW = ("Log", "Exp", "Reciprocal", "Sqrt", "Div", "Pow")
 
+IMPUTER = "ai.onnx.ml:Imputer"  # which states what it replaces, NaN most often
+
 
 def require_range(index: GraphIndex, value: str, strict: bool = False) -> None:
     """Refuse a value that follows from a constant which is not finite, or by which it may overflow.
@@ -38,7 +40,8 @@ def require_range(index: GraphIndex, value: str, strict: bool = False) -> None:
 
 
 def _may_overflow(index: GraphIndex, node: Node, strict: bool) -> bool:
-    numbers = [number for a in node.proto.attribute for number in (a.f, *a.floats)]
+    stated = [a for a in node.proto.attribute if node.op != IMPUTER or a.name != "replaced_value_float"]
+    numbers = [number for a in stated for number in (a.f, *a.floats)]
     if node.op != "Clip" and not np.abs(numbers).max(initial=0) <= LARGEST[np.dtype(np.float32)]:
         return True
     if node.op not in MAY_OVERFLOW:

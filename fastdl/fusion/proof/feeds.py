@@ -209,17 +209,20 @@ class Feeder:
 
 
 def _tokens(model: Any, name: str) -> Array | None:
-    """What a graph that encodes this input before all else may be given: the LabelEncoder's keys, and others.
+    """What a graph that encodes this input before all else may be given: what its encoders know, and others.
 
-    Others only where these become an index too: below zero, the default, is none.
+    Others only where these become an index too (below zero, the default, is none), or a row of zeros.
     """
     readers = [node for node in model.graph.node if name in node.input]
-    if not readers or any(node.op_type != "LabelEncoder" for node in readers):
+    if not readers or any(node.op_type not in ("LabelEncoder", "OneHotEncoder") for node in readers):
         return None
     given = [attributes(node) for node in readers]
-    strings = {token for each in given for token in each.get("keys_strings", ())}
-    integers = {token for each in given for token in each.get("keys_int64s", ())}
-    unknown = all(each.get("default_int64", -1) >= 0 for each in given)
+    strings = {token for each in given for key in ("keys_strings", "cats_strings") for token in each.get(key, ())}
+    integers = {token for each in given for key in ("keys_int64s", "cats_int64s") for token in each.get(key, ())}
+    unknown = all(
+        each.get("zeros", 1) if node.op_type == "OneHotEncoder" else each.get("default_int64", -1) >= 0
+        for node, each in zip(readers, given, strict=True)
+    )
     if strings:
         tokens = np.array([*sorted(strings), *(("", free_name("unknown", strings)) if unknown else ())], object)
         return tokens

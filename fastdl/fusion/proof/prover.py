@@ -2,8 +2,9 @@
 
 A fusion passes when its error is at most max(4 × the plain graph's own error, a floor of about 8 ulp of the output's
 largest magnitude). The floor rises, to 4 × itself at most, to 4 × what rounding the inputs to their own type moves the
-outputs by: a sum in that type is no better. Errors are pooled over all random batches, and apart from them over the
-caller's samples; columns are looked at one by one too, so that a large one hides nothing in a small one.
+outputs by, and to what rounding the fused graph's own sums may move them by (rounding.py): no sum in that type is
+better. Errors are pooled over all random batches, and apart from them over the caller's samples; columns are looked at
+one by one too, so that a large one hides nothing in a small one.
 
 A truth that the plain graph itself is far from is not trusted alone: then the fused graph must also be as near to the
 plain one as that is to itself, optimised or on inputs that are rounded otherwise.
@@ -151,6 +152,8 @@ class Prover:
         self._truth: Truth | None = None
         self._proof = Proof()  # what is told of every proof
         self._moved: dict[str, list[float]] = {}
+        self._lost: dict[str, list[float]] = {}  # the same by the rounding of the fused graph's sums
+        self._fused: Lean | None = None
 
     def prove(self, index: GraphIndex, write: Callable[[], Lean]) -> Proof:
         """The errors of one. Raises FusionError where they are too large, or where there is no way to tell.
@@ -166,7 +169,8 @@ class Prover:
                 raise Unprovable(str(error)) from error
             self._scores = scores
         proof = replace(self._proof)
-        fused = write()
+        fused = self._fused = write()
+        self._lost.clear()
         Lean.of(self._plain).release()  # it has run, and is rarely needed again
         for optimise in (True, False):  # one session at a time: each may hold the weights again
             run = runner(fused, optimise)
@@ -307,8 +311,8 @@ class Prover:
         bar = max(FACTOR * own, tally.floor * (NARROW if self._truth is None else 1))
         if off <= bar or off > INPUTS * tally.floor:
             return bar
-        moved = self._by_inputs(group)[position] / (tally.scale or 1.0)
-        return max(bar, min(FACTOR * moved, INPUTS * tally.floor))
+        least = max(FACTOR * self._by_inputs(group)[position], self._by_sums(group)[position])
+        return max(bar, min(least / (tally.scale or 1.0), INPUTS * tally.floor))
 
     def _by_inputs(self, group: str) -> list[float]:
         """How far rounding the inputs moves each output of the truth, at most: 0 where there is no truth."""
@@ -322,6 +326,22 @@ class Prover:
                 worst = [max(pair) for pair in zip(worst or parts, parts, strict=True)]
             self._moved[group] = worst
         return self._moved[group]
+
+    def _by_sums(self, group: str) -> list[float]:
+        """How far rounding its sums may move each output of the fused graph: 0 where there is no truth of it."""
+        if group not in self._lost and self._fused is not None:
+            self._lost[group] = [0.0] * len(self._batches[0].plain)
+            try:
+                exact, rounded = (
+                    Truth(self._fused, tick=self._tick, rounds=rng) for rng in (None, np.random.default_rng(2))
+                )
+                for batch in (batch for batch in self._batches if batch.group == group):
+                    pairs = zip(expand(rounded(batch.feed)), expand(exact(batch.feed)), strict=True)
+                    parts = [_distance(one, other) for one, other in pairs]
+                    self._lost[group] = [max(pair) for pair in zip(self._lost[group], parts, strict=True)]
+            except NoTruth:
+                pass
+        return self._lost[group]
 
     def _require_near(self, group: str, position: int, chosen: list[_Batch]) -> None:
         """The fused graph must be as near to the plain one as that is to itself, rounded otherwise."""

@@ -22,6 +22,7 @@ from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors, tensor_of
 from fastdl.fusion.graph.node import constant_value, names_inside, subgraphs
 from fastdl.fusion.graph.weights import AnyModel, Lean
+from fastdl.fusion.proof.rounding import moved
 from fastdl.fusion.runtime.session import Session
 
 NARROW = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -55,14 +56,18 @@ class Truth:
         *,
         index: GraphIndex | None = None,
         tick: Callable[[], None] = lambda: None,
+        rounds: np.random.Generator | None = None,
     ) -> None:
-        """more: names of inner values to give after the outputs. tick: called before each node; may raise."""
+        """more: names of inner values to give after the outputs. tick: called before each node; may raise.
+
+        rounds: moves every sum by what the graph's own type may lose in it (see rounding.py).
+        """
         lean = Lean.of(source)
         if lean.proto.functions:
             lean, index = Lean(inline_local_functions(lean.proto), lean.weights), None
         model = lean.proto
         self.narrow: set[str] = set()
-        self._tick = tick
+        self._tick, self._rounds = tick, rounds
         self._opsets = list(model.opset_import)
         self._version = model.ir_version
         self._index = index or GraphIndex(lean)
@@ -113,6 +118,8 @@ class Truth:
         one = bool(node.output[0]) and not any(node.output[1:])
         try:
             if one and (result := evaluate(node, inputs)) is not None:
+                if self._rounds is not None:
+                    result = moved(node, inputs, result, self._index.type(node.output[0]), self._rounds)
                 return [_wide(result)]
         except NotImplementedError:
             return self._by_runtime(node, inputs)
