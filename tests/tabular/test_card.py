@@ -29,7 +29,7 @@ from fastdl.tabular import Table, TabularClassifier, TabularRegressor
 from fastdl.tabular.card import charts, content_of, explain, page
 from fastdl.tabular.card.facts import Content
 from fastdl.tabular.card.findings import bins, findings
-from fastdl.tabular.judging import Judgement, judge, validate
+from fastdl.tabular.judging import Estimate, Judgement, judge, validate
 from fastdl.tabular.recipes import CLASSES, NUMBERS
 from fastdl.tabular.scores import error_rate, root_mean_squared_error
 from fastdl.tabular.tasks import find
@@ -157,7 +157,7 @@ def wide(columns: int) -> Content:
     """Of a table with so many columns of long names."""
     rng = np.random.default_rng(0)
     targets, answers = rng.integers(0, 300, 1000), rng.dirichlet(np.ones(300), 1000)
-    judged = Judgement("1,000 rows", judge(CLASSES, "", targets, answers, {}).estimates, {}, targets, answers)
+    judged = Judgement("1,000 rows", {"accuracy": Estimate(0.1, 0.05, 0.2)}, {}, targets, answers)
     names = [f"a column with a long name, number {k:03} <&>" for k in range(columns)]
     return Content(
         title="wide",

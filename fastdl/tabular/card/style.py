@@ -42,7 +42,8 @@ svg .end { text-anchor: end; } svg .begin { text-anchor: start; } svg .label { f
   vertical-align: .25em; background: currentColor; }
 .key .c0 { color: var(--c0); } .key .c1 { color: var(--c1); } .key .c2 { color: var(--c2); }
 .key .c3 { color: var(--c3); } .key .c4 { color: var(--c4); } .key .c5 { color: var(--c5); }
-@media (max-width: 480px) { svg text { font-size: 13px; } table { font-size: .82rem; } th, td { padding-right: .4rem; } }
+@media (max-width: 480px) { svg text { font-size: 13px; } table { font-size: .82rem; }
+  th, td { padding-right: .4rem; } }
 pre { overflow-x: auto; padding: .8rem; border-radius: 10px; background: var(--card); border: 1px solid var(--line);
   font-size: .85rem; }
 """
