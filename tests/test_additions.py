@@ -26,12 +26,14 @@ PLACES = {
     "initializer": {"fastdl/initializers.py"},
     "command": {"fastdl/commands/count.py"},
     "fold": {"fastdl/fusion/folds/twice.py"},
+    "column": {f"fastdl/tabular/columns/{name}.py" for name in ("left_out", "columns", "kinds")},
 }
 # tests that go through registries and tables; the additions have rows in some, and are found by the others
 TABLES = [
     *("tests/kernels", "tests/ops", "tests/export", "tests/models/test_saving.py", "tests/fusion/test_twice.py"),
     *("tests/test_optimizers.py", "tests/test_losses.py", "tests/test_initializers.py", "tests/base/test_arguments.py"),
     *("tests/test_rooms.py", "tests/test_sizes.py", "tests/callbacks"),
+    "tests/tabular/test_columns.py",
 ]
 USE = """
 import fastdl

@@ -58,12 +58,46 @@ def exported(data: tuple[Any, Any], tmp_path_factory: pytest.TempPathFactory) ->
     return path.read_bytes()
 
 
+ROWS = 60  # of the table that docs/tables.md speaks of
+
+
+def customers() -> str:
+    """Their table as CSV: a date, a category, numbers and gaps, and who left."""
+    rng = np.random.default_rng(0)
+    lines = ["since,plan,visits,spent,churn"]
+    for day, plan, visits in zip(
+        rng.integers(0, 900, ROWS), rng.integers(0, 3, ROWS), rng.poisson(4, ROWS), strict=True
+    ):
+        spent = f"{rng.gamma(2, 20):.2f}" if visits else ""
+        left = "yes" if visits + 2 * plan + rng.normal() < 5 else "no"
+        since = np.datetime64("2022-01-01") + np.timedelta64(int(day), "D")
+        lines.append(f"{since},{('free', 'silver', 'gold')[plan]},{visits},{spent},{left}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def table_file(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A net for that table, as `fastdl train` writes it."""
+    pytest.importorskip("sklearn", minversion="1.6")
+    folder = tmp_path_factory.mktemp("tables")
+    (folder / "churn.csv").write_text(customers(), encoding="utf-8")
+    arguments = ["--target", "churn", "--epochs", "2", "--folds", "1", "--output", str(folder / "out")]
+    assert main(["train", str(folder / "churn.csv"), *arguments]) == 0
+    return (folder / "out" / "model.onnx").read_bytes()
+
+
 @pytest.fixture
-def folder(data: tuple[Any, Any], exported: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    data: tuple[Any, Any], exported: bytes, table_file: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """The files that the pages speak of."""
     monkeypatch.chdir(tmp_path)
     for name in ("in", "m", "a", "b"):
         Path(f"{name}.onnx").write_bytes(exported)
+    for name in ("churn", "new"):
+        Path(f"{name}.csv").write_text(customers(), encoding="utf-8")
+    Path("churn").mkdir()
+    Path("churn/model.onnx").write_bytes(table_file)
     np.save("x.npy", data[0])
     np.save("y.npy", data[1])
     return tmp_path

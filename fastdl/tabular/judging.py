@@ -22,9 +22,9 @@ from fastdl.tabular.tasks import Task
 if TYPE_CHECKING:
     from fastdl.tabular.estimator import Tabular
 
-RESAMPLED, LEAST_RESAMPLED = 400, 100
-MOST_RESAMPLED = 50_000  # rows of each
-FEW_OUTPUTS = 4  # with more, fewer rows are drawn, and less often: each class has an area under its own ROC
+RESAMPLED, FEWEST_RESAMPLED = 400, 60  # times
+MOST_RESAMPLED, FEWEST_ROWS = 50_000, 500  # rows of each
+READ_CELLS, SORTED_CELLS = 200_000_000, 20_000_000  # rows × classes over all times: of many classes fewer are drawn
 MOST_LINEAR = 20_000  # rows that the linear model beside learns from
 LINEAR_FOLDS = 3
 TOLD = {
@@ -125,15 +125,19 @@ def _interval(
     score: Score, targets: Array, answers: Array, weights: Array | None, generator: np.random.Generator
 ) -> tuple[float, float]:
     """The middle 95 % of scores of rows drawn with replacement; of many rows fewer are drawn, and it is narrowed."""
-    more = max(answers.shape[1] / FEW_OUTPUTS, 1.0)
-    count = min(len(targets), int(MOST_RESAMPLED / more))
+    cells = SORTED_CELLS if score is scores.one_minus_auc else READ_CELLS
+    rounds = int(np.clip(cells // answers.size, FEWEST_RESAMPLED, RESAMPLED))
+    count = min(len(targets), MOST_RESAMPLED, max(FEWEST_ROWS, cells // (rounds * answers.shape[1])))
     values = []
-    for _ in range(max(LEAST_RESAMPLED, int(RESAMPLED / more))):
+    for _ in range(rounds):
         rows = generator.integers(0, len(targets), count)
         values.append(score(targets[rows], answers[rows], None if weights is None else weights[rows]))
     low, high = np.quantile(values, [0.025, 0.975])
+    if count == len(targets):
+        return float(low), float(high)
     middle, narrower = np.median(values), np.sqrt(count / len(targets))
-    return float(middle + (low - middle) * narrower), float(middle + (high - middle) * narrower)
+    value = score(targets, answers, weights)
+    return float(value + (low - middle) * narrower), float(value + (high - middle) * narrower)
 
 
 def constant_answers(task: str, learned: Array, rows: int, outputs: int, weights: Array | None = None) -> Array:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+import json
+import os
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 import numpy as np
 from onnx import ModelProto, TensorProto
 
 from fastdl.base.arrays import Array
-from fastdl.tabular.card.explain import dependence, importances
-from fastdl.tabular.card.page import Content
-from fastdl.tabular.judging import TOLD, Judgement
+from fastdl.base.version import VERSION
+from fastdl.fusion.runtime.session import Feed, Session
+from fastdl.fusion.runtime.tables import TableInputs
+from fastdl.tabular.card.explain import alone, dependence, importances, rows_for
+from fastdl.tabular.card.facts import Content
+from fastdl.tabular.judging import Judgement
 from fastdl.tabular.proof import ColumnsProof
 from fastdl.tabular.recipes import CLASSES, Recipe
 from fastdl.tabular.scores import score_of, told
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from fastdl.tabular.estimator import Tabular
 
 SHOWN = 6  # columns with their partial dependence
+LOOKED_AT = 200  # rows of which one is the example
+TIMED = 200  # answers
 TYPES = {TensorProto.STRING: "text", TensorProto.FLOAT: "float32", TensorProto.DOUBLE: "float64"}
 
 
@@ -42,7 +51,7 @@ def content_of(
     _, score = score_of(model.metric_, task.kind)
     worth = importances(model.answers, columns, targets, score, model.columns_.inputs)
     shown = [dependence(model.answers, columns, name) for name, _ in worth[:SHOWN]]
-    metric = TOLD[model.metric_]
+    request = _request(model, file, columns)
     return Content(
         title=title,
         target=task.target,
@@ -51,20 +60,37 @@ def content_of(
         notes=[*table.notes, *task.notes, *model.columns_.notes],
         columns=_columns(model, task.columns(table)),
         judged=judged,
-        metric=metric,
-        learning=[_learning(model, member.learning, member.best_epoch) for member in model.members_],
+        tested=test is not None,
+        metric=model.metric_,
+        learning=_learning(model, _unit(task, table)),
         importances=worth,
+        importance_rows=min(len(rows), rows_for(len(worth))),
+        alone=alone(columns, targets, task.kind, model.columns_.inputs),
         dependences=[each for each in shown if each is not None],
         nets=_nets(model),
         inputs=_inputs(file),
-        example=_example(model, columns),
+        request=_as_json(request),
         proof=f"Proof: {proof}.",
-        facts=_facts(model, file),
+        facts=_facts(model, file, request),
     )
 
 
-def _learning(model: Tabular, learning: dict[str, list[float]], best: int) -> tuple[list[float], list[float], int]:
-    return learning["loss"], [told(model.metric_, value) for value in learning["score"]], best
+def _learning(model: Tabular, unit: float) -> list[tuple[list[float], list[float], int]]:
+    """Of each net, in the units of the target: losses stay in those that nets learn in."""
+    told_of = []
+    for member in model.members_:
+        scores = [told(model.metric_, value) * unit for value in member.learning["score"]]
+        told_of.append((member.learning["loss"], scores, member.best_epoch))
+    return told_of
+
+
+def _unit(task: Task, table: Table) -> float:
+    """What a score of 1 of nets, which learn numbers in units of their deviation, is in the target's own."""
+    if task.kind == CLASSES:
+        return 1.0
+    targets, weights = task.targets(table), task.weights(table)
+    mean = np.average(targets, weights=weights)
+    return float(np.sqrt(np.average((targets - mean) ** 2, weights=weights))) or 1.0
 
 
 def _columns(model: Tabular, table: Table) -> list[tuple[str, str, float, str]]:
@@ -104,21 +130,52 @@ def _inputs(file: ModelProto) -> list[tuple[str, str, str]]:
     return rows
 
 
-def _example(model: Tabular, table: Table) -> dict[str, Any]:
-    """The first row."""
-    return {name: _plain(table[name][0]) for name in model.columns_.inputs}
+def _request(model: Tabular, file: ModelProto, table: Table) -> Feed:
+    """The file's inputs of one row: of the first rows that with fewest gaps."""
+    names = model.columns_.inputs
+    few = table.select(names).take(np.arange(min(len(table), LOOKED_AT)))
+    row = few.take(np.array([np.sum([missing(few[name]) for name in names], axis=0).argmin()]))
+    return TableInputs.of(file).feed({name: row.column(name) for name in names})
 
 
-def _plain(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and math.isnan(value) else value
+def _as_json(feed: Feed) -> str:
+    """A line an input."""
+    lines = [f"{json.dumps(name, ensure_ascii=False)}: {_cells(array)}" for name, array in feed.items()]
+    return "{\n  " + ",\n  ".join(lines) + "\n}"
 
 
-def _facts(model: Tabular, file: ModelProto) -> list[tuple[str, str]]:
-    size: Array = np.array(file.ByteSize())
+def _cells(array: Array) -> str:
+    """JSON, float32 in the digits that it has."""
+    values = array if array.dtype == object else np.array([float(str(x)) for x in array.flat]).reshape(array.shape)
+    return json.dumps(values.tolist(), ensure_ascii=False)
+
+
+def _microseconds(file: ModelProto, feed: Feed) -> float:
+    """The median time of one row through onnxruntime on one thread."""
+    session, times = Session(file.SerializeToString()), []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        session.run(None, feed)
+        times.append(time.perf_counter() - began)
+    return 1e6 * float(np.median(times))
+
+
+def _facts(model: Tabular, file: ModelProto, request: Feed) -> list[tuple[str, str]]:
     return [
         ("time to train", f"{model.seconds_:.1f} seconds"),
         ("nets that answer", str(len(model.members_))),
-        ("size of model.onnx", f"{size / 1e6:.2f} MB"),
+        ("size of model.onnx", f"{file.ByteSize() / 1e6:.2f} MB"),
+        ("time to answer one row", f"{_microseconds(file, request):.0f} µs in onnxruntime on one thread"),
+        ("machine", f"{platform.machine()}, {platform.system()}, {os.cpu_count()} cores"),
         ("seed", str(model.random_state)),
+        ("fastdl", VERSION),
+        ("Python", platform.python_version()),
+        *((name, _version(name)) for name in ("numpy", "scikit-learn", "onnx", "onnxruntime")),
     ]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"

@@ -2,91 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from fastdl.base.arrays import Array
-from fastdl.base.version import VERSION
 from fastdl.tabular.card import charts
 from fastdl.tabular.card.charts import number, safe
 from fastdl.tabular.card.explain import Dependence
+from fastdl.tabular.card.facts import Content
+from fastdl.tabular.card.findings import bins, findings, said_and_right
+from fastdl.tabular.card.style import STYLE
 from fastdl.tabular.judging import TOLD, Judgement
 
 MOST_POINTS = 1500  # of a cloud
 MOST_CLASSES = 12  # of a confusion matrix
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2433; --soft: #5d6b82; --line: #dbe1ea; --paper: #fff; --card: #f6f8fb;
-  --c0: #1f6feb; --c1: #d97706; --c2: #15803d; --c3: #9333ea; --c4: #dc2626; --c5: #0e7490; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf2; --soft: #9aa7bd; --line: #323c4e; --paper: #12161f;
-  --card: #1b212d; --c0: #6ea8fe; --c1: #fbbf24; --c2: #4ade80; --c3: #c084fc; --c4: #f87171; --c5: #22d3ee; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.6rem 1rem 3rem; max-width: 960px; color: var(--ink); background: var(--paper);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-h1 { margin: 0; font-size: 1.6rem; overflow-wrap: anywhere; } h2 { margin: 2.4rem 0 .5rem; font-size: 1.2rem; }
-h3 { margin: 0 0 .4rem; font-size: 1rem; overflow-wrap: anywhere; }
-p { margin: .3rem 0 .8rem; } .soft { color: var(--soft); } li { overflow-wrap: anywhere; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: .7rem; margin: 1.2rem 0; }
-.card { padding: .8rem 1rem; border: 1px solid var(--line); border-radius: 10px; background: var(--card); }
-.card span { display: block; color: var(--soft); font-size: .85rem; } .card strong { font-size: 1.35rem; }
-.card em { display: block; color: var(--soft); font-style: normal; font-size: .85rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 330px), 1fr)); gap: 1rem; }
-figure { margin: 0; padding: .8rem; border: 1px solid var(--line); border-radius: 10px; min-width: 0; }
-figure svg { display: block; width: 100%; height: auto; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .93rem; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 600; } td { font-variant-numeric: tabular-nums; }
-.confusion td { background: color-mix(in srgb, var(--c0) calc(var(--s) * 60%), transparent); padding: .35rem .6rem; }
-.confusion i { display: block; font-style: normal; font-size: .8rem; color: var(--soft); }
-svg text { font: 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: var(--soft);
-  text-anchor: middle; }
-svg .end { text-anchor: end; } svg .begin { text-anchor: start; } svg .label { fill: var(--ink); }
-.grid { stroke: var(--line); fill: none; } .even { stroke: var(--soft); stroke-dasharray: 4 4; fill: none; }
-.line { fill: none; stroke-width: 2; } .bar { fill: var(--c0); }
-.cloud { fill: none; stroke: var(--c0); stroke-width: 3.4; stroke-linecap: round; opacity: .35; }
-.c0 { stroke: var(--c0); } .c1 { stroke: var(--c1); } .c2 { stroke: var(--c2); } .c3 { stroke: var(--c3); }
-.c4 { stroke: var(--c4); } .c5 { stroke: var(--c5); } .dot { fill: var(--paper); stroke-width: 2; }
-.key { display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin: .3rem 0 0; font-size: .85rem; }
-.key span::before { content: ""; display: inline-block; width: 1.1em; height: .28em; margin-right: .4em;
-  vertical-align: .25em; background: currentColor; }
-.key .c0 { color: var(--c0); } .key .c1 { color: var(--c1); } .key .c2 { color: var(--c2); }
-.key .c3 { color: var(--c3); } .key .c4 { color: var(--c4); } .key .c5 { color: var(--c5); }
-pre { overflow-x: auto; padding: .8rem; border-radius: 10px; background: var(--card); border: 1px solid var(--line);
-  font-size: .85rem; }
-"""
-
-
-@dataclass
-class Content:
-    """What the page tells. columns: name, kind, share that is missing, and what became of it, each."""
-
-    title: str
-    target: str
-    class_names: list[str] | None  # None: numbers
-    rows: int
-    notes: list[str]
-    columns: list[tuple[str, str, float, str]]
-    judged: Judgement
-    metric: str
-    learning: list[tuple[list[float], list[float], int]]  # losses, scores, best epoch
-    importances: list[tuple[str, float]]
-    dependences: list[Dependence]
-    nets: list[tuple[str, str]]  # what answers: a recipe in words, and its share
-    inputs: list[tuple[str, str, str]]  # of the file: name, type, shape
-    example: dict[str, Any]
-    proof: str
-    facts: list[tuple[str, str]] = field(default_factory=list)  # time, size, seed
+MOST_NETS = 6  # in the learning curves
+MOST_EPOCHS = 300  # points of a learning curve
+OPEN = 24  # rows of a table that are shown at once
+MOST_NOTES = 200
+MOST_TEXT = 60_000  # of the example request
 
 
 def page(content: Content) -> str:
     """The page as HTML text."""
     sections = [
         _head(content),
+        _short(content),
         _data(content),
         _scores(content),
         _errors(content),
@@ -125,11 +66,35 @@ def _head(content: Content) -> str:
     )
 
 
+def _short(content: Content) -> str:
+    lines = "".join(f'<li class="{weight}">{safe(told)}</li>' for weight, told in findings(content))
+    return f'<h2>In short</h2><ul class="findings">{lines}</ul>'
+
+
+def _folded(told: str, rows: Sequence[object], table: str) -> str:
+    """A long table is opened by a click."""
+    return table if len(rows) <= OPEN else f"<details><summary>{safe(told)}</summary>{table}</details>"
+
+
+def _share(gaps: float) -> str:
+    """Of missing values, nothing where there are none."""
+    return "" if not gaps else "< 0.1 %" if gaps < 5e-4 else f"{100 * gaps:.1f} %"
+
+
 def _data(content: Content) -> str:
-    rows = [(n, kind, f"{100 * gaps:.1f} %" if gaps else "", done) for n, kind, gaps, done in content.columns]
-    notes = "".join(f"<li>{safe(note)}</li>" for note in content.notes)
-    listed = f"<ul>{notes}</ul>" if notes else ""
-    return "<h2>The data</h2>" + charts.table(["column", "taken as", "missing", "encoded as"], rows) + listed
+    rows = [(name, kind, _share(gaps), done) for name, kind, gaps, done in content.columns]
+    table = charts.table(["column", "taken as", "missing", "encoded as"], rows)
+    kinds = [kind for _, kind, _, _ in content.columns]
+    counted = ", ".join(f"{kind} ({kinds.count(kind)})" for kind in dict.fromkeys(kinds))
+    out = [name for name, _, _, done in content.columns if done == "left out"]
+    told = (
+        f"{len(rows)} columns, by kind: {counted}. Missing and unknown values are ordinary input. A flag is a column "
+        "of its own for one value; a code is a row of a table of numbers that the net learns."
+    )
+    left = f"<p>Left out: {safe(', '.join(out[:50]))}{' …' * (len(out) > 50)}</p>" if out else ""
+    notes = "".join(f"<li>{safe(note)}</li>" for note in content.notes[:MOST_NOTES])
+    listed = f"<p>What was assumed:</p><ul>{notes}</ul>" if notes else ""
+    return f"<h2>The data</h2><p>{safe(told)}</p>{_folded('All columns', rows, table)}{left}{listed}"
 
 
 def _scores(content: Content) -> str:
@@ -145,60 +110,78 @@ def _scores(content: Content) -> str:
         for m, e in judged.estimates.items()
     ]
     head = ["score", "this model", "95 % interval", *names]
-    return f"<h2>How good it is</h2><p>Judged on {safe(judged.where)}.</p>" + charts.table(head, rows)
+    told = (
+        f"Judged on {judged.where}. The interval is where the score lies in 95 of 100 draws of such rows. Beside it, "
+        "what "
+        "answers without any column reach, and what a linear model does: a net is worth its trouble where it beats "
+        "both."
+    )
+    return f"<h2>How good it is</h2><p>{safe(told)}</p>" + charts.table(head, rows)
 
 
 def _errors(content: Content) -> str:
     judged = content.judged
     if content.class_names is None:
         return _residuals(judged)
-    names, answers = content.class_names, judged.answers
-    picked = answers.argmax(axis=1)
+    names, picked = content.class_names, judged.answers.argmax(axis=1)
     parts = ["<h2>Where it errs</h2>"]
     if len(names) <= MOST_CLASSES:
         counts = np.zeros((len(names), len(names)), np.int64)
         np.add.at(counts, (judged.targets, picked), 1)
+        parts.append("<p>Each line is a class, each column an answer: what is not on the diagonal is wrong.</p>")
         parts.append(charts.confusion(counts, names))
     else:
-        wrong = [
-            (name, float((picked[judged.targets == k] != k).mean()))
-            for k, name in enumerate(names)
-            if (judged.targets == k).any()
-        ]
-        wrong.sort(key=lambda pair: -pair[1])
-        told = "Share of rows answered wrongly, the worst classes first"
-        parts.append(f"<figure><h3>{told}</h3>{charts.bars(wrong[:MOST_CLASSES], told)}</figure>")
+        parts.append(_wrong(judged, picked, names))
     parts.append("<h2>Whether its probabilities can be believed</h2>")
-    parts.append(_calibration(judged, names))
+    parts.append(_calibration(content, names))
     return "".join(parts)
 
 
-def _calibration(judged: Judgement, names: Sequence[str]) -> str:
-    binary = len(names) == 2
-    p = judged.answers[:, 1] if binary else judged.answers.max(axis=1)
-    right = judged.targets == 1 if binary else judged.answers.argmax(axis=1) == judged.targets
-    said, seen = _bins(p, right)
-    what = f"probability of {names[1]}" if binary else "probability of the answer"
+def _wrong(judged: Judgement, picked: np.ndarray, names: Sequence[str]) -> str:
+    """The worst classes, and which two are taken for each other most often."""
+    there = [(k, name) for k, name in enumerate(names) if (judged.targets == k).any()]
+    wrong = sorted(
+        [(name, float((picked[judged.targets == k] != k).mean())) for k, name in there], key=lambda pair: -pair[1]
+    )
+    pairs, counts = np.unique(
+        np.stack([judged.targets, picked])[:, judged.targets != picked], axis=1, return_counts=True
+    )
+    most = np.argsort(-counts, kind="stable")[:MOST_CLASSES]
+    mixed = [(f"{names[pairs[0, i]]} as {names[pairs[1, i]]}", float(counts[i])) for i in most]
+    told = f"Share of rows answered wrongly, the worst of {len(names)} classes"
+    figures = f"<figure><h3>{told}</h3>{charts.bars(wrong[:MOST_CLASSES], told)}</figure>"
+    if mixed:
+        title = "Rows of one class that were taken for another"
+        figures += f"<figure><h3>{title}</h3>{charts.bars(mixed, title)}</figure>"
+    return f'<div class="pair">{figures}</div>'
+
+
+def _calibration(content: Content, names: Sequence[str]) -> str:
+    p, right = said_and_right(content)
+    said, seen = bins(p, right)
+    what = f"probability of {names[1]}" if len(names) == 2 else "probability of the answer"
     x, y = f"{what}, as said", "share, as seen"
     curve = charts.lines([("seen", said, seen)], x, y, diagonal=True, dots=True, y_range=(0, 1))
-    told = "Points on the dashed line: of the rows that are given 70 %, 70 % are so."
+    told = (
+        "Each point is a tenth of the rows. On the dashed line the model means what it says: of the rows that are "
+        "given 70 %, 70 % are so. Below the line it is too sure, above it not sure enough."
+        if len(names) > 2
+        else "Each point is a tenth of the rows. On the dashed line the model means what it says: of the rows that are "
+        "given 70 %, 70 % are so. Below the line it says too much, above it too little."
+    )
     return (
         f'<p>{told}</p><div class="pair"><figure><h3>Calibration</h3>{curve}</figure>'
-        f"<figure><h3>How sure it is</h3>{charts.histogram(p.tolist(), what)}</figure></div>"
+        f"<figure><h3>How often it says what</h3>{charts.histogram(p.tolist(), what)}</figure></div>"
     )
-
-
-def _bins(said: Array, right: Array) -> tuple[list[float], list[float]]:
-    """Means of what was said and seen, in ten bins of like numbers of rows."""
-    parts = [part for part in np.array_split(np.argsort(said, kind="stable"), 10) if len(part)]
-    return [float(said[part].mean()) for part in parts], [float(right[part].mean()) for part in parts]
 
 
 def _residuals(judged: Judgement) -> str:
     rows = np.random.default_rng(0).permutation(len(judged.targets))[:MOST_POINTS]
     y, p = judged.targets[rows, 0], judged.answers[rows, 0]
     return (
-        '<h2>Where it errs</h2><div class="pair">'
+        "<h2>Where it errs</h2><p>Each point is a row. In the first chart, points on the dashed line are exact; in "
+        "the second, the model errs more where the cloud is wider or bent. Predictions keep to the range of the target "
+        'that was seen.</p><div class="pair">'
         f"<figure><h3>Actual against predicted</h3>{charts.points(p, y, 'predicted', 'actual')}</figure>"
         f"<figure><h3>What is left</h3>{charts.points(p, y - p, 'predicted', 'actual − predicted', zero=True)}</figure>"
         "</div>"
@@ -208,31 +191,53 @@ def _residuals(judged: Judgement) -> str:
 def _learning(content: Content) -> str:
     if not content.learning:
         return ""
-    scores = [(f"net {i}", list(range(1, len(s) + 1)), s) for i, (_, s, _) in enumerate(content.learning[:6], 1)]
-    losses = [(f"net {i}", list(range(1, len(l) + 1)), l) for i, (l, _, _) in enumerate(content.learning[:6], 1)]
-    nets = charts.table(["net", "share of the answer"], content.nets)
-    metric = content.metric
-    return (
-        '<h2>How it learned</h2><div class="pair">'
-        f"<figure><h3>Held-out rows: {safe(metric)}</h3>{charts.lines(scores, 'epoch', metric)}</figure>"
-        f"<figure><h3>Loss in training</h3>{charts.lines(losses, 'epoch', 'loss')}</figure></div>{nets}"
+    nets, metric = content.learning[:MOST_NETS], TOLD[content.metric]
+    scores = [_curve(f"net {i}", values) for i, (_, values, _) in enumerate(nets, 1)]
+    losses = [_curve(f"net {i}", values) for i, (values, _, _) in enumerate(nets, 1)]
+    kept = ", ".join(str(best + 1) for _, _, best in nets)
+    told = (
+        "An epoch is one pass over the rows. The first chart has the score on rows that a net does not learn from, the "
+        f"second its loss on those it does. Of each net the epoch that was best in the first is kept: {kept}."
     )
+    return (
+        f'<h2>How it learned</h2><p>{told}</p><div class="pair">'
+        f"<figure><h3>Held-back rows: {safe(metric)}</h3>{charts.lines(scores, 'epoch', metric)}</figure>"
+        f"<figure><h3>Loss in training</h3>{charts.lines(losses, 'epoch', 'loss')}</figure></div>"
+        + charts.table(["net", "share of the answer"], content.nets)
+    )
+
+
+def _curve(name: str, values: Sequence[float]) -> tuple[str, list[float], list[float]]:
+    """Not more points than can be told apart."""
+    places = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_EPOCHS)).astype(int)).tolist()
+    return name, [float(place + 1) for place in places], [values[place] for place in places]
 
 
 def _influence(content: Content) -> str:
     if not content.importances:
         return ""
-    told = f"How much worse {content.metric} is when a column is shuffled"
+    title = f"How much worse {TOLD[content.metric]} gets when a column is shuffled"
+    whose = "test rows" if content.tested else "rows that the nets learned from"
+    told = (
+        f"Shuffled among rows, a column tells nothing; what the score loses by that is its importance, here on "
+        f"{content.importance_rows:,} {whose}. Columns that tell the same share theirs. It is what the model uses, no "
+        "cause and effect."
+    )
+    shown = content.importances[:20]
+    more = f" The {len(shown)} largest of {len(content.importances)}." * (len(content.importances) > len(shown))
     parts = [
-        "<h2>What it looks at</h2>",
-        f"<figure><h3>{safe(told)}</h3>{charts.bars(content.importances[:20], told)}</figure>",
-        '<p class="soft">Columns that tell the same share their importance; this is no cause and effect.</p>',
+        f"<h2>What it looks at</h2><p>{safe(told)}{more}</p>",
+        f"<figure><h3>{safe(title)}</h3>{charts.bars(shown, title)}</figure>",
     ]
     figures = [
         f"<figure><h3>{safe(each.column)}</h3>{_dependence(each, content)}</figure>" for each in content.dependences
     ]
     if figures:
-        parts.append(f'<h3>The mean answer as one column changes</h3><div class="pair">{"".join(figures)}</div>')
+        parts.append(
+            "<h2>How the answer follows a column</h2><p>The mean answer if one column had this value in all rows, and "
+            "all others stayed as they are: partial dependence. Values that seldom go with the others tell little.</p>"
+            f'<div class="pair">{"".join(figures)}</div>'
+        )
     return "".join(parts)
 
 
@@ -248,16 +253,31 @@ def _dependence(each: Dependence, content: Content) -> str:
     told = [
         (str(value), float(answer)) for value, answer in zip(each.values, each.answers[:, columns[-1]], strict=True)
     ]
-    return charts.bars(told, what)
+    return charts.dots(told, what)
+
+
+PYTHON = """import json, numpy, onnxruntime
+session, request = onnxruntime.InferenceSession("model.onnx"), json.load(open("request.json"))
+types = {"tensor(string)": object, "tensor(float)": "float32", "tensor(double)": "float64"}
+answers = session.run(None, {i.name: numpy.array(request[i.name], types[i.type]) for i in session.get_inputs()})
+"""
 
 
 def _file(content: Content) -> str:
-    example = json.dumps(content.example, indent=2, default=str, ensure_ascii=False)
+    inputs = charts.table(["input", "type", "shape"], content.inputs)
+    answers = "prediction" if content.class_names is None else "label and probabilities"
+    told = (
+        f"model.onnx takes the raw columns and gives {answers}: it needs no fastdl, any ONNX runtime in any language "
+        "runs "
+        "it. Missing text is an empty string, a missing number is NaN, a date is seconds since 1970 in UTC. N rows at "
+        "once."
+    )
+    request = content.request if len(content.request) <= MOST_TEXT else content.request[:MOST_TEXT] + " …"
     return (
-        "<h2>The file</h2><p>model.onnx takes the raw columns; missing text is an empty string, a missing number is "
-        "NaN.</p>"
-        + charts.table(["input", "type", "shape"], content.inputs)
-        + f"<p>A request, one row:</p><pre>{_pre(example)}</pre><p>{safe(content.proof)}</p>"
+        f"<h2>The file</h2><p>{told}</p>{_folded('All inputs', content.inputs, inputs)}"
+        f'<p>A request of one row, request.json:</p><pre id="request">{_pre(request)}</pre>'
+        f'<p>How to ask in Python:</p><pre id="python">{_pre(PYTHON)}</pre>'
+        f"<p>{safe(content.proof)} between this file and the model that was trained.</p>"
     )
 
 
@@ -266,5 +286,4 @@ def _pre(text: str) -> str:
 
 
 def _facts(content: Content) -> str:
-    facts = [*content.facts, ("fastdl", VERSION), ("Python", platform.python_version()), ("numpy", np.__version__)]
-    return "<h2>How it was made</h2>" + charts.table(["", ""], facts)
+    return "<h2>How it was made</h2>" + charts.table(["", ""], content.facts)
