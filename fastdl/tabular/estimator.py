@@ -192,15 +192,18 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
     def _trained(
         self, recipe: Recipe, data: Data, score: Score, seed: int, learned: int, end: float | None
     ) -> list[Candidate]:
-        """One net, or a bag of them, or what a search finds."""
+        """One net, or a bag of them, or what a search finds. learned: how many rows are not of eval_set."""
         teller = Teller(self.metric_) if self.verbose else None
         progress = Progressing(tell=teller)
-        if end is not None and learned == len(data) and learned >= FEW:
-            candidates = search(recipe, data, score, progress, end, seed, self.n_jobs)
+        apart = learned < len(data)  # the rows of eval_set judge
+        if end is not None and learned >= FEW:
+            judges = learned if apart else None
+            candidates = search(recipe, data, score, progress, end, seed, self.n_jobs, judges)
         else:
             jobs = self._jobs(recipe, data, seed, learned)
             members = [member for member in train_all(jobs, data, score, progress, self.n_jobs) if member is not None]
-            candidates = [candidate_of(members, data, score)] if members else []
+            bags = [[member] for member in members] if apart else [members] if members else []
+            candidates = [candidate_of(bag, data, score) for bag in bags]
         if teller:
             teller.end()
         if not candidates:

@@ -82,23 +82,50 @@ def jobs_of(recipe: Recipe, folds: Array, seed: int) -> list[Job]:
 
 
 def search(
-    first: Recipe, data: Data, score: Score, progress: Progressing, end: float, seed: int, n_jobs: int | None
+    first: Recipe,
+    data: Data,
+    score: Score,
+    progress: Progressing,
+    end: float,
+    seed: int,
+    n_jobs: int | None,
+    learned: int | None = None,
 ) -> list[Candidate]:
-    """Candidates that were judged by the same rows, trained until `end`, a time of time.monotonic; one at least."""
+    """Candidates that were judged by the same rows, trained until `end`, a time of time.monotonic.
+
+    learned: rows from that number on judge them all; None: each fold its own nets, or one fifth where time is short.
+    """
     generator = np.random.default_rng(seed)
     epoch = seconds_an_epoch(first, data, score, seed)
     workers = workers_for(FOLDS, n_jobs)
-    left = (end - time.monotonic()) * (1 - RESERVE)
-    chosen = plan(left * workers / epoch)
-    folds = fold_numbers(data.targets, FOLDS, generator)
+    until = end - RESERVE * (end - time.monotonic())
+    chosen = plan((until - time.monotonic()) * workers / epoch)
+    folds = fold_numbers(data.targets, FOLDS, generator) if learned is None else (np.arange(len(data)) < learned) * 1
+    bagged = chosen.folds and learned is None
     progress.deadline = end
-    drawn = recipes(first.changed(epochs=chosen.epochs), "", generator)
-    cost = epoch * chosen.epochs * (FOLDS - 1 if chosen.folds else 1 - 1 / FOLDS)
-    count = int(np.clip(left * workers / cost, 1 if chosen.folds else workers, MOST))
-    jobs: list[list[Job]] = []
-    for i, recipe in zip(range(count), drawn, strict=False):
-        bag = jobs_of(recipe, folds, seed + 1000 * (i + 1))
-        jobs.append(bag if chosen.folds else bag[:1])
+    drawn = recipes(first.changed(epochs=chosen.epochs), data.task, generator)
+    cost = epoch * chosen.epochs * (FOLDS - 1 if bagged else 1 - 1 / FOLDS)  # of a candidate, on one thread
+    candidates: list[Candidate] = []
+    number = 0
+    while number < MOST and not progress.stopped:
+        count = int((until - time.monotonic()) * workers / cost)
+        if number and count < (1 if bagged else workers):
+            break
+        count = int(np.clip(count, 1 if bagged else workers, MOST - number))
+        jobs = [jobs_of(next(drawn), folds, seed + 1000 * (number + i + 1)) for i in range(count)]
+        began = time.monotonic()
+        found = _candidates(jobs if bagged else [bag[:1] for bag in jobs], data, score, progress, n_jobs)
+        cost = max((time.monotonic() - began) * workers / count, 1e-3)
+        number += count
+        candidates += found
+    most = max((len(each.rows) for each in candidates), default=0)  # of a bag with a net that diverged they are fewer
+    return [each for each in candidates if len(each.rows) == most]
+
+
+def _candidates(
+    jobs: Sequence[Sequence[Job]], data: Data, score: Score, progress: Progressing, n_jobs: int | None
+) -> list[Candidate]:
+    """Those whose nets were all trained; if there are none, what there is of the first."""
     members = iter(train_all([job for bag in jobs for job in bag], data, score, progress, n_jobs))
     bags = [[next(members) for _ in bag] for bag in jobs]
     whole = [_present(bag) for bag in bags if all(bag)]

@@ -243,3 +243,15 @@ def test_numbers_must_be_numbers() -> None:
         TabularRegressor(epochs=2).fit(TABLE, LABELS)
     with pytest.raises(DataError, match="NaN or Inf in row 0"):
         TabularRegressor(epochs=2).fit(TABLE, np.where(np.arange(len(TABLE)) < 2, np.nan, NUMBERS))
+
+
+def test_eval_set_judges_what_a_search_finds() -> None:
+    model = TabularClassifier(time_limit=4, random_state=0).fit(TABLE, LABELS, eval_set=(NEW[0], NEW[1]))
+    assert (model.validation_rows_ == np.arange(len(TABLE), len(TABLE) + len(NEW[0]))).all()
+    assert model.validation_score_ == pytest.approx(1 - model.score(NEW[0], NEW[1]))
+
+
+def test_eval_set_judges_each_net_of_several() -> None:
+    model = TabularClassifier(epochs=5, folds=2, random_state=0).fit(TABLE, LABELS, eval_set=(NEW[0], NEW[1]))
+    assert len(model.candidates_) == 2
+    assert model.validation_score_ == pytest.approx(1 - model.score(NEW[0], NEW[1]))
