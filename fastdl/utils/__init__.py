@@ -8,13 +8,13 @@ import numpy as np
 
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.naming import no_such
-from fastdl.base.random import set_random_seed
+from fastdl.base.random import local_random_seed, set_random_seed
 from fastdl.errors import DataError
 
 if TYPE_CHECKING:
     from fastdl.utils.feature_space import FeatureSpace
 
-__all__ = ["FeatureSpace", "clear_session", "normalize", "set_random_seed", "to_categorical"]
+__all__ = ["FeatureSpace", "clear_session", "local_random_seed", "normalize", "set_random_seed", "to_categorical"]
 
 
 def __getattr__(name: str) -> Any:

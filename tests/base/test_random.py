@@ -54,3 +54,17 @@ def test_threads_are_limited_in_one_thread_alone() -> None:
 def test_a_limit_is_a_positive_number(number: Any) -> None:
     with pytest.raises(ValueError, match="positive integer"), config.thread_limit(number):
         pass
+
+
+def test_a_seed_of_its_own_holds_in_one_thread_alone() -> None:
+    def draw(seed: int, meet: Barrier) -> list[float]:
+        with random.local_random_seed(seed):
+            meet.wait()
+            return [float(random.generator().random()) for _ in range(50)]
+
+    drawn = side_by_side(lambda meet: draw(5, meet), lambda meet: draw(6, meet))
+    for seed, each in zip((5, 6), drawn, strict=True):
+        random.set_random_seed(seed)
+        assert each == random.generator().random(50).tolist()
+    with pytest.raises(ValueError, match="seed must be"), random.local_random_seed(-1):
+        pass
