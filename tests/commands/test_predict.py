@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from fastdl.cli import main
 from fastdl.tabular import load, read_table
-from tests.commands.training_tables import columns, numbers, text, train
+
+from .training_tables import columns, numbers, text, train
 
 NEW = columns(50, x=np.linspace(-4, 4, 50).round(3), c=["a", "b", "c", "", "unseen"] * 10)
 del NEW["t"]

@@ -23,7 +23,8 @@ import fastdl
 from fastdl.commands import train as command
 from fastdl.tabular import load, progress
 from fastdl.tabular.estimator import Tabular
-from tests.commands.training_tables import FILES, ROWS, columns, numbers, text, train
+
+from .training_tables import FILES, ROWS, columns, numbers, text, train
 
 EACH = range(ROWS)
 PLAIN = text(columns())
