@@ -112,7 +112,8 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """(rows,): the likeliest of classes_."""
-        labels: Array = self.classes_[self.answers(X).argmax(axis=1)]
+        best = self.answers(X).argmax(axis=1)
+        labels: Array = self.classes_[best]
         return labels
 
     def predict_log_proba(self, X: Any) -> Array:

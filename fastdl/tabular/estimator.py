@@ -106,7 +106,13 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         eval_set: (X, y) of rows that choose the epoch and weigh the nets, in place of rows held back of X.
         """
         began = time.monotonic()
+        if y is None:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
         table = self._table(X, reset=True)
+        if len(table) < 2:
+            raise DataError(
+                f"{type(self).__name__} needs two rows or more to learn from, X has n_samples = {len(table)}"
+            )
         targets = self._targets(y)
         if len(targets) != len(table):
             raise DataError(f"X has {len(table)} rows, y has {len(targets)}")
@@ -263,7 +269,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         """X by columns. sklearn learns of its width and names."""
         if isinstance(X, Table):
             table = X
-        elif hasattr(X, "columns") or hasattr(X, "column_names") or isinstance(X, dict):
+        elif (hasattr(X, "columns") or hasattr(X, "column_names") or isinstance(X, dict)) and not hasattr(X, "tocsr"):
             table = Table.of(X)
         else:
             if not reset:

@@ -27,7 +27,7 @@ class TabularRegressor(RegressorMixin, Tabular):  # type: ignore[misc]
 
     def _targets(self, y: Any) -> Array:
         targets = self.known_targets(y)
-        self._flat = np.ndim(y) == 1 or targets.shape[1] == 1
+        self._flat = targets.shape[1] == 1
         return targets
 
     def known_targets(self, y: Any) -> Array:
