@@ -20,9 +20,21 @@ def _named(name: str, reader: Reader, node: Node) -> Step:
 
 
 def _over_features(name: str, reader: Reader, node: Node) -> Step:
-    if node.attribute("axis", -1 if reader.index.opset >= 13 else 1) not in (-1, 1):
-        raise Refused("it is not over the features (axis -1)")
-    return _named(name, reader, node)
+    axis = softmax_axis(reader, node)
+    if axis == -1:
+        return _named(name, reader, node)
+
+    def make(shape: Shape) -> Made:
+        if axis != len(shape) - 1:
+            raise Refused(f"it is over axis {axis} of a value of shape {shape}, not over the last")
+        return Made(layers.Activation(name))
+
+    return Step((reader.only(node, 1)[0],), (ByShape(make),))
+
+
+def softmax_axis(reader: Reader, node: Node) -> int:
+    """-1 for the last axis; another number where it depends on the shape whether that is the last."""
+    return int(node.attribute("axis", -1 if reader.index.opset >= 13 else 1))
 
 
 def _leaky(reader: Reader, node: Node) -> Step:

@@ -14,7 +14,7 @@ from fastdl.compiler.formula import Formula, Value
 from fastdl.compiler.graph import Tensor
 from fastdl.fusion.graph.node import Node, Refused
 from fastdl.layers.layer import Layer
-from fastdl.onnx.activation_nodes import slopes
+from fastdl.onnx.activation_nodes import slopes, softmax_axis
 from fastdl.onnx.numbers import row
 from fastdl.onnx.parts import Made, Step
 from fastdl.onnx.reading import Reader
@@ -225,7 +225,8 @@ def _attributes(reader: Reader, pattern: Formula, node: Node) -> bool:
     if node.op == "ReduceMean":
         return node.attribute("keepdims", 1) == 1 and _over_features(reader, node)
     if node.op == "Softmax":
-        return node.attribute("axis", -1 if reader.index.opset >= 13 else 1) in (-1, 1)
+        axis, shape = softmax_axis(reader, node), reader.index.shape(node.inputs[0])
+        return axis == -1 or (shape is not None and axis == len(shape) - 1)
     return all(
         math.isclose(float(node.attribute(name, DEFAULTS.get(name, math.nan))), number, rel_tol=CLOSE)
         for name, number in pattern.attributes.items()
