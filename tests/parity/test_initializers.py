@@ -15,7 +15,8 @@ pytestmark = [
 ]
 
 LATER = {"input_axes", "output_axes"}  # for convolutions
-each_class = pytest.mark.parametrize("name", initializers.CLASSES)
+OWN = {"RandomSign"}  # which Keras does not have
+each_class = pytest.mark.parametrize("name", [name for name in initializers.CLASSES if name not in OWN])
 
 
 def signature(kind: Any) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def test_arguments_and_defaults(name: str) -> None:
     assert signature(getattr(initializers, name)) == signature(getattr(keras.initializers, name))
 
 
-@pytest.mark.parametrize("name", initializers.NAMES)
+@pytest.mark.parametrize("name", [n for n, kind in initializers.NAMES.items() if kind.__name__ not in OWN])
 def test_names(name: str) -> None:
     keras = pytest.importorskip("keras")
     if name.lower() == "constant":
