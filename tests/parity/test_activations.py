@@ -21,6 +21,8 @@ SELU_ALPHA, SELU_SCALE = activations.SELU_ALPHA, activations.SELU_SCALE
 # row of the kernel table, and a name for it: its scalars, and the function of torch.nn.functional
 Peer = Callable[[Any, Any], Any]
 ROWS: dict[str, tuple[str, tuple[float, ...], Peer]] = {
+    "cos": ("cos", (), lambda f, x: x.cos()),
+    "sin": ("sin", (), lambda f, x: x.sin()),
     "relu": ("relu", (), lambda f, x: f.relu(x)),
     "relu6": ("relu6", (6,), lambda f, x: f.relu6(x)),
     "leaky_relu": ("leaky_relu", (0.2,), lambda f, x: f.leaky_relu(x, 0.2)),
@@ -75,9 +77,12 @@ def test_value_as_keras(name: str, dtype: Dtype) -> None:
     x = grid(dtype)[:6000].reshape(-1, 8)
     model = fastdl.Sequential([fastdl.Input((8,)), layers.Activation(name)], dtype=dtype)
     with keras_precision(keras, dtype):
-        function = (
-            partial(keras.activations.gelu, approximate=True) if name == "gelu_tanh" else keras.activations.get(name)
-        )
+        own = {
+            "gelu_tanh": partial(keras.activations.gelu, approximate=True),
+            "cos": keras.ops.cos,
+            "sin": keras.ops.sin,
+        }
+        function = own[name] if name in own else keras.activations.get(name)
         theirs = np.asarray(function(keras.ops.convert_to_tensor(x)))
     np.testing.assert_allclose(model.predict(x), theirs, rtol=RTOL[dtype], atol=RTOL[dtype])
 
