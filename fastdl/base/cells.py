@@ -64,6 +64,15 @@ class Factor:
 Column = Array | Factor  # (rows,): float, int, bool or datetime64; or text
 
 
+def missing(cells: Array) -> Array:
+    """Whether each cell of a column is missing: None, NaN or not a time. (rows,)."""
+    if cells.dtype == object:
+        return np.array([cell is None for cell in cells], bool)
+    if cells.dtype.kind in "mM":
+        return np.isnat(cells)
+    return np.isnan(cells) if cells.dtype.kind == "f" else np.zeros(len(cells), bool)
+
+
 def is_missing(value: Any) -> bool:
     """Whether a cell holds nothing."""
     if value is None or (isinstance(value, str) and value in MISSING_TEXTS):

@@ -18,6 +18,7 @@ from fastdl.compiler.graph import Shape, Tensor
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function
+from fastdl.layers.core import Scale
 from fastdl.layers.layer import (
     ActivationLike,
     ConstraintLike,
@@ -64,7 +65,7 @@ def _sizes(owner: str, shape: Shape) -> tuple[int, int]:
     return shape[1], shape[2]
 
 
-class EnsembleScale(Layer):
+class EnsembleScale(Scale):
     """x times a trained number for each member and feature, (batch, members, features): TabM's and BatchEnsemble's R.
 
     Begins with ±1, which makes members differ. Its weight, scale, is (members * features,).
@@ -77,10 +78,7 @@ class EnsembleScale(Layer):
         scale_constraint: ConstraintLike = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
-        self.keep(
-            scale_initializer=scale_initializer, scale_regularizer=scale_regularizer, scale_constraint=scale_constraint
-        )
+        super().__init__(scale_initializer, scale_regularizer, scale_constraint, **options)
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         members, features = _sizes(self.name, shape)

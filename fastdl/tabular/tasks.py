@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastdl.base.arrays import Array
+from fastdl.base.cells import missing
 from fastdl.base.naming import meant
 from fastdl.errors import DataError
 from fastdl.tabular.recipes import CLASSES, NUMBERS
@@ -132,19 +133,6 @@ def _column(table: Table, name: str, where: str = "") -> Array:
         near = meant(name, table.names) or f"there are {', '.join(table.names[:20])}"
         raise DataError(f"{where}{': ' * bool(where)}there is no column {name!r}: {near}")
     return table[name]
-
-
-def missing(values: Array) -> Array:
-    """Whether each value is missing: None, NaN or not a time."""
-    if values.dtype == object:
-        return np.array([value is None for value in values], bool)
-    return (
-        np.isnan(values)
-        if values.dtype.kind == "f"
-        else np.isnat(values)
-        if values.dtype.kind in "mM"
-        else (np.zeros(len(values), bool))
-    )
 
 
 def _plain(values: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from fastdl.base.arrays import Array
+from fastdl.base.cells import missing
 from fastdl.base.version import VERSION
 from fastdl.fusion.runtime.session import Feed, Session
 from fastdl.fusion.runtime.tables import TableInputs
@@ -23,7 +24,7 @@ from fastdl.tabular.proof import ColumnsProof
 from fastdl.tabular.recipes import CLASSES, Recipe
 from fastdl.tabular.scores import score_of, told
 from fastdl.tabular.table import Table
-from fastdl.tabular.tasks import Task, missing
+from fastdl.tabular.tasks import Task
 
 if TYPE_CHECKING:
     from fastdl.tabular.estimator import Tabular

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastdl.base.arrays import Array
-from fastdl.base.cells import Column, Factor
+from fastdl.base.cells import Column, Factor, missing
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score
 from fastdl.tabular.table import Table
-from fastdl.tabular.tasks import missing
 
 MOST_ROWS, FEWEST_ROWS = 2000, 200  # that importance is measured on
 CELLS = 60_000  # rows × columns of importance: time is as this times the columns' number is

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastdl.base.arrays import Array
-from fastdl.base.cells import ISO_DATE, MARKS, Column, Factor, as_factor, as_truths, number_of, seconds_of
+from fastdl.base.cells import ISO_DATE, MARKS, Column, Factor, as_factor, as_truths, missing, number_of, seconds_of
 from fastdl.tabular.columns.boolean import Boolean
 from fastdl.tabular.columns.category import LARGE, Category, Coded, level_counts
 from fastdl.tabular.columns.date import Date
@@ -112,18 +112,12 @@ def _distinct(cells: Column) -> int:
     """0, 1 or 2, which is more."""
     if isinstance(cells, Factor):
         return min(2, int((cells.counts > 0).sum()))
-    there = cells[~_missing(cells)]
+    there = cells[~missing(cells)]
     return 0 if not len(there) else 1 + bool((there != there[0]).any())
 
 
-def _missing(cells: Array) -> Array:
-    if cells.dtype.kind == "M":
-        return np.isnat(cells)
-    return np.isnan(cells) if cells.dtype.kind == "f" else np.zeros(len(cells), bool)
-
-
 def _any_missing(cells: Column) -> bool:
-    return bool((cells.codes < 0).any() if isinstance(cells, Factor) else _missing(cells).any())
+    return bool((cells.codes < 0).any() if isinstance(cells, Factor) else missing(cells).any())
 
 
 def _share(cells: Factor, read: object, marks: frozenset[str] = frozenset()) -> float:
