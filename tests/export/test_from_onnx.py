@@ -477,7 +477,7 @@ NO_NETS: dict[str, tuple[Build, str]] = {
     "clip": (chain(("Clip", "x", -1.0, 1.0)), r"clips to \[-1.0, 1.0\]"),
     "hard sigmoid of old Keras": (chain(("HardSigmoid", "x", {"alpha": 0.2})), r"alpha is 0.2, fastdl's hard_sigmoid"),
     "celu": (chain(("Celu", "x", {"alpha": 2.0})), r"alpha is 2"),
-    "softmax over samples": (chain(("Softmax", "x", {"axis": 0})), r"\(Softmax\).*not over the features"),
+    "softmax over samples": (chain(("Softmax", "x", {"axis": 0})), r"\(Softmax\).*over axis 0 of .*not over the last"),
     "flatten of samples": (chain(("Flatten", "x", {"axis": 0})), "samples' axis"),
     "reshape of samples": (
         lambda g: g.node("Reshape", ["x", g.const("s", [-1, 2], np.int64)], "y"),
