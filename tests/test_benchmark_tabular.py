@@ -363,6 +363,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_from_command_line_to_markdown(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     arguments = ("--sets", "diabetes", "--splits", "2", "--json", str(out), "--folder", str(tmp_path))

@@ -54,6 +54,7 @@ def test_digits_are_those_of_scikit_learn() -> None:
     assert sorted(ours) == sorted(theirs)
 
 
+@pytest.mark.slow
 def test_digits_file_is_small_and_is_what_the_script_makes() -> None:
     file = Path(datasets.__file__).with_name("digits.npz")
     assert file.stat().st_size < 80_000

@@ -132,7 +132,7 @@ def test_threads_change_no_bit(options: Any, batch: int, monkeypatch: pytest.Mon
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)
         model = net(optimizers.AdamW(0.01, **options) if "weight_decay" not in options else optimizers.Adam(**options))
-        model.fit(*data(max(150, 2 * batch)), batch_size=batch, epochs=1, verbose=0)
+        model.fit(*data(max(20, 2 * batch)), batch_size=batch, epochs=1, verbose=0)
         results.append(model.get_weights())
     fastdl.set_num_threads(None)
     for other in results[1:]:

@@ -120,7 +120,7 @@ def test_threads_change_no_bit(options: str, optimizer: str, batch: int, monkeyp
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)
         model = net(OPTIMIZERS[optimizer](), **OPTIONS[options])
-        history = model.fit(*data(max(90, 2 * batch)), batch_size=batch, verbose=0).history["loss"]
+        history = model.fit(*data(max(12, 2 * batch)), batch_size=batch, verbose=0).history["loss"]
         results.append([*model.get_weights(), np.array(history), np.array(model.losses)])
     fastdl.set_num_threads(None)
     for other in results[1:]:

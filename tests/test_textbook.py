@@ -58,7 +58,12 @@ def before_and_first() -> keras.Sequential:
 
 
 @pytest.mark.parametrize(
-    ("listing", "non_trainable"), [(after_the_activation, 2368), (before_the_activation, 800), (before_and_first, None)]
+    ("listing", "non_trainable"),
+    [
+        (before_the_activation, 800),
+        pytest.param(after_the_activation, 2368, marks=pytest.mark.slow),
+        pytest.param(before_and_first, None, marks=pytest.mark.slow),
+    ],
 )
 def test_two_epochs_of_sgd_reach_086_and_export(
     listing: Any, non_trainable: int | None, data: Any, tmp_path: Any
@@ -156,6 +161,7 @@ def test_prelu(part: Any) -> None:
     assert fitted(model, part) > 0.7
 
 
+@pytest.mark.slow
 def test_selu_a_hundred_layers_deep(part: Any) -> None:
     keras.utils.set_random_seed(42)
     (X_train, y_train), (X_valid, y_valid), _ = part

@@ -250,6 +250,7 @@ RIGHT: dict[str, tuple[str | bytes, list[str], list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_can_be_learned_from_is_learned_from_and_said(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
@@ -274,6 +275,7 @@ def test_the_report_escapes_names_and_cells(tmp_path: Path) -> None:
     assert not any(each in page for each in (hostile, "<b>u</b>", "<u>yes</u>", "<t>"))
 
 
+@pytest.mark.slow
 def test_a_column_of_as_many_texts_as_rows_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "".join(f"{i * 7 % 17},s{i},{'ab'[i % 2]}\n" for i in range(100_000))
     (tmp_path / "d.csv").write_text("x,s,t\n" + rows)
@@ -320,7 +322,9 @@ def _begun(folder: Path) -> subprocess.Popen[str]:
     pytest.fail(f"it ended before: {child.communicate()[1]}")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 def test_stopped_once_it_keeps_the_best_so_far(tmp_path: Path, number: signal.Signals, code: int) -> None:
     child = _begun(tmp_path)
     child.send_signal(number)

@@ -50,6 +50,7 @@ def test_they_are_many_and_small():
     assert max(sizes.values()) < 10_000
 
 
+@pytest.mark.slow
 def test_the_worst_of_each_kind():
     assert not [row for row in measured(QUICK) if budget.fails(row)]
 

@@ -46,6 +46,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_a_chain_eight_times_as_long_takes_no_more_than_some_ten_times_as_long(name):
     def seconds(length):

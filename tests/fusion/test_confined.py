@@ -35,7 +35,11 @@ def test_what_it_raises_is_raised(function, argument, error):
 
 @pytest.mark.parametrize(
     ("what", "function", "argument"),
-    [("memory", bytearray, 2**30), ("processor time", math.factorial, 3 * 10**6), ("waits", time.sleep, 60)],
+    [
+        ("memory", bytearray, 2**30),
+        ("processor time", math.factorial, 3 * 10**6),
+        pytest.param("waits", time.sleep, 60, marks=pytest.mark.slow),
+    ],
 )
 def test_what_takes_too_much_is_ended(what, function, argument):
     began = time.perf_counter()

@@ -295,6 +295,7 @@ def test_a_convolutional_net_is_proven_in_seconds():
     assert time.process_time() - start < 20  # by ONNX's own reference: minutes
 
 
+@pytest.mark.slow
 def test_the_proof_of_a_convolutional_net_takes_a_few_times_what_onnxruntime_does():
     model = conv_net(size=64, channels=64)
     start = time.process_time()

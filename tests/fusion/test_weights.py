@@ -157,6 +157,7 @@ def test_a_weight_is_not_computed_to_know_its_shape():
     assert index.constant_shape(name) == (24, 24)
 
 
+@pytest.mark.slow
 def test_a_product_with_narrow_weights_is_that_with_wide_ones():
     a, b = R.normal(size=(3, 2, 700)), R.normal(size=(700, 600)).astype(np.float32)
     for weight in (b, b[:600].T, np.ones((700, 2**19), np.float32)[:, :3]):
@@ -230,6 +231,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_fusing_a_large_file_takes_about_three_times_its_size(tmp_path):
     """Written out, too; the bar leaves room for what any first session takes, whatever the file's size."""
     path = tmp_path / "m.onnx"

@@ -20,6 +20,7 @@ COMPILER = shlex.split(os.environ.get("CC", "gcc"))
 FLAGS = ["-std=gnu11", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not shutil.which(COMPILER[0]), reason=f"no C compiler: {COMPILER[0]} is not installed"),
     pytest.mark.skipif(not HEADERS, reason="the C sources are not here"),
 ]

@@ -323,7 +323,7 @@ def training_loss(name: str, batch: int, weights: list[Array]) -> float:
 
 
 @nets
-@pytest.mark.parametrize("batch", [1, 5, 33, 1030])
+@pytest.mark.parametrize("batch", [1, 5, 33, pytest.param(1030, marks=pytest.mark.slow)])
 def test_gradients_equal_finite_differences(name: str, batch: int) -> None:
     model, x, y = make(name, batch, 1.0)
     before = model.get_weights()

@@ -189,7 +189,7 @@ VALUES = st.floats(allow_nan=True, allow_infinity=True, width=32)
 SERIES = st.lists(VALUES, min_size=1, max_size=12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SERIES, SERIES, st.text(max_size=60))
 def test_charts_hold_any_numbers_and_names(ys: list[float], others: list[float], name: str) -> None:
     xs = [float(k) for k in range(len(ys))]
@@ -335,6 +335,7 @@ def test_it_warns(changes: dict[str, Any], said: str, classes: Any) -> None:
     assert said in of(content, **changes)
 
 
+@pytest.mark.slow
 def test_intervals_of_many_classes_take_seconds_and_hold_the_score() -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 300, 8000)
