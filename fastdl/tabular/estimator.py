@@ -284,7 +284,11 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
     def answers(self, X: Any) -> Array:
         """The model's answers, in the units of the target. ValueError if they are no numbers."""
         check_is_fitted(self)
-        answers = answers_of(self.model_, self.columns_.transform(self._table(X)).arrays)
+        return self.answers_of(self.columns_.transform(self._table(X)))
+
+    def answers_of(self, encoded: Encoded) -> Array:
+        """The same for rows that are encoded already."""
+        answers = answers_of(self.model_, encoded.arrays)
         limits = self._limits()
         return answers if limits is None else np.clip(answers, *limits)
 

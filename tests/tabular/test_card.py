@@ -25,7 +25,7 @@ from sklearn.linear_model import LinearRegression
 
 from fastdl.base.cells import factor_of
 from fastdl.cli import main
-from fastdl.tabular import Table, TabularClassifier, TabularRegressor
+from fastdl.tabular import Columns, Encoded, Table, TabularClassifier, TabularRegressor
 from fastdl.tabular.card import charts, content_of, explain, page
 from fastdl.tabular.card.facts import Content
 from fastdl.tabular.card.findings import bins, findings
@@ -240,7 +240,14 @@ def test_importance_of_the_target_itself_is_the_largest_and_of_noise_none() -> N
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 3000)
     table = Table.of({"noise": rng.normal(size=3000), "same": truth, "text": rng.choice(["a", "b"], 3000)})
-    worth = explain.importances(lambda t: np.eye(2)[t["same"]], table, truth, error_rate, table.names)
+    columns = Columns().fit(table)
+    same = columns.numbers.index("same")
+
+    def predict(encoded: Encoded) -> Any:
+        value = encoded.numbers[:, same]
+        return np.eye(2)[(value > value.mean()).astype(int)]
+
+    worth = explain.importances(predict, table, truth, error_rate, columns)
     assert worth[0][0] == "same"
     assert worth[0][1] == pytest.approx(0.5, abs=0.05)  # of two equal classes, half is right by chance
     assert dict(worth)["noise"] == dict(worth)["text"] == 0
@@ -256,9 +263,16 @@ def test_importance_and_dependence_are_scikit_learns() -> None:
     def predict(t: Table) -> Any:
         return model.predict(np.stack([t[name] for name in t.names], axis=1))[:, None]
 
-    worth = dict(explain.importances(predict, table, y[:, None], root_mean_squared_error, table.names))
-    theirs = permutation_importance(model, x, y, scoring="neg_root_mean_squared_error", random_state=0)
-    np.testing.assert_allclose([worth[name] for name in "abc"], theirs.importances_mean, rtol=0.1, atol=1e-9)
+    columns = Columns().fit(table)
+    encoded = columns.transform(table).numbers
+    other = LinearRegression().fit(encoded, y)
+    worth = dict(
+        explain.importances(
+            lambda rows: other.predict(rows.numbers)[:, None], table, y[:, None], root_mean_squared_error, columns
+        )
+    )
+    theirs = permutation_importance(other, encoded, y, scoring="neg_root_mean_squared_error", random_state=0)
+    np.testing.assert_allclose([worth[name] for name in "abc"], theirs.importances_mean, rtol=0.1, atol=1e-4)
     ours = explain.dependence(predict, table, "a")
     assert ours is not None
     grid = partial_dependence(model, x, [0], custom_values={0: np.array(ours.values)}, kind="average")
@@ -380,7 +394,7 @@ def test_explaining_a_large_table_takes_seconds() -> None:
     y = (columns["n0"] > 0).astype(int)
     model = TabularClassifier(random_state=0, epochs=1, folds=5).fit(table, y)
     began = time.process_time()
-    worth = explain.importances(model.answers, table, y, error_rate, table.names)
+    worth = explain.importances(model.answers_of, table, y, error_rate, model.columns_)
     for name, _ in worth[:6]:
         explain.dependence(model.answers, table, name)
     assert worth[0][0] == "n0"

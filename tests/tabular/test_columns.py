@@ -313,6 +313,18 @@ def test_columns_are_found_by_name() -> None:
     columns.transform(more)  # said once: a second warning would be an error
 
 
+def test_what_a_column_became_is_put_in_another_order_by_itself() -> None:
+    table = every_kind(200)
+    columns, order = Columns().fit(table), np.random.default_rng(1).permutation(200)
+    encoded = columns.transform(table)
+    for name in columns.inputs:
+        values = table[name]
+        shuffled = columns.transform({**{each: table[each] for each in columns.inputs}, name: values[order]})
+        given = columns.reordered(encoded, name, order)
+        for kind in ("numbers", "flags", "codes"):
+            np.testing.assert_array_equal(getattr(given, kind), getattr(shuffled, kind), err_msg=name)
+
+
 def test_they_come_back_from_json() -> None:
     table = every_kind()
     columns = Columns(drop=["few"], rare=2).fit(table)

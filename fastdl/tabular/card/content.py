@@ -50,7 +50,7 @@ def content_of(
     columns, targets = task.columns(rows), model.known_targets(task.targets(rows))
     names = [str(name) for name in model.classes_] if task.kind == CLASSES else None
     _, score = score_of(model.metric_, task.kind)
-    worth = importances(model.answers, columns, targets, score, model.columns_.inputs)
+    worth = importances(model.answers_of, columns, targets, score, model.columns_)
     shown = [dependence(model.answers, columns, name) for name, _ in worth[:SHOWN]]
     request = _request(model, file, columns)
     return Content(

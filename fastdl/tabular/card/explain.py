@@ -11,6 +11,7 @@ import numpy as np
 
 from fastdl.base.arrays import Array
 from fastdl.base.cells import Column, Factor, missing
+from fastdl.tabular.columns.columns import Columns, Encoded
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score
 from fastdl.tabular.table import Table
@@ -46,17 +47,19 @@ def rows_for(columns: int) -> int:
 
 
 def importances(
-    predict: Predict, table: Table, targets: Array, score: Score, columns: Sequence[str], seed: int = 0
+    predict: Callable[[Encoded], Array], table: Table, targets: Array, score: Score, columns: Columns, seed: int = 0
 ) -> list[tuple[str, float]]:
-    """How much worse the score is when a column's values are shuffled among rows, largest first."""
-    generator = np.random.default_rng(seed)
-    rows = generator.permutation(len(table))[: rows_for(len(columns))]
-    table, targets = table.take(rows).select(columns), targets[rows]
-    best = score(targets, predict(table), None)
+    """How much worse the score is when a column's values are shuffled among rows, largest first.
+
+    Rows are encoded once: what a column became is shuffled, which is the same.
+    """
+    generator, names = np.random.default_rng(seed), columns.inputs
+    rows = generator.permutation(len(table))[: rows_for(len(names))]
+    encoded, targets = columns.transform(table.take(rows).select(names)), targets[rows]
+    best = score(targets, predict(encoded), None)
     worse = []
-    for name in columns:
-        values, order = table.column(name), generator.permutation(len(table))
-        shuffled = replaced(table, name, values.take(order) if isinstance(values, Factor) else values[order])
+    for name in names:
+        shuffled = columns.reordered(encoded, name, generator.permutation(len(rows)))
         worse.append((name, score(targets, predict(shuffled), None) - best))
     return sorted(worse, key=lambda pair: -pair[1])
 

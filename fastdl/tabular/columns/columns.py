@@ -161,9 +161,12 @@ class Columns(Named):
     @property
     def flags(self) -> list[str]:
         """Names of the flags, in order: of booleans, of what is missing, of categories."""
+        return [name for _, name in self._flags()]
+
+    def _flags(self) -> list[tuple[Encoder, str]]:
         own = {kind: [e for e in self.encoders if isinstance(e, kind)] for kind in (Boolean, Category)}
         others = [e for e in self.encoders if not isinstance(e, Boolean | Category)]
-        return [name for group in (own[Boolean], others, own[Category]) for encoder in group for name in encoder.flags]
+        return [(e, name) for group in (own[Boolean], others, own[Category]) for e in group for name in e.flags]
 
     @property
     def codes(self) -> list[str]:
@@ -222,6 +225,20 @@ class Columns(Named):
         if self.scaled_flags:
             clip(flags[:, :truths])
         return Encoded(numbers, flags, codes)
+
+    def reordered(self, encoded: Encoded, name: str, order: Array) -> Encoded:
+        """The same rows, with what the column of this name became in another order of rows."""
+        owners = (
+            [e.name for e in self.encoders for _ in e.numbers],
+            [encoder.name for encoder, _ in self._flags()],
+            self.codes,
+        )
+        matrices = []
+        for matrix, names in zip((encoded.numbers, encoded.flags, encoded.codes), owners, strict=True):
+            own = [place for place, owner in enumerate(names) if owner == name]
+            matrices.append(matrix.copy())
+            matrices[-1][:, own] = matrix[order][:, own]
+        return Encoded(*matrices)
 
     def write(self, nodes: Nodes) -> None:
         """Say to a graph what each column becomes."""
