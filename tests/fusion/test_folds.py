@@ -119,6 +119,30 @@ def test_folded_parameters_are_the_float64_ones_rounded_once():
     assert len(got) == 2, "unused parameters are dropped"
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((1.0, 2, 3, 4), (0.5, -1, 2, 1)),
+        ((1.0, 0, 3, 4), (0.5, 1, 2, 1)),
+        ((3.0, 1, 2, 1), (0.0, 1, 2, 1)),
+        (2.0, 0.25),
+    ],
+)
+@pytest.mark.parametrize("tail", [("gemm",), ("matmul + vector", "gemm transB")])
+def test_of_two_summands_times_constants_one_keeps_its_factor(first, second, tail, dtype):
+    g = Sketch(dtype)
+    g.node("Tanh", ["x"], "t")
+    g.node("Mul", ["x", g.const("c", first)], "a")
+    g.node("Mul", ["t", g.const("d", second)], "b")
+    g.node("Add", ["a", "b"], "s")
+    for i, form in enumerate(tail):
+        g.dense("s", f"y{i}", 4, 3, form)
+    model = g.model({"x": ["N", 4]}, {f"y{i}": ["N", 3] for i in range(len(tail))})
+    _, report = assert_fuses(model, ["Tanh", "Mul", "Add", *["Gemm"] * len(tail)], dtype)
+    assert [fold.name for fold in report.folds if fold.node == "Add_s"] == ["factor of a summand → dense"]
+
+
 def test_every_head_takes_the_batch_norm_before_them():
     g = Sketch()
     g.batch_norm("x", "n", 4)

@@ -11,7 +11,8 @@ from fastdl.fusion.proof.prover import prove
 
 from .graphs import Sketch, operators, run
 
-BACK, FORWARD = "dense → affine", "affine → dense"
+BACK, FORWARD, FACTOR = "dense → affine", "affine → dense", "factor of a summand → dense"
+SUMMANDS = ["Mul", "Tanh", "Mul", "Add", "Gemm"]
 
 
 def done(g, inputs=None, outputs=("y",)):
@@ -354,6 +355,24 @@ def shared_constant_beside_its_own_fold():
     return done(g)
 
 
+def summands(first=(1.0, 2, 3, 4), second=(0.5, 1, 2, 1), then="Gemm", plain=False):
+    """x times one constant and Tanh(x) times another, added, and read by a dense layer or by something else."""
+
+    def build():
+        g = Sketch()
+        g.node("Mul", ["x", g.const("c", first)], "a")
+        g.node("Tanh", ["x"], "t")
+        g.node("Mul", ["t", g.const("d", second)], "b")
+        g.node("Add", ["a", "b"], "s")
+        if then == "Gemm":
+            g.dense("s", "y", 4, 3, "gemm")
+        else:
+            g.node(then, ["s"], "y")
+        return g.model({"x": ["N", 4]}, {"y": ["N", 3 if then == "Gemm" else 4]})
+
+    return build
+
+
 LEFT = [
     # build, operators after, node, fold, reason
     (dense_then("Add", np.ones((4, 4)), inputs={"x": [4, 4]}), ["Gemm", "Add"], "Add_y", BACK, "not one row of 4"),
@@ -499,6 +518,14 @@ LEFT = [
         "dense → batch norm",
         "comes from Cast",
     ),
+    (also_an_output(summands(), "s"), SUMMANDS, "Add_s", FACTOR, "'s' is a graph output"),
+    (also_read(summands(), "b"), [*SUMMANDS, "Relu"], "Add_s", FACTOR, "'b' has another use"),
+    (also_read_inside(summands(), "s"), [*SUMMANDS, "If"], "Add_s", FACTOR, "read inside a subgraph"),
+    (overridable(summands(), "d"), SUMMANDS, "Add_s", FACTOR, "may override it"),
+    (overridable(summands(), "y_w"), SUMMANDS, "Add_s", FACTOR, "may override it"),
+    (summands((1.0, 0, 3, 4), (0.5, 0, 2, 1)), SUMMANDS, "Add_s", FACTOR, "far enough from zero"),
+    (summands((1.0, 1e-9, 3, 4), (1e-9, 1, 2, 1)), SUMMANDS, "Add_s", FACTOR, "far enough from zero"),
+    (summands(then="Relu"), [*SUMMANDS[:-1], "Relu"], "Add_s", FACTOR, "read by Relu"),
     (squeezes, ["Unsqueeze", "Squeeze", "Relu"], None, None, None),
     (reshapes, ["Reshape", "Reshape", "Relu"], None, None, None),
 ]

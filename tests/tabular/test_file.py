@@ -16,8 +16,9 @@ import fastdl
 from fastdl import layers
 from fastdl.base.metadata import COLUMNS_KEY
 from fastdl.errors import FusionError
+from fastdl.onnx.export import to_onnx
 from fastdl.runner import Runner
-from fastdl.tabular import Columns, Table, assemble, prove
+from fastdl.tabular import Columns, Table, assemble, nets, prove, recipes
 
 from .tables import beside, echo, echoed, every_kind, run
 
@@ -279,6 +280,45 @@ def test_few_operators() -> None:
         kinds = [node.op_type for node in file.graph.node]
         assert kinds.count("LabelEncoder") == encoders
         assert len(kinds) <= most, kinds
+
+
+def table_of(widths: list[int], rows: int = 400, **more: Any) -> Table:
+    """Columns of so many texts each, some of them missing, and more beside them."""
+    rng = np.random.default_rng(0)
+    texts: dict[str, Any] = {}
+    for i, width in enumerate(widths):
+        texts[f"t{i}"] = rng.choice(np.array([f"v{j}" for j in range(width)], object), rows)
+        texts[f"t{i}"][rng.random(rows) < 0.1] = None
+    return Table.of(texts | {name: rng.normal(size=rows) for name in more})
+
+
+STACKED = {  # texts of each column, and whether one Gather finds the rows of all
+    "flags and codes": ({"widths": [2, 5, 8, 12, 30], "n": 1}, {}, True),
+    "no numbers": ({"widths": [5, 8, 12, 30]}, {}, True),
+    "one of each": ({"widths": [5, 12], "n": 1}, {}, False),
+    "flags alone": ({"widths": [2, 5, 8], "n": 1}, {}, False),
+    "codes alone": ({"widths": [12, 30], "n": 1}, {}, False),
+    "too much padding": ({"widths": [2] * 12 + [12, 30], "n": 1}, {}, False),
+    "of rank 1": ({"widths": [2, 5, 8, 12, 30], "n": 1}, {"rank1": True}, False),
+    "matrices": ({"widths": [2, 5, 8, 12, 30], "n": 1}, {"layout": "matrices"}, False),
+}
+
+
+@pytest.mark.parametrize("name", STACKED)
+def test_flags_and_codes_are_rows_of_one_table(name: str) -> None:
+    made, options, stacked = STACKED[name]
+    table = table_of(**made)
+    columns = Columns().fit(table)
+    inputs = nets.Inputs(len(columns.numbers), len(columns.flags), tuple(columns.sizes))
+    net = nets.make(recipes.REALMLP, inputs, recipes.CLASSES, 3, 10).model
+    file = assemble(columns, to_onnx(net.trace(), "net", {}, ["y"]), classes=["a", "b", "c"], **options)
+    assert ("category_table" in {tensor.name for tensor in file.graph.initializer}) == stacked
+    assert ("GatherElements" in {node.op_type for node in file.graph.node}) == (bool(columns.flags) and not stacked)
+
+    def predict(table: Table) -> Array:
+        return np.asarray(net.predict(columns.transform(table).arrays))
+
+    assert prove(file, columns, predict, 2000).missing > 0
 
 
 # -- Runner -----------------------------------------------------------------------------------------------

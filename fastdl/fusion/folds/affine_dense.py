@@ -50,7 +50,7 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
         shape = (None, affine.scale.size)  # a batch norm keeps the rank, and a Gemm reads rank 2
     scale, center, shift = affine.spread(shape)
     ready = []
-    for head, (s, t) in _heads(index, value, scale, shift - center * scale).items():
+    for head, (s, t) in heads_of(index, value, scale, shift - center * scale).items():
         dense = Dense.read(index, head)
         depth = dense.shape[0]
         if s.size not in (1, depth):
@@ -75,7 +75,7 @@ def _require_readers(index: GraphIndex, value: str) -> None:
             raise Refused(f"its output is read by {node.op} {node.label!r}, which is not a dense layer")
 
 
-def _heads(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[Node, tuple[Floats, Floats]]:
+def heads_of(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[Node, tuple[Floats, Floats]]:
     """The dense layers that `value` leads to, each with the scale and shift of all it reads."""
     heads: dict[Node, tuple[Floats, Floats]] = {}
     todo = [(value, scale, shift)]
