@@ -143,6 +143,24 @@ def test_of_two_summands_times_constants_one_keeps_its_factor(first, second, tai
     assert [fold.name for fold in report.folds if fold.node == "Add_s"] == ["factor of a summand → dense"]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [((1.0, 2, 3, 4), (0.5, -1, 2, 1)), (2.0, -1.0), ([[1.0, 2, 3, 4]], 0.0), ((3.0, 1, 2, 1), [[-1.0]])],
+)
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_choice_between_constants_is_taken_over(high, low, beside, dtype):
+    g = Sketch(dtype)
+    g.node("Greater", ["x", g.const("limit", 0.0)], "q")
+    g.node("Where", ["q", g.const("a", high), g.const("b", low)], "w")
+    if beside:
+        g.node("Concat", ["x", "w"], "j", axis=1)
+    g.dense("j" if beside else "w", "y", 8 if beside else 4, 3, "gemm")
+    model = g.model({"x": ["N", 4]}, {"y": ["N", 3]})
+    _, report = assert_fuses(model, ["Greater", "Cast", *["Concat"] * beside, "Gemm"], dtype)
+    assert [fold.name for fold in report.folds if fold.node == "Where_w"] == ["choice → dense"]
+
+
 def test_every_head_takes_the_batch_norm_before_them():
     g = Sketch()
     g.batch_norm("x", "n", 4)

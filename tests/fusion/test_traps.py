@@ -373,7 +373,31 @@ def summands(first=(1.0, 2, 3, 4), second=(0.5, 1, 2, 1), then="Gemm", plain=Fal
     return build
 
 
+def choice(high=(1.0, 2, 3, 4), low=(0.5, 1, 2, 1), then="Gemm", inputs=("N", 4)):
+    """Where(x > 0) of two constants, read by a dense layer or by something else."""
+
+    def build():
+        g = Sketch()
+        g.node("Greater", ["x", g.const("limit", 0.0)], "q")
+        g.node("Where", ["q", g.const("a", high), g.const("b", low)], "w")
+        if then == "Gemm":
+            g.dense("w", "y", 4, 3, "gemm")
+        else:
+            g.node(then, ["w"], "y")
+        return g.model({"x": list(inputs)}, {"y": None})
+
+    return build
+
+
+CHOICE = ["Greater", "Where", "Gemm"]
 LEFT = [
+    (also_an_output(choice(), "w"), CHOICE, "Where_w", "choice → dense", "'w' is a graph output"),
+    (also_read(choice(), "w"), [*CHOICE, "Relu"], "Where_w", "choice → dense", "read by Relu"),
+    (overridable(choice(), "y_w"), CHOICE, "Where_w", "choice → dense", "may override it"),
+    (choice(then="Relu"), [*CHOICE[:-1], "Relu"], "Where_w", "choice → dense", "read by Relu"),
+    (choice(np.ones((4, 4)), inputs=(4, 4)), CHOICE, "Where_w", "choice → dense", "not one value for each of 4"),
+    (choice(np.ones((4, 1)), inputs=(4, 4)), CHOICE, "Where_w", "choice → dense", "not one value for each of 4"),
+    (choice(inputs=("N", "C")), CHOICE, "Where_w", "choice → dense", "not known to have columns"),
     # build, operators after, node, fold, reason
     (dense_then("Add", np.ones((4, 4)), inputs={"x": [4, 4]}), ["Gemm", "Add"], "Add_y", BACK, "not one row of 4"),
     (dense_then("Mul", np.ones((4, 1)), inputs={"x": [4, 4]}), ["Gemm", "Mul"], "Mul_y", BACK, "not one row of 4"),
