@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from fastdl import from_onnx
@@ -13,6 +14,10 @@ from .backend_cases import beside_a_fold, cases, difference
 from .graphs import session
 
 NEAR = {"rtol": 1e-5, "atol": 1e-6}  # of plain and fused: an order of a sum, of single precision
+HALF = {
+    "rtol": 2.0**-10,
+    "atol": 1e-6,
+}  # a last bit: not optimised, onnxruntime rounds a chain of such once, at its end
 
 
 def outcome(case, proof):
@@ -38,7 +43,8 @@ def outcome(case, proof):
             got = changed.run(None, feed)
             if case.random:
                 continue
-            assert not difference(result[optimise], got, **NEAR), difference(result[optimise], got, **NEAR)
+            near = HALF if not optimise and any(getattr(each, "dtype", None) == np.float16 for each in got) else NEAR
+            assert not difference(result[optimise], got, **near), difference(result[optimise], got, **near)
             wanted = [*wanted, *result[optimise][len(wanted) :]]
             if not difference(wanted, result[optimise], case.rtol, case.atol):  # onnxruntime itself may differ
                 assert not difference(wanted, got, case.rtol, case.atol)

@@ -192,3 +192,25 @@ def test_constants_through_cast_like_and_constant_of_shape():
     fused, report = fuse(model, measure=False)
     assert operators(fused) == ["Gemm"]
     assert report.verified
+
+
+def test_what_decides_a_branch_is_left():
+    """Where it is stored, onnxruntime takes in the branch, and may refuse shapes that it otherwise runs."""
+    g = Sketch()
+    g.node("Equal", [g.node("Size", ["x"], "s"), ints(g, "four", 4)], "q")
+    branches = {
+        name: helper.make_graph(
+            [helper.make_node(op, ["x"], [f"{op}_z"])], name, [], [helper.make_tensor_value_info(f"{op}_z", 1, [2, 2])]
+        )
+        for name, op in (("then_branch", "Relu"), ("else_branch", "Abs"))
+    }
+    g.node("If", ["q"], "y", **branches)
+    g.node("Reshape", ["x", g.node("Shape", ["x"], "t")], "z")
+    model = g.model({"x": [2, 2]}, {"y": [2, 2], "z": [2, 2]})
+    fused, folds, refusals = fold_all(model)
+    assert operators(fused)[:3] == ["Size", "Equal", "If"]
+    assert any("which branch of an If" in refusal.reason for refusal in refusals if refusal.node == "Size_s")
+    assert [fold.node for fold in folds if fold.name == "shape arithmetic"] != []
+    check(fused)
+    feed = {"x": np.ones((2, 2), np.float32)}
+    assert all(close(a, b, np.float32) for a, b in zip(run(fused, feed), run(model, feed), strict=True))

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
-from fastdl.fusion.graph.node import FLOATS, Node
+from fastdl.fusion.graph.node import FLOATS, Node, Refused
 from fastdl.fusion.graph.sizes import MOST, OPERATORS, Integer, dims, integers
 
 BROADCAST = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow")
@@ -42,11 +42,26 @@ def _numbers(index: GraphIndex, node: Node) -> str | None:
     known = integers(index, value)
     if known is None or known.numbers is None:
         return None
+    if value in index.derived(("what decides",), lambda: _above_conditions(index)):
+        raise Refused("it decides which branch of an If runs: onnxruntime then joins it, and may refuse its shapes")
     index.require_hidden(value)
     numbers = np.array(known.numbers, kind)
     name = index.add_tensor(f"{value}_constant", numbers.reshape(()) if known.scalar else numbers)
     index.replace(node, name)
     return name
+
+
+def _above_conditions(index: GraphIndex) -> set[str]:
+    """All values that conditions of If are computed from."""
+    above: set[str] = set()
+    todo = [node.inputs[0] for node in index.nodes if node.op == "If"]
+    while todo:
+        value = todo.pop()
+        if value not in above:
+            above.add(value)
+            maker = index.producer(value)
+            todo += maker.inputs if maker is not None else []
+    return above
 
 
 def _reshape(index: GraphIndex, node: Node) -> str | None:
