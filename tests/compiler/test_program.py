@@ -58,7 +58,7 @@ def data(rows: int = 1500) -> tuple[Array, Array]:
 def trained(threads: int, batch: int, dtype: str) -> tuple[list[Array], Array, dict[str, list[float]]]:
     fastdl.set_num_threads(threads)
     model = net(dtype)
-    x, y = data(25) if batch < 32 else data()
+    x, y = data(30) if batch < 32 else data()
     history = model.fit(x, y, epochs=2, batch_size=batch, verbose=0, validation_split=0.2)
     return model.get_weights(), model.predict(data()[0]), history.history
 

@@ -124,7 +124,7 @@ NETS: dict[str, tuple[tuple[int, ...], Callable[[], list[layers.Layer]], list[st
     "parametric activation": (
         (5,),
         lambda: [D(4, layers.ParametricActivation("tanh")), D(2)],
-        ["Gemm", "Mul", "Tanh", "Mul", "Add", "Gemm"],
+        ["Gemm", "Mul", "Tanh", "Add", "Gemm"],
     ),
     "pbld": ((5,), lambda: [layers.PeriodicEmbedding(), D(40, "relu"), D(2)], []),
     "pbld of many numbers": ((30,), lambda: [layers.PeriodicEmbedding(3, 5, lite=True), D(4, "relu"), D(2)], []),
@@ -171,7 +171,7 @@ NETS |= {
     "weighted mean": (
         (5,),
         lambda: [Meet(layers.Average(shares=[1, 3])), D(2)],
-        ["Gemm", "Relu", "Mul", "Mul", "Add", "Gemm"],
+        ["Gemm", "Relu", "Mul", "Add", "Gemm"],
     ),
     "gate": ((5,), lambda: [Meet(layers.Multiply()), D(2)], ["Gemm", "Relu", "Mul", "Gemm"]),
     "side by side": ((5,), lambda: [Meet(layers.Concatenate()), BN(), D(2)], ["Gemm", "Relu", "Concat", "Gemm"]),
