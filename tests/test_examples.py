@@ -18,8 +18,7 @@ from fastdl import datasets
 
 ROOT = Path(__file__).parent.parent
 ALL = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "data")
-# what takes arguments
-COMMANDS = {"fashion_mnist_recipe": ["--seeds", "1", "--epochs", "1", "--width", "32", "--nets", "2"]}
+COMMANDS = {"fashion_mnist_recipe": ["--seeds", "1", "--epochs", "1", "--width", "32"]}  # what takes arguments
 EXAMPLES = [name for name in ALL if name not in COMMANDS]
 NEEDS = {"regression": "sklearn", "vanishing_gradients": "matplotlib"}
 
