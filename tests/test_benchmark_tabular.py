@@ -272,6 +272,33 @@ def test_a_category_of_more_values_than_the_library_takes_is_a_number() -> None:
     assert columns.categories == ()
 
 
+# -------------------------------------------------------------------------------------------------- files
+
+
+def test_how_far_files_are_from_the_model_is_told() -> None:
+    from bench.tabular import report, runs, worker
+    from bench.tabular.sets import TABLES
+
+    from fastdl.tabular import TabularClassifier
+
+    model = TabularClassifier(epochs=1, random_state=0).fit(
+        {"a": list("xyz") * 20, "b": np.arange(60) % 7}, [0, 1] * 30
+    )
+    files = worker.proofs(model)
+    assert 0 <= files["columns"]["max_error"] <= files["columns"]["bar"]
+    lines = {
+        runs.Key("pima", split, 0, "fastdl", 1): {
+            "files": {n: {"max_error": e, "bar": 2e-6, "bytes": 5000} for n in files}
+        }
+        for split, e in enumerate((1e-7, 3e-7))
+    }
+    results = report.Results(lines, [TABLES["pima"], TABLES["spam"]], ["fastdl"], 1)
+    assert report.file_table(results, "fastdl").splitlines()[2:] == [
+        "| pima | 3.0e-07 (2e-06), 5 | 3.0e-07 (2e-06), 5 |"
+    ]
+    assert report.file_table(results, "hist") == ""
+
+
 # -------------------------------------------------------------------------------------------------- a run
 
 

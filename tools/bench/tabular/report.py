@@ -141,6 +141,20 @@ def cost_table(results: Results) -> str:
     return markdown(["seconds (CPU), MB", *results.peers], rows) if rows else ""
 
 
+def file_table(results: Results, ours: str) -> str:
+    """Of each layout of the file of raw columns: the largest difference from the model, on random rows; its kB."""
+    rows, layouts = [], ("columns", "matrices")
+    for table in results.tables:
+        files = [line["files"] for line in results.lines(table, ours) if line.get("files")]
+        if files:
+            cells = []
+            for layout in layouts:
+                worst, bar, size = (max(each[layout][name] for each in files) for name in ("max_error", "bar", "bytes"))
+                cells.append(f"{worst:.1e} ({bar:.0e}), {size / 1000:.0f}")
+            rows.append([table.name, *cells])
+    return markdown([f"file of {ours}: largest difference (bar), kB", *layouts], rows) if rows else ""
+
+
 def report(results: Results, ours: str) -> str:
     """Everything."""
     versions: dict[str, str] = {}
@@ -151,6 +165,7 @@ def report(results: Results, ours: str) -> str:
     results.peers = list(versions)
     parts = [score_table(results, score) for score in HIGHER_IS_BETTER]
     parts += [rank_table(results), against(results, ours) if ours in results.peers else "", cost_table(results)]
+    parts.append(file_table(results, ours) if ours in results.peers else "")
     told = [f"{peer} {version}" for peer, version in versions.items()]
     parts.append("; ".join([*told, f"threads: {results.threads}"]))
     parts.append(FOOT)
