@@ -11,6 +11,7 @@ import numpy as np
 from onnx import ModelProto
 
 from fastdl.base.arrays import Array
+from fastdl.base.cells import missing
 from fastdl.errors import FusionError
 from fastdl.fusion.files.model_file import read_model
 from fastdl.fusion.runtime.session import Session
@@ -71,15 +72,15 @@ def prove(
     session = Session(model.SerializeToString())
     names = [port.name for port in session.get_outputs()]
     table = columns.draw(np.random.default_rng(seed), rows)
-    parts, missing = [], 0
+    parts, gone = [], 0
     for part in _batches([table, *([] if samples is None else [samples])]):
         feed = inputs.feed({name: part.column(name) for name in columns.inputs})
         parts.append((dict(zip(names, session.run(None, feed), strict=True)), np.asarray(predict(part))))
-        missing += sum(_gone(part[name]) for name in part.names)
+        gone += sum(int(missing(part[name]).sum()) for name in part.names)
     given = {name: np.concatenate([answers[name] for answers, _ in parts]) for name in names}
     wanted = np.concatenate([answers for _, answers in parts])
     worst, ties = _compared(given, inputs, wanted, bar)
-    return ColumnsProof(len(wanted), missing, worst, ties, bar)
+    return ColumnsProof(len(wanted), gone, worst, ties, bar)
 
 
 def bar_of(model: Model, columns: Columns, relative: bool, seed: int = 0) -> float:
@@ -116,12 +117,6 @@ def _batches(tables: list[Table]) -> list[Table]:
             start += size
         parts += [table.take(np.arange(s, min(s + AT_ONCE, len(table)))) for s in range(start, len(table), AT_ONCE)]
     return [part for part in parts if len(part)]
-
-
-def _gone(cells: Array) -> int:
-    if cells.dtype == object:
-        return sum(cell is None for cell in cells)
-    return int(np.isnan(cells).sum()) if cells.dtype.kind == "f" else 0
 
 
 def _compared(given: dict[str, Array], inputs: TableInputs, wanted: Array, bar: float) -> tuple[float, int]:
