@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 NAMES = "name,name,…"
 FILES = "model.onnx", "report.html", "metrics.json", "model.fastdl"
 SHOWN = 40  # columns; the report has all
+SHARE_AFTER, MOST_AFTER = 0.3, 12.0  # of a time limit, and seconds, that what comes after training may take
+LEAST_SHARED = 5.0  # seconds; of less there is nothing to spare
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +31,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", required=True, metavar="COLUMN", help="the column to predict")
     parser.add_argument("--test", type=common.a_path, metavar="test.csv", help="rows to judge by, never learned from")
     parser.add_argument("--output", type=common.a_path, metavar="FOLDER", help="where files go (default: by the data)")
-    parser.add_argument("--time-limit", type=common.positive, metavar="S", help="search for so many seconds")
+    parser.add_argument(
+        "--time-limit", type=common.positive, metavar="S", help="search; ends after about so many seconds"
+    )
     parser.add_argument("--task", choices=("classes", "numbers"), help="what the target holds (default: found)")
     parser.add_argument("--metric", help="accuracy, log_loss or roc_auc; rmse or mae")
     parser.add_argument("--net", default="realmlp", help="realmlp (default), realmlp-small or tabm")
@@ -83,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
         folds=options.folds,
         epochs=options.epochs,
         metric=options.metric,
-        time_limit=options.time_limit,
+        time_limit=_for_training(options.time_limit),
         categorical_features=options.categorical or "from_dtype",
         numeric_features=options.numeric,
         date_features=options.date,
@@ -115,6 +119,11 @@ def run(options: argparse.Namespace) -> None:
     write_together(*files)
     common.show(f"Proof: {proof}", f"Written: {', '.join(map(str, paths.values()))}")
     common.show(f"Next: fastdl predict {paths['model.onnx']} new.csv --output answers.csv")
+
+
+def _for_training(limit: float | None) -> float | None:
+    """What is left for it: judging, the proof and the report need a few seconds of the limit."""
+    return limit if limit is None or limit < LEAST_SHARED else limit - min(SHARE_AFTER * limit, MOST_AFTER)
 
 
 def _check_folder(folder: Path, paths: Mapping[str, Path], options: argparse.Namespace) -> None:
