@@ -3,6 +3,7 @@ table, where a Concat and a Gather took each kind apart."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,13 +30,13 @@ class _Lookups:
     first_rows: Array
 
 
-def stack(model: ModelProto) -> bool:
-    """Change the file so, and say whether it was of that form. Its answers are the same but for rounding."""
+def stack(model: ModelProto) -> None:
+    """Change the file so, if it is of that form. Its answers are the same but for rounding."""
     graph = model.graph
     view = _View(graph)
     found = view.lookups()
     if found is None:
-        return False
+        return
     tables = list(dict.fromkeys(found.places))
     columns = [*tables, *found.codes]
     encoders = [view.makers[column] for column in columns]
@@ -50,7 +51,7 @@ def stack(model: ModelProto) -> bool:
     assert kernel is not None
     lead = len(kernel) - len(found.places) - size * len(found.codes)
     if lead < 0 or width * len(parts) - (len(kernel) - lead) > MOST_PADDING:
-        return False
+        return
     wide = np.zeros((lead + width * len(parts), kernel.shape[1]), kernel.dtype)
     wide[:lead] = kernel[:lead]
     first = 0
@@ -61,7 +62,6 @@ def stack(model: ModelProto) -> bool:
         first += len(part)
     table = np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
     _rewrite(graph, found, columns, table, wide)
-    return True
 
 
 class _View:
@@ -71,7 +71,7 @@ class _View:
         self._graph = graph
         self.makers = {output: node for node in graph.node for output in node.output}
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
-        self._reads = [name for node in graph.node for name in node.input]
+        self._reads = Counter(name for node in graph.node for name in node.input)
 
     def constant(self, name: str) -> Array | None:
         """A stored array."""
@@ -80,16 +80,12 @@ class _View:
     def maker(self, name: str, operator: str) -> NodeProto | None:
         """The node of this operator that makes the value, if only one other reads it."""
         node = self.makers.get(name)
-        return node if node is not None and node.op_type == operator and self._reads.count(name) == 1 else None
+        return node if node is not None and node.op_type == operator and self._reads[name] == 1 else None
 
     def lookups(self) -> _Lookups | None:
         """What can be stacked, if there is something."""
         for dense in self._graph.node:
-            if (
-                dense.op_type == "Gemm"
-                and self._reads.count(dense.input[1]) == 1
-                and not _attribute(dense, "transB", 0)
-            ):
+            if dense.op_type == "Gemm" and self._reads[dense.input[1]] == 1 and not _attribute(dense, "transB", 0):
                 found = self._before(dense)
                 if found is not None and self._only_these(found):
                     return found
@@ -119,7 +115,7 @@ class _View:
             encoder = self.makers.get(column)
             if encoder is None or encoder.op_type != "LabelEncoder" or not _attribute(encoder, "values_int64s", None):
                 return False
-            if self._reads.count(column) != found.places.count(column) + found.codes.count(column):
+            if self._reads[column] != found.places.count(column) + found.codes.count(column):
                 return False
         return not set(found.places) & set(found.codes) and len(found.first_rows) == len(found.codes)
 

@@ -49,8 +49,15 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
     if shape is None and node.op == "BatchNormalization" and all(r.op == "Gemm" for r, _ in index.uses(value)):
         shape = (None, affine.scale.size)  # a batch norm keeps the rank, and a Gemm reads rank 2
     scale, center, shift = affine.spread(shape)
+    into = take_over(index, value, scale, shift - center * scale)
+    index.bypass(node, affine.value)
+    return into
+
+
+def take_over(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> str:
+    """Let every dense layer that `value` leads to take its scale and shift; their labels. Refuses as a whole."""
     ready = []
-    for head, (s, t) in heads_of(index, value, scale, shift - center * scale).items():
+    for head, (s, t) in _heads(index, value, scale, shift).items():
         dense = Dense.read(index, head)
         depth = dense.shape[0]
         if s.size not in (1, depth):
@@ -60,7 +67,6 @@ def _fold(index: GraphIndex, node: Node) -> str | None:
         ready.append((dense, dense.constants(index, dense.times(s[:, None]), bias)))
     for dense, names in ready:
         dense.write(index, names)
-    index.bypass(node, affine.value)
     return ", ".join(dense.node.label for dense, _ in ready)
 
 
@@ -75,7 +81,7 @@ def _require_readers(index: GraphIndex, value: str) -> None:
             raise Refused(f"its output is read by {node.op} {node.label!r}, which is not a dense layer")
 
 
-def heads_of(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[Node, tuple[Floats, Floats]]:
+def _heads(index: GraphIndex, value: str, scale: Floats, shift: Floats) -> dict[Node, tuple[Floats, Floats]]:
     """The dense layers that `value` leads to, each with the scale and shift of all it reads."""
     heads: dict[Node, tuple[Floats, Floats]] = {}
     todo = [(value, scale, shift)]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from fastdl.fusion.folds.affine_dense import heads_of
+from fastdl.fusion.folds.affine_dense import take_over
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import Floats, Node, Refused
-from fastdl.fusion.graph.patterns import Dense
 
 
 def fold(index: GraphIndex, node: Node) -> str | None:
@@ -28,17 +27,9 @@ def fold(index: GraphIndex, node: Node) -> str | None:
         raise Refused(f"{condition!r}, by which it chooses, is not known to have columns")
     dtype = index.dtype(node.inputs[1])
     high, low = (_row(index, name, shape[1]) for name in node.inputs[1:])
-    ready = []
-    for head, (scale, shift) in heads_of(index, value, high - low, low).items():
-        dense = Dense.read(index, head)
-        if scale.size not in (1, dense.shape[0]):
-            raise Refused(f"it gives {scale.size} values where {head.label!r} reads {dense.shape[0]}")
-        s, t = (np.broadcast_to(each, dense.shape[0]) for each in (scale, shift))
-        ready.append((dense, dense.constants(index, dense.times(s[:, None]), dense.bias + t @ dense.weight)))
-    for dense, names in ready:
-        dense.write(index, names)
+    into = take_over(index, value, high - low, low)
     index.rewrite(node, "Cast", [condition], {"to": helper.np_dtype_to_tensor_dtype(dtype)})
-    return ", ".join(dense.node.label for dense, _ in ready)
+    return into
 
 
 def _row(index: GraphIndex, name: str, width: int) -> Floats:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastdl.fusion.folds.affine_dense import heads_of, require_no_larger_whole
+from fastdl.fusion.folds.affine_dense import require_no_larger_whole, take_over
 from fastdl.fusion.folds.rule import Rule
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import Node, Refused
-from fastdl.fusion.graph.patterns import Affine, Dense
+from fastdl.fusion.graph.patterns import Affine
 
 MOST = 2.0**10  # times one constant may be another
 
@@ -34,19 +34,11 @@ def fold(index: GraphIndex, node: Node) -> str | None:
     if shape is None or shape != index.shape(first.value):
         raise Refused("the shapes of its summands are not known to be one")
     (c, *_), (d, *_) = first.spread(shape), second.spread(shape)
-    ready = []
-    for head, (scale, _) in heads_of(index, node.outputs[0], d, np.zeros(())).items():
-        dense = Dense.read(index, head)
-        if scale.size not in (1, dense.shape[0]):
-            raise Refused(f"it gives {scale.size} values where {head.label!r} reads {dense.shape[0]}")
-        wide = np.broadcast_to(scale, dense.shape[0])
-        ready.append((dense, dense.constants(index, dense.times(wide[:, None]), dense.bias)))
     ratio = index.add_constant(f"{first.constant}_fused", c / d, index.dtype(first.constant))
+    into = take_over(index, node.outputs[0], d, np.zeros(()))
     index.set_inputs(first.node, [ratio if name == first.constant else name for name in first.node.inputs])
-    for dense, names in ready:
-        dense.write(index, names)
     index.bypass(second.node, second.value)
-    return ", ".join(dense.node.label for dense, _ in ready)
+    return into
 
 
 def _in_order(summands: list[Affine]) -> tuple[Affine, Affine]:
