@@ -68,6 +68,12 @@ cdef extern from "signature.h" nogil:
     ctypedef struct fdl_activation:
         const char *name
         const char *reads
+    ctypedef struct fdl_function:
+        const char *name
+        int operands
+    enum: FDL_FUNCTION_COUNT, FDL_FORMULA_INPUTS, FDL_FORMULA_SLOTS
+    enum: FDL_SUM_OF, FDL_PRODUCT_OF, FDL_LARGEST_OF, FDL_SMALLEST_OF
+    const fdl_function fdl_functions[1]
     enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT, FDL_MOTION_COUNT, FDL_LOSS_COUNT
     const fdl_signature fdl_signatures[1]
     const fdl_rule fdl_rules[1]
@@ -121,6 +127,9 @@ NOISES = {fdl_noises[i].name.decode(): (i, fdl_noises[i].reads == b"x") for i in
 NOISE_SCALARS = FDL_NOISE_SCALARS
 MOTIONS = {fdl_motions[i].decode(): i for i in range(FDL_MOTION_COUNT)}
 FILLS = {"constant": FDL_FILL_CONSTANT, "nearest": FDL_FILL_NEAREST, "reflect": FDL_FILL_REFLECT, "wrap": FDL_FILL_WRAP}
+FUNCTIONS = {fdl_functions[i].name.decode(): (i, fdl_functions[i].operands) for i in range(FDL_FUNCTION_COUNT)}
+FORMULA_INPUTS, FORMULA_SLOTS = FDL_FORMULA_INPUTS, FDL_FORMULA_SLOTS
+SUM_OF, PRODUCT_OF, LARGEST_OF, SMALLEST_OF = FDL_SUM_OF, FDL_PRODUCT_OF, FDL_LARGEST_OF, FDL_SMALLEST_OF
 LOSSES = {fdl_losses[i].decode(): i for i in range(FDL_LOSS_COUNT)}
 Argument = namedtuple("Argument", "kind length optional what")
 Kernel = namedtuple("Kernel", "number what arguments")

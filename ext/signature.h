@@ -60,6 +60,15 @@ static const fdl_activation fdl_noises[] = {FDL_NOISES(FDL_NOISE)};
 static const char *const fdl_motions[] = {FDL_MOTIONS(FDL_MOTION_NAME)};
 #undef FDL_MOTION_NAME
 
+typedef struct {
+    const char *name;
+    int operands;
+} fdl_function;
+
+#define FDL_FUNCTION(name, operands) {#name, operands},
+static const fdl_function fdl_functions[] = {FDL_FUNCTIONS(FDL_FUNCTION)};
+#undef FDL_FUNCTION
+
 #define FDL_LOSS(name) #name,
 static const char *const fdl_losses[] = {FDL_LOSSES(FDL_LOSS)};
 #undef FDL_LOSS

@@ -5,8 +5,9 @@
  *
  *   READS(name, what)  WRITES(name, what)   an array that is read, or written (and perhaps read before)
  *   MAYBE_READS  MAYBE_WRITES               the same, or NULL
- *   MAYBE_WRITES_EACH(name, count, what)    several of these
+ *   MAYBE_WRITES_EACH(name, count, what)    several of these; MAYBE_READS_EACH as well
  *   SIZE(name, what)                        a whole number
+ *   SIZES(name, count, what)                several of these
  *   SCALAR(name, what)                      a double
  *   SCALARS(name, count, what)              several doubles
  *
@@ -27,7 +28,9 @@
 #define WRITES(name, what) FDL_ONE(WRITTEN, name, 0, what)
 #define MAYBE_WRITES(name, what) FDL_ONE(WRITTEN, name, 1, what)
 #define MAYBE_WRITES_EACH(name, count, what) FDL_SEVERAL(WRITTEN, name, count, 1, what)
+#define MAYBE_READS_EACH(name, count, what) FDL_SEVERAL(READ, name, count, 1, what)
 #define SIZE(name, what) FDL_ONE(SIZE, name, 0, what)
+#define SIZES(name, count, what) FDL_SEVERAL(SIZE, name, count, 0, what)
 #define SCALAR(name, what) FDL_ONE(SCALAR, name, 0, what)
 #define SCALARS(name, count, what) FDL_SEVERAL(SCALAR, name, count, 0, what)
 
@@ -144,6 +147,28 @@
       MAYBE_WRITES(dx, "(P, F, 32)") MAYBE_WRITES(dalpha, "(F)") SIZE(features, "F")                                  \
       SIZE(activation, "number of FDL_ACTIVATIONS") SCALARS(own, FDL_ACTIVATION_SCALARS, "its scalars"),              \
       "by features")                                                                                                  \
+    /* Formulas of one's own, and what they need besides (see formula.h) */                                           \
+    K(formula, MAYBE_READS_EACH(inputs, FDL_FORMULA_INPUTS, "(P, width, 32)")                                         \
+      MAYBE_READS_EACH(maps, FDL_FORMULA_INPUTS, "(F) int32: which feature each of y reads, where they differ")       \
+      READS(constants, "(constant_count) double") READS(code, "(count, 5) int32: function, slot of the result, operands") \
+      WRITES(y, "(P, F, 32): the last instruction's result") SIZES(widths, FDL_FORMULA_INPUTS, "of the inputs")       \
+      SIZE(input_count, "inputs") SIZE(constant_count, "constants") SIZE(slots, "all of them") SIZE(count, "instructions") \
+      SIZE(features, "F"), "y = a formula of the inputs, element by element")                                         \
+    K(combine, READS(x, "(P, N, 32)") READS(starts, "(F + 1) int32") READS(index, "int32, features of x")             \
+      WRITES(y, "(P, F, 32)") SIZE(inputs, "N") SIZE(features, "F")                                                   \
+      SIZE(how, "FDL_SUM_OF, FDL_PRODUCT_OF, FDL_LARGEST_OF or FDL_SMALLEST_OF") SCALAR(scale, "times that"),         \
+      "each feature of y from a list of features of x; of an empty one, 0")                                           \
+    K(over_samples, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F") SCALAR(scale, "times the sum"), \
+      "y = scale times the sum of x over the samples, for each of them; by features")                                 \
+    K(product_of_samples, READS(a, "(P, a_features, 32)") READS(b, "(P, b_features, 32)")                             \
+      WRITES(c, "(P, groups rows columns, 32)") SIZE(groups, "of matrices") SIZE(rows, "of c") SIZE(inner, "of both") \
+      SIZE(columns, "of c") SIZE(a_features, "of a") SIZE(b_features, "of b") SIZE(a_group, "features from one to the next") \
+      SIZE(a_row, "the same") SIZE(a_inner, "the same") SIZE(b_group, "the same") SIZE(b_inner, "the same")           \
+      SIZE(b_column, "the same"), "each sample's c = a b; by panels")                                                 \
+    K(weight_values, READS(w, "strips of (K, N), or row by row") WRITES(y, "(P, K N, 32)") SIZE(inputs, "K")          \
+      SIZE(outputs, "N") SIZE(strips, "whether w lies in strips"), "y = w's elements, row by row, for each sample")   \
+    K(weight_values_grad, READS(dy, "(P, K N, 32)") WRITES(dw, "as w") SIZE(inputs, "K") SIZE(outputs, "N")           \
+      SIZE(strips, "whether w lies in strips"), "dw = the sum of dy over the samples; once")                          \
     /* Encodings of a table's columns */                                                                              \
     K(embedding_forward, READS(x, "(P, C, 32), codes") READS(table, "(rows, D), row by row")                          \
       READS(columns, "(2, C) double: the first row of each column's own table, and how many it has")                  \
@@ -232,6 +257,7 @@
     /* Losses and metrics of one value a sample (see FDL_TERMINAL) */                                                 \
     K(element_loss, FDL_TERMINAL SIZE(loss, "number of FDL_LOSSES"),                                                  \
       "sum over the features of that loss, times scale; own: its own number")                                         \
+    K(values, FDL_TERMINAL, "the sum of the features, times scale: what a formula of one's own gave; no target")      \
     K(softmax_cross_entropy, FDL_TERMINAL,                                                                            \
       "from logits x; targets sum to one, or weigh the sample; labels or targets")                                    \
     K(probability_cross_entropy, FDL_TERMINAL, "from positive x, taken in proportion; labels or targets")             \

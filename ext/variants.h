@@ -90,6 +90,45 @@ enum { FDL_MOTIONS(FDL_ENUM) FDL_MOTION_COUNT };
 /* What stands outside an image a b c d: k k a b c d k k, a a a b c d d d, b a a b c d d c, c d a b c d a b. */
 enum { FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP };
 
+/* Functions that formulas of one's own are made of: X(name, operands). They stand in kernels/formula.h. */
+#define FDL_FUNCTIONS(X) \
+    X(add, 2)            \
+    X(subtract, 2)       \
+    X(multiply, 2)       \
+    X(divide, 2)         \
+    X(maximum, 2)        \
+    X(minimum, 2)        \
+    X(power, 2)          \
+    X(less, 2)           \
+    X(less_equal, 2)     \
+    X(equal, 2)          \
+    X(where, 3)          \
+    X(negative, 1)       \
+    X(absolute, 1)       \
+    X(sign, 1)           \
+    X(square, 1)         \
+    X(sqrt, 1)           \
+    X(exp, 1)            \
+    X(expm1, 1)          \
+    X(log, 1)            \
+    X(log1p, 1)          \
+    X(tanh, 1)           \
+    X(sigmoid, 1)        \
+    X(softplus, 1)       \
+    X(relu, 1)           \
+    X(sin, 1)            \
+    X(cos, 1)            \
+    X(erf, 1)            \
+    X(floor, 1)
+#define FDL_ENUM(name, operands) FDL_FUNCTION_##name,
+enum { FDL_FUNCTIONS(FDL_ENUM) FDL_FUNCTION_COUNT };
+#undef FDL_ENUM
+#define FDL_FORMULA_INPUTS 6
+#define FDL_FORMULA_SLOTS 32
+
+/* What `combine` makes of a list of features. */
+enum { FDL_SUM_OF, FDL_PRODUCT_OF, FDL_LARGEST_OF, FDL_SMALLEST_OF };
+
 /* Losses element by element: X(name). Their formulas stand in kernels/element_losses.h. */
 #define FDL_LOSSES(X) \
     X(squared)        \

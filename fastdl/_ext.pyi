@@ -34,6 +34,13 @@ NOISE_SCALARS: int
 MOTIONS: dict[str, int]
 FILLS: dict[str, int]
 LOSSES: dict[str, int]
+FUNCTIONS: dict[str, tuple[int, int]]
+FORMULA_INPUTS: int
+FORMULA_SLOTS: int
+SUM_OF: int
+PRODUCT_OF: int
+LARGEST_OF: int
+SMALLEST_OF: int
 
 class Argument(NamedTuple):
     kind: Literal["read", "written", "size", "scalar"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _ext
+from fastdl import _ext, ops
 from fastdl.base import configured
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured, family, names_of
@@ -17,7 +17,9 @@ from fastdl.compiler.graph import Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
-from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays
+from fastdl.ops.numeric import array_of, symbolic, tensor_of
+from fastdl.ops.per_sample import PerSampleLoss
+from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays, traced
 
 
 class Loss(Configured):
@@ -44,17 +46,37 @@ class Loss(Configured):
         return Own(self.per_sample)
 
     def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
-        """The tensor that the kernel reads, the output or the logits behind it, and the kernel."""
+        """The tensor that the kernel reads, the output or the logits behind it, and the kernel. Of a loss of one's own
+        whose `call` is made of ops: what that gives. TypeError if it is not."""
+        if self.own_call:
+            return traced(self.call, output)
         return output, self.terminal(output.channels)
 
+    @property
+    def own_call(self) -> bool:
+        """Whether `call` is one's own."""
+        return not type(self).call.__module__.startswith("fastdl.")
+
     def call(self, y_true: Any, y_pred: Any) -> Array:
-        """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…)."""
+        """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…). Of tensors a tensor, with gradients."""
+        if symbolic(y_true, y_pred):
+            return self._of_tensors(tensor_of(y_true), tensor_of(y_pred))
         refuse_masked("y_pred", y_pred)
         predicted = np.asarray(y_pred)
         terminal = self.terminal(predicted.shape[-1] if predicted.ndim else 1)
         return on_arrays(terminal, y_true, predicted)[0]
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
+    def _of_tensors(self, y_true: Tensor, y_pred: Tensor) -> Any:
+        """As `call`, by the same kernel. TypeError for a loss of one's own that computes by numpy."""
+        terminal = self.terminal(y_pred.channels)
+        if not isinstance(terminal, PerSample):
+            raise TypeError(f"{self.name} computes by numpy: on tensors it has no gradient")
+        return PerSampleLoss(y_true, y_pred, terminal, self.name).output
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        if symbolic(y_true, y_pred):
+            values = self.call(y_true, y_pred)
+            return ops.mean(values if sample_weight is None else values * sample_weight)
         values = self.call(y_true, y_pred).astype(np.float64)
         return float(
             (values if sample_weight is None else values * np.asarray(sample_weight).reshape(values.shape)).mean()
@@ -320,9 +342,10 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
 
 
 class Function(Loss):
-    """A numpy function as a loss: fn(y_true, y_pred) → each sample's loss (batch,), its gradient (batch, outputs).
+    """A function as a loss: fn(y_true, y_pred) → each sample's loss, (batch,) or (batch, …), of which the mean is taken.
 
-    Both arguments are (batch, outputs) of the model's dtype. It takes the GIL at each batch: slower than the others.
+    Made of fastdl.ops and of operators (+, *, …), it is compiled into the program. Else it is a numpy function of (batch,
+    outputs) of the model's dtype that gives (loss, gradient): it takes the GIL at each batch, slower than the others.
     """
 
     nameable = False
@@ -336,6 +359,17 @@ class Function(Loss):
 
     def terminal(self, features: int) -> Own:
         return Own(self.fn)
+
+    def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
+        try:
+            return traced(self.fn, output)
+        except Exception as error:  # it computes by numpy, or fails there as well, and says why
+            return output, Own(self.fn, error)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """What the function gives; of one that gives its gradient as well, without that."""
+        value = self.fn(*(x if isinstance(x, Tensor) else array_of(x) for x in (y_true, y_pred)))
+        return value[0] if isinstance(value, tuple) else value
 
 
 def _as_function(kind: Callable[..., Loss]) -> Callable[..., Array]:

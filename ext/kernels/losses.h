@@ -14,6 +14,21 @@
 #include "element_losses.h"
 #include "terminal.h"
 
+/* loss = scale times the sum of x: what a formula of one's own has made of prediction and target. */
+static void values(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const terminal t = terminal_of(args, range, step);
+    const T scale = t.scale;
+    (void)scratch;
+    for (size_t p = range.p0; p < range.p1; p++)
+        for (lanes at = first_lanes(step, p); at.lane < at.samples; at.lane += VL) {
+            const terminal_lanes in = lanes_of(&t, at);
+            V sum = {0};
+            for (size_t f = 0; f < t.n; f++) sum += load(in.x + f * FDL_PANEL);
+            V each = take_samples(&t, at, scale * sum) * scale;
+            for (size_t f = 0; in.dx && f < t.n; f++) store(in.dx + f * FDL_PANEL, each);
+        }
+}
+
 /* loss = log sum exp x - sum target x, dx = (softmax x - target) / B. */
 static void softmax_cross_entropy(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const terminal t = terminal_of(args, range, step);

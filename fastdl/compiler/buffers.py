@@ -9,7 +9,7 @@ import numpy as np
 
 from fastdl import _ext
 from fastdl.base.arrays import Array
-from fastdl.compiler.graph import Graph, Parameter, Tensor
+from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
 from fastdl.compiler.memory import aligned, padded
 from fastdl.compiler.phases import Access, Argument, Call, Ref, accesses_in
 
@@ -52,6 +52,7 @@ class Buffers:
         self.calls: list[Call] = []
         self.schedules: list[Schedule] = []
         self._sources: dict[Tensor, Tensor] = {}
+        self._begun = {op for op in graph.ops if not op.lazy}  # ops whose turn comes, or whose kernels are there
         self._values: dict[Tensor, Ref] = {}
         self._fixed: dict[int, Ref] = {}
 
@@ -68,10 +69,22 @@ class Buffers:
         return Ref(self.panels * 8)
 
     def value(self, tensor: Tensor) -> Ref:
+        """Where its values lie. Of a lazy op, or one that only gradients need, the kernels are emitted now."""
+        if tensor.op is not None and self.waits(tensor.op):
+            self._begun.add(tensor.op)
+            tensor.op.forward(self)
         tensor = self.source(tensor)
         if tensor not in self._values:
             self._values[tensor] = self.panel_ref(tensor.features)
         return self._values[tensor]
+
+    def waits(self, op: Op) -> bool:
+        """Whether the op's kernels are emitted only where somebody reads its output, and nobody has yet."""
+        return op not in self._begun
+
+    def bind(self, tensor: Tensor, ref: Ref) -> None:
+        """The tensor's values lie in this buffer, and no op computes them."""
+        self._values[tensor] = ref
 
     def source(self, tensor: Tensor) -> Tensor:
         """The tensor whose buffers it shares: itself, unless it is another by name only."""

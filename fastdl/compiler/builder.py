@@ -9,7 +9,7 @@ from fastdl import _ext
 from fastdl.compiler.buffers import Buffers
 from fastdl.compiler.feeds import FEEDS, W_FEED, Y_FEED
 from fastdl.compiler.gradients import Gradients
-from fastdl.compiler.graph import Graph, Op, Parameter
+from fastdl.compiler.graph import Graph, Op, Parameter, Target, Tensor
 from fastdl.compiler.neighbours import Neighbours
 from fastdl.compiler.phases import Ref, write
 from fastdl.compiler.steps import Steps, UpdateRule
@@ -71,6 +71,12 @@ class Builder(Buffers):
                 self._targets[self.output] = self.panel_ref(features)
                 self.mixing.mix(self, plain, self._targets[self.output], features)
         return self._targets[self.output]
+
+    def value(self, tensor: Tensor) -> Ref:
+        """As Buffers.value; of targets, the batch's rows, gathered once."""
+        if isinstance(tensor, Target) and tensor not in self._values:
+            self.bind(tensor, self.target(tensor.features))
+        return super().value(tensor)
 
     def weight(self) -> Ref:
         """The batch's weights of the output's samples, gathered once."""

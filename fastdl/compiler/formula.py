@@ -28,4 +28,4 @@ class Formula:
 
 
 Value = Formula | float | Array
-Form = Callable[[Formula], Formula]
+Form = Callable[..., Formula]  # of the op's inputs

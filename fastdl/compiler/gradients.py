@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from fastdl import _ext
 from fastdl.compiler.buffers import Buffers
 from fastdl.compiler.graph import Graph, Parameter, Tensor
+from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import Access, Ref, read, read_all, write
 from fastdl.compiler.steps import Steps
 
@@ -14,7 +17,7 @@ class Gradients:
 
     def __init__(self, build: Buffers, graph: Graph, steps: Steps) -> None:
         self._build = build
-        self._given: dict[Tensor, list[Ref]] = {}
+        self._given: dict[Tensor, list[Ref | Tensor]] = {}
         self._needed: set[Tensor] = set()
         for op in graph.ops:
             if any(map(steps.trains, op.parameters)) or any(tensor in self._needed for tensor in op.inputs):
@@ -22,10 +25,39 @@ class Gradients:
 
     def of(self, tensor: Tensor) -> Ref:
         """The gradient of the loss by the tensor: the sum of what all its readers gave."""
+        parts = self._given.setdefault(self._build.source(tensor), [])
+        if not parts:  # nothing that reads it has a slope
+            build = self._build
+            parts.append(build.array(aligned((build.panels, tensor.features, _ext.PANEL), build.dtype)))
+        if any(isinstance(part, Tensor) for part in parts):
+            parts[:] = [self._build.value(self.symbol(tensor))]
+        refs = [part for part in parts if isinstance(part, Ref)]
+        while len(refs) > 1:
+            refs[:2] = [self._add(tensor.features, refs[0], refs[1])]
+        parts[:] = refs
+        return refs[0]
+
+    def given(self, tensor: Tensor) -> bool:
+        """Whether one of its readers has given a gradient."""
+        return bool(self._given.get(self._build.source(tensor)))
+
+    def symbol(self, tensor: Tensor) -> Tensor:
+        """The same as a tensor, for an op whose gradient is made of ops: nothing is emitted before it is read."""
         parts = self._given[self._build.source(tensor)]
-        while len(parts) > 1:
-            parts[:2] = [self._add(tensor.features, parts[0], parts[1])]
-        return parts[0]
+        total: Any = None
+        for part in parts:
+            each: Any = part
+            if isinstance(part, Ref):
+                each = Tensor(tensor.shape, tensor.dtype, name="gradient")
+                self._build.bind(each, part)
+            each = Tensor.apply("view", each, tensor.shape)
+            total = each if total is None else total + each
+        parts[:] = [total]
+        return cast(Tensor, total)
+
+    def give_symbol(self, tensor: Tensor, gradient: Tensor) -> None:
+        """One reader's gradient by the tensor, as a tensor of as many features."""
+        self._given.setdefault(self._build.source(tensor), []).append(gradient)
 
     def give(self, tensor: Tensor, ref: Ref | None = None) -> Ref:
         """One reader's gradient by the tensor: a buffer to write it to, or one that holds it and nobody changes."""

@@ -38,9 +38,80 @@ class WeightPenalty(Protocol):
     def add_gradient(self, build: Any, parameter: Parameter, gradient: Any) -> None: ...
 
 
-class Tensor:
+class Arithmetic:
+    """Operators of tensors and parameters: each is a function of fastdl.ops, which gives a tensor.
+
+    `==` stays identity, for tensors are keys of dictionaries: ops.equal compares values.
+    """
+
+    apply: ClassVar[Callable[..., Any]]  # the ops' own, which stand above: (name of the function, operands)
+    apply_numpy: ClassVar[Callable[..., Any]]  # the same for a numpy function: (ufunc, method, operands, options)
+
+    def __array_ufunc__(self, function: Any, method: str, *operands: Any, **options: Any) -> Any:
+        return self.apply_numpy(function, method, operands, options)
+
+    def __add__(self, other: Any) -> Any:
+        return self.apply("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self.apply("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return self.apply("subtract", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self.apply("subtract", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return self.apply("multiply", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self.apply("multiply", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self.apply("divide", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self.apply("divide", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return self.apply("power", self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return self.apply("power", other, self)
+
+    def __matmul__(self, other: Any) -> Any:
+        return self.apply("matmul", self, other)
+
+    def __rmatmul__(self, other: Any) -> Any:
+        return self.apply("matmul", other, self)
+
+    def __neg__(self) -> Any:
+        return self.apply("negative", self)
+
+    def __abs__(self) -> Any:
+        return self.apply("absolute", self)
+
+    def __lt__(self, other: Any) -> Any:
+        return self.apply("less", self, other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.apply("less_equal", self, other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.apply("greater", self, other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.apply("greater_equal", self, other)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.apply("get_item", self, key)
+
+
+class Tensor(Arithmetic):
     """A symbolic array: `shape` (None for the batch), `dtype`, and the op that computes it (None for an input).
 
+    Without a batch axis it is one array for all samples, as a weight is: in programs, the same numbers beside each.
     made_by: the call of a layer that gave it, for models to be made of calls.
     """
 
@@ -52,7 +123,22 @@ class Tensor:
     @property
     def features(self) -> int:
         """Numbers that one sample holds."""
-        return math.prod(size or 0 for size in self.shape[1:])
+        return math.prod(size or 0 for size in self.sample)
+
+    @property
+    def batched(self) -> bool:
+        """Whether each sample has numbers of its own."""
+        return bool(self.shape) and self.shape[0] is None
+
+    @property
+    def sample(self) -> Shape:
+        """The shape of what a sample holds."""
+        return self.shape[1:] if self.batched else self.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes, the batch's among them (Keras)."""
+        return len(self.shape)
 
     @property
     def channels(self) -> int:
@@ -64,8 +150,20 @@ class Tensor:
         """How many times a sample has such a last axis: 1 of (batch, features)."""
         return math.prod(size or 0 for size in self.shape[1:-1])
 
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self.name or 'a symbolic tensor'} has no values yet, so it is neither true nor false: choose by ops.where"
+        )
+
+    def __iter__(self) -> Any:
+        raise TypeError(f"{self.name or 'a symbolic tensor'} has no values yet: take parts of it by ops.split, or [:, i]")
+
     def __repr__(self) -> str:
         return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"
+
+
+class Target(Tensor):
+    """The targets of an output: what losses and metrics that are made of ops read beside it."""
 
 
 def features_of(owner: str, shape: Shape) -> int:
@@ -75,7 +173,7 @@ def features_of(owner: str, shape: Shape) -> int:
     return shape[1]
 
 
-class Parameter:
+class Parameter(Arithmetic):
     """A trained or kept array of `shape` (1-D or 2-D) and `dtype`, in `storage` laid out as the kernels want it.
 
     regularizer: its penalty, while it is trained; constraint: what each step of the optimizer ends with.
@@ -202,6 +300,7 @@ class Op:
     """
 
     registry: ClassVar[dict[str, type[Op]]] = {}
+    lazy: ClassVar[bool] = False  # whether kernels are emitted where its output is first read, not at its turn
     randomness: ClassVar[int | None] = None  # of an op that draws random numbers: which kind of streams it has
     active: bool | None = None  # whether it draws always or never; None: in training
     seed: int | None = None  # of draws of its own

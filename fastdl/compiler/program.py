@@ -87,7 +87,8 @@ class Program:
             out = write(build.value(source))
             build.emit("gather", out=out, feed=X_FEED + FEEDS * i, features=source.features)
         for op in graph.ops:
-            op.forward(build)
+            if not op.lazy:
+                op.forward(build)
         readings = [*losses, *metrics]
         self._totals = [aligned((r.terminal.width(r.tensor.features),), np.dtype(np.float64)) for r in readings]
         values = build.panel_ref(1) if each else None

@@ -12,7 +12,7 @@ from fastdl.base.configured import Configured
 from fastdl.base.naming import snake_case
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
-from fastdl.ops.terminal import Own, PerSample, on_arrays
+from fastdl.ops.terminal import Own, PerSample, on_arrays, traced
 
 
 class Metric(Configured):
@@ -72,7 +72,10 @@ class MeanOverSamples(Metric):
 
 
 class MeanMetricWrapper(MeanOverSamples):
-    """A numpy function's mean over samples: fn(y_true, y_pred) → each sample's value (batch,)."""
+    """A function's mean over samples: fn(y_true, y_pred) → each sample's value, (batch,) or (batch, …).
+
+    Made of fastdl.ops and of operators, it is compiled into the program; else it is a numpy function.
+    """
 
     nameable = False
 
@@ -82,3 +85,10 @@ class MeanMetricWrapper(MeanOverSamples):
 
     def terminal(self, features: int) -> Own:
         return Own(self.fn)
+
+    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
+        try:
+            tensor, terminal = traced(self.fn, output)
+            return terminal, tensor
+        except Exception as error:  # it computes by numpy
+            return Own(self.fn, error), output

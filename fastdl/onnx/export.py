@@ -97,9 +97,9 @@ class OnnxGraph:
         return self.constant(np.asarray(value, op.output.dtype), f"{op.name}.constant")
 
     def write(self, form: Form, op: Op) -> None:
-        """Add the nodes that compute op's output as `form` says of its input."""
-        source = Formula()
-        names: dict[Formula, str] = {source: self.name(op.inputs[0])}
+        """Add the nodes that compute op's output as `form` says of its inputs."""
+        sources = [Formula() for _ in op.inputs]
+        names: dict[Formula, str] = {f: self.name(x) for f, x in zip(sources, op.inputs, strict=True)}
 
         def name_of(value: Value, last: bool = False) -> str:
             if not isinstance(value, Formula):
@@ -108,12 +108,15 @@ class OnnxGraph:
                 inputs = [name_of(part) for part in value.inputs]
                 names[value] = self._claim(op.output) if last else self._free(f"{op.name}.{value.operator.lower()}")
                 self._inner.add(names[value])
+                operator, attributes = value.operator, value.attributes
+                if operator == "Float":  # of what is true or false
+                    operator, attributes = "Cast", {"to": ELEMENTS[op.output.dtype.name]}
                 self.nodes.append(
-                    helper.make_node(value.operator, inputs, [names[value]], name=names[value], **value.attributes)
+                    helper.make_node(operator, inputs, [names[value]], name=names[value], **attributes)
                 )
             return names[value]
 
-        name_of(form(source), last=True)
+        name_of(form(*sources), last=True)
 
 
 def to_onnx(

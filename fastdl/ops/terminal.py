@@ -12,12 +12,14 @@ from fastdl import _ext
 from fastdl.base.arrays import Array, Dtype, as_labels, refuse_masked
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph, Tensor
+from fastdl.compiler.graph import Graph, Target, Tensor
 from fastdl.compiler.phases import Arguments, Ref, read, write
 from fastdl.compiler.program import Program, Reading
 from fastdl.compiler.program import Terminal as Terminal  # what a program asks of one
 from fastdl.errors import DataError, ShapeError
+from fastdl.ops.numeric import reduce
 from fastdl.ops.panels import from_panels, into_panels
+from fastdl.ops.symbolic import tracing
 
 NO_SMOOTHING = (1.0, 0.0)
 
@@ -52,7 +54,7 @@ class PerSample:
                 "MixUp mixes targets, and integer labels cannot be mixed: make one-hot rows of them with "
                 "utils.to_categorical, and use the loss categorical_crossentropy"
             )
-        target = None if self.labels else build.target(x.features)
+        target = self._target(build, x)
         build.emit(
             self.kernel,
             x=read(build.value(x)),
@@ -72,8 +74,56 @@ class PerSample:
         )
         _sum_parts(build, part, totals, weight)
 
+    def _target(self, build: Builder, x: Tensor) -> Ref | None:
+        return None if self.labels else build.target(x.features)
+
     def target_bytes(self, x: Tensor) -> int:
         return 4 * x.members if self.labels else x.features * x.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class Values(PerSample):
+    """What a formula of one's own made of predictions and targets: each sample's value, which is all there is to read.
+
+    targets: features of the targets that the formula reads, 0 if it reads none.
+    """
+
+    kernel: str = "values"
+    targets: int = 0
+
+    def _target(self, build: Builder, x: Tensor) -> Ref | None:
+        return None
+
+    def target_bytes(self, x: Tensor) -> int:
+        return self.targets * x.dtype.itemsize
+
+
+def traced(function: Callable[[Any, Any], Any], output: Tensor) -> tuple[Tensor, Values]:
+    """Each sample's value by a function of targets and predictions that is made of ops, and what sums it up.
+
+    Of a function that gives several numbers a sample it is their mean, as in Keras. TypeError for one whose result is no
+    tensor: it computes by numpy.
+    """
+    target = Target(output.shape, output.dtype, name="y_true")
+    token = tracing.set(True)
+    try:
+        value = function(target, output)
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{naming(function)} gives {type(value).__name__}, not a tensor")
+        return as_value(value), Values(targets=target.features)
+    finally:
+        tracing.reset(token)
+
+
+def as_value(value: Tensor) -> Tensor:
+    """One number a sample, or one for all of them: the mean of what there is."""
+    axes = tuple(range(int(value.batched), value.ndim))
+    return reduce(value, axes, False, "sum", mean=True) if axes else value
+
+
+def naming(function: Callable[..., Any]) -> str:
+    """What to call a function of one's own."""
+    return str(getattr(function, "__name__", type(function).__name__))
 
 
 def _sum_parts(build: Builder, part: Ref, totals: Array, weight: Ref | None) -> None:
@@ -134,9 +184,13 @@ SampleFunction = Callable[[Array, Array], Any]
 
 @dataclass(frozen=True)
 class Own:
-    """A numpy function in place of a kernel: it takes the GIL, and its errors end the pass."""
+    """A numpy function in place of a kernel: it takes the GIL, and its errors end the pass.
+
+    reason: why it was not compiled, if that was tried.
+    """
 
     function: SampleFunction
+    reason: Exception | None = None
 
     def width(self, features: int) -> int:
         return 3
@@ -170,11 +224,16 @@ class Own:
 
     def _checked(self, result: Any, batch: int, features: int, wants_slope: bool) -> tuple[Array, Array]:
         """ShapeError for what is not values (batch,), with gradients (batch, outputs) if they are wanted."""
-        name = getattr(self.function, "__name__", type(self.function).__name__)
+        name = naming(self.function)
         values, slope = result if isinstance(result, tuple) else (result, None)
         if wants_slope and slope is None:
-            raise ShapeError(f"{name} must return (values, gradients) to be trained with, not {type(result).__name__}")
+            raise ShapeError(
+                f"{name} must be made of fastdl.ops, or return (values, gradients), to be trained with. It was not "
+                f"compiled: {self.reason}"
+            ) from self.reason
         values = np.asarray(values, np.float64)
+        if values.ndim != 1 and slope is None:  # a number for the whole batch, or several a sample
+            values = np.full(batch, values) if values.ndim == 0 else values.reshape(len(values), -1).mean(1)
         slope = np.zeros((batch, features)) if slope is None else np.asarray(slope, np.float64)
         if values.shape != (batch,) or slope.shape != (batch, features):
             raise ShapeError(
