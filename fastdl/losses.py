@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _ext, ops
+from fastdl import _ext
 from fastdl.base import configured
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured, family, names_of
@@ -17,6 +17,7 @@ from fastdl.compiler.graph import Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
+from fastdl.ops import functions as numeric
 from fastdl.ops.numeric import array_of, symbolic, tensor_of
 from fastdl.ops.per_sample import PerSampleLoss
 from fastdl.ops.terminal import NO_SMOOTHING, Own, PerSample, on_arrays, traced
@@ -57,8 +58,8 @@ class Loss(Configured):
         """Whether `call` is one's own."""
         return not type(self).call.__module__.startswith("fastdl.")
 
-    def call(self, y_true: Any, y_pred: Any) -> Array:
-        """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…). Of tensors a tensor, with gradients."""
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…). Of tensors a tensor."""
         if symbolic(y_true, y_pred):
             return self._of_tensors(tensor_of(y_true), tensor_of(y_pred))
         refuse_masked("y_pred", y_pred)
@@ -76,7 +77,7 @@ class Loss(Configured):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         if symbolic(y_true, y_pred):
             values = self.call(y_true, y_pred)
-            return ops.mean(values if sample_weight is None else values * sample_weight)
+            return numeric.mean(values if sample_weight is None else values * sample_weight)
         values = self.call(y_true, y_pred).astype(np.float64)
         return float(
             (values if sample_weight is None else values * np.asarray(sample_weight).reshape(values.shape)).mean()
@@ -342,10 +343,10 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
 
 
 class Function(Loss):
-    """A function as a loss: fn(y_true, y_pred) → each sample's loss, (batch,) or (batch, …), of which the mean is taken.
+    """A function as a loss: fn(y_true, y_pred) → each sample's loss, (batch,) or (batch, …), of which the mean counts.
 
-    Made of fastdl.ops and of operators (+, *, …), it is compiled into the program. Else it is a numpy function of (batch,
-    outputs) of the model's dtype that gives (loss, gradient): it takes the GIL at each batch, slower than the others.
+    Made of fastdl.ops and of operators (+, *, …), it is compiled into the program. Else it is a numpy function of
+    (batch, outputs) of the model's dtype that gives (loss, gradient): it takes the GIL at each batch, and is slower.
     """
 
     nameable = False
@@ -368,14 +369,15 @@ class Function(Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """What the function gives; of one that gives its gradient as well, without that."""
-        value = self.fn(*(x if isinstance(x, Tensor) else array_of(x) for x in (y_true, y_pred)))
+        given: list[Any] = [x if isinstance(x, Tensor) else array_of(x) for x in (y_true, y_pred)]
+        value = self.fn(*given)
         return value[0] if isinstance(value, tuple) else value
 
 
-def _as_function(kind: Callable[..., Loss]) -> Callable[..., Array]:
+def _as_function(kind: Callable[..., Loss]) -> Callable[..., Any]:
     """The class as Keras's function: (y_true, y_pred, the class's arguments) → each sample's loss."""
 
-    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Array:
+    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Any:
         return kind(*arguments, **options).call(y_true, y_pred)
 
     function.__doc__ = kind.__doc__

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -38,6 +40,24 @@ class WeightPenalty(Protocol):
     def add_gradient(self, build: Any, parameter: Parameter, gradient: Any) -> None: ...
 
 
+_tracing: ContextVar[bool] = ContextVar("tracing", default=False)
+
+
+def is_tracing() -> bool:
+    """Whether ops are being composed: within a layer's call, a loss of one's own, or a program that is being built."""
+    return _tracing.get()
+
+
+@contextmanager
+def tracing() -> Iterator[None]:
+    """Within, functions of tensors give ops, and weights are tensors."""
+    token = _tracing.set(True)
+    try:
+        yield
+    finally:
+        _tracing.reset(token)
+
+
 class Arithmetic:
     """Operators of tensors and parameters: each is a function of fastdl.ops, which gives a tensor.
 
@@ -45,6 +65,7 @@ class Arithmetic:
     """
 
     apply: ClassVar[Callable[..., Any]]  # the ops' own, which stand above: (name of the function, operands)
+    as_layer: ClassVar[Callable[..., Any]]  # the same as a layer of a model: (name, operands, options)
     apply_numpy: ClassVar[Callable[..., Any]]  # the same for a numpy function: (ufunc, method, operands, options)
 
     def __array_ufunc__(self, function: Any, method: str, *operands: Any, **options: Any) -> Any:
@@ -152,11 +173,13 @@ class Tensor(Arithmetic):
 
     def __bool__(self) -> bool:
         raise TypeError(
-            f"{self.name or 'a symbolic tensor'} has no values yet, so it is neither true nor false: choose by ops.where"
+            f"{self.name or 'a symbolic tensor'} has no values yet, and is not true or false: choose by ops.where"
         )
 
     def __iter__(self) -> Any:
-        raise TypeError(f"{self.name or 'a symbolic tensor'} has no values yet: take parts of it by ops.split, or [:, i]")
+        raise TypeError(
+            f"{self.name or 'a symbolic tensor'} has no values yet: take parts of it by ops.split, or [:, i]"
+        )
 
     def __repr__(self) -> str:
         return f"<Tensor {self.name or '?'} {self.shape} {self.dtype}>"

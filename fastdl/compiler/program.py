@@ -14,7 +14,7 @@ from fastdl import _ext
 from fastdl.base.arrays import Array
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph, Parameter, Tensor
+from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
 from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import Call, Ref, place, read, schedule, write
 from fastdl.compiler.steps import UpdateRule
@@ -77,6 +77,23 @@ class Program:
         recalibrates: bool = False,
         output: bool = False,
         each: bool = False,
+    ) -> None:
+        with tracing():
+            self._build(graph, batch, training, noisy, losses, metrics, optimizer, trained, recalibrates, output, each)
+
+    def _build(
+        self,
+        graph: Graph,
+        batch: int,
+        training: bool,
+        noisy: bool | None,
+        losses: Sequence[Reading],
+        metrics: Sequence[Reading],
+        optimizer: UpdateRule | None,
+        trained: Collection[Parameter] | None,
+        recalibrates: bool,
+        output: bool,
+        each: bool,
     ) -> None:
         outputs = graph.outputs if output else ()
         learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))

@@ -19,6 +19,7 @@ from fastdl.layers.lookup import *
 from fastdl.layers.members import *
 from fastdl.layers.merging import *
 from fastdl.layers.noise import *
+from fastdl.layers.operation import *
 from fastdl.layers.own import *
 from fastdl.layers.preprocessing import *
 from fastdl.layers.tied import *

@@ -30,7 +30,7 @@ class DataLayer(Layer):
     nameable = False
     kinds: ClassVar[tuple[str, ...]] = ("int64",)  # kinds of columns, the first where a model does not say
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(self, x: Any, *more: Any, training: bool | None = None) -> Any:
         """A symbolic tensor of symbolic ones, or the array of arrays."""
         inputs = tuple(listed(x))
         if not inputs or not all(isinstance(each, Tensor) for each in inputs):

@@ -18,8 +18,8 @@ from fastdl.base import configured
 from fastdl.base.arguments import UnknownArgumentError
 from fastdl.base.arrays import Array, Dtype, as_dtype, numbers, refuse_masked
 from fastdl.base.configured import Configured
-from fastdl.base.naming import no_attribute
-from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor
+from fastdl.base.naming import free_name, no_attribute
+from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor, tracing
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
@@ -35,6 +35,8 @@ InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
+losses_added: ContextVar[list[Tensor] | None] = ContextVar("losses_added", default=None)  # while a model is traced
+_calls_noted: ContextVar[list[Layer] | None] = ContextVar("calls_noted", default=None)
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
 _together: ContextVar[dict[str, Layer] | None] = ContextVar("together", default=None)
 
@@ -61,11 +63,15 @@ class Call:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     training: bool | None
+    apart: bool = False  # whether several inputs were given as several arguments
 
     def again(self, inputs: Sequence[Tensor], training: bool | None = None) -> list[Tensor]:
         """The outputs of the same use of the layer with other inputs."""
+        training = training if self.training is None else self.training
+        if self.apart:
+            return listed(self.layer(*inputs, training=training))
         x: Any = list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]
-        return listed(self.layer(x, training=training if self.training is None else self.training))
+        return listed(self.layer(x, training=training))
 
 
 def listed(value: Any) -> list[Any]:
@@ -132,18 +138,30 @@ class Layer(Configured):
         """The layer as ops."""
         raise NotImplementedError
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
-        """The symbolic output of a symbolic input; or, of an array, the array that the layer makes of it."""
-        inputs = tuple(listed(x))
+    def __call__(self, x: Any, *more: Any, training: bool | None = None) -> Any:
+        """The symbolic output of a symbolic input; or, of an array, the array that the layer makes of it.
+
+        Several inputs come as a list, or, where `call` takes them so, as several arguments. training may come second.
+        """
+        if more and not isinstance(more[0], Tensor | np.ndarray):
+            training, more = more[0], more[1:]
+        inputs = (x, *more) if more else tuple(listed(x))
         if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
-            return self._on_arrays(x, training)
-        if len(inputs) > 1 and not self.takes_several:
-            raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
+            return self._on_arrays(inputs if more else x, training, bool(more))
+        if (len(inputs) > 1 or isinstance(x, list)) and not self.takes_several:
+            if not self.own_call:
+                raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
+            self.takes_several = True
         read = of_one_dtype([self._readable(tensor) for tensor in inputs])
         self._prepare(read)
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
-        result = self.call(list(read) if self.takes_several else read[0], **({"training": training} if heeds else {}))
+        given = read if more else (list(read),) if self.takes_several else read[:1]
+        note_call(self)
+        with tracing(), calls_noted(None):  # what it calls itself is no call of the model's
+            result = self.call(*given, **({"training": training} if heeds else {}))
         tensors = listed(result)
+        if wrong := [each for each in tensors if not isinstance(each, Tensor) or not each.batched]:
+            raise TypeError(f"{self.name}: call must give tensors (batch, …), not {wrong[0]!r}")
         if self.activity_regularizer:
             tensors = [ops.Penalty(x, *self.activity_regularizer.strengths, self.name).output for x in tensors]
         # a layer that does nothing gives a tensor of its own too, for it stands in models
@@ -153,10 +171,24 @@ class Layer(Configured):
             else tensor
             for tensor in tensors
         )
-        self._called = Call(self, inputs, outputs, training)
+        self._called = Call(self, inputs, outputs, training, bool(more))
         for tensor in outputs:
             tensor.made_by = self._called
         return list(outputs) if isinstance(result, list | tuple) else outputs[0]
+
+    @property
+    def own_call(self) -> bool:
+        """Whether `call` is one's own, and not fastdl's."""
+        return not type(self).call.__module__.startswith("fastdl.")
+
+    def add_loss(self, loss: Any) -> None:
+        """Add to the model's loss what `call` has computed: a tensor (batch, …), of which the mean counts, or one
+        number for the batch; or a list of such (Keras). TypeError for what is no tensor."""
+        for each in listed(loss):
+            if not isinstance(each, Tensor):
+                raise TypeError(f"{self.name}: add_loss takes tensors that call has computed, not {each!r}")
+            if (added := losses_added.get()) is not None:
+                added.append(each)
 
     def _readable(self, tensor: Tensor) -> Tensor:
         """What the layer reads of a tensor that it is called on. ValueError for one that it cannot read."""
@@ -172,22 +204,24 @@ class Layer(Configured):
 
     def _build(self, shape: Any, dtype: Dtype) -> None:
         """Make the parameters. ValueError for factors of weights that it does not train."""
-        self.build(shape, dtype)
+        takes_dtype = len(inspect.signature(self.build).parameters) > 1
+        self.build(shape, dtype) if takes_dtype else self.build(shape)  # type: ignore[call-arg]
         own = [p.name for p in self._parameters if p.path == f"{self.name}/{p.name}" and p not in self._kept]
         for what in FACTORS:
             refuse_unknown(self.name, what, getattr(self, what), own)
         self.built = True
 
-    def _on_arrays(self, x: Any, training: bool | None) -> Any:
+    def _on_arrays(self, x: Any, training: bool | None, apart: bool = False) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
         dtype = self._parameters[0].dtype if self._parameters else np.dtype(config.floatx())
-        values = [numbers(f"{self.name}'s input", each) for each in (listed(x) if self.takes_several else [x])]
+        several = apart or self.takes_several
+        values = [numbers(f"{self.name}'s input", each) for each in (listed(x) if several else [x])]
         arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in values]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         if any(array.ndim < 2 for array in arrays):
             raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")
         used = self._called
-        outputs = self(sources if self.takes_several else sources[0])
+        outputs = self(*sources) if apart else self(sources if self.takes_several else sources[0])
         self._called = used or self._called  # a use on arrays is none in a model
         results = compute(Graph(sources, listed(outputs)), arrays, bool(training), bool(training))
         return results if isinstance(outputs, list) else results[0]
@@ -218,17 +252,28 @@ class Layer(Configured):
 
     def add_weight(
         self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: Dtype,
-        initializer: Function,
+        name: Any = None,
+        shape: Any = None,
+        dtype: Any = None,
+        initializer: InitializerLike | None = None,
         trainable: bool = True,
-        regularizer: Regularizer | None = None,
-        constraint: Constraint | None = None,
+        regularizer: RegularizerLike = None,
+        constraint: ConstraintLike = None,
         by_rows: bool = False,
     ) -> Parameter:
-        """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter)."""
-        values = (values_from.get() or initializer)(shape, dtype)
+        """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter).
+
+        The shape may come first, as in Keras; defaults are its: glorot_uniform, and the dtype of config.floatx().
+        """
+        if isinstance(name, list | tuple | int):
+            name, shape, initializer = None, name, initializer if shape is None else shape
+        taken = {parameter.name for parameter in self._parameters}
+        name = name or free_name("variable", taken)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
+        dtype = np.dtype(config.floatx() if dtype is None else dtype)
+        regularizer, constraint = regularizers.get(regularizer), constraints.get(constraint)
+        draw = initializers.get("glorot_uniform" if initializer is None else initializer)
+        values = (values_from.get() or draw)(shape, dtype)
         parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable, by_rows)
         parameter.regularizer, parameter.constraint = regularizer, constraint
         parameter.learning_rate_factor = (self.learning_rate_factors or {}).get(name, 1.0)
@@ -365,6 +410,21 @@ class Layer(Configured):
     def __repr__(self) -> str:
         made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"
         return f"<{type(self).__name__} name={self.name}{made}>"
+
+
+@contextmanager
+def calls_noted(calls: list[Layer] | None) -> Iterator[None]:
+    """Each layer that is called within is added to the list."""
+    token = _calls_noted.set(calls)
+    try:
+        yield
+    finally:
+        _calls_noted.reset(token)
+
+
+def note_call(layer: Layer) -> None:
+    if (calls := _calls_noted.get()) is not None:
+        calls.append(layer)
 
 
 @contextmanager

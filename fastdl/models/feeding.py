@@ -29,6 +29,7 @@ class Traced(Protocol):
     dtype: Dtype
     layers: list[Layer]
     output_names: list[str]
+    added_losses: list[Tensor]
     takes_one_array: bool  # whether it has one input whatever its first data are
 
     @property
@@ -176,6 +177,8 @@ class Feeding:
         """The targets of `rows` samples, for each output that has a loss."""
         graph, feeds, every = self._model.trace(), Feeds(), self._model.output_names
         names = [every[i] for i in objective.outputs]
+        if not names:  # what layers add to the loss is all there is
+            return feeds
         if len(names) < len(every):  # what outputs without a loss are given is not needed
             if isinstance(y, Mapping):
                 y = {name: each for name, each in y.items() if name in names or name not in every}

@@ -60,7 +60,7 @@ class Functional(Model, of_tensors=True):
         """The symbolic outputs (Keras)."""
         return list(self._outputs)
 
-    def _note_layers(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers are those between the tensors that it was made of."""
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

@@ -86,8 +86,6 @@ class Model(Network):
         """
         for name in set(unused) - {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
             raise TypeError(no_attribute("compile has no argument", name, COMPILE))
-        if loss is None:
-            raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         losses, shares = checked_losses(loss), mapped(checked_share, loss_weights)
         self.session.compile(optimizers.get(optimizer), Compiled(losses, shares, metrics, weighted_metrics))
         self.loss = losses

@@ -14,12 +14,11 @@ from fastdl.base.columns import is_column
 from fastdl.base.naming import free_name, unknown
 from fastdl.base.text import preformatted
 from fastdl.compiler.feeds import X_FEED
-from fastdl.compiler.graph import Graph, Parameter, Tensor
+from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
 from fastdl.errors import ShapeError
-from fastdl.layers.calls import calls_between
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
-from fastdl.layers.layer import Call, Layer, listed, unused
+from fastdl.layers.layer import Call, Layer, calls_noted, listed, losses_added, unused
 from fastdl.models import batches, data
 from fastdl.models.callback_list import CallbackList, Callbacks
 from fastdl.models.feeding import Feeds
@@ -47,6 +46,7 @@ class Network(Layer):
         self._column_dtypes: list[Dtype | None] = []  # of the inputs that are columns; none, or one for each input
         self._graph: Graph | None = None
         self._class_names: list[str] | None = None
+        self.added_losses: list[Tensor] = []  # what layers added to the loss (see Layer.add_loss); fastdl's own
         self.session = Session(self)
 
     @property
@@ -92,15 +92,19 @@ class Network(Layer):
             Tensor((None, *sample), dtype, name=name)
             for sample, dtype, name in zip(self._samples, self.input_dtypes, self.input_names, strict=True)
         ]
+        token, called = losses_added.set([]), list[Layer]()
         try:
-            with floats_of(self.dtype):
+            with floats_of(self.dtype), tracing(), calls_noted(called):
                 outputs = listed(self.call(sources if len(sources) > 1 else sources[0]))
                 graph = graph_of(sources, outputs)
         except ShapeError:
             if not any(layer.built for layer in self.layers):
                 self._samples = None
             raise
-        self._note_layers(sources, outputs)
+        finally:
+            self.added_losses = losses_added.get() or []
+            losses_added.reset(token)
+        self._note_layers(called)
         self.takes_several = len(sources) > 1
         self._graph = graph
         self.output_names = unique([tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs])
@@ -110,9 +114,9 @@ class Network(Layer):
             self.session.trained = frozenset(self.trainable_weights)
         return self._graph
 
-    def _note_layers(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers, in the order in which a subclass's `call` called them."""
-        self.layers = list(dict.fromkeys(call.layer for call in calls_between(self.name, sources, outputs)))
+        self.layers = list(dict.fromkeys(called))
 
     @property
     def input_names(self) -> list[str]:
@@ -172,7 +176,8 @@ class Network(Layer):
     @property
     def weights(self) -> list[Parameter]:
         """All parameters, layer by layer, in Keras's order."""
-        return list(dict.fromkeys(parameter for layer in self.layers for parameter in layer.weights))
+        layers = (parameter for layer in self.layers for parameter in layer.weights)
+        return list(dict.fromkeys([*self._parameters, *layers]))
 
     @property
     def trainable(self) -> bool:
@@ -189,12 +194,14 @@ class Network(Layer):
         """What a saved model says of itself; its layers say of themselves what of them is trainable."""
         self._trainable = bool(value)
 
-    def __call__(self, x: Any, training: bool | None = None) -> Any:
+    def __call__(self, x: Any, *more: Any, training: bool | None = None) -> Any:
         """Symbolic outputs of symbolic inputs, as a layer; or `predict` of arrays, as one batch.
 
         training=True draws dropout and other noise, and takes batch norm's statistics from the batch (Keras); the
         model stays as it is.
         """
+        if more:
+            training, more = more[0], ()
         if isinstance(x, Mapping) and x and all(isinstance(tensor, Tensor) for tensor in x.values()):
             x = [tensor for _, tensor in data.by_name(self.name, x, self.input_names, True)]
         if all(isinstance(tensor, Tensor) for tensor in listed(x)):

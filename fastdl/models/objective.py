@@ -11,10 +11,11 @@ import numpy as np
 from fastdl import losses, metrics
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
-from fastdl.compiler.graph import Graph
+from fastdl.compiler.graph import Graph, Tensor
 from fastdl.compiler.program import Reading
 from fastdl.losses import Loss
 from fastdl.metrics import Metric
+from fastdl.ops.terminal import Values, as_value
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class Measured:
 class Objective:
     """What was chosen, for a graph whose outputs have these names. ValueError if it does not fit them."""
 
-    def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str], added: Sequence[Tensor] = ()) -> None:
+        """added: tensors that are losses by themselves (see Layer.add_loss)."""
+        self.names, self.added = names, [as_value(tensor) for tensor in added]
         self.losses: list[Loss | None] = by_output("loss", chosen.loss, names)
-        if not any(self.losses):
+        if not any(self.losses) and not added:
             raise ValueError("compile needs a loss for one output at least")
         shares = by_output("loss_weights", chosen.loss_weights, names)
         self.shares = [1.0 if share is None else share for share in shares]
@@ -87,6 +89,7 @@ class Objective:
         """What a program reads for losses and for metrics. weighted: samples have weights."""
         attached = {i: loss.attach(graph.outputs[i]) for i, loss in enumerate(self.losses) if loss is not None}
         losses = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
+        losses += [Reading(Values(), tensor) for tensor in self.added]
         metrics = []
         for each in self.measured:
             terminal, tensor = each.metric.attach(graph.outputs[each.output], attached[each.output][0])
@@ -98,15 +101,16 @@ class Objective:
 
         penalties: those of weights and activities, times the batches' sizes; they are part of the loss.
         """
-        outputs = self.outputs
-        values = [float(total / rows) for total, _, rows in totals[: len(outputs)]]
-        loss = values[0] * self.shares[outputs[0]]
-        for i, value in zip(outputs[1:], values[1:], strict=True):
-            loss += value * self.shares[i]
+        outputs, count = self.outputs, len(self.outputs) + len(self.added)
+        values = [float(total / rows) for total, _, rows in totals[:count]]
+        shares = [*(self.shares[i] for i in outputs), *[1.0] * len(self.added)]
+        loss = values[0] * shares[0]
+        for value, share in zip(values[1:], shares[1:], strict=True):
+            loss += value * share
         logs: dict[str, Any] = {"loss": loss + penalties / float(totals[0][2])}
         if len(self.names) > 1:
-            logs |= {f"{self.names[i]}_loss": value for i, value in zip(outputs, values, strict=True)}
-        for each, total in zip(self.measured, totals[len(outputs) :], strict=True):
+            logs |= {f"{self.names[i]}_loss": value for i, value in zip(outputs, values, strict=False)}
+        for each, total in zip(self.measured, totals[count:], strict=True):
             logs[each.name] = each.metric.value(total)
         return logs
 

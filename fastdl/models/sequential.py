@@ -101,5 +101,5 @@ class Sequential(Model):
             x = layer(x, training=training)
         return x
 
-    def _note_layers(self, sources: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
+    def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers are those that were given."""

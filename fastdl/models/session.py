@@ -80,7 +80,7 @@ class Session:
             raise RuntimeError(f"{self.model.name} is not compiled: call compile(optimizer=…, loss=…) first")
         if self._objective is None:
             graph = self.model.trace()
-            self._objective = Objective(self.compiled_with, graph, self.model.output_names)
+            self._objective = Objective(self.compiled_with, graph, self.model.output_names, self.model.added_losses)
         return self.optimizer, self._objective
 
     @property

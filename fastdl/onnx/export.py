@@ -111,9 +111,7 @@ class OnnxGraph:
                 operator, attributes = value.operator, value.attributes
                 if operator == "Float":  # of what is true or false
                     operator, attributes = "Cast", {"to": ELEMENTS[op.output.dtype.name]}
-                self.nodes.append(
-                    helper.make_node(operator, inputs, [names[value]], name=names[value], **attributes)
-                )
+                self.nodes.append(helper.make_node(operator, inputs, [names[value]], name=names[value], **attributes))
             return names[value]
 
         name_of(form(*sources), last=True)

@@ -72,15 +72,15 @@ class BatchNorm(Op):
         features = x.features
         gamma, beta = self._affine(build)
         rectified = build.neighbours.relu_after(self)
-        if rectified and rectified.op:
+        if rectified is not None and rectified.op:
             build.neighbours.done_backward.add(rectified.op)  # backward looks at its output itself
         common: Arguments = {
             "x": read(build.value(x)),
-            "y": write(build.value(rectified or self.output)),
+            "y": write(build.value(self.output if rectified is None else rectified)),
             "gamma": gamma,
             "beta": beta,
             "features": features,
-            "act": _ext.RELU if rectified else _ext.LINEAR,
+            "act": _ext.RELU if rectified is not None else _ext.LINEAR,
             "epsilon": self.epsilon,
         }
         mean, variance = build.parameter(self.moving_mean), build.parameter(self.moving_variance)
@@ -105,8 +105,8 @@ class BatchNorm(Op):
         features = x.features
         gamma, _ = self._affine(build)
         rectified = build.neighbours.relu_after(self)
-        gradient = read(build.gradients.of(rectified or self.output))
-        mask = read(build.value(rectified)) if rectified else None
+        gradient = read(build.gradients.of(self.output if rectified is None else rectified))
+        mask = read(build.value(rectified)) if rectified is not None else None
         onward = write(build.gradients.give(x)) if build.gradients.needed(x) else None
         if self.frozen:
             if onward:

@@ -66,9 +66,10 @@ class Combine(_Symbolic):
         values, readers = view(x, flat), self._readers()
         if self.how == "prod":
             return view(take(dy, readers, flat) * self._others(values, flat) * self.scale, x.shape)
-        best = Tensor.apply("equal", values * self.scale, take(self.output, readers, flat))
+        best: Tensor = Tensor.apply("equal", values * self.scale, take(self.output, readers, flat))
         share = view(dy, self.output.shape) / Combine(best, self.output.shape, self.starts, self.index).output
-        return view(best * take(share, readers, flat) * self.scale, x.shape)
+        slope: Tensor = best * take(share, readers, flat) * self.scale
+        return view(slope, x.shape)
 
     def _readers(self) -> Array:
         """The feature of y that each feature of x is part of; each is part of one."""
@@ -81,7 +82,8 @@ class Combine(_Symbolic):
         lists = [self.index[a:b] for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
         others = {int(i): each[each != i] for each in lists for i in each}
         if any(len(each) == 0 for each in others.values()):
-            return values * 0.0 + 1.0
+            ones: Tensor = values * 0.0 + 1.0
+            return ones
         rows = [others[i] for i in range(values.features)]
         return Combine(values, flat, _starts(map(len, rows)), np.concatenate(rows), "prod").output
 

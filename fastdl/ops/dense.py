@@ -52,8 +52,8 @@ class Dense(Op):
             build.neighbours.fused.add(norm)
             last, after = norm, norm.fold(build)
         rectified = build.neighbours.relu_after(last)
-        kind = _ext.RELU if rectified else _ext.LINEAR
-        value, output = build.value(x), build.value(rectified or last.output)
+        kind = _ext.RELU if rectified is not None else _ext.LINEAR
+        value, output = build.value(x), build.value(last.output if rectified is None else rectified)
         block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
         sizes: Arguments = {"inputs": rows, "outputs": columns, "act": kind, "block": block}
         halved = build.halves and rows >= HALVED_INPUTS

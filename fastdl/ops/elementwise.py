@@ -182,7 +182,9 @@ class Elementwise(_Symbolic):
 
 def _inlined(build: Builder, op: Elementwise) -> list[Elementwise]:
     """The ops whose functions are computed within op's kernel: of the same shape, and read by nobody so far."""
-    made = [x.op for x in op.inputs if x.features == op.output.features and feature_map(x.shape, op.output.shape) is None]
+    made = [
+        x.op for x in op.inputs if x.features == op.output.features and feature_map(x.shape, op.output.shape) is None
+    ]
     return [each for each in made if isinstance(each, Elementwise) and (each is op or build.waits(each))]
 
 
@@ -225,7 +227,9 @@ class _Code:
                 free.append(self.slots)
                 self.slots += 1
             slots[op] = free.pop()
-            self.rows.append([_ext.FUNCTIONS[function][0], slots[op], *read_from, *[read_from[0]] * (3 - len(read_from))])
+            self.rows.append(
+                [_ext.FUNCTIONS[function][0], slots[op], *read_from, *[read_from[0]] * (3 - len(read_from))]
+            )
 
     @property
     def fits(self) -> bool:
@@ -238,7 +242,10 @@ class _Code:
         maps = list(self.inputs.values())
         build.emit(
             "formula",
-            inputs=[*(read(ref) if each is None else read_all(ref) for ref, each in zip(refs, maps, strict=True)), *rest],
+            inputs=[
+                *(read(ref) if each is None else read_all(ref) for ref, each in zip(refs, maps, strict=True)),
+                *rest,
+            ],
             maps=[*(None if each is None else read_all(build.array(indices(each))) for each in maps), *rest],
             constants=read_all(build.array(build.constant([*self.constants] or [0.0]))),
             code=read_all(build.array(indices(self.rows))),

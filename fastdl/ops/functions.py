@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastdl.base.arrays import Array
+from fastdl.compiler.formula import Formula
 from fastdl.compiler.graph import Shape
 from fastdl.errors import ShapeError
 from fastdl.ops import numeric
-from fastdl.ops.activation import LogSoftmax, Softmax
+from fastdl.ops.activation import Activation, LogSoftmax, Softmax
 from fastdl.ops.combine import Combine
 from fastdl.ops.elementwise import FUNCTIONS
-from fastdl.ops.numeric import apply, array_of, axes_of, picked, reduce, symbolic, tensor_of, transposed
+from fastdl.ops.numeric import apply, array_of, axes_of, operation, picked, reduce, symbolic, tensor_of, transposed
+from fastdl.ops.symbolic import view
 
 # --- element by element -------------------------------------------------------------------------------------------
 
@@ -37,17 +40,31 @@ maximum, minimum, less, less_equal, equal, where = map(
 )
 negative, absolute, sign, square, sqrt, exp = map(_function, ("negative", "absolute", "sign", "square", "sqrt", "exp"))
 expm1, log, log1p, tanh, sin, cos, floor = map(_function, ("expm1", "log", "log1p", "tanh", "sin", "cos", "floor"))
-sigmoid, softplus, relu, erf = map(_function, ("sigmoid", "softplus", "relu", "erf"))
+sigmoid, softplus, erf = map(_function, ("sigmoid", "softplus", "erf"))
 abs, true_divide = absolute, divide
+
+
+def relu(x: Any) -> Any:
+    """max(x, 0); behind a layer the one that its kernel computes as well (Keras: ops.relu)."""
+    if symbolic(x) and (op := tensor_of(x).op) is not None and not op.lazy:
+        return Activation(tensor_of(x), "relu", (), lambda v: Formula("Relu", v), "relu").output
+    return apply("relu", x)
 
 
 def power(x1: Any, x2: Any) -> Any:
     """x1 to the power of x2, element by element; small whole powers by products (Keras: ops.power)."""
-    if symbolic(x1, x2) and isinstance(x2, int | float):
-        plain = {1: lambda x: x, 2: square, 3: lambda x: square(x) * x, 4: lambda x: square(square(x))}
-        plain |= {0.5: sqrt, -1: lambda x: 1.0 / x, -0.5: lambda x: 1.0 / sqrt(x), -2: lambda x: 1.0 / square(x)}
-        if x2 in plain:
-            return plain[x2](tensor_of(x1))
+    plain: dict[float, Callable[[Any], Any]] = {
+        1: lambda x: x,
+        2: square,
+        3: lambda x: square(x) * x,
+        4: lambda x: square(square(x)),
+        0.5: sqrt,
+        -0.5: rsqrt,
+        -1: reciprocal,
+        -2: lambda x: reciprocal(square(x)),
+    }
+    if symbolic(x1, x2) and isinstance(x2, int | float) and x2 in plain:
+        return plain[x2](tensor_of(x1))
     return apply("power", x1, x2)
 
 
@@ -271,7 +288,9 @@ def cumsum(x: Any, axis: int = -1) -> Any:
         raise ShapeError("cumsum over the batch is not compiled: take it over other axes")
     features = np.moveaxis(np.arange(x.features).reshape([size or 0 for size in x.sample]), along - offset, -1)
     place = np.moveaxis(np.broadcast_to(np.arange(features.shape[-1]), features.shape), -1, along - offset).ravel()
-    rows = np.moveaxis(np.broadcast_to(features[..., None, :], (*features.shape, features.shape[-1])), -2, along - offset)
+    rows = np.moveaxis(
+        np.broadcast_to(features[..., None, :], (*features.shape, features.shape[-1])), -2, along - offset
+    )
     lists = [row[: n + 1] for row, n in zip(rows.reshape(x.features, -1), place, strict=True)]
     starts = np.concatenate([[0], np.cumsum([len(each) for each in lists])])
 
@@ -321,7 +340,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 def _viewed(x: Any, shape: Shape) -> Any:
     if x.batched and (not shape or shape[0] is not None):
         raise ShapeError(f"the batch stays the first axis of {x.shape}")
-    return numeric.view(x, shape)
+    return view(x, shape)
 
 
 def stack(x: Sequence[Any], axis: int = 0) -> Any:
@@ -346,9 +365,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     else:
         ends = list(indices_or_sections)
     bounds = [0, *ends, size]
-    return [
-        x[(*[slice(None)] * along, slice(first, last))] for first, last in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    return [x[(*[slice(None)] * along, slice(first, last))] for first, last in pairwise(bounds)]
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -409,5 +426,11 @@ def shape(x: Any) -> Shape:
     return tuple(tensor_of(x).shape) if symbolic(x) else np.shape(array_of(x))
 
 
-__all__ = [name for name, value in list(globals().items()) if callable(value) and not name.startswith("_") and (
-    getattr(value, "__module__", "") == __name__)]
+NAMES = [
+    name
+    for name, value in list(globals().items())
+    if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == __name__
+]
+globals().update({name: operation(globals()[name]) for name in NAMES})
+if not TYPE_CHECKING:
+    __all__ = [*NAMES]

@@ -1,12 +1,13 @@
 """Functions of arrays and of symbolic tensors, by Keras's names (keras.ops).
 
 On arrays they compute at once, by numpy. On symbolic tensors they are ops of the graph: compiled into the program, with
-gradients, and written to ONNX. Axis 0 of a tensor is the batch: over it sums and means are taken, and nothing else. Numbers
-that are true or false are 1 and 0. ShapeError for shapes that do not fit together.
+gradients, and written to ONNX. Axis 0 of a tensor is the batch: over it sums and means are taken, and nothing else.
+What is true or false is 1 or 0. ShapeError for shapes that do not fit together.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,22 +15,38 @@ from typing import Any
 import numpy as np
 
 from fastdl.base.arrays import Array, Dtype
-from fastdl.compiler.graph import Arithmetic, NodeWriter, Parameter, Shape, Tensor
+from fastdl.compiler.graph import Arithmetic, NodeWriter, Parameter, Shape, Tensor, is_tracing
 from fastdl.errors import ShapeError
 from fastdl.ops.combine import Combine, reduced, take
 from fastdl.ops.dense import Dense
 from fastdl.ops.elementwise import FUNCTIONS, Elementwise
 from fastdl.ops.merge import Concatenate
 from fastdl.ops.samples import OverSamples, ProductOfSamples, flat
-from fastdl.ops.symbolic import Constant, StopGradient, WeightValue, feature_map, tracing, view
+from fastdl.ops.symbolic import Constant, StopGradient, WeightValue, feature_map, view
 from fastdl.ops.symbolic import broadcast as broadcast_shapes
 
 _NUMPY_NAMES = {"true_divide": "divide", "abs": "absolute", "float_power": "power"}
 
 
+def operation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which between a model's tensors, outside of any layer, becomes a layer of the model itself."""
+
+    @functools.wraps(function)
+    def of_all(*operands: Any, **options: Any) -> Any:
+        if not is_tracing() and any(map(_holds_tensor, (*operands, *options.values()))):
+            return Arithmetic.as_layer(function.__name__, operands, options)
+        return function(*operands, **options)
+
+    return of_all
+
+
+def _holds_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_holds_tensor, value)))
+
+
 def symbolic(*values: Any) -> bool:
     """Whether the result is a tensor: one of them is one, or a weight within a layer's call."""
-    return any(isinstance(x, Tensor) or (isinstance(x, Parameter) and tracing.get()) for x in values)
+    return any(isinstance(x, Tensor) or (isinstance(x, Parameter) and is_tracing()) for x in values)
 
 
 def tensor_of(value: Any, dtype: Dtype | None = None) -> Tensor:
@@ -45,7 +62,7 @@ def tensor_of(value: Any, dtype: Dtype | None = None) -> Tensor:
 
 
 def array_of(value: Any) -> Any:
-    """The value as numpy computes with it: lists and numbers of Python's in float32, as Keras does, arrays as they are."""
+    """The value as numpy computes with it: lists in float32, as Keras does; arrays and numbers as they are."""
     if isinstance(value, Parameter):
         return value.numpy()
     if isinstance(value, np.ndarray | np.generic | bool | int | float):
@@ -83,7 +100,9 @@ def reduce(x: Any, axis: Any, keepdims: bool, how: str, mean: bool = False) -> A
     """A sum, product, largest or smallest along axes; of tensors over the batch sums and means alone."""
     if not symbolic(x):
         array = np.asarray(array_of(x))
-        return getattr(np, "mean" if mean else how)(array, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims)
+        return getattr(np, "mean" if mean else how)(
+            array, axis=tuple(axis) if isinstance(axis, list) else axis, keepdims=keepdims
+        )
     x = tensor_of(x)
     axes = axes_of(x, axis)
     over_batch = x.batched and 0 in axes
@@ -108,7 +127,9 @@ def get_item(x: Any, key: Any) -> Any:
     keys = key if isinstance(key, tuple) else (key,)
     features = np.arange(x.features).reshape([size or 0 for size in x.sample])
     if x.batched and keys[:1] != (slice(None),) and not (keys and keys[0] is Ellipsis):
-        raise ShapeError(f"of {x.shape} all samples are taken: begin with [:, …], not with {keys[0] if keys else keys!r}")
+        raise ShapeError(
+            f"of {x.shape} all samples are taken: begin with [:, …], not with {keys[0] if keys else keys!r}"
+        )
     if any(isinstance(each, Arithmetic) for each in keys):
         raise ShapeError("an index of a tensor must be known before there is data: whole numbers and slices")
     chosen = features[keys[1:] if x.batched and keys[0] is not Ellipsis else keys]
@@ -127,7 +148,9 @@ def picked(x: Tensor, features: Array, shape: Shape) -> Tensor:
         axis = int(x.batched)
         name = graph.name(x)
         if x.shape != flat(x):
-            name = graph.inner("Reshape", [name, graph.shape_constant([-1 if size is None else size for size in flat(x)])], op)
+            name = graph.inner(
+                "Reshape", [name, graph.shape_constant([-1 if size is None else size for size in flat(x)])], op
+            )
         which = graph.constant(order.astype(np.int64), "features")
         if shape == flat(op.output):
             graph.node("Gather", [name, which], op, axis=axis)
@@ -155,8 +178,9 @@ def transposed(x: Tensor, axes: Sequence[int]) -> Tensor:
     return take(x, features, shape, write, "transpose")
 
 
+@operation
 def matmul(a: Any, b: Any) -> Any:
-    """a @ b (Keras: ops.matmul). By a weight, (batch, ..., inputs) @ (inputs, outputs), it is a Dense layer's product."""
+    """a @ b (Keras: ops.matmul). By a weight, (batch, ..., k) @ (k, n), it is a Dense layer's product."""
     if not symbolic(a, b):
         return np.matmul(array_of(a), array_of(b))
     if isinstance(b, Parameter) and b.in_strips and isinstance(a, Tensor) and len(a.shape) > 1 and a.batched:
@@ -174,6 +198,7 @@ def matmul(a: Any, b: Any) -> Any:
     return ProductOfSamples(a, b).output
 
 
+@operation
 def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
     """Arrays or tensors behind each other along an axis, of tensors not the batch's (Keras: ops.concatenate)."""
     if not symbolic(*xs):
@@ -181,23 +206,29 @@ def concatenate(xs: Sequence[Any], axis: int = -1) -> Any:
     dtype = next(x.dtype for x in xs if isinstance(x, Tensor | Parameter))
     tensors = [tensor_of(x, dtype) for x in xs]
     if len({(x.batched, x.ndim) for x in tensors}) > 1 or not tensors[0].batched:
-        raise ShapeError(f"concatenate takes tensors (batch, ...) of one rank, not {', '.join(str(x.shape) for x in tensors)}")
+        raise ShapeError(
+            f"concatenate takes tensors (batch, ...) of one rank, not {', '.join(str(x.shape) for x in tensors)}"
+        )
     (along,) = axes_of(tensors[0], axis)
     if along == 0 or len({tuple(s for i, s in enumerate(x.shape) if i != along) for x in tensors}) > 1:
         raise ShapeError(f"along axis {axis} shapes {', '.join(str(x.shape) for x in tensors)} do not fit together")
     joined = Concatenate([view(x, (None, x.features)) for x in tensors], "concatenate").output
     firsts = np.cumsum([0, *(x.features for x in tensors)])
-    parts = [np.arange(x.features).reshape([s or 0 for s in x.sample]) + first for x, first in zip(tensors, firsts, strict=False)]
+    parts = [
+        np.arange(x.features).reshape([s or 0 for s in x.sample]) + first
+        for x, first in zip(tensors, firsts, strict=False)
+    ]
     order = np.concatenate(parts, axis=along - 1)
     return picked(joined, order, (None, *order.shape))
 
 
+@operation
 def reshape(x: Any, shape: Sequence[int | None]) -> Any:
     """Other axes of the same numbers; of a tensor the first one is the batch's, given as None or -1 (Keras)."""
     if not symbolic(x):
         return np.reshape(array_of(x), [-1 if size is None else size for size in shape])
     x = tensor_of(x)
-    wanted = list(shape) if isinstance(shape, tuple | list) else [shape]
+    wanted: list[Any] = list(shape) if isinstance(shape, tuple | list) else [shape]
     if x.batched:
         if not wanted or wanted[0] not in (None, -1):
             raise ShapeError(f"the batch stays the first axis: reshape to (-1, …), not to {tuple(wanted)}")
@@ -210,12 +241,13 @@ def reshape(x: Any, shape: Sequence[int | None]) -> Any:
     return view(x, (None, *wanted) if x.batched else tuple(wanted))
 
 
+@operation
 def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
     """x repeated along axes of size 1, or new ones in front (Keras: ops.broadcast_to)."""
     if not symbolic(x):
-        return np.broadcast_to(array_of(x), tuple(shape))
+        return np.broadcast_to(array_of(x), [size or 1 for size in shape])
     x = tensor_of(x)
-    wanted = tuple(shape)
+    wanted: Shape = tuple(shape)
     if broadcast_shapes("broadcast_to", [x.shape, wanted]) != wanted:
         raise ShapeError(f"{x.shape} cannot be broadcast to {wanted}")
     features = feature_map(x.shape, wanted)
@@ -228,6 +260,7 @@ def broadcast_to(x: Any, shape: Sequence[int | None]) -> Any:
     return take(x, features, wanted, write, "broadcast")
 
 
+@operation
 def stop_gradient(x: Any) -> Any:
     """x as a constant: no gradient goes further back (Keras: ops.stop_gradient)."""
     return StopGradient(tensor_of(x)).output if symbolic(x) else array_of(x)
@@ -250,15 +283,22 @@ def _swap(rank: int, a: int, b: int) -> list[int]:
 
 
 def _operator(name: str, *operands: Any) -> Any:
-    if any(each is NotImplemented for each in operands):
-        return NotImplemented
+    if not is_tracing() and any(map(_holds_tensor, operands)):
+        return Arithmetic.as_layer(name, operands, {})
+    return of_operator(name, *operands)
+
+
+def of_operator(name: str, *operands: Any) -> Any:
+    """What stands for an operator of tensors, by its function's name."""
     return DISPATCH[name](*operands) if name in DISPATCH else apply(name, *operands)
 
 
 def _of_numpy(function: Any, method: str, operands: Sequence[Any], options: dict[str, Any]) -> Any:
     """A numpy function of tensors. TypeError for one that is no function of fastdl.ops."""
     if not symbolic(*operands):
-        return getattr(function, method)(*(each.numpy() if isinstance(each, Parameter) else each for each in operands), **options)
+        return getattr(function, method)(
+            *(each.numpy() if isinstance(each, Parameter) else each for each in operands), **options
+        )
     name = _NUMPY_NAMES.get(function.__name__, function.__name__)
     if method != "__call__" or options or (name not in FUNCTIONS and name not in DISPATCH):
         raise TypeError(f"numpy's {function.__name__} computes with arrays, not with symbolic tensors: see fastdl.ops")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-
 from fastdl import _ext
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import NodeWriter, Shape, Tensor
@@ -46,7 +45,7 @@ class OverSamples(_Symbolic):
 
 
 class ProductOfSamples(_Symbolic):
-    """a @ b of each sample, (..., rows, inner) and (..., inner, columns), by numpy's rule. ShapeError if they differ."""
+    """a @ b of each sample, (..., rows, inner) @ (..., inner, columns) by numpy's rule. ShapeError if they differ."""
 
     def __init__(self, a: Tensor, b: Tensor, name: str = "") -> None:
         if len(a.sample) < 2 or len(b.sample) < 2 or a.shape[-1] != b.shape[-2]:
@@ -91,7 +90,9 @@ class ProductOfSamples(_Symbolic):
         if steps is None:
             return each
         if steps.any():
-            raise ShapeError(f"matmul: of {x.shape} some matrices would be repeated: broadcast_to all of its axes first")
+            raise ShapeError(
+                f"matmul: of {x.shape} some matrices would be repeated: broadcast_to all of its axes first"
+            )
         return 0
 
     def gradient(self, number: int, dy: Tensor) -> Tensor:

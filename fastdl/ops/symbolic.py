@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,6 @@ from fastdl.compiler.graph import NodeWriter, Op, Parameter, Shape, Tensor
 from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import read_all, write
 from fastdl.errors import ShapeError
-
-tracing: ContextVar[bool] = ContextVar("tracing", default=False)  # while a layer is called on symbolic tensors
 
 
 class _Symbolic(Op):

@@ -12,14 +12,13 @@ from fastdl import _ext
 from fastdl.base.arrays import Array, Dtype, as_labels, refuse_masked
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph, Target, Tensor
+from fastdl.compiler.graph import Graph, Target, Tensor, tracing
 from fastdl.compiler.phases import Arguments, Ref, read, write
 from fastdl.compiler.program import Program, Reading
 from fastdl.compiler.program import Terminal as Terminal  # what a program asks of one
 from fastdl.errors import DataError, ShapeError
 from fastdl.ops.numeric import reduce
 from fastdl.ops.panels import from_panels, into_panels
-from fastdl.ops.symbolic import tracing
 
 NO_SMOOTHING = (1.0, 0.0)
 
@@ -101,18 +100,15 @@ class Values(PerSample):
 def traced(function: Callable[[Any, Any], Any], output: Tensor) -> tuple[Tensor, Values]:
     """Each sample's value by a function of targets and predictions that is made of ops, and what sums it up.
 
-    Of a function that gives several numbers a sample it is their mean, as in Keras. TypeError for one whose result is no
-    tensor: it computes by numpy.
+    Of a function that gives several numbers a sample it is their mean, as in Keras. TypeError for one whose result is
+    no tensor: it computes by numpy.
     """
     target = Target(output.shape, output.dtype, name="y_true")
-    token = tracing.set(True)
-    try:
+    with tracing():
         value = function(target, output)
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{naming(function)} gives {type(value).__name__}, not a tensor")
-        return as_value(value), Values(targets=target.features)
-    finally:
-        tracing.reset(token)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{naming(function)} gives {type(value).__name__}, not a tensor")
+    return as_value(value), Values(targets=target.features)
 
 
 def as_value(value: Tensor) -> Tensor:
