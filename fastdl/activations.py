@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdl.base import registry
 from fastdl.base.naming import unknown
 from fastdl.compiler.formula import Form, Formula
 from fastdl.compiler.graph import Tensor
@@ -213,15 +214,13 @@ NAMES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def serialize(activation: Callable[..., Tensor]) -> str:
-    """The activation's name (Keras). ValueError for one of one's own."""
+def serialize(activation: Callable[..., Tensor]) -> Any:
+    """The activation's name; of a function of one's own a mapping that names it (Keras). ValueError for a lambda."""
     name = getattr(activation, "__name__", "")
-    if NAMES.get(name) is not activation:
-        raise ValueError(f"{activation!r} is your own activation: only fastdl's have names")
-    return name
+    return name if NAMES.get(name) is activation else registry.function_config(activation)
 
 
-def deserialize(config: str) -> Callable[[Tensor], Tensor]:
+def deserialize(config: Any) -> Callable[[Tensor], Tensor]:
     """The activation of that name (Keras). ValueError if there is none."""
     return get(config)
 
@@ -237,4 +236,7 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
         return function
     if isinstance(activation, str) and activation in NAMES:
         return NAMES[activation]
+    own = registry.get_registered_object(activation) if isinstance(activation, str) else registry.function_of(activation)
+    if own is not None:
+        return get(own)
     raise ValueError(unknown("activation", activation, NAMES))

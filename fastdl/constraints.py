@@ -189,7 +189,9 @@ serialize = configured.serialize
 
 def deserialize(config: Mapping[str, Any]) -> Constraint:
     """The constraint that `serialize` described. ValueError if there is none of that name."""
-    return configured.deserialize(config, NAMES)
+    made = get(configured.deserialize(config, NAMES))
+    assert made is not None
+    return made
 
 
 def get(

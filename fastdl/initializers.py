@@ -248,7 +248,7 @@ NAMES = names_of(CLASSES)
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Initializer:
+def deserialize(config: Mapping[str, Any]) -> Any:
     """The initializer that `serialize` described. ValueError if there is none of that name."""
     return configured.deserialize(config, NAMES)
 
@@ -263,7 +263,7 @@ def get(initializer: str | Function | type[Initializer] | Mapping[str, Any]) -> 
     if isinstance(initializer, type):
         initializer = initializer()
     if isinstance(initializer, Mapping):
-        return deserialize(initializer)
+        initializer = deserialize(initializer)
     if callable(initializer):
         return initializer
     raise ValueError(unknown("initializer", initializer, filter(str.islower, NAMES)))

@@ -402,7 +402,7 @@ serialize = configured.serialize
 
 def deserialize(config: Mapping[str, Any]) -> Loss:
     """The loss that `serialize` described. ValueError if there is none of that name."""
-    return configured.deserialize(config, CLASSES)
+    return get(configured.deserialize(config, CLASSES))
 
 
 def get(loss: Any) -> Loss:

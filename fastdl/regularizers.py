@@ -17,14 +17,16 @@ from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import Parameter
 from fastdl.compiler.phases import Ref, read, read_all, write, write_all
 from fastdl.errors import ShapeError
+from fastdl.ops.slopes import Differentiated
 
-OwnFunction = Callable[[Array], tuple[Any, Any]]  # weights → (penalty, its gradient, of the weights' shape)
+OwnFunction = Callable[[Any], Any]  # weights → penalty, or (penalty, its gradient, of the weights' shape)
 
 
 class Regularizer(Configured):
     """Base: `regularizer(x)` is the penalty of an array, `gradient(x)` how it grows with each element.
 
-    One of your own overrides both by numpy, for weights. It takes the GIL at each batch: slower than the others.
+    One of your own, for weights, overrides `__call__` by fastdl.ops, or both by numpy. It takes the GIL at each batch:
+    slower than the others.
     """
 
     strengths = (0.0, 0.0)  # l1 and l2, for the kernels of optimizer steps, which add their slope to the gradient
@@ -34,8 +36,26 @@ class Regularizer(Configured):
         return 0.0
 
     def gradient(self, x: Any) -> Array:
-        """The penalty's gradient, of x's shape."""
-        raise NotImplementedError(f"{type(self).__name__} has no gradient(x): training needs one beside __call__")
+        """The penalty's gradient, of x's shape: that of `__call__`, if it is made of fastdl.ops. TypeError if not."""
+        return self._slopes(type(self).__name__, self.__call__, np.asarray(x))(np.asarray(x))[1]
+
+    def _slopes(self, name: str, function: Callable[[Any], Any], x: Array) -> Differentiated:
+        """Value and gradient of a function that is made of ops, for arrays like x."""
+        made = self.__dict__.setdefault("_differentiated", {})
+        key = x.shape, x.dtype.str
+        if key not in made:
+            try:
+                made[key] = Differentiated(function, x)
+            except Exception as error:
+                raise TypeError(
+                    f"{name} must be made of fastdl.ops, or give its gradient as well, to train with: {error}"
+                ) from error
+        slopes: Differentiated = made[key]
+        return slopes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the slopes, which are made again: for pickle and copy.deepcopy."""
+        return {name: value for name, value in vars(self).items() if name != "_differentiated"}
 
     def penalize(self, build: Builder, parameter: Parameter) -> None:
         """Append the penalty of a weight to what the program reports."""
@@ -66,25 +86,24 @@ class Regularizer(Configured):
 
 
 class Function(Regularizer):
-    """A numpy function of the weights as a regularizer: fn(w) → (penalty, its gradient, of w's shape)."""
+    """A function of the weights as a regularizer: fn(w) → penalty, made of fastdl.ops; or, by numpy, (penalty, its
+    gradient, of w's shape)."""
 
     nameable = False
 
     def __init__(self, fn: OwnFunction) -> None:
         self.fn = fn
 
-    def _call(self, x: Any) -> tuple[Any, Any]:
+    def __call__(self, x: Any) -> Any:
         result = self.fn(x)
-        if not isinstance(result, tuple) or len(result) != 2:
-            name = getattr(self.fn, "__name__", type(self.fn).__name__)
-            raise ShapeError(f"{name} must return (penalty, its gradient), not {type(result).__name__}")
-        return result
-
-    def __call__(self, x: Any) -> float:
-        return float(self._call(x)[0])
+        return result[0] if isinstance(result, tuple) else result
 
     def gradient(self, x: Any) -> Array:
-        return np.asarray(self._call(x)[1])
+        result = self.fn(x)
+        if isinstance(result, tuple) and len(result) == 2:
+            return np.asarray(result[1])
+        name = getattr(self.fn, "__name__", type(self.fn).__name__)
+        return self._slopes(name, self.fn, np.asarray(x))(np.asarray(x))[1]
 
 
 class _Norms(Regularizer):
@@ -191,7 +210,9 @@ serialize = configured.serialize
 
 def deserialize(config: Mapping[str, Any]) -> Regularizer:
     """The regularizer that `serialize` described. ValueError if there is none of that name."""
-    return configured.deserialize(config, NAMES)
+    made = get(configured.deserialize(config, NAMES))
+    assert made is not None
+    return made
 
 
 def get(

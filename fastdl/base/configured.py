@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import reprlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 
+from fastdl.base import registry
 from fastdl.base.arguments import Named
 from fastdl.base.naming import snake_case, unknown
 
@@ -52,14 +53,23 @@ def described(value: object) -> str:
     return f"{type(value).__name__}({', '.join(told)})"
 
 
-def serialize(value: Configured) -> dict[str, Any]:
-    """The class's name and the object's arguments, as `deserialize` takes them (Keras)."""
-    return {"class_name": type(value).__name__, "config": value.get_config()}
+def serialize(value: Any) -> dict[str, Any]:
+    """The class's name and the object's arguments, as `deserialize` takes them; of a function, or what was made of one,
+    the function's name (Keras). ValueError for a lambda."""
+    function = value if inspect.isfunction(value) else getattr(value, "fn", None)
+    if callable(function) and (function is value or is_fastdls(type(value))):
+        return registry.function_config(function)
+    return {"class_name": registry.get_registered_name(type(value)), "config": value.get_config()}
+
+
+def is_fastdls(kind: type) -> bool:
+    """Whether a class is fastdl's own, and not the person's."""
+    return kind.__module__.startswith("fastdl.")
 
 
 def may_be_named(kind: type[Configured]) -> bool:
     """Whether files may name the class: it is fastdl's own, and public."""
-    own = kind.__module__.startswith("fastdl.") and not kind.__name__.startswith("_")
+    own = is_fastdls(kind) and not kind.__name__.startswith("_")
     return own and bool(vars(kind).get("nameable", True))
 
 
@@ -80,13 +90,31 @@ def names_of(classes: Mapping[str, type[T]]) -> dict[str, type[T]]:
 
 
 def is_one_of(value: object, classes: Mapping[str, type[Configured]]) -> bool:
-    """Whether `deserialize` would make the value's own class again, not just one of its name or its base."""
-    return classes.get(type(value).__name__) is type(value)
+    """Whether `deserialize` would make the value's own class again, not just one of its name or its base; a class of one's
+    own where it is registered, or handed over as a custom object."""
+    kind = type(value)
+    if classes.get(kind.__name__) is kind:
+        return True
+    if is_fastdls(kind):
+        return is_named_function(getattr(value, "fn", None))
+    return isinstance(value, Configured) and kind.__name__ not in classes
+
+
+def is_named_function(value: Any) -> bool:
+    """Whether a file can name the function."""
+    return callable(value) and getattr(value, "__name__", "<lambda>") != "<lambda>"
 
 
 def deserialize(config: Mapping[str, Any], classes: Mapping[str, type[T]]) -> T:
-    """The object that `serialize` described. ValueError for a class that is not one of `classes`: none is imported."""
+    """The object that `serialize` described, or the function. ValueError for a class that is not one of `classes`, nor
+    registered, nor a custom object: none is imported."""
+    if (function := registry.function_of(config)) is not None:
+        return cast(T, function)
     name = str(config.get("class_name"))
-    if name not in classes:
-        raise ValueError(unknown("class", name, classes))
-    return classes[name].from_config(config.get("config") or {})
+    kind = classes.get(name) or registry.get_registered_object(name)
+    if not isinstance(kind, type) or not issubclass(kind, Configured):
+        raise ValueError(
+            f"{unknown('class', name, classes)}. One of your own is found if it is in custom_objects, or registered by "
+            "saving.register_keras_serializable"
+        )
+    return cast(T, kind.from_config(config.get("config") or {}))

@@ -70,13 +70,18 @@ class Buffers:
 
     def value(self, tensor: Tensor) -> Ref:
         """Where its values lie. Of a lazy op, or one that only gradients need, the kernels are emitted now."""
-        if tensor.op is not None and self.waits(tensor.op):
-            self._begun.add(tensor.op)
-            tensor.op.forward(self)
-        tensor = self.source(tensor)
+        self._begin(tensor)
+        while tensor in self._sources:
+            tensor = self._sources[tensor]
+            self._begin(tensor)
         if tensor not in self._values:
             self._values[tensor] = self.panel_ref(tensor.features)
         return self._values[tensor]
+
+    def _begin(self, tensor: Tensor) -> None:
+        if tensor.op is not None and self.waits(tensor.op):
+            self._begun.add(tensor.op)
+            tensor.op.forward(self)
 
     def waits(self, op: Op) -> bool:
         """Whether the op's kernels are emitted only where somebody reads its output, and nobody has yet."""
@@ -88,7 +93,9 @@ class Buffers:
 
     def source(self, tensor: Tensor) -> Tensor:
         """The tensor whose buffers it shares: itself, unless it is another by name only."""
-        return self._sources.get(tensor, tensor)
+        while tensor in self._sources:
+            tensor = self._sources[tensor]
+        return tensor
 
     def same(self, output: Tensor, source: Tensor) -> None:
         """The output is the source under another name: no kernel, one buffer for values, one for gradients."""

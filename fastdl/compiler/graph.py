@@ -71,6 +71,9 @@ class Arithmetic:
     def __array_ufunc__(self, function: Any, method: str, *operands: Any, **options: Any) -> Any:
         return self.apply_numpy(function, method, operands, options)
 
+    def __array_function__(self, function: Any, types: Any, operands: Any, options: Any) -> Any:
+        return self.apply_numpy(function, "__call__", operands, options)
+
     def __add__(self, other: Any) -> Any:
         return self.apply("add", self, other)
 
@@ -175,6 +178,9 @@ class Tensor(Arithmetic):
         raise TypeError(
             f"{self.name or 'a symbolic tensor'} has no values yet, and is not true or false: choose by ops.where"
         )
+
+    def __array__(self, *args: Any, **options: Any) -> Any:
+        raise TypeError(f"{self.name or 'a tensor'} has no values yet: compute with it by fastdl.ops")
 
     def __iter__(self) -> Any:
         raise TypeError(

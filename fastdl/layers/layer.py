@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -90,6 +90,7 @@ class Layer(Configured):
     """
 
     takes_several: bool = False
+    unbatched: ClassVar[bool] = False  # whether it may give one array for all samples
     nameable = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -160,7 +161,7 @@ class Layer(Configured):
         with tracing(), calls_noted(None):  # what it calls itself is no call of the model's
             result = self.call(*given, **({"training": training} if heeds else {}))
         tensors = listed(result)
-        if wrong := [each for each in tensors if not isinstance(each, Tensor) or not each.batched]:
+        if wrong := [each for each in tensors if not isinstance(each, Tensor) or not (each.batched or self.unbatched)]:
             raise TypeError(f"{self.name}: call must give tensors (batch, …), not {wrong[0]!r}")
         if self.activity_regularizer:
             tensors = [ops.Penalty(x, *self.activity_regularizer.strengths, self.name).output for x in tensors]
@@ -392,16 +393,18 @@ class Layer(Configured):
             return configured.serialize(value)
         if not callable(value):
             return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        known = getattr(value, "__name__", "")
-        if activations.NAMES.get(known) is value:
-            return known
-        raise ValueError(f"{self.name}: its {name} is your own, {value!r}: only fastdl's can be told in words")
+        try:
+            return activations.serialize(value)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: its {name} cannot be told in words: {error}") from None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """A layer with these arguments, and weights of its own (Keras)."""
         inner = config.get("activation")
-        return cls(**{**config, "activation": deserialize(inner)} if isinstance(inner, Mapping) else config)
+        if isinstance(inner, Mapping) and inner.get("class_name") != "function":
+            config = {**config, "activation": deserialize(inner)}
+        return cls(**config)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the last use, which belongs to a model: for pickle and copy.deepcopy."""
@@ -454,7 +457,10 @@ def no_shape(noise_shape: None) -> None:
 def serialize(layer: Layer) -> dict[str, Any]:
     """The layer's class and arguments, as `deserialize` takes them (Keras). ValueError for a layer of one's own."""
     if not configured.is_one_of(layer, CLASSES):
-        raise ValueError(f"{layer.name} is a {type(layer).__name__}, a layer of your own: only fastdl's can be saved")
+        raise ValueError(
+            f"{layer.name} is a {type(layer).__name__} of your own, and a file would mean fastdl's layer of that name: "
+            "rename the class, or register it by saving.register_keras_serializable"
+        )
     return configured.serialize(layer)
 
 

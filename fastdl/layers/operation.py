@@ -24,7 +24,7 @@ class Operation(Layer):
     Tensors stand among the arguments as {"tensor": number}, arrays as {"array": …, "dtype": …}, slices as {"slice": …}.
     """
 
-    takes_several = True
+    takes_several, unbatched = True, True
 
     def __init__(
         self, function: str, arguments: Sequence[Any], options: Mapping[str, Any] | None = None, **own: Any

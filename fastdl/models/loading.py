@@ -12,6 +12,7 @@ import numpy as np
 from fastdl import losses, metrics, optimizers
 from fastdl.base import configured
 from fastdl.base.arrays import Array
+from fastdl.base.registry import custom_object_scope
 from fastdl.errors import ModelFileError
 from fastdl.layers.layer import CLASSES, Layer, made, together, values_from
 from fastdl.models import saving, state, tensor_file
@@ -29,14 +30,21 @@ def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool =
     saving.save(model, filepath, overwrite, include_optimizer=True)
 
 
-def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Any:
+def load_model(
+    filepath: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None, compile: bool = True
+) -> Any:
     """The model that `save` wrote, to the bit; training goes on as if it had never stopped. Keras: load_model.
 
-    compile=False leaves optimizer, loss and metrics out. ModelFileError for a file that is damaged, or not fastdl's.
+    custom_objects: classes and functions of one's own that the file names, by name, beside those that are registered by
+    saving.register_keras_serializable. compile=False leaves optimizer, loss and metrics out. ModelFileError for a file
+    that is damaged, or not fastdl's, or that names what is not known here.
     """
+    if isinstance(custom_objects, bool):
+        raise TypeError("custom_objects must be a mapping of names; compile comes by name: load_model(file, compile=…)")
     content = tensor_file.read(filepath)
     try:
-        return _load(content, compile)
+        with custom_object_scope(custom_objects):
+            return _load(content, compile)
     except (ModelFileError, MemoryError):
         raise
     except Exception as error:  # settings that no layer, loss or optimizer takes
@@ -65,6 +73,8 @@ def _load(content: Content, compile: bool) -> Model:
     token = values_from.set(value)
     try:
         model = deserialize(notes["model"])
+        if not model.built and (samples := notes.get("input_samples")):
+            model.trace(*(tuple(sample) for sample in samples))
     finally:
         values_from.reset(token)
     if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
@@ -91,9 +101,10 @@ def deserialize(config: Mapping[str, Any]) -> Model:
     return configured.deserialize(config, MODELS)
 
 
-def model_from_json(json_string: str) -> Any:
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The model that `to_json` described, with weights of its own. Keras: models.model_from_json."""
-    return deserialize(json.loads(json_string))
+    with custom_object_scope(custom_objects):
+        return deserialize(json.loads(json_string))
 
 
 def _compile(model: Model, config: Mapping[str, Any]) -> None:

@@ -41,6 +41,8 @@ def _whole(model: Network, include_optimizer: bool) -> tuple[dict[str, Array], d
             notes["feature_names"] = columns
         if model.class_names:
             notes["class_names"] = model.class_names
+        if not configured.is_fastdls(type(model)) and model.input_samples:
+            notes["input_samples"] = [list(sample) for sample in model.input_samples]
         tensors, training = state.gather(model, include_optimizer)
     if tensors and not model.built:
         raise ValueError(f"{model.name} has weights, but no input shape yet: call build or fit before save")
@@ -79,8 +81,8 @@ def serialize(model: Network) -> dict[str, Any]:
     """The model's class and layers, as `deserialize` takes them. ValueError for a class of one's own."""
     if not configured.is_one_of(model, CLASSES):
         raise ValueError(
-            f"{model.name} is a {type(model).__name__}, a model of your own: a file can only name Sequential and Model("
-            "inputs, outputs); use save_weights"
+            f"{model.name} is a {type(model).__name__} of your own, and a file would mean fastdl's class of that name: "
+            "rename the class, or use save_weights"
         )
     return configured.serialize(model)
 
@@ -113,8 +115,8 @@ def _known(value: Any, classes: Mapping[str, type[Configured]]) -> Any:
     if configured.is_one_of(value, classes):
         return value
     raise ValueError(
-        f"{getattr(value, 'name', value)} is your own: a file can name fastdl's classes only. Save with "
-        "include_optimizer=False, and compile after loading"
+        f"{getattr(value, 'name', value)} is your own, and has no name that a file could hold: write it as a function, "
+        "with def, or save with include_optimizer=False, and compile after loading"
     )
 
 
@@ -123,4 +125,6 @@ def _metric(metric: Any) -> Any:
     if isinstance(metric, str):
         return metric
     made = metric() if isinstance(metric, type) and issubclass(metric, Metric) else metric
+    if configured.is_named_function(made) and not isinstance(made, Metric):
+        return configured.serialize(made)
     return configured.serialize(_known(made, metrics.CLASSES))

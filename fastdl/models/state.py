@@ -20,6 +20,9 @@ class Stated(Protocol):
     layers: list[Layer]
     session: Session
 
+    @property
+    def weights(self) -> list[Parameter]: ...
+
 
 Tensors = dict[str, Array]
 
@@ -34,6 +37,9 @@ def weights(model: Stated) -> dict[str, Parameter]:
                 raise ValueError(f"{parameter.path} belongs to two layers: a file cannot say so")
             seen.add(parameter)
             named[free_name(f"{layer.name}/{parameter.name}", named)] = parameter
+    for parameter in model.weights:  # of the model itself, if it is one of one's own
+        if parameter not in seen:
+            named[free_name(parameter.path, named)] = parameter
     return named
 
 

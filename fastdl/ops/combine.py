@@ -94,6 +94,13 @@ class Combine(_Symbolic):
         counts = np.bincount(self.index, minlength=self.inputs[0].features)
         return Combine(dy, shape, _starts(counts), of[order], "sum", scale).output
 
+    def compute(self, *inputs: Array) -> Array:
+        picked, full = inputs[0].ravel()[self.index], np.diff(self.starts) > 0
+        functions: dict[str, np.ufunc] = {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+        result = np.zeros(len(full), inputs[0].dtype)
+        result[full] = functions[self.how].reduceat(picked, self.starts[:-1][full]) if full.any() else 0
+        return np.asarray(result * inputs[0].dtype.type(self.scale)).reshape([size or 0 for size in self.output.shape])
+
     def onnx(self, graph: NodeWriter) -> None:
         if self.write is None:
             raise FusionError(f"{self.label} has no form in ONNX")

@@ -432,5 +432,7 @@ NAMES = [
     if callable(value) and not name.startswith("_") and getattr(value, "__module__", "") == __name__
 ]
 globals().update({name: operation(globals()[name]) for name in NAMES})
+numeric.BY_NAME.update({name: globals()[name] for name in NAMES})
+numeric.BY_NAME.update({name: getattr(numeric, name) for name in numeric.__all__})
 if not TYPE_CHECKING:
     __all__ = [*NAMES]

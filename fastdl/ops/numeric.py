@@ -81,7 +81,7 @@ def apply(name: str, *operands: Any) -> Any:
             return FUNCTIONS[name].compute(*values)
     dtype = next(x.dtype for x in operands if isinstance(x, Tensor | Parameter))
     made = [
-        float(each) if np.ndim(each) == 0 and not isinstance(each, Arithmetic) else tensor_of(each, dtype)
+        float(each) if not isinstance(each, Arithmetic) and np.ndim(each) == 0 else tensor_of(each, dtype)
         for each in operands
     ]
     return Elementwise(name, made).output
@@ -266,6 +266,7 @@ def stop_gradient(x: Any) -> Any:
     return StopGradient(tensor_of(x)).output if symbolic(x) else array_of(x)
 
 
+BY_NAME: dict[str, Callable[..., Any]] = {}  # all that fastdl.ops calls so
 DISPATCH: dict[str, Callable[..., Any]] = {
     "get_item": get_item,
     "matmul": matmul,
@@ -294,15 +295,24 @@ def of_operator(name: str, *operands: Any) -> Any:
 
 
 def _of_numpy(function: Any, method: str, operands: Sequence[Any], options: dict[str, Any]) -> Any:
-    """A numpy function of tensors. TypeError for one that is no function of fastdl.ops."""
-    if not symbolic(*operands):
-        return getattr(function, method)(
-            *(each.numpy() if isinstance(each, Parameter) else each for each in operands), **options
-        )
+    """A numpy function of tensors: that of fastdl.ops. TypeError for one that there is not."""
+    if not any(map(_holds_symbol, (*operands, *options.values()))):
+        return getattr(function, method)(*map(_plain, operands), **{key: _plain(each) for key, each in options.items()})
     name = _NUMPY_NAMES.get(function.__name__, function.__name__)
-    if method != "__call__" or options or (name not in FUNCTIONS and name not in DISPATCH):
+    if method != "__call__" or name not in {*FUNCTIONS, *DISPATCH, *BY_NAME}:
         raise TypeError(f"numpy's {function.__name__} computes with arrays, not with symbolic tensors: see fastdl.ops")
-    return _operator(name, *operands)
+    return BY_NAME[name](*operands, **options) if name in BY_NAME else _operator(name, *operands)
+
+
+def _holds_symbol(value: Any) -> bool:
+    return symbolic(value) or (isinstance(value, list | tuple) and any(map(_holds_symbol, value)))
+
+
+def _plain(value: Any) -> Any:
+    """Weights as arrays."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value))
+    return value.numpy() if isinstance(value, Parameter) else value
 
 
 Arithmetic.apply = staticmethod(_operator)

@@ -29,6 +29,10 @@ class _Symbolic(Op):
         """The gradient by input `number`, of as many features; None where there is none."""
         raise NotImplementedError
 
+    def compute(self, *inputs: Array) -> Array:
+        """The output by numpy, where it is one array for all samples."""
+        raise NotImplementedError
+
     def backward(self, build: Builder) -> None:
         if not build.gradients.given(self.output):
             return
@@ -59,6 +63,12 @@ class View(_Symbolic):
         build.value(self.inputs[0])
         build.same(self.output, self.inputs[0])
 
+    def gradient(self, number: int, dy: Tensor) -> Tensor:
+        return view(dy, self.inputs[0].shape)
+
+    def compute(self, *inputs: Array) -> Array:
+        return inputs[0].reshape([-1 if size is None else size for size in self.output.shape])
+
     def backward(self, build: Builder) -> None:
         """Nothing: both gradients are one."""
 
@@ -84,6 +94,12 @@ class StopGradient(_Symbolic):
     def forward(self, build: Builder) -> None:
         build.bind(self.output, build.value(self.inputs[0]))
 
+    def gradient(self, number: int, dy: Tensor) -> None:
+        """None."""
+
+    def compute(self, *inputs: Array) -> Array:
+        return inputs[0]
+
     def backward(self, build: Builder) -> None:
         """Nothing: this is where it ends."""
 
@@ -97,6 +113,9 @@ class WeightValue(_Symbolic):
     def __init__(self, parameter: Parameter) -> None:
         self.inputs, self.parameters, self.name = (), (parameter,), parameter.name
         self.output = Tensor(parameter.shape, parameter.dtype, self, parameter.name)
+
+    def compute(self, *inputs: Array) -> Array:
+        return self.parameters[0].numpy()
 
     def _layout(self) -> dict[str, Any]:
         (parameter,) = self.parameters
@@ -148,6 +167,9 @@ class Constant(_Symbolic):
         panels = aligned((build.panels, self.array.size, _ext.PANEL), build.dtype)
         panels[...] = self.array.reshape(1, -1, 1)
         build.bind(self.output, build.array(panels))
+
+    def compute(self, *inputs: Array) -> Array:
+        return self.array
 
     def backward(self, build: Builder) -> None:
         """Nothing: there is nobody to give a gradient to."""
