@@ -236,7 +236,9 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
         return function
     if isinstance(activation, str) and activation in NAMES:
         return NAMES[activation]
-    own = registry.get_registered_object(activation) if isinstance(activation, str) else registry.function_of(activation)
+    own = (
+        registry.get_registered_object(activation) if isinstance(activation, str) else registry.function_of(activation)
+    )
     if own is not None:
         return get(own)
     raise ValueError(unknown("activation", activation, NAMES))

@@ -13,7 +13,7 @@ from fastdl.base import configured
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, snake_case, unknown
-from fastdl.compiler.graph import Tensor
+from fastdl.compiler.graph import NoTruthError, Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
 from fastdl.ops import Activation, BatchNorm, Dense, Penalty, Softmax
@@ -353,6 +353,7 @@ class Function(Loss):
 
     def __init__(self, fn: Callable[[Array, Array], Any], name: str | None = None) -> None:
         self.fn, self._name = fn, str(name or getattr(fn, "__name__", type(fn).__name__))
+        self._by_numpy: Exception | None = None  # why it was not compiled, once that was tried
 
     @property
     def name(self) -> str:
@@ -362,10 +363,14 @@ class Function(Loss):
         return Own(self.fn)
 
     def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
-        try:
-            return traced(self.fn, output)
-        except Exception as error:  # it computes by numpy, or fails there as well, and says why
-            return output, Own(self.fn, error)
+        if self._by_numpy is None:
+            try:
+                return traced(self.fn, output)
+            except NoTruthError:
+                raise
+            except Exception as error:  # it computes by numpy, or fails there as well, and says why
+                self._by_numpy = error.with_traceback(None)
+        return output, Own(self.fn, self._by_numpy)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """What the function gives; of one that gives its gradient as well, without that."""

@@ -78,7 +78,7 @@ def failing_at(call: int) -> Any:
     count = [0]
 
     def loss(y_true: Array, y_pred: Array) -> Any:
-        count[0] += 1
+        count[0] += isinstance(y_true, np.ndarray)  # else it is tried whether it is made of ops
         if count[0] == call:
             raise ZeroDivisionError("no way out")
         return squares(y_true, y_pred)

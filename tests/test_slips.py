@@ -99,7 +99,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "no shape": (lambda: k.Sequential([ell.Dense(3)]).summary(), ValueError, "begin it with Input(shape)"),
     # training
     "no compile": (lambda: k.Sequential([ell.Dense(3)]).fit(X, LABELS), RuntimeError, "call compile("),
-    "no loss": (lambda: k.Sequential([ell.Dense(3)]).compile("adam"), ValueError, "compile needs a loss, e.g."),
+    "no loss": (lambda: net(loss=None).fit(X, LABELS), ValueError, "compile needs a loss, e.g."),
     "one-hot labels": (lambda: fit(y=np.eye(3)[LABELS]), ShapeError, "use the loss categorical_crossentropy"),
     "labels for one-hot": (lambda: net(loss="categorical_crossentropy").fit(X, LABELS), ShapeError, SPARSE),
     "one output for labels": (lambda: net(1, "sigmoid").fit(X, LABELS), DataError, "the model has one output"),

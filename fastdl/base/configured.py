@@ -90,8 +90,8 @@ def names_of(classes: Mapping[str, type[T]]) -> dict[str, type[T]]:
 
 
 def is_one_of(value: object, classes: Mapping[str, type[Configured]]) -> bool:
-    """Whether `deserialize` would make the value's own class again, not just one of its name or its base; a class of one's
-    own where it is registered, or handed over as a custom object."""
+    """Whether `deserialize` would make the value's own class again, not just one of its name or its base; a class of
+    one's own where it is registered, or handed over as a custom object."""
     kind = type(value)
     if classes.get(kind.__name__) is kind:
         return True

@@ -1,18 +1,19 @@
-"""Classes and functions of one's own by the names under which files know them: those that a person has registered, or hands
-over for one load. No file can name any other, and nothing is imported or run that a file speaks of."""
+"""Classes and functions of one's own by the names under which files know them: those that a person has registered, or
+hands over for one load. No file can name any other, and nothing is imported or run that a file speaks of."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 _registered: dict[str, Any] = {}
 _custom: dict[str, Any] = {}
-_scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default={})
+_scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default=MappingProxyType({}))
 
 
 def register_keras_serializable(package: str = "Custom", name: str | None = None) -> Callable[[T], T]:

@@ -58,6 +58,10 @@ def tracing() -> Iterator[None]:
         _tracing.reset(token)
 
 
+class NoTruthError(TypeError):
+    """A symbolic tensor was asked whether it is true: in an if, or by `and`, `or` and `not`."""
+
+
 class Arithmetic:
     """Operators of tensors and parameters: each is a function of fastdl.ops, which gives a tensor.
 
@@ -175,7 +179,7 @@ class Tensor(Arithmetic):
         return math.prod(size or 0 for size in self.shape[1:-1])
 
     def __bool__(self) -> bool:
-        raise TypeError(
+        raise NoTruthError(
             f"{self.name or 'a symbolic tensor'} has no values yet, and is not true or false: choose by ops.where"
         )
 

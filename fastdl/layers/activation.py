@@ -14,8 +14,8 @@ from fastdl.layers.layer import (
     InitializerLike,
     Layer,
     RegularizerLike,
-    checked_seed,
 )
+from fastdl.layers.seeds import checked_seed
 
 
 class Activation(Layer):

@@ -11,7 +11,8 @@ from typing import Any
 
 from fastdl import _ext, ops
 from fastdl.compiler.graph import Tensor
-from fastdl.layers.layer import Layer, checked_seed
+from fastdl.layers.layer import Layer
+from fastdl.layers.seeds import checked_seed
 
 Factor = float | Sequence[float]
 

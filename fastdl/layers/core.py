@@ -22,9 +22,8 @@ from fastdl.layers.layer import (
     InitializerLike,
     Layer,
     RegularizerLike,
-    checked_seed,
-    no_shape,
 )
+from fastdl.layers.seeds import checked_seed, no_shape
 from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 
 

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,16 +15,18 @@ import numpy as np
 from fastdl import activations, config, constraints, initializers, ops, regularizers
 from fastdl.base import configured
 from fastdl.base.arguments import UnknownArgumentError
-from fastdl.base.arrays import Array, Dtype, as_dtype, numbers, refuse_masked
+from fastdl.base.arrays import Array, Dtype, as_dtype, numbers
 from fastdl.base.configured import Configured
 from fastdl.base.naming import free_name, no_attribute
 from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor, tracing
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
+from fastdl.layers.context import calls_noted, losses_added, made, note_call, values_from
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
 from fastdl.layers.on_arrays import compute
+from fastdl.layers.weights import assign_all
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
@@ -35,10 +36,6 @@ InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
-losses_added: ContextVar[list[Tensor] | None] = ContextVar("losses_added", default=None)  # while a model is traced
-_calls_noted: ContextVar[list[Layer] | None] = ContextVar("calls_noted", default=None)
-values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
-_together: ContextVar[dict[str, Layer] | None] = ContextVar("together", default=None)
 
 _names: Counter[str] = Counter()
 
@@ -125,6 +122,7 @@ class Layer(Configured):
         self.learning_rate_factors = checked_factors("learning_rate_factors", learning_rate_factors)
         self.weight_decay_factors = checked_factors("weight_decay_factors", weight_decay_factors)
         self._trainable = bool(trainable)
+        self._dtype: Dtype | None = None  # of its inputs, once it is built
         self._parameters: list[Parameter] = []
         self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
         self._adopted: list[Layer] = []
@@ -205,8 +203,12 @@ class Layer(Configured):
 
     def _build(self, shape: Any, dtype: Dtype) -> None:
         """Make the parameters. ValueError for factors of weights that it does not train."""
-        takes_dtype = len(inspect.signature(self.build).parameters) > 1
-        self.build(shape, dtype) if takes_dtype else self.build(shape)  # type: ignore[call-arg]
+        self._dtype = dtype
+        names = list(inspect.signature(self.build).parameters)
+        if len(names) > 1 and names[1].endswith("shape") and isinstance(shape, list):  # one of each input (Keras)
+            self.build(*shape)
+        else:
+            self.build(*(shape, dtype)[: len(names)])  # type: ignore[arg-type]
         own = [p.name for p in self._parameters if p.path == f"{self.name}/{p.name}" and p not in self._kept]
         for what in FACTORS:
             refuse_unknown(self.name, what, getattr(self, what), own)
@@ -264,14 +266,15 @@ class Layer(Configured):
     ) -> Parameter:
         """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter).
 
-        The shape may come first, as in Keras; defaults are its: glorot_uniform, and the dtype of config.floatx().
+        The shape may come first, as in Keras; defaults are its: glorot_uniform, and the dtype of the inputs, or before
+        they are known that of config.floatx().
         """
         if isinstance(name, list | tuple | int):
             name, shape, initializer = None, name, initializer if shape is None else shape
         taken = {parameter.name for parameter in self._parameters}
         name = name or free_name("variable", taken)
         shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
-        dtype = np.dtype(config.floatx() if dtype is None else dtype)
+        dtype = np.dtype(dtype or self._dtype or config.floatx())
         regularizer, constraint = regularizers.get(regularizer), constraints.get(constraint)
         draw = initializers.get("glorot_uniform" if initializer is None else initializer)
         values = (values_from.get() or draw)(shape, dtype)
@@ -389,12 +392,16 @@ class Layer(Configured):
         """An argument as JSON can hold it."""
         if isinstance(value, Layer):
             return serialize(value)
-        if any(configured.is_one_of(value, module.NAMES) for module in VOCABULARIES.values()):
-            return configured.serialize(value)
+        if isinstance(value, Configured):
+            return self._named(name, value)
         if not callable(value):
             return value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        return self._named(name, value)
+
+    def _named(self, name: str, value: Any) -> Any:
+        """A function, or an object that is made of its arguments, by its name."""
         try:
-            return activations.serialize(value)
+            return configured.serialize(value) if isinstance(value, Configured) else activations.serialize(value)
         except ValueError as error:
             raise ValueError(f"{self.name}: its {name} cannot be told in words: {error}") from None
 
@@ -416,21 +423,6 @@ class Layer(Configured):
 
 
 @contextmanager
-def calls_noted(calls: list[Layer] | None) -> Iterator[None]:
-    """Each layer that is called within is added to the list."""
-    token = _calls_noted.set(calls)
-    try:
-        yield
-    finally:
-        _calls_noted.reset(token)
-
-
-def note_call(layer: Layer) -> None:
-    if (calls := _calls_noted.get()) is not None:
-        calls.append(layer)
-
-
-@contextmanager
 def unused(layers: Sequence[Layer]) -> Iterator[None]:
     """What layers last read and gave stays: calls of them within belong to another graph than their model's own."""
     used = [(layer, layer._called) for layer in layers]
@@ -439,19 +431,6 @@ def unused(layers: Sequence[Layer]) -> Iterator[None]:
     finally:
         for layer, called in used:
             layer._called = called
-
-
-def checked_seed(seed: int | None) -> int | None:
-    """A layer's seed. ValueError unless 0 <= seed < 2**32, or None."""
-    if seed is not None and (not isinstance(seed, int) or not 0 <= seed < 2**32):
-        raise ValueError(f"seed must be an integer in [0, 2**32), not {seed!r}")
-    return seed
-
-
-def no_shape(noise_shape: None) -> None:
-    """ValueError for any noise_shape of Keras's but None."""
-    if noise_shape is not None:
-        raise ValueError(f"noise_shape must be None, not {noise_shape!r}: each number is drawn by itself")
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
@@ -470,47 +449,5 @@ def deserialize(config: Mapping[str, Any]) -> Configured:
     return layer
 
 
-def made(layer: Any) -> Any:
-    """The layer, which others that are made together with it may now ask for by name."""
-    if (known := _together.get()) is not None and isinstance(layer, Layer):
-        known[layer.name] = layer
-    return layer
-
-
-@contextmanager
-def together() -> Iterator[None]:
-    """Layers made within belong to one model: one may name another."""
-    token = None if _together.get() is not None else _together.set({})
-    try:
-        yield
-    finally:
-        if token:
-            _together.reset(token)
-
-
-def made_before(name: str) -> Layer:
-    """The layer of that name of the model that is being made. ValueError if there is none before."""
-    known = _together.get() or {}
-    if name not in known:
-        raise ValueError(f"there is no layer {name!r} before the one that shares its weights")
-    return known[name]
-
-
 def _one(values: Sequence[Any]) -> Any:
     return values[0] if len(values) == 1 else list(values)
-
-
-def assign_all(owner: str, parameters: Sequence[Parameter], weights: Sequence[Any]) -> None:
-    """Copy values into parameters, all or none. ShapeError if one does not fit."""
-    if not isinstance(weights, list | tuple | np.ndarray):
-        raise TypeError(f"weights must be a list of arrays, not {weights!r}")
-    if len(weights) != len(parameters):
-        raise ShapeError(f"{owner} has {len(parameters)} weight arrays, {len(weights)} were given")
-    for parameter, weight in zip(parameters, weights, strict=True):
-        refuse_masked(parameter.path, weight)
-    arrays = [np.asarray(weight) for weight in weights]
-    for parameter, array in zip(parameters, arrays, strict=True):
-        if array.shape != parameter.shape:
-            raise ShapeError(f"{parameter.path} has shape {parameter.shape}, the new value {array.shape}")
-    for parameter, array in zip(parameters, arrays, strict=True):
-        parameter.assign(array)

@@ -11,7 +11,8 @@ from typing import Any
 from fastdl import ops
 from fastdl.activations import SELU_ALPHA, SELU_SCALE, not_negative
 from fastdl.compiler.graph import Tensor
-from fastdl.layers.layer import Layer, checked_seed, no_shape
+from fastdl.layers.layer import Layer
+from fastdl.layers.seeds import checked_seed, no_shape
 
 
 class GaussianNoise(Layer):

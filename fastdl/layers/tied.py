@@ -9,8 +9,9 @@ from fastdl import activations, initializers, ops
 from fastdl.base.arrays import Dtype
 from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import ShapeError
+from fastdl.layers.context import made_before
 from fastdl.layers.core import Dense
-from fastdl.layers.layer import ActivationLike, InitializerLike, Layer, deserialize, made_before
+from fastdl.layers.layer import ActivationLike, InitializerLike, Layer, deserialize
 
 
 class DenseTranspose(Layer):

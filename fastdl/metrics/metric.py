@@ -82,13 +82,16 @@ class MeanMetricWrapper(MeanOverSamples):
     def __init__(self, fn: Callable[[Array, Array], Any], name: str | None = None) -> None:
         super().__init__(name or getattr(fn, "__name__", type(fn).__name__))
         self.fn = fn
+        self._by_numpy: Exception | None = None  # why it was not compiled, once that was tried
 
     def terminal(self, features: int) -> Own:
         return Own(self.fn)
 
     def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
-        try:
-            tensor, terminal = traced(self.fn, output)
-            return terminal, tensor
-        except Exception as error:  # it computes by numpy
-            return Own(self.fn, error), output
+        if self._by_numpy is None:
+            try:
+                tensor, terminal = traced(self.fn, output)
+                return terminal, tensor
+            except Exception as error:  # it computes by numpy
+                self._by_numpy = error.with_traceback(None)
+        return Own(self.fn, self._by_numpy), output

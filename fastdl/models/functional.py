@@ -10,9 +10,10 @@ import numpy as np
 from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import calls_between
+from fastdl.layers.context import together
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import floats_of
-from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, together, unused
+from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, unused
 from fastdl.models.model import Model
 from fastdl.models.network import unique
 
@@ -81,7 +82,8 @@ class Functional(Model, of_tensors=True):
         numbers = {tensor: i for i, tensor in enumerate(self._inputs)}
         calls = []
         for call in self._calls:
-            calls.append([self.layers.index(call.layer), [numbers[tensor] for tensor in call.inputs], call.training])
+            told = [self.layers.index(call.layer), [numbers[tensor] for tensor in call.inputs], call.training]
+            calls.append([*told, True] if call.apart else told)
             for tensor in call.outputs:
                 numbers[tensor] = len(numbers)
         return {
@@ -115,8 +117,10 @@ class Functional(Model, of_tensors=True):
         }
         tensors: list[Tensor] = list(inputs.values())
         with floats_of(dtype):
-            for layer, numbers, training in plan["calls"]:
-                tensors += Call(layers[layer], (), (), training).again([tensors[number] for number in numbers])
+            for layer, numbers, training, *apart in plan["calls"]:
+                tensors += Call(layers[layer], (), (), training, bool(apart)).again(
+                    [tensors[number] for number in numbers]
+                )
         model = cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
         model.restore_trainable(plan.get("trainable", True))
         return model

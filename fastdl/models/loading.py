@@ -14,7 +14,8 @@ from fastdl.base import configured
 from fastdl.base.arrays import Array
 from fastdl.base.registry import custom_object_scope
 from fastdl.errors import ModelFileError
-from fastdl.layers.layer import CLASSES, Layer, made, together, values_from
+from fastdl.layers.context import made, together, values_from
+from fastdl.layers.layer import CLASSES, Layer
 from fastdl.models import saving, state, tensor_file
 from fastdl.models.functional import Functional
 from fastdl.models.model import Model

@@ -46,7 +46,10 @@ class Objective:
         self.names, self.added = names, [as_value(tensor) for tensor in added]
         self.losses: list[Loss | None] = by_output("loss", chosen.loss, names)
         if not any(self.losses) and not added:
-            raise ValueError("compile needs a loss for one output at least")
+            raise ValueError(
+                "compile needs a loss, e.g. loss='sparse_categorical_crossentropy', for one output at least, or a "
+                "layer that calls add_loss"
+            )
         shares = by_output("loss_weights", chosen.loss_weights, names)
         self.shares = [1.0 if share is None else share for share in shares]
         self._taken = {"loss", *(f"{name}_loss" for name in names if len(names) > 1)}

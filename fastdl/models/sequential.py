@@ -8,9 +8,10 @@ from typing import Any, Self
 from fastdl.base import configured
 from fastdl.base.columns import column_dtype, is_column
 from fastdl.compiler.graph import Tensor
+from fastdl.layers.context import together
 from fastdl.layers.core import Input
 from fastdl.layers.data_layer import DataLayer
-from fastdl.layers.layer import Layer, deserialize, serialize, together
+from fastdl.layers.layer import Layer, deserialize, serialize
 from fastdl.models.model import Model
 
 

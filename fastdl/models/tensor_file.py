@@ -176,8 +176,8 @@ def _layout(value: Any, room: int, name: str) -> tuple[dict[str, str], Places]:
 
 
 def _sizes(value: Any, least: int) -> TypeGuard[list[int]]:
-    """Whether it is a list of one or two whole numbers, none below `least`."""
-    return isinstance(value, list) and 1 <= len(value) <= 2 and all(type(n) is int and n >= least for n in value)
+    """Whether it is a list of at most eight whole numbers, none below `least`."""
+    return isinstance(value, list) and len(value) <= 8 and all(type(n) is int and n >= least for n in value)
 
 
 def _object(value: Any, what: str, name: str) -> dict[str, Any]:

@@ -22,8 +22,9 @@ from fastdl.fusion.files.limits import LIMIT
 from fastdl.fusion.files.model_file import ModelSource, read_model
 from fastdl.fusion.graph.memory import memory_errors
 from fastdl.fusion.graph.node import Node, Refused
+from fastdl.layers.context import values_from
 from fastdl.layers.core import Input
-from fastdl.layers.layer import Layer, values_from
+from fastdl.layers.layer import Layer
 from fastdl.onnx import formulas
 from fastdl.onnx.handlers import HANDLERS
 from fastdl.onnx.numbers import dense, fixed

@@ -22,7 +22,10 @@ class Differentiated:
     def __init__(self, function: Callable[[Any], Any], x: Array) -> None:
         self._x = Tensor(x.shape, x.dtype, name="x")
         with tracing():
-            self._value = tensor_of(function(self._x), x.dtype)
+            value = function(self._x)
+            if not isinstance(value, Tensor):
+                raise TypeError(f"it gives {type(value).__name__}, not a tensor")
+            self._value = value
             if self._value.features != 1:
                 raise ShapeError(f"the penalty must be one number, not of shape {self._value.shape}")
             self._gradient = _gradient(self._value, self._x)

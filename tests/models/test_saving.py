@@ -182,7 +182,7 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "NumpyLayer",
     }
-    elsewhere = {*BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
+    elsewhere = {"Operation", *BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
     here = {type(make()).__name__ for make in LAYERS.values()} | elsewhere
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
@@ -368,20 +368,44 @@ class OwnRate(schedules.LearningRateSchedule):
         return 0.1
 
 
-OWN: list[tuple[Callable[[], fastdl.Sequential], str]] = [
-    (lambda: net(Doubling(name="twice")), "twice is a Doubling, a layer of your own"),
-    (lambda: net(Dense(3, name="mine")), "mine is a Dense, a layer of your own"),
-    (lambda: net(layers.Dense(3, Doubling(name="twice"))), "twice is a Doubling, a layer of your own"),
-    (lambda: net(layers.Dense(3, lambda x: x, name="d")), "d: its activation is your own"),
-    (lambda: net(layers.Dense(3, kernel_initializer=own_function, name="d")), "d: its kernel_initializer is your own"),
-    (lambda: net(optimizer=optimizers.SGD(OwnRate())), "include_optimizer=False"),
-    (lambda: net(metrics=[own_metric]), "include_optimizer=False"),
-    (lambda: net(weighted_metrics=[own_metric]), "include_optimizer=False"),
+def with_loss(loss: Any) -> fastdl.Sequential:
+    model = net()
+    model.compile("adam", loss)
+    return model
+
+
+CUSTOM = {each.__name__: each for each in (Doubling, OwnLoss, OwnRate, own_metric, own_function)}
+OWN: dict[str, Callable[[], fastdl.Sequential]] = {
+    "a layer": lambda: net(Doubling(name="twice")),
+    "a layer as an activation": lambda: net(layers.Dense(3, Doubling(name="twice"))),
+    "an initializer": lambda: net(layers.Dense(3, kernel_initializer=own_function)),
+    "a schedule": lambda: net(optimizer=optimizers.SGD(OwnRate())),
+    "a metric": lambda: net(metrics=[own_metric]),
+    "a weighted metric": lambda: net(weighted_metrics=[own_metric]),
+    "a loss": lambda: with_loss(OwnLoss()),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_what_is_ones_own_is_saved_by_name_and_handed_over_to_be_loaded(name: str, tmp_path: Path) -> None:
+    model = OWN[name]()
+    model.save(tmp_path / "m")
+    with pytest.raises(ModelFileError, match="custom_objects"):
+        load_model(tmp_path / "m")
+    assert same(load_model(tmp_path / "m", CUSTOM), model)
+    with fastdl.saving.custom_object_scope(CUSTOM):
+        assert same(load_model(tmp_path / "m"), model)
+
+
+NAMELESS: list[tuple[Callable[[], fastdl.Sequential], str]] = [
+    (lambda: net(Dense(3, name="mine")), "mine is a Dense of your own, and a file would mean fastdl's"),
+    (lambda: net(layers.Dense(3, lambda x: x, name="d")), "d: its activation cannot be told in words"),
+    (lambda: net(metrics=[lambda a, b: own_metric(a, b)]), "include_optimizer=False"),
 ]
 
 
-@pytest.mark.parametrize(("make", "message"), OWN)
-def test_what_is_ones_own_is_refused_by_name(
+@pytest.mark.parametrize(("make", "message"), NAMELESS)
+def test_what_has_no_name_of_its_own_is_refused(
     make: Callable[[], fastdl.Sequential], message: str, tmp_path: Path
 ) -> None:
     model = make()
@@ -392,13 +416,6 @@ def test_what_is_ones_own_is_refused_by_name(
     if "include_optimizer" in message:
         model.save(tmp_path / "m", include_optimizer=False)
         assert same(load_model(tmp_path / "m"), model)
-
-
-def test_a_loss_of_ones_own(tmp_path: Path) -> None:
-    model = fastdl.Sequential([fastdl.Input((6,)), layers.Dense(1)])
-    model.compile("sgd", OwnLoss())
-    with pytest.raises(ValueError, match="own_loss is your own"):
-        model.save(tmp_path / "m")
 
 
 def test_json_holds_the_layers(tmp_path: Path) -> None:

@@ -361,7 +361,7 @@ WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
     "no layers": (lambda: keras.Sequential().predict(X), ValueError, "no layers"),
     "unknown loss": (lambda: classifier().compile("sgd", "entropy"), ValueError, "unknown loss 'entropy'"),
     "unknown optimizer": (lambda: classifier().compile("sdg", "mse"), ValueError, "unknown optimizer 'sdg'"),
-    "no loss": (lambda: classifier().compile("sgd"), ValueError, "needs a loss"),
+    "no loss": (lambda: [m := classifier(), m.compile("sgd"), m.fit(X, Y)], ValueError, "needs a loss"),
     "batch size": (lambda: classifier().fit(X, Y, batch_size=0), ValueError, "batch_size must be a positive"),
     "epochs": (lambda: classifier().fit(X, Y, epochs=1.5), ValueError, "epochs must be a positive"),
     "split": (lambda: classifier().fit(X, Y, validation_split=0.99), DataError, "leaves one side empty"),

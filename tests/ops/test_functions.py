@@ -1,5 +1,5 @@
-"""fastdl.ops by Keras's names: on arrays numpy's values; compiled the same values, the gradients that differences show, and
-the same again in the ONNX file. A function without a row here fails the last test."""
+"""fastdl.ops by Keras's names: on arrays numpy's values; compiled the same values, the gradients that differences show,
+and the same again in the ONNX file. A function without a row here fails the last test."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ CASES = {
     "multiply": (lambda x: x * x[:, :1], lambda x: x * x[:, :1]),
     "divide": (lambda x: x / (abs(x) + 1), lambda x: x / (abs(x) + 1)),
     "true_divide": (lambda x: ops.true_divide(2.0, x), lambda x: 2 / x),
-    "power": (lambda x: ops.power(abs(x), 1.7) + x**3 + abs(x) ** -0.5, lambda x: abs(x) ** 1.7 + x**3 + abs(x) ** -0.5),
+    "power": (
+        lambda x: ops.power(abs(x), 1.7) + x**3 + abs(x) ** -0.5,
+        lambda x: abs(x) ** 1.7 + x**3 + abs(x) ** -0.5,
+    ),
     "maximum": (lambda x: ops.maximum(x, 0.3), lambda x: np.maximum(x, 0.3)),
     "minimum": (lambda x: ops.minimum(x, x[:, :, :1]), lambda x: np.minimum(x, x[:, :, :1])),
     "where": (lambda x: ops.where(x > 0, x, 0.1 * x), lambda x: np.where(x > 0, x, 0.1 * x)),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastdl
-from fastdl import activations, initializers, layers, ops
+from fastdl import activations, initializers, layers, losses, ops
 from fastdl.compiler.graph import Graph, Op, Tensor
 from fastdl.errors import ShapeError
 
@@ -41,6 +41,23 @@ class Cubed(layers.NumpyLayer):
 
     def backward(self, x: Array, y: Array, dy: Array, *weights: Array) -> Any:
         return 3 * weights[0] * x**2 * dy, (x**3 * dy).sum(0), dy.sum(0, keepdims=True)
+
+
+class Formula(layers.Layer):
+    """What layers of one's own may compute, with weights of all ranks."""
+
+    def build(self, shape: Any) -> None:
+        self.slope = self.add_weight("slope", (), initializer="ones")
+        self.scale = self.add_weight("scale", (shape[-1],), initializer="ones")
+        self.mix = self.add_weight("mix", (4, shape[-1]), initializer=initializers.Constant(0.2))
+        self.cube = self.add_weight("cube", (2, 3, 2), initializer=initializers.Constant(0.1))
+
+    def call(self, x: Tensor) -> Any:
+        paired = ops.matmul(x[:, :, None], x[:, None, :4])
+        weighed = ops.sum(paired * ops.transpose(self.mix), axis=-1) * ops.exp(-self.slope)
+        centred = (x - ops.mean(x, axis=0)) * self.scale + ops.stop_gradient(x * 0 + 2) * ops.sum(self.cube)
+        error = losses.mean_squared_error(x[:, :3] * 0 + 1, x[:, 3:6])
+        return weighed + centred * ops.sigmoid(error)[:, None] + np.linspace(0, 1, 11)
 
 
 class Waves(layers.PeriodicEmbedding):
@@ -136,6 +153,11 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
     "parametric in a dense layer": (
         lambda: [layers.Dense(7, layers.ParametricActivation(layers.ELU(0.3))), layers.Dense(5)],
         {"ParametricActivation"},
+    ),
+    "a formula of one's own": (
+        lambda: [layers.Dense(11, "tanh"), Formula(), layers.Dense(5)],
+        {"Elementwise", "Combine", "OverSamples", "ProductOfSamples", "View", "StopGradient", "WeightValue", "Constant"}
+        | {"PerSampleLoss"},
     ),
     "pbld": (lambda: [layers.PeriodicEmbedding(), layers.Dense(5)], {"Periodic"}),
     "pbld inside": (lambda: [layers.Dense(7), layers.PeriodicEmbedding(3, 5, 0.5), layers.Dense(5)], {"Periodic"}),
