@@ -30,6 +30,7 @@ class Traced(Protocol):
     layers: list[Layer]
     output_names: list[str]
     takes_one_array: bool  # whether it has one input whatever its first data are
+    stop_predicting: bool  # set by a callback
 
     @property
     def input_names(self) -> list[str]: ...

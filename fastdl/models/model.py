@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,7 +54,7 @@ class Model(Network):
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.loss: Any = None  # a Loss, or one for each output
         self.history: History | None = None
-        self.stop_training = False  # a callback sets it
+        self.stop_training = self.stop_evaluating = False  # a callback sets them
         self.initial_epoch = 0  # of the fit that runs; a callback that goes on with another sets it when it begins
         self._diverged = False  # in the last train_on_batch
 
@@ -76,24 +76,39 @@ class Model(Network):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
-        **unused: Any,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        **unknown: Any,
     ) -> None:
         """Choose optimizer, loss and metrics: Keras names, objects, or numpy functions of your own (see losses.Function
         and metrics.MeanMetricWrapper). weighted_metrics heed the samples' weights. With several outputs each may be a
         list or a mapping by name, one for each; loss_weights multiply the losses in their sum. ValueError.
 
-        run_eagerly, steps_per_execution and jit_compile are taken, and of no effect.
+        steps_per_execution: how many batches callbacks hear of at once, and the least that an epoch of steps_per_epoch
+        takes. run_eagerly, jit_compile and auto_scale_loss are taken, and of no effect.
         """
-        for name in set(unused) - {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
+        for name in unknown:
             raise TypeError(no_attribute("compile has no argument", name, COMPILE))
         if loss is None:
             raise ValueError("compile needs a loss, e.g. loss='sparse_categorical_crossentropy'")
         losses, shares = checked_losses(loss), mapped(checked_share, loss_weights)
+        self.steps_per_execution = steps_per_execution
         self.session.compile(optimizers.get(optimizer), Compiled(losses, shares, metrics, weighted_metrics))
         self.loss = losses
         self._graph = None  # what is trainable may have changed
         if self._samples is not None and self.layers:
             self.trace()
+
+    @property
+    def steps_per_execution(self) -> int:
+        """How many batches callbacks hear of at once (Keras)."""
+        return self.session.steps_per_execution
+
+    @steps_per_execution.setter
+    def steps_per_execution(self, steps: int) -> None:
+        self.session.steps_per_execution = whole("steps_per_execution", steps)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -118,21 +133,25 @@ class Model(Network):
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
         check_input: bool = True,
     ) -> History:
         """Train. x: (rows, *input shape), y: labels or targets; last batch may be smaller. Keras: Model.fit.
 
-        Or x is an iterable of batches (x, y) or (x, y, sample_weight): an epoch is one pass over it, or the next
-        steps_per_epoch batches. validation_split takes the last share of the rows, before shuffling; validation_data is
-        (x, y), (x, y, sample_weight) or such an iterable, and validation_steps how many batches of it are used.
-        sample_weight: (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for
-        NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched, or at
-        the batch that is wrong.
+        Or x is an iterable of batches (x, y) or (x, y, sample_weight). An epoch is one pass, or the next
+        steps_per_epoch batches of one, up to its end. validation_split takes the last share of the rows, before
+        shuffling; validation_data is (x, y), (x, y, sample_weight) or such an iterable, validation_steps how many
+        batches of it are used, validation_freq after how many epochs, or after which, counted from 1. sample_weight:
+        (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for NaN and
+        infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched, or at the
+        batch that is wrong.
         """
         batch_rows(batch_size)
         whole("epochs", epochs)
         whole("initial_epoch", initial_epoch, 0)
-        verbosity = shown("verbose", verbose)
+        verbosity, validated = shown("verbose", verbose), batches.validates(validation_freq)
         shuffle, check_input = flag("shuffle", shuffle), flag("check_input", check_input)
         source, held_out = batches.for_fit(
             batches.Pass(self.session, batch_size, check_input, class_weight, shuffle, training=True),
@@ -141,17 +160,25 @@ class Model(Network):
             validation_data,
             validation_steps,
             validation_split,
+            None if validation_batch_size is None else whole("validation_batch_size", validation_batch_size),
         )
         optimizer, objective = self.session.compiled()
         if isinstance(source, batches.Rows) and not optimizer.iterations:
             warn_of_scale(self.trace(), self.input_names, objective, source.feeds)
         hooks = CallbackList(callbacks)
-        return self._fit(source, held_out, hooks, initial_epoch, epochs, verbosity)
+        return self._fit(source, held_out, hooks, range(initial_epoch, epochs), validated, verbosity)
 
     def _fit(
-        self, source: Source, held_out: Source | None, hooks: CallbackList, first: int, epochs: int, verbosity: int
+        self,
+        source: Source,
+        held_out: Source | None,
+        hooks: CallbackList,
+        asked: range,
+        validated: Callable[[int], bool],
+        verbosity: int,
     ) -> History:
-        """Epochs `first` to `epochs` of training on a source, each judged by what is held out."""
+        """The epochs that were asked for on a source; those `validated` are judged by what is held out."""
+        epochs = asked.stop
         optimizer, _ = self.session.compiled()
         history = hooks.history()
         hooks.watch()
@@ -159,14 +186,14 @@ class Model(Network):
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             hooks.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
             hooks.tell("set_validation_data", held_out.feeds if isinstance(held_out, batches.Rows) else None)
-            self.initial_epoch = first
+            self.initial_epoch = asked.start
             optimizer.resume()
             hooks.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):
                 with Progress(epoch, epochs, source.steps, verbosity) as progress:
                     hooks.tell("on_epoch_begin", epoch, {})
-                    logs = self._epoch(source, progress, hooks)
-                    if held_out is not None:
+                    logs = self._epoch(source, epoch - asked.start, progress, hooks)
+                    if held_out is not None and validated(epoch):
                         tested = self._test(held_out, hooks)
                         logs |= {f"val_{name}": value for name, value in tested.items()}
                     hooks.tell("on_epoch_end", epoch, logs)
@@ -178,9 +205,9 @@ class Model(Network):
             hooks.tell("on_train_end", logs)
         return history
 
-    def _epoch(self, source: Source, progress: Progress, hooks: CallbackList) -> dict[str, float]:
+    def _epoch(self, source: Source, epoch: int, progress: Progress, hooks: CallbackList) -> dict[str, float]:
         session, programs, steps, rows, logs = self.session, set[Program](), 0, 0, dict[str, float]()
-        for slice_, feeds, index in source.train(hooks.most("train")):
+        for slice_, feeds, index in source.train(epoch, hooks.most("train")):
             programs.add(slice_.program)
             hooks.batch_begins("train", steps)
             session.train(slice_, feeds, index)
@@ -191,6 +218,7 @@ class Model(Network):
             progress.update(steps, rows, logs)
             if self.stop_training:
                 break
+        hooks.pass_ends("train")
         return logs
 
     def train_on_batch(
@@ -221,7 +249,7 @@ class Model(Network):
 
     def _test(self, source: Source, hooks: CallbackList) -> dict[str, float]:
         """A pass in inference."""
-        session, programs = self.session, set[Program]()
+        session, programs, self.stop_evaluating = self.session, set[Program](), False
         with session.lock:
             hooks.tell("on_test_begin", {})
             with session.testing():
@@ -231,6 +259,9 @@ class Model(Network):
                     run(slice_, feeds)
                     logs = session.logs(programs)
                     hooks.batch_ends("test", i, logs)
+                    if self.stop_evaluating:
+                        break
+            hooks.pass_ends("test")
             hooks.tell("on_test_end", logs)
             return logs
 

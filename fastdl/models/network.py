@@ -47,6 +47,7 @@ class Network(Layer):
         self._column_dtypes: list[Dtype | None] = []  # of the inputs that are columns; none, or one for each input
         self._graph: Graph | None = None
         self._class_names: list[str] | None = None
+        self.stop_predicting = False  # a callback sets it
         self.session = Session(self)
 
     @property
@@ -285,9 +286,12 @@ class Network(Layer):
             return batches.predict(self.session, x, steps, CallbackList(callbacks), training)
         feeds = self.session.feeding.inputs(x, check=False)
         if batch_size is not None or steps is not None or callbacks:
-            size, most = batch_rows(batch_size), batches.checked_steps("steps", steps)
+            most, rows = batches.checked_steps("steps", steps), len(feeds[X_FEED])
+            size = batches.batch_size(None if batch_size is None else batch_rows(batch_size), rows, most)
             if most:
-                feeds = {feed: array[: size * most] for feed, array in feeds.items()}
+                batches.ran_out(-(-rows // size), most)
+                taken = -(-most // self.session.steps_per_execution) * self.session.steps_per_execution
+                feeds = {feed: array[: size * taken] for feed, array in feeds.items()}
             if callbacks:
                 return self._predict_with(CallbackList(callbacks), feeds, size, training)
         return only(self.session.predict(feeds, training=training, noisy=training))
@@ -295,7 +299,7 @@ class Network(Layer):
     def _predict_with(self, callbacks: CallbackList, feeds: Feeds, batch: int, training: bool) -> Any:
         """Slice by slice, with callbacks told before and after each."""
         session, rows, most = self.session, len(feeds[X_FEED]), callbacks.most("predict")
-        answers = session.answers(feeds, self.trace())
+        answers, done, self.stop_predicting = session.answers(feeds, self.trace()), 0, False
         callbacks.begin(self, verbose=0, epochs=1, steps=-(-rows // batch))
         callbacks.tell("on_predict_begin", {})
         with session.lock:
@@ -304,9 +308,13 @@ class Network(Layer):
                 callbacks.batch_begins("predict", i)
                 compute()
                 outputs = only([answer[part] for answer in answers])
+                done = part.stop
                 callbacks.batch_ends("predict", i, {"outputs": outputs})
+                if self.stop_predicting:
+                    break
+        callbacks.pass_ends("predict")
         callbacks.tell("on_predict_end", {})
-        return only(answers)
+        return only([answer[:done] for answer in answers])
 
     predict_on_batch = predict
 

@@ -38,6 +38,7 @@ class Session:
         self.compiled_with: Compiled | None = None
         self.trained: frozenset[Parameter] | None = None
         self.seed: int | None = None
+        self.steps_per_execution = 1  # how many batches callbacks hear of at once
         self._objective: Objective | None = None
         self._begin()
 
