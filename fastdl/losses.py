@@ -13,6 +13,7 @@ from fastdl.base import configured
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, snake_case, unknown
+from fastdl.base.weighting import same_rank, weighted
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
@@ -49,16 +50,17 @@ class Loss(Configured):
 
     def call(self, y_true: Any, y_pred: Any) -> Array:
         """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…)."""
-        refuse_masked("y_pred", y_pred)
-        predicted = np.asarray(y_pred)
+        for name, value in (("y_true", y_true), ("y_pred", y_pred)):
+            refuse_masked(name, value)
+        target, predicted = np.asarray(y_true), np.asarray(y_pred)
+        if not self.sparse:
+            target, predicted = same_rank(target, predicted)
         terminal = self.terminal(predicted.shape[-1] if predicted.ndim else 1)
-        return on_arrays(terminal, y_true, predicted)[0]
+        return on_arrays(terminal, target, predicted)[0]
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
-        values = self.call(y_true, y_pred).astype(np.float64)
-        return float(
-            (values if sample_weight is None else values * np.asarray(sample_weight).reshape(values.shape)).mean()
-        )
+        values = np.asarray(self.call(y_true, y_pred), np.float64)
+        return float((values if sample_weight is None else weighted(values, sample_weight)[0]).mean())
 
 
 class _Elementwise(Loss):

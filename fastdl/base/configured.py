@@ -27,7 +27,8 @@ class Configured(Named):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, arrays as lists and numpy's numbers as Python's (Keras)."""
-        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        arguments = inspect.signature(type(self)).parameters.values()
+        values = {each.name: getattr(self, each.name) for each in arguments if each.kind is not each.VAR_KEYWORD}
         return {
             name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
             for name, value in values.items()
@@ -57,10 +58,14 @@ def serialize(value: Configured) -> dict[str, Any]:
     return {"class_name": type(value).__name__, "config": value.get_config()}
 
 
+def is_fastdls(kind: type) -> bool:
+    """Whether the class is fastdl's own, not one of a user's."""
+    return kind.__module__.startswith("fastdl.")
+
+
 def may_be_named(kind: type[Configured]) -> bool:
     """Whether files may name the class: it is fastdl's own, and public."""
-    own = kind.__module__.startswith("fastdl.") and not kind.__name__.startswith("_")
-    return own and bool(vars(kind).get("nameable", True))
+    return is_fastdls(kind) and not kind.__name__.startswith("_") and bool(vars(kind).get("nameable", True))
 
 
 def family(base: type[T]) -> dict[str, type[T]]:

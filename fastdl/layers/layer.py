@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +16,7 @@ from fastdl.base import configured
 from fastdl.base.arguments import UnknownArgumentError
 from fastdl.base.arrays import Array, Dtype, as_dtype, numbers, refuse_masked
 from fastdl.base.configured import Configured
-from fastdl.base.naming import no_attribute
+from fastdl.base.naming import auto_name, no_attribute
 from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
@@ -37,20 +35,6 @@ VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "const
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
 _together: ContextVar[dict[str, Layer] | None] = ContextVar("together", default=None)
-
-_names: Counter[str] = Counter()
-
-
-def unique_name(kind: str) -> str:
-    """Keras's default names: dense, dense_1, dense_2, …"""
-    base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
-    _names[base] += 1
-    return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
-
-
-def number_names_anew() -> None:
-    """The next default name of each kind is the first again."""
-    _names.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +90,7 @@ class Layer(Configured):
         for argument in unknown:
             names = inspect.signature(type(self)).parameters
             raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
-        self.name = name or unique_name(type(self).__name__)
+        self.name = name or auto_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)
         self.activity_regularizer = regularizers.get(activity_regularizer)

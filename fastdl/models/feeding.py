@@ -200,6 +200,7 @@ class Feeding:
                 if check:
                     data.check_targets(name, targets, loss, output.members)
             data.same_length(rows, targets, name)
+            objective.samples[i] = np.shape(each)[1:]
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
 

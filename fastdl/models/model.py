@@ -18,7 +18,6 @@ from fastdl.metrics import Metric
 from fastdl.models import batches, saving
 from fastdl.models.batches import Source
 from fastdl.models.callback_list import CallbackList, Callbacks
-from fastdl.models.engine import run
 from fastdl.models.history import History
 from fastdl.models.network import Network, batch_rows
 from fastdl.models.objective import Compiled, checked_losses, checked_share, mapped
@@ -207,6 +206,7 @@ class Model(Network):
 
     def _epoch(self, source: Source, epoch: int, progress: Progress, hooks: CallbackList) -> dict[str, float]:
         session, programs, steps, rows, logs = self.session, set[Program](), 0, 0, dict[str, float]()
+        session.compiled()[1].reset()
         for slice_, feeds, index in source.train(epoch, hooks.most("train")):
             programs.add(slice_.program)
             hooks.batch_begins("train", steps)
@@ -233,8 +233,9 @@ class Model(Network):
         session = self.session
         inputs = session.feeding.inputs(x, learns=True)
         feeds = session.feeds(inputs, y, sample_weight, class_weight=class_weight)
-        optimizer, _ = session.compiled()
+        optimizer, objective = session.compiled()
         with session.exclusive():
+            objective.reset()
             optimizer.resume()
             for slice_ in session.slices("train", feeds, len(feeds[X_FEED])):
                 session.train(slice_, feeds, None)
@@ -243,20 +244,22 @@ class Model(Network):
         if self._diverged and not diverged:
             what = f"loss became {logs['loss']} at step {optimizer.iterations}"
             warn(f"training of {self.name} diverged: {what}; {ADVICE}", DivergenceWarning)
-        return _results(logs, return_dict)
+        return _results(logs, return_dict, objective.first)
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
     def _test(self, source: Source, hooks: CallbackList) -> dict[str, float]:
         """A pass in inference."""
         session, programs, self.stop_evaluating = self.session, set[Program](), False
+        _, objective = session.compiled()
         with session.lock:
+            objective.reset()
             hooks.tell("on_test_begin", {})
             with session.testing():
                 for i, (slice_, feeds, _) in enumerate(source.test(hooks.most("test"))):
                     programs.add(slice_.program)
                     hooks.batch_begins("test", i)
-                    run(slice_, feeds)
+                    session.test(slice_, feeds)
                     logs = session.logs(programs)
                     hooks.batch_ends("test", i, logs)
                     if self.stop_evaluating:
@@ -291,7 +294,7 @@ class Model(Network):
         logs = self._test(source, hooks)
         if aloud:
             print(describe(logs))
-        return _results(logs, return_dict)
+        return _results(logs, return_dict, self.session.compiled()[1].first)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """As evaluate. Keras: Model.test_on_batch."""
@@ -367,6 +370,10 @@ class Model(Network):
         return export(self, target, fuse=fuse, samples=samples, class_names=class_names)
 
 
-def _results(logs: dict[str, float], return_dict: bool) -> Any:
-    values = list(logs.values())
-    return logs if return_dict else values if len(values) > 1 else values[0]
+def _results(logs: dict[str, float], return_dict: bool, first: Sequence[str]) -> Any:
+    """The logs, or their values: of the names that come first, and then by name, as in Keras."""
+    if return_dict:
+        return logs
+    names = [name for name in dict.fromkeys(first) if name in logs]
+    values = [logs[name] for name in [*names, *sorted(logs.keys() - set(names))]]
+    return values if len(values) > 1 else values[0]
