@@ -63,6 +63,16 @@ def is_fastdls(kind: type) -> bool:
     return kind.__module__.startswith("fastdl.")
 
 
+def refuse_overrides(kind: type, replaced: Mapping[str, str]) -> None:
+    """TypeError where a class defines a method that nothing would ever call, with what to use in its place."""
+    for name in replaced.keys() & vars(kind).keys():
+        if not is_fastdls(kind):
+            raise TypeError(
+                f"{kind.__name__}.{name} would never be called: fastdl trains in compiled programs. Use "
+                f"{replaced[name]}"
+            )
+
+
 def may_be_named(kind: type[Configured]) -> bool:
     """Whether files may name the class: it is fastdl's own, and public."""
     return is_fastdls(kind) and not kind.__name__.startswith("_") and bool(vars(kind).get("nameable", True))

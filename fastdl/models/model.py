@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fastdl import optimizers
 from fastdl.base.arguments import flag, shown, whole
 from fastdl.base.arguments import path as checked_path
+from fastdl.base.configured import refuse_overrides
 from fastdl.base.naming import no_attribute
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
@@ -29,6 +30,17 @@ if TYPE_CHECKING:
     from fastdl.fusion import FusionReport
 
 COMPILE = "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics"
+# what of Keras's Model a subclass cannot override here, for a compiled program trains it: what to use in its place
+REPLACED = {
+    "train_step": "a loss of your own, add_loss, or train_on_batch in a loop of your own",
+    "test_step": "a loss or metrics of your own",
+    "predict_step": "layers of your own, or call",
+    "compute_loss": "a loss of your own, or add_loss",
+    "compute_metrics": "metrics of your own",
+    "make_train_function": "callbacks",
+    "make_test_function": "callbacks",
+    "make_predict_function": "callbacks",
+}
 
 
 class Model(Network):
@@ -43,6 +55,7 @@ class Model(Network):
 
     def __init_subclass__(cls, of_tensors: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
+        refuse_overrides(cls, REPLACED)
         if of_tensors:
             Model._of_tensors = cls
 
