@@ -29,7 +29,7 @@ def test_models(base: type, name: str, instead: str) -> None:
 
 @pytest.mark.parametrize("base", [optimizers.SGD, optimizers.Adam, optimizers.Optimizer])
 def test_optimizers(base: type) -> None:
-    with pytest.raises(TypeError, match="Mine.update_step would never be called.*another optimizer"):
+    with pytest.raises(TypeError, match=r"Mine\.update_step would never be called.*another optimizer"):
         type("Mine", (base,), {"update_step": lambda self, gradient, variable, rate: None})
 
 
