@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
-from fastdl.layers.on_arrays import compute
+from fastdl.ops.on_arrays import compute
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
@@ -34,6 +34,7 @@ InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
+on_its_own: ContextVar[bool] = ContextVar("on_its_own", default=False)  # nobody says whether a model is training
 _together: ContextVar[dict[str, Layer] | None] = ContextVar("together", default=None)
 
 
@@ -69,6 +70,7 @@ class Layer(Configured):
 
     takes_several: bool = False
     nameable = False
+    trains_by_default: ClassVar[bool] = False  # on arrays, where nobody says whether it is training
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -106,6 +108,7 @@ class Layer(Configured):
         self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
         self._adopted: list[Layer] = []
         self._called: Call | None = None  # the last use
+        self._activity: list[float] = []  # penalties of the outputs of the last use on arrays
         self.built = False
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
@@ -125,6 +128,8 @@ class Layer(Configured):
             raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
         read = of_one_dtype([self._readable(tensor) for tensor in inputs])
         self._prepare(read)
+        if training is None and self.trains_by_default and on_its_own.get():
+            training = True
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
         result = self.call(list(read) if self.takes_several else read[0], **({"training": training} if heeds else {}))
         tensors = listed(result)
@@ -173,7 +178,10 @@ class Layer(Configured):
         used = self._called
         outputs = self(sources if self.takes_several else sources[0])
         self._called = used or self._called  # a use on arrays is none in a model
-        results = compute(Graph(sources, listed(outputs)), arrays, bool(training), bool(training))
+        acts = self.trains_by_default if training is None else bool(training)
+        results = compute(Graph(sources, listed(outputs)), arrays, acts, acts)
+        if self.activity_regularizer:
+            self._activity = [self.activity_regularizer(result) / len(result) for result in results]
         return results if isinstance(outputs, list) else results[0]
 
     @property
@@ -287,8 +295,8 @@ class Layer(Configured):
 
     @property
     def losses(self) -> list[float]:
-        """The penalties of the weights that are trained. Keras's has those of activities too, after a call."""
-        return [p.regularizer(p.numpy()) for p in self.weights if p.trainable and p.regularizer]
+        """The penalties of activities in the last call on arrays, and of the weights that are trained (Keras)."""
+        return [*self._activity, *(p.regularizer(p.numpy()) for p in self.weights if p.trainable and p.regularizer)]
 
     def get_weights(self) -> list[Array]:
         """Copies of all parameters' values."""
@@ -344,7 +352,7 @@ class Layer(Configured):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the last use, which belongs to a model: for pickle and copy.deepcopy."""
-        return {**vars(self), "_called": None}
+        return {**vars(self), "_called": None, "_activity": []}
 
     def __repr__(self) -> str:
         made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"
