@@ -1,4 +1,5 @@
-"""Activations by name, as symbolic functions: tensor in, tensor out. Names, arguments and defaults are Keras's.
+"""Activations by name, of tensors and of arrays: tensor in, tensor out; array in, array out. Names, arguments and
+defaults are Keras's.
 
 Each is a row of the kernel table (see ext/kernels/activations.h) and, in ONNX of opset 17, an operator or a formula.
 onnxruntime has some operators for float32 only: `double` is what a float64 model is written with instead.
@@ -6,18 +7,21 @@ onnxruntime has some operators for float32 only: `double` is what a float64 mode
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, cast, overload
 
 import numpy as np
 
 from fastdl.base import registry
+from fastdl.base.arrays import refuse_masked
 from fastdl.base.naming import unknown
 from fastdl.compiler.formula import Form, Formula
-from fastdl.compiler.graph import Tensor
-from fastdl.errors import FusionError
+from fastdl.compiler.graph import Graph, Tensor
+from fastdl.errors import DataError, FusionError
 from fastdl.ops import Activation, LogSoftmax, Softmax
+from fastdl.ops.on_arrays import compute
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017
 
@@ -28,6 +32,37 @@ def _apply(x: Tensor, kind: str, *scalars: float, onnx: str | Form, double: Form
     return Activation(x, kind, scalars, double if double and x.dtype == np.float64 else form, kind).output
 
 
+class Either(Protocol):
+    """A function of a tensor, which gives one, or of an array."""
+
+    @overload
+    def __call__(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor: ...
+    @overload
+    def __call__(self, x: Any, *arguments: Any, **options: Any) -> Any: ...
+
+
+def of_arrays(function: Callable[..., Tensor]) -> Either:
+    """The function of a tensor for arrays as well: of whatever numpy reads, in float64 if that is, else in float32."""
+
+    @functools.wraps(function)
+    def either(x: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(x, Tensor):
+            return function(x, *arguments, **options)
+        refuse_masked("x", x)
+        given = np.asarray(x)
+        if given.dtype.kind not in "fiub":
+            raise DataError(f"{function.__name__} takes real numbers, not {given.dtype}")
+        array = np.ascontiguousarray(np.atleast_1d(given), np.float64 if given.dtype == np.float64 else np.float32)
+        rows = array.reshape(-1, array.shape[-1]) if array.size else np.zeros((1, 1), array.dtype)
+        source = Tensor((None, rows.shape[1]), rows.dtype, name="x")
+        result = function(source, *arguments, **options)
+        value = rows if result is source else compute(Graph([source], [result]), [rows], False, False)[0]
+        kind = given.dtype if given.dtype.kind == "f" else value.dtype
+        return np.array(value.reshape(given.shape) if array.size else array.reshape(given.shape), kind)
+
+    return cast(Either, either)
+
+
 def not_negative(name: str, value: float | None) -> float:
     """The value as a float. ValueError for negative ones, None and NaN."""
     if value is None or not value >= 0:
@@ -35,11 +70,13 @@ def not_negative(name: str, value: float | None) -> float:
     return float(value)
 
 
+@of_arrays
 def linear(x: Tensor) -> Tensor:
     """x itself: no op."""
     return x
 
 
+@of_arrays
 def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None, threshold: float = 0.0) -> Tensor:
     """min(x, max_value) above the threshold, negative_slope (x - threshold) up to it. ValueError for negative ones."""
     slope, low = not_negative("negative_slope", negative_slope), not_negative("threshold", threshold)
@@ -58,11 +95,13 @@ def relu(x: Tensor, negative_slope: float = 0.0, max_value: float | None = None,
     return _apply(x, "rectify", slope, top, low, onnx=onnx)
 
 
+@of_arrays
 def relu6(x: Tensor) -> Tensor:
     """min(max(x, 0), 6)"""
     return relu(x, max_value=6.0)
 
 
+@of_arrays
 def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
     """x, below 0 negative_slope x. ValueError for a negative slope."""
     slope = not_negative("negative_slope", negative_slope)
@@ -75,11 +114,13 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.2) -> Tensor:
     )
 
 
+@of_arrays
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x))"""
     return _apply(x, "sigmoid", onnx="Sigmoid")
 
 
+@of_arrays
 def hard_sigmoid(x: Tensor) -> Tensor:
     """min(max(x + 3, 0), 6) / 6"""
     return _apply(
@@ -87,26 +128,31 @@ def hard_sigmoid(x: Tensor) -> Tensor:
     )
 
 
+@of_arrays
 def tanh(x: Tensor) -> Tensor:
     """Hyperbolic tangent."""
     return _apply(x, "tanh", onnx="Tanh")
 
 
+@of_arrays
 def exponential(x: Tensor) -> Tensor:
     """exp(x)"""
     return _apply(x, "exponential", onnx="Exp")
 
 
+@of_arrays
 def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x))"""
     return _apply(x, "softplus", onnx="Softplus", double=_softplus)
 
 
+@of_arrays
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|)"""
     return _apply(x, "softsign", onnx="Softsign", double=lambda v: v / (Formula("Abs", v) + 1.0))
 
 
+@of_arrays
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x, below 0 alpha (exp(x) - 1). ValueError for a negative alpha."""
     alpha = not_negative("alpha", alpha)
@@ -115,6 +161,7 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     )
 
 
+@of_arrays
 def selu(x: Tensor) -> Tensor:
     """ELU whose alpha and scale keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017)."""
     return _apply(
@@ -122,16 +169,19 @@ def selu(x: Tensor) -> Tensor:
     )
 
 
+@of_arrays
 def silu(x: Tensor) -> Tensor:
     """x / (1 + exp(-x)), also called swish."""
     return _apply(x, "silu", onnx=lambda v: v * Formula("Sigmoid", v))
 
 
+@of_arrays
 def hard_silu(x: Tensor) -> Tensor:
     """x hard_sigmoid(x), also called hard_swish."""
     return _apply(x, "hard_silu", onnx="HardSwish", double=lambda v: v * _hard_sigmoid(v))
 
 
+@of_arrays
 def mish(x: Tensor) -> Tensor:
     """x tanh(softplus(x))"""
     return _apply(
@@ -142,6 +192,7 @@ def mish(x: Tensor) -> Tensor:
     )
 
 
+@of_arrays
 def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     """x times the normal distribution function; approximate: its form with tanh.
 
@@ -157,26 +208,31 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     return _apply(x, "gelu_tanh", onnx=onnx)
 
 
+@of_arrays
 def gelu_tanh(x: Tensor) -> Tensor:
     """gelu(x, approximate=True), by a name that a file can hold."""
     return gelu(x, approximate=True)
 
 
+@of_arrays
 def cos(x: Tensor) -> Tensor:
     """Cosine of radians: within 1.5 ulp of 1 up to 1e5 in float32, 1e8 in float64; beyond, some number in [-1, 1]."""
     return _apply(x, "cos", onnx="Cos")
 
 
+@of_arrays
 def sin(x: Tensor) -> Tensor:
     """Sine of x in radians, as exact as `cos`."""
     return _apply(x, "sin", onnx="Sin")
 
 
+@of_arrays
 def softmax(x: Tensor) -> Tensor:
     """exp(x) / sum of exp(x), over the last axis of (batch, ..., features)."""
     return Softmax(x, "softmax").output
 
 
+@of_arrays
 def log_softmax(x: Tensor) -> Tensor:
     """log(softmax(x)), over the last axis of (batch, ..., features)."""
     return LogSoftmax(x, "log_softmax").output

@@ -15,9 +15,9 @@ from fastdl.compiler.feeds import FEEDS, X_FEED
 from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.errors import DataError
 from fastdl.layers import Layer
-from fastdl.layers.on_arrays import compute
 from fastdl.models import Model
 from fastdl.ops import Dense, MemberDense
+from fastdl.ops.on_arrays import compute
 
 OUTPUT_LAYERS = "data", "zeros", "keep"
 

@@ -13,6 +13,7 @@ from fastdl.base import configured
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, snake_case, unknown
+from fastdl.base.weighting import same_rank, weighted
 from fastdl.compiler.graph import NoTruthError, Tensor
 from fastdl.compiler.phases import Arguments
 from fastdl.compiler.program import Terminal
@@ -62,10 +63,13 @@ class Loss(Configured):
         """Each sample's loss. y_pred: (…, features); y_true alike, or labels (…). Of tensors a tensor."""
         if symbolic(y_true, y_pred):
             return self._of_tensors(tensor_of(y_true), tensor_of(y_pred))
-        refuse_masked("y_pred", y_pred)
-        predicted = np.asarray(y_pred)
+        for name, value in (("y_true", y_true), ("y_pred", y_pred)):
+            refuse_masked(name, value)
+        target, predicted = np.asarray(y_true), np.asarray(y_pred)
+        if not self.sparse:
+            target, predicted = same_rank(target, predicted)
         terminal = self.terminal(predicted.shape[-1] if predicted.ndim else 1)
-        return on_arrays(terminal, y_true, predicted)[0]
+        return on_arrays(terminal, target, predicted)[0]
 
     def _of_tensors(self, y_true: Tensor, y_pred: Tensor) -> Any:
         """As `call`, by the same kernel. TypeError for a loss of one's own that computes by numpy."""
@@ -75,13 +79,11 @@ class Loss(Configured):
         return PerSampleLoss(y_true, y_pred, terminal, self.name).output
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        if symbolic(y_true, y_pred):
-            values = self.call(y_true, y_pred)
+        values = self.call(y_true, y_pred)
+        if symbolic(values):
             return numeric.mean(values if sample_weight is None else values * sample_weight)
-        values = self.call(y_true, y_pred).astype(np.float64)
-        return float(
-            (values if sample_weight is None else values * np.asarray(sample_weight).reshape(values.shape)).mean()
-        )
+        values = np.asarray(values, np.float64)
+        return float((values if sample_weight is None else weighted(values, sample_weight)[0]).mean())
 
 
 class _Elementwise(Loss):

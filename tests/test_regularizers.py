@@ -275,7 +275,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "rate": (lambda: constraints.MinMaxNorm(rate=2), ValueError, r"rate must lie in \[0, 1\]"),
     "axis": (wrong(bias_constraint=constraints.MaxNorm(1, 1)), ValueError, "dense.*/bias: MaxNorm along axis 1"),
     "activity": (lambda: net(activity_regularizer=Cubes()), ValueError, "activity_regularizer must be L1, L2 or L1L2"),
-    "no gradient": (wrong(kernel_regularizer=lambda w: 0.0), TypeError, "must be made of fastdl.ops, or give its gradient"),
+    "no gradient": (
+        wrong(kernel_regularizer=lambda w: 0.0),
+        TypeError,
+        "must be made of fastdl.ops, or give its gradient",
+    ),
     "gradient": (wrong(kernel_regularizer=lambda w: (0.0, w[0])), ShapeError, r"kernel must have shape \(9, 40\)"),
     "unfinished": (wrong(kernel_regularizer=regularizers.Regularizer()), TypeError, "must be made of fastdl.ops"),
     "shape": (wrong(kernel_constraint=lambda w: w[0]), ShapeError, r"must keep the shape \(9, 40\)"),

@@ -28,7 +28,8 @@ class Configured(Named):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, arrays as lists and numpy's numbers as Python's (Keras)."""
-        values = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        arguments = inspect.signature(type(self)).parameters.values()
+        values = {each.name: getattr(self, each.name) for each in arguments if each.kind is not each.VAR_KEYWORD}
         return {
             name: value.tolist() if isinstance(value, np.ndarray | np.generic) else value
             for name, value in values.items()
@@ -63,14 +64,23 @@ def serialize(value: Any) -> dict[str, Any]:
 
 
 def is_fastdls(kind: type) -> bool:
-    """Whether a class is fastdl's own, and not the person's."""
+    """Whether the class is fastdl's own, not one of a user's."""
     return kind.__module__.startswith("fastdl.")
+
+
+def refuse_overrides(kind: type, replaced: Mapping[str, str]) -> None:
+    """TypeError where a class defines a method that nothing would ever call, with what to use in its place."""
+    for name in replaced.keys() & vars(kind).keys():
+        if not is_fastdls(kind):
+            raise TypeError(
+                f"{kind.__name__}.{name} would never be called: fastdl trains in compiled programs. Use "
+                f"{replaced[name]}"
+            )
 
 
 def may_be_named(kind: type[Configured]) -> bool:
     """Whether files may name the class: it is fastdl's own, and public."""
-    own = is_fastdls(kind) and not kind.__name__.startswith("_")
-    return own and bool(vars(kind).get("nameable", True))
+    return is_fastdls(kind) and not kind.__name__.startswith("_") and bool(vars(kind).get("nameable", True))
 
 
 def family(base: type[T]) -> dict[str, type[T]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Container, Iterable
 
 LONGEST = 60  # letters of a name that is compared with others
@@ -40,6 +41,21 @@ class Names:
 def snake_case(name: str) -> str:
     """MeanSquaredError → mean_squared_error, KLDivergence → kl_divergence."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+_made: Counter[str] = Counter()  # how many objects have a default name, by that name
+
+
+def auto_name(kind: str) -> str:
+    """Keras's default names, of layers, metrics and optimizers alike: dense, dense_1, dense_2, …"""
+    base = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    _made[base] += 1
+    return base if _made[base] == 1 else f"{base}_{_made[base] - 1}"
+
+
+def number_names_anew() -> None:
+    """The next default name of each kind is the first again."""
+    _made.clear()
 
 
 def unknown(what: str, name: object, names: Iterable[str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import warnings
 
+import numpy as np
+
 from fastdl.models.callback import Callback, Logs
 
 HIGHER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "f_beta", "r2", "iou", "top_", "cosine", "correlation")
@@ -49,4 +51,9 @@ class Monitor(Callback):
                 stacklevel=2,
             )
             return None
-        return float(value)
+        if np.size(value) != 1:
+            raise ValueError(
+                f"{type(self).__name__} watches one number, but {self.monitor} is one for each of {np.size(value)} "
+                "outputs: give the metric an average, as F1Score(average='macro')"
+            )
+        return float(np.asarray(value).item())

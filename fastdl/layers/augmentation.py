@@ -1,7 +1,9 @@
 """Layers that make new samples of old ones in training and do nothing otherwise: Keras's names, arguments, defaults.
 
-Each sample of each batch is drawn anew, in the compiled program. A `seed` gives a layer draws of its own, the same in
-each model and for each layer of its kind with that seed; without one they follow from utils.set_random_seed.
+Each sample of each batch is drawn anew, in the compiled program. Called on arrays, they act unless training=False, as
+Keras's do; and so they do in a model that is called on arrays, where other random layers act with training=True alone.
+A `seed` gives a layer draws of its own, the same in each model and for each layer of its kind with that seed; without
+one they follow from utils.set_random_seed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ Factor = float | Sequence[float]
 
 class _RandomMotion(Layer):
     """Base: images (batch, height, width[, channels]) that are moved, and what fills the places left."""
+
+    trains_by_default = True
 
     def __init__(
         self,
@@ -151,6 +155,8 @@ class MixUp(Layer):
     mixup. Targets must be rows of numbers, one-hot for classes: DataError for integer labels. Weights of samples stay
     as they are. Zhang et al. 2018. Keras: layers.MixUp.
     """
+
+    trains_by_default = True
 
     def __init__(
         self, alpha: float = 0.2, data_format: str | None = None, seed: int | None = None, **options: Any

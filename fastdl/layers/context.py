@@ -12,6 +12,7 @@ from fastdl.initializers import Function
 
 losses_added: ContextVar[list[Tensor] | None] = ContextVar("losses_added", default=None)  # while a model is traced
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
+on_its_own: ContextVar[bool] = ContextVar("on_its_own", default=False)  # nobody says whether a model is training
 _calls_noted: ContextVar[list[Any] | None] = ContextVar("calls_noted", default=None)
 _together: ContextVar[dict[str, Any] | None] = ContextVar("together", default=None)
 

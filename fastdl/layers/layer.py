@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +15,16 @@ from fastdl.base import configured
 from fastdl.base.arguments import UnknownArgumentError
 from fastdl.base.arrays import Array, Dtype, as_dtype, numbers
 from fastdl.base.configured import Configured
-from fastdl.base.naming import free_name, no_attribute
+from fastdl.base.naming import auto_name, free_name, no_attribute
 from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor, tracing
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
-from fastdl.layers.context import calls_noted, losses_added, made, note_call, values_from
+from fastdl.layers.context import calls_noted, losses_added, made, note_call, on_its_own, values_from
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
-from fastdl.layers.on_arrays import compute
 from fastdl.layers.weights import assign_all
+from fastdl.ops.on_arrays import compute
 from fastdl.regularizers import Regularizer
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
@@ -36,20 +34,6 @@ InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
-
-_names: Counter[str] = Counter()
-
-
-def unique_name(kind: str) -> str:
-    """Keras's default names: dense, dense_1, dense_2, …"""
-    base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
-    _names[base] += 1
-    return base if _names[base] == 1 else f"{base}_{_names[base] - 1}"
-
-
-def number_names_anew() -> None:
-    """The next default name of each kind is the first again."""
-    _names.clear()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +73,7 @@ class Layer(Configured):
     takes_several: bool = False
     unbatched: ClassVar[bool] = False  # whether it may give one array for all samples
     nameable = False
+    trains_by_default: ClassVar[bool] = False  # on arrays, where nobody says whether it is training
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -110,7 +95,7 @@ class Layer(Configured):
         for argument in unknown:
             names = inspect.signature(type(self)).parameters
             raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
-        self.name = name or unique_name(type(self).__name__)
+        self.name = name or auto_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)
         self.activity_regularizer = regularizers.get(activity_regularizer)
@@ -127,6 +112,7 @@ class Layer(Configured):
         self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
         self._adopted: list[Layer] = []
         self._called: Call | None = None  # the last use
+        self._activity: list[float] = []  # penalties of the outputs of the last use on arrays
         self.built = False
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
@@ -153,6 +139,8 @@ class Layer(Configured):
             self.takes_several = True
         read = of_one_dtype([self._readable(tensor) for tensor in inputs])
         self._prepare(read)
+        if training is None and self.trains_by_default and on_its_own.get():
+            training = True
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
         given = read if more else (list(read),) if self.takes_several else read[:1]
         note_call(self)
@@ -226,7 +214,10 @@ class Layer(Configured):
         used = self._called
         outputs = self(*sources) if apart else self(sources if self.takes_several else sources[0])
         self._called = used or self._called  # a use on arrays is none in a model
-        results = compute(Graph(sources, listed(outputs)), arrays, bool(training), bool(training))
+        acts = self.trains_by_default if training is None else bool(training)
+        results = compute(Graph(sources, listed(outputs)), arrays, acts, acts)
+        if self.activity_regularizer:
+            self._activity = [self.activity_regularizer(result) / len(result) for result in results]
         return results if isinstance(outputs, list) else results[0]
 
     @property
@@ -352,8 +343,8 @@ class Layer(Configured):
 
     @property
     def losses(self) -> list[float]:
-        """The penalties of the weights that are trained. Keras's has those of activities too, after a call."""
-        return [p.regularizer(p.numpy()) for p in self.weights if p.trainable and p.regularizer]
+        """The penalties of activities in the last call on arrays, and of the weights that are trained (Keras)."""
+        return [*self._activity, *(p.regularizer(p.numpy()) for p in self.weights if p.trainable and p.regularizer)]
 
     def get_weights(self) -> list[Array]:
         """Copies of all parameters' values."""
@@ -415,7 +406,7 @@ class Layer(Configured):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the last use, which belongs to a model: for pickle and copy.deepcopy."""
-        return {**vars(self), "_called": None}
+        return {**vars(self), "_called": None, "_activity": []}
 
     def __repr__(self) -> str:
         made = f", output {self.output_shape}, {self.count_params():,} parameters" if self.built else ", not built yet"

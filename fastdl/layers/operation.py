@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastdl import ops
-from fastdl.base.naming import unknown
+from fastdl.base.naming import auto_name, unknown
 from fastdl.compiler.graph import Arithmetic, Parameter, Tensor
-from fastdl.layers.layer import Layer, listed, unique_name
+from fastdl.layers.layer import Layer, listed
 from fastdl.ops.elementwise import FUNCTIONS
 from fastdl.ops.functions import NAMES
 from fastdl.ops.numeric import DISPATCH, of_operator
@@ -31,7 +31,7 @@ class Operation(Layer):
     ) -> None:
         if function not in KNOWN:
             raise ValueError(unknown("function", function, sorted(KNOWN)))
-        super().__init__(**{"name": unique_name(function), **own})
+        super().__init__(**{"name": auto_name(function), **own})
         self.function, self.arguments, self.options = function, list(arguments), dict(options or {})
 
     def call(self, inputs: list[Tensor]) -> Any:

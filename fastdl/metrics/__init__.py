@@ -17,8 +17,11 @@ from fastdl.metrics.accuracy import BinaryAccuracy, CategoricalAccuracy, SparseC
 from fastdl.metrics.counts import *
 from fastdl.metrics.errors import *
 from fastdl.metrics.errors import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
-from fastdl.metrics.metric import MeanMetricWrapper as MeanMetricWrapper
 from fastdl.metrics.metric import Metric as Metric
+from fastdl.metrics.reduction import Mean as Mean
+from fastdl.metrics.reduction import MeanMetricWrapper as MeanMetricWrapper
+from fastdl.metrics.reduction import Sum as Sum
+from fastdl.metrics.variable import Variable as Variable
 
 CLASSES = family(Metric)
 NAMES = names_of(CLASSES)
@@ -45,7 +48,7 @@ def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
     "accuracy" and "crossentropy" are chosen by the loss and the shape of the output, as Keras does. ValueError for an
     unknown name, or one that the loss's targets cannot serve.
     """
-    if metric in ("accuracy", "acc"):
+    if isinstance(metric, str) and metric.lower() in ("accuracy", "acc"):
         binary = BinaryAccuracy if output.channels == 1 else CategoricalAccuracy
         return (SparseCategoricalAccuracy if loss.sparse else binary)(name=metric)
     if metric in ("crossentropy", "ce"):
@@ -62,7 +65,7 @@ def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
         made = MeanMetricWrapper(metric)
     else:
         raise ValueError(unknown("metric", metric, ["accuracy", *filter(str.islower, NAMES)]))
-    if made.sparse != loss.sparse:
+    if made.sparse != loss.sparse and not (made.counts_itself or isinstance(made, MeanMetricWrapper)):
         wants = "integer labels" if made.sparse else "outputs with targets of the same shape"
         raise ValueError(f"metric {made.name!r} compares {wants}; {loss.name} has none")
     return made

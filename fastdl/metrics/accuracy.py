@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from fastdl.base.arrays import Array
+from fastdl.base.weighting import same_rank
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
-from fastdl.metrics.metric import MeanOverSamples
+from fastdl.metrics.reduction import MeanOverSamples, elementwise
 from fastdl.ops import Activation
-from fastdl.ops.terminal import PerSample
+from fastdl.ops.terminal import Own, PerSample
 
 
 class _Ranked(MeanOverSamples):
@@ -36,8 +39,8 @@ class SparseCategoricalAccuracy(CategoricalAccuracy):
 class TopKCategoricalAccuracy(_Ranked):
     """How often the target's largest is among the k largest outputs."""
 
-    def __init__(self, k: int = 5, name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(name, dtype)
         if k < 1:
             raise ValueError(f"k must be positive, not {k}")
         self.k = int(k)
@@ -52,12 +55,26 @@ class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
     sparse = True
 
 
+class Accuracy(MeanOverSamples):
+    """How often the outputs are the targets, number by number. By numpy."""
+
+    def terminal(self, features: int) -> Own:
+        return Own(lambda y_true, y_pred: (y_true == y_pred).mean(1))
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        return elementwise(np.equal, *same_rank(np.asarray(y_true), np.asarray(y_pred)))
+
+
 class BinaryAccuracy(MeanOverSamples):
     """How often the outputs lie on the targets' side of the threshold; targets are 0 and 1."""
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
-        super().__init__(name)
+    def __init__(self, name: str | None = None, dtype: Any = None, threshold: float = 0.5) -> None:
+        super().__init__(name, dtype)
         self.threshold = float(threshold)
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        target, predicted = same_rank(np.asarray(y_true), np.asarray(y_pred))
+        return elementwise(lambda t, y: (y > self.threshold) == t, target, predicted)
 
     def terminal(self, features: int) -> PerSample:
         return PerSample("accuracy_binary", mean=True, own=self.threshold)

@@ -7,12 +7,24 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastdl import losses
+from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
+from fastdl.base.weighting import elementwise as weights_of
+from fastdl.base.weighting import same_rank
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
+from fastdl.errors import DataWarning, warn
 from fastdl.losses import Loss
-from fastdl.metrics.metric import MeanOverSamples, Metric
+from fastdl.metrics.metric import Metric, predictions
+from fastdl.metrics.reduction import MeanOverSamples, elementwise
 from fastdl.ops.terminal import Counts, PerSample
+
+
+def last_axis(axis: int) -> int:
+    """ValueError unless it is the last one, which is the outputs'."""
+    if axis != -1:
+        raise ValueError(f"axis must be the outputs', -1, not {axis!r}")
+    return -1
 
 
 class _OfLoss(MeanOverSamples):
@@ -39,6 +51,9 @@ class RootMeanSquaredError(MeanSquaredError):
     def value(self, totals: Array) -> Any:
         return float(np.sqrt(super().value(totals)))
 
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        return elementwise(lambda t, y: np.square(y - t), *same_rank(np.asarray(y_true), np.asarray(y_pred)))
+
 
 class MeanAbsoluteError(_OfLoss):
     """|y - target|."""
@@ -64,10 +79,8 @@ class MeanSquaredLogarithmicError(_OfLoss):
 class LogCoshError(_OfLoss):
     """log cosh(y - target)."""
 
+    default_name = "logcosh"
     loss = losses.LogCosh
-
-    def __init__(self, name: str | None = "logcosh") -> None:
-        super().__init__(name)
 
 
 class KLDivergence(_OfLoss):
@@ -117,16 +130,29 @@ class _CrossEntropy(MeanOverSamples):
 class BinaryCrossentropy(_CrossEntropy):
     """-target log p - (1 - target) log(1 - p)."""
 
-    def __init__(self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0) -> None:
-        super().__init__(name)
+    def __init__(
+        self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(name, dtype)
         self.from_logits, self.label_smoothing = bool(from_logits), float(label_smoothing)
 
     def _loss(self) -> Loss:
         return losses.BinaryCrossentropy(self.from_logits, self.label_smoothing)
 
 
-class CategoricalCrossentropy(BinaryCrossentropy):
+class CategoricalCrossentropy(_CrossEntropy):
     """-sum of target log p."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        label_smoothing: float = 0.0,
+        axis: int = -1,
+    ) -> None:
+        super().__init__(name, dtype)
+        self.from_logits, self.label_smoothing, self.axis = bool(from_logits), float(label_smoothing), last_axis(axis)
 
     def _loss(self) -> Loss:
         return losses.CategoricalCrossentropy(self.from_logits, self.label_smoothing)
@@ -137,9 +163,9 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
     sparse = True
 
-    def __init__(self, name: str | None = None, from_logits: bool = False) -> None:
-        super().__init__(name)
-        self.from_logits = bool(from_logits)
+    def __init__(self, name: str | None = None, dtype: Any = None, from_logits: bool = False, axis: int = -1) -> None:
+        super().__init__(name, dtype)
+        self.from_logits, self.axis = bool(from_logits), last_axis(axis)
 
     def _loss(self) -> Loss:
         return losses.SparseCategoricalCrossentropy(self.from_logits)
@@ -147,6 +173,10 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
 class CosineSimilarity(MeanOverSamples):
     """The cosine of the angle between y and the target."""
+
+    def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
+        super().__init__(name, dtype)
+        self.axis = last_axis(axis)
 
     def terminal(self, features: int) -> PerSample:
         return PerSample("cosine_similarity")
@@ -156,17 +186,45 @@ class R2Score(Metric):
     """1 - the error's sum of squares / the targets' about their mean, for each output.
 
     class_aggregation: the mean of the outputs, "uniform_average", weighted by the targets' variance,
-    "variance_weighted_average", or None for one number each.
+    "variance_weighted_average", or None for one number each. num_regressors: how many inputs a linear model has, for
+    the adjusted R² (Wherry 1931), 0 for the plain one.
     """
 
-    def __init__(self, class_aggregation: str | None = "uniform_average", name: str | None = None) -> None:
-        super().__init__(name)
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name, dtype=dtype)
         if class_aggregation not in (None, "uniform_average", "variance_weighted_average"):
             raise ValueError(
                 "class_aggregation must be uniform_average, variance_weighted_average or None, not "
                 f"{class_aggregation!r}"
             )
         self.class_aggregation = class_aggregation
+        self.num_regressors = whole("num_regressors", num_regressors, 0)
+        self._numbers = 0  # that targets held; Keras counts these, not samples
+
+    @property
+    def counts_itself(self) -> bool:
+        return self.num_regressors > 0 or super().counts_itself
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        self._numbers = 0
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add samples, (samples, outputs). sample_weight: one a sample, or broadcast to these. ShapeError."""
+        predicted = predictions(y_pred)
+        self._numbers += predicted.size
+        if sample_weight is None or np.shape(sample_weight) in ((len(predicted),), (len(predicted), 1)):
+            return super().update_state(y_true, predicted, sample_weight)
+        target = np.asarray(y_true, np.float64).reshape(predicted.shape)
+        weight = weights_of(target, sample_weight)
+        sums = weight * target, weight * target**2, weight * (target - predicted) ** 2, weight
+        return self.add(np.stack([each.sum(0) for each in sums]).ravel())
 
     def terminal(self, features: int) -> Counts:
         return Counts("sum_moments", 4)
@@ -178,6 +236,16 @@ class R2Score(Metric):
             scores = 1 - error / variation
         scores = np.where(np.isinf(scores), 0.0, scores)
         if self.class_aggregation is None:
-            return scores
+            return self._adjusted(scores)
         weights = variation if self.class_aggregation == "variance_weighted_average" else np.ones_like(scores)
-        return float((scores * weights).sum() / weights.sum())
+        return self._adjusted(float((scores * weights).sum() / weights.sum()))
+
+    def _adjusted(self, score: Any) -> Any:
+        """Of a linear model with so many inputs; the plain score, after a DataWarning, of too few samples."""
+        if not self.num_regressors:
+            return score
+        free = self._numbers - self.num_regressors - 1
+        if free <= 0:
+            warn(f"{self._numbers} numbers are too few for num_regressors={self.num_regressors}", DataWarning)
+            return score
+        return 1 - (1 - score) * (self._numbers - 1) / free

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
+from fastdl import config, initializers
 from fastdl.base.arrays import Array, refuse_masked
-from fastdl.base.configured import Configured
-from fastdl.base.naming import snake_case
+from fastdl.base.configured import Configured, is_fastdls
+from fastdl.base.naming import auto_name, snake_case
+from fastdl.base.weighting import of_rows
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
-from fastdl.ops.terminal import Own, PerSample, on_arrays, traced
+from fastdl.metrics.variable import Variable
+from fastdl.ops.terminal import PerSample, on_arrays
+
+DTYPES = "float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"
 
 
 class Metric(Configured):
-    """Base: a kernel that adds to totals, and the `value` of totals. sparse: whether targets are labels."""
+    """Base: a kernel that adds to totals, and the `value` of totals. sparse: whether targets are labels.
+
+    One of your own overrides `update_state(y_true, y_pred, sample_weight=None)`, which gets numpy arrays, and `result`,
+    a number or a mapping of names to numbers; it counts in variables that `add_weight` makes, which `reset_state` sets
+    to zero. In training and evaluation it is told of each batch: slower than the others.
+    """
 
     sparse: ClassVar[bool] = False
+    default_name: ClassVar[str | None] = None  # Keras's; None: numbered
+    dtype: str
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name or snake_case(type(self).__name__)
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if is_fastdls(cls) and "default_name" not in vars(cls):
+            cls.default_name = snake_case(cls.__name__)
+
+    def __init__(self, dtype: Any = None, name: str | None = None) -> None:
+        self.dtype = _dtype_name(dtype)
+        self.name = name or self.default_name or auto_name(type(self).__name__)
+        self._variables: list[Variable] = []
         self._totals: Array | None = None
+
+    # -- for programs -------------------------------------------------------------------------------------
 
     def terminal(self, features: int) -> Terminal:
         """The kernel of predictions of so many features."""
@@ -39,14 +59,27 @@ class Metric(Configured):
             terminal = self.terminal(output.channels)
         return terminal, output
 
+    @property
+    def counts_itself(self) -> bool:
+        """Whether its update_state must be called: that, or reset_state, is one's own, or it has no kernel."""
+        kind = type(self)
+        own = not all(is_fastdls(_definer(kind, name)) for name in ("update_state", "reset_state"))
+        return own or kind.terminal is Metric.terminal
+
+    def take(self, totals: Array) -> None:
+        """The state becomes what a program has added up. fastdl's own."""
+        self._totals = totals
+
+    # -- on arrays ----------------------------------------------------------------------------------------
+
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Add samples. y_pred: (samples, features), y_true alike or labels (samples,)."""
-        refuse_masked("y_pred", y_pred)
-        predicted = np.asarray(y_pred)
-        if predicted.ndim < 2:
-            predicted = predicted.reshape(-1, 1)
-        terminal = self.terminal(predicted.shape[-1])
-        totals = on_arrays(terminal, y_true, predicted, sample_weight, each=False)[1]
+        """Add samples. y_pred: (samples, features), y_true alike or labels (samples,). ShapeError."""
+        predicted = predictions(y_pred)
+        weights = None if sample_weight is None else of_rows(predicted, sample_weight)
+        self.add(on_arrays(self.terminal(predicted.shape[-1]), y_true, predicted, weights, each=False)[1])
+
+    def add(self, totals: Array) -> None:
+        """Add to what has been added up."""
         self._totals = totals if self._totals is None else self._totals + totals
 
     def result(self) -> Any:
@@ -54,44 +87,68 @@ class Metric(Configured):
         return 0.0 if self._totals is None else self.value(self._totals)
 
     def reset_state(self) -> None:
-        """Forget all samples."""
+        """Forget all samples: its variables become zero."""
         self._totals = None
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape))
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        self.update_state(y_true, y_pred, sample_weight)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.update_state(*args, **kwargs)
         return self.result()
 
+    # -- variables of one's own ---------------------------------------------------------------------------
 
-class MeanOverSamples(Metric):
-    """A mean over samples."""
+    def add_variable(
+        self, shape: Any, initializer: Any, dtype: Any = None, aggregation: str = "sum", name: str | None = None
+    ) -> Variable:
+        """Make a variable of this metric, of its dtype if no other is named (Keras). aggregation is of no effect."""
+        if not hasattr(self, "_variables"):
+            raise RuntimeError(f"{type(self).__name__} must call super().__init__() before it makes variables")
+        sizes = tuple(shape) if isinstance(shape, list | tuple) else (int(shape),)
+        kind = np.dtype(dtype or ("float64" if self.dtype == "float64" else "float32"))
+        if initializer is None or isinstance(initializer, str | type) or callable(initializer):
+            value = initializers.get(initializer or "zeros")(sizes, kind)
+        else:
+            value = np.broadcast_to(np.asarray(initializer), sizes)
+        variable = Variable(value, kind, name or auto_name("variable"))
+        self._variables.append(variable)
+        return variable
 
-    nameable = False
+    def add_weight(
+        self, shape: Any = (), initializer: Any = None, dtype: Any = None, name: str | None = None
+    ) -> Variable:
+        """As add_variable; zeros without an initializer (Keras)."""
+        return self.add_variable(shape, initializer, dtype, name=name)
 
-    def value(self, totals: Array) -> Any:
-        return float(totals[0] / totals[1]) if totals[1] else 0.0
+    @property
+    def variables(self) -> list[Variable]:
+        """Its variables, and those of metrics that are its attributes (Keras)."""
+        inner = [value for value in vars(self).values() if isinstance(value, Metric)]
+        return [*self._variables, *(variable for metric in inner for variable in metric.variables)]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments (Keras). NotImplementedError for one that is not kept."""
+        try:
+            return {**super().get_config(), "name": self.name, "dtype": self.dtype}
+        except AttributeError as error:
+            raise NotImplementedError(f"{type(self).__name__} does not keep an argument: {error}") from None
 
 
-class MeanMetricWrapper(MeanOverSamples):
-    """A function's mean over samples: fn(y_true, y_pred) → each sample's value, (batch,) or (batch, …).
+def predictions(y_pred: Any) -> Array:
+    """(samples, features), or more axes before these; (samples,) are of one feature."""
+    refuse_masked("y_pred", y_pred)
+    predicted = np.asarray(y_pred)
+    return predicted.reshape(-1, 1) if predicted.ndim < 2 else predicted
 
-    Made of fastdl.ops and of operators, it is compiled into the program; else it is a numpy function.
-    """
 
-    nameable = False
+def _definer(kind: type, name: str) -> type:
+    """The class that a class has a method from."""
+    return next(each for each in kind.__mro__ if name in vars(each))
 
-    def __init__(self, fn: Callable[[Array, Array], Any], name: str | None = None) -> None:
-        super().__init__(name or getattr(fn, "__name__", type(fn).__name__))
-        self.fn = fn
-        self._by_numpy: Exception | None = None  # why it was not compiled, once that was tried
 
-    def terminal(self, features: int) -> Own:
-        return Own(self.fn)
-
-    def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
-        if self._by_numpy is None:
-            try:
-                tensor, terminal = traced(self.fn, output)
-                return terminal, tensor
-            except Exception as error:  # it computes by numpy
-                self._by_numpy = error.with_traceback(None)
-        return Own(self.fn, self._by_numpy), output
+def _dtype_name(dtype: Any) -> str:
+    """ValueError unless it is None or a float's dtype."""
+    name = config.floatx() if dtype is None else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
+    if name not in DTYPES:
+        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
+    return str(name)

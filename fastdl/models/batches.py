@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastdl.base import arrays
-from fastdl.base.arguments import MOST, real, whole
+from fastdl.base.arguments import real, whole
 from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
-from fastdl.errors import DataError
+from fastdl.errors import DataError, DataWarning, warn
 from fastdl.models.callback_list import CallbackList
 from fastdl.models.engine import SLICE_SECONDS, Slice
 from fastdl.models.feeding import Feeds
@@ -48,6 +48,11 @@ class Pass:
         would have today."""
         return np.random.default_rng((self.session.seed or 0, number)).permutation(rows)
 
+    def executed(self, steps: int | None) -> int | None:
+        """How many batches so many steps take: whole executions, as in Keras."""
+        each = self.session.steps_per_execution
+        return None if steps is None else -(-steps // each) * each
+
     @property
     def iterations(self) -> int:
         """Steps trained so far."""
@@ -56,50 +61,54 @@ class Pass:
 
 
 class Rows:
-    """Arrays, checked. A pass takes all rows; or the `steps` batches that follow those of the steps trained so far."""
+    """Arrays, checked. An epoch takes all rows; or `steps` batches, the next of a pass that ends with the last row.
+
+    Keras's counts: of 5 batches, 4 steps an epoch are 4, 1, 4, 1, … batches, and 7 are 5, with a DataWarning where
+    there are fewer. Without a batch_size, it is what makes so many steps of all rows.
+    """
 
     def __init__(self, how: Pass, feeds: Feeds, steps: int | None = None) -> None:
         self.how, self.feeds, self._limit = how, feeds, steps
-        self.rows, self._batch = len(feeds[X_FEED]), how.batch_size or 32
-        self.steps = steps or -(-self.rows // self._batch)
+        self.rows = len(feeds[X_FEED])
+        self._batch = batch_size(how.batch_size, self.rows, steps)
+        self._batches = -(-self.rows // self._batch)
+        self.steps = steps or self._batches
 
-    def train(self, most: int | None) -> Iterator[Chunk]:
-        """A pass of training, in slices of at most so many steps."""
-        index = self._order()
+    def train(self, epoch: int, most: int | None) -> Iterator[Chunk]:
+        """An epoch of training, in slices of at most so many steps. epoch: how many came before in this fit."""
+        taken = self.how.executed(self._limit) or self._batches
+        first = epoch % -(-self._batches // taken) * taken  # the batches that this pass has given
+        count = min(taken, self._batches - first)
+        index = self._order(first, count)
         rows = self.rows if index is None else len(index)
         for slice_ in self.how.session.slices("train", self.feeds, self._batch, most, rows):
             yield slice_, self.feeds, index
+        ran_out(count, self._limit)
 
-    def _order(self) -> Array | None:
-        """The rows of a pass, None for all as they are."""
+    def _order(self, first: int, count: int) -> Array | None:
+        """The rows of so many batches of a pass, None for all as they are."""
         how, rows = self.how, self.rows
-        if self._limit is None:
-            # a single batch holds the same rows in any order
-            return how.order(how.iterations, rows) if how.shuffle and rows > self._batch else None
-        if self._limit * self._batch > MOST:
-            raise ValueError(
-                f"steps_per_epoch={self._limit:,} with batches of {self._batch:,} are more than {MOST:,} rows an epoch"
-            )
-        first = how.iterations * self._batch
-        places = np.arange(first, first + self._limit * self._batch)
-        if not how.shuffle:
-            return places % rows
-        passes = range(first // rows, int(places[-1]) // rows + 1)
-        return np.concatenate([how.order(number, rows) for number in passes])[places - passes[0] * rows]
+        part = slice(first * self._batch, min((first + count) * self._batch, rows))
+        if how.shuffle and rows > self._batch:  # a single batch holds the same rows in any order
+            return how.order(how.iterations - first, rows)[part]
+        return np.arange(rows)[part] if count < self._batches else None
 
     def test(self, most: int | None) -> Iterator[Chunk]:
         """A pass of inference; in batches as given if somebody wants to hear of each."""
-        rows = self.rows if self._limit is None else min(self.rows, self._limit * self._batch)
-        size = self._batch if most else PREDICT_BATCH
+        count = min(self.how.executed(self._limit) or self._batches, self._batches)
+        rows, by_batch = min(self.rows, count * self._batch), most or self.how.session.compiled()[1].counts_by_python
+        size = self._batch if by_batch else PREDICT_BATCH
         for slice_ in self.how.session.slices("test", self.feeds, size, most, rows):
             yield slice_, self.feeds, None
+        ran_out(count, self._limit)
 
 
 class Batches:
     """An iterable of batches (x, y) or (x, y, sample_weight), checked as they arrive, some ahead of their use.
 
-    A pass takes all batches of an iterable that can be begun again, or the next `steps` of one that goes on, and begins
-    it again at its end. DataError if an iterator ends before a pass does, or a batch is not as it should be.
+    A pass takes all batches of an iterable that can be begun again, or the next `steps` of one that goes on, up to its
+    end, with a DataWarning if that comes first; the next pass begins it again. DataError if an iterator holds no more,
+    or a batch is not as it should be.
     """
 
     def __init__(self, how: Pass, value: Any, steps: int | None = None, what: str = "") -> None:
@@ -120,13 +129,16 @@ class Batches:
 
     def draw(self) -> Iterator[Any]:
         """The batches of a pass, as they come."""
-        count = 0
-        while self._limit is None or count < self._limit:
+        count, most = 0, self.how.executed(self._limit)
+        while most is None or count < most:
             batch = self._first.pop() if self._first else self._next(count)
             if batch is END:
+                ran_out(count, self._limit)
                 return
             count += 1
             yield batch
+        if hasattr(self.value, "__len__") and self._drawn >= len(self.value):
+            self._iterator = None  # known without asking for one more
 
     def _next(self, count: int) -> Any:
         """The next batch of a pass that has given so many; END at its end."""
@@ -137,14 +149,10 @@ class Batches:
             return batch
         again, drawn = self._iterator is not self.value, self._drawn
         self._iterator = None
-        if self._limit is None and count:
+        if count:
             return END
         if drawn and again:
             return self._next(count)
-        if count:
-            raise DataError(
-                f"{self.what}x ended after {count} of a pass's {self._limit} batches, and cannot begin anew"
-            )
         raise DataError(
             f"{self.what}x holds no more batches: an iterator is used up by one pass, so say how many steps one takes, "
             "or pass what begins anew each time it is iterated over"
@@ -156,14 +164,16 @@ class Batches:
             return (value[int(i)] for i in self.how.order(self.how.iterations, len(value)))
         return arrays.each_batch(value)
 
-    def train(self, most: int | None) -> Iterator[Chunk]:
+    def train(self, epoch: int, most: int | None) -> Iterator[Chunk]:
         """A pass of training, one step a batch; at most so many come to one slice."""
         yield from self._pass("train", most)
         if callable(tell := getattr(self.value, "on_epoch_end", None)):
             tell()  # as Keras's Sequence is told
 
     def test(self, most: int | None) -> Iterator[Chunk]:
-        """A pass of inference, one step a batch; at most so many come to one slice."""
+        """A pass of inference, one step a batch, from the first where it can be begun again, as in Keras."""
+        if self._iterator is not self.value and not self._first:
+            self._iterator = None
         yield from self._pass("test", most)
 
     def _pass(self, purpose: str, most: int | None) -> Iterator[Chunk]:
@@ -222,6 +232,7 @@ def for_fit(
     validation_data: Any,
     validation_steps: int | None,
     validation_split: float,
+    validation_batch_size: int | None,
 ) -> tuple[Source, Source | None]:
     """What fit trains on, and what it validates on. DataError, ShapeError, ValueError."""
     steps = checked_steps("steps_per_epoch", steps)
@@ -230,7 +241,7 @@ def for_fit(
     if not split < 1:
         raise ValueError(f"validation_split must lie between 0 and 1, not {validation_split}")
     trained_on = source(how, data, steps)
-    plain = Pass(how.session, how.batch_size, how.check)
+    plain = Pass(how.session, validation_batch_size or how.batch_size, how.check)
     if validation_data is not None:
         listed = isinstance(validation_data, tuple | list) and not streams(validation_data, listed=True)
         if listed and not 2 <= len(validation_data) <= 3:
@@ -256,6 +267,7 @@ def for_fit(
 def predict(session: Session, x: Any, steps: int | None, callbacks: CallbackList, training: bool) -> Any:
     """Predictions for an iterable of batches x, or (x, y) of which y is left out, one after another."""
     batches, predicted = Batches(Pass(session), x, checked_steps("steps", steps)), list[list[Array]]()
+    session.model.stop_predicting = False
     callbacks.begin(session.model, verbose=0, epochs=1, steps=batches.steps)
     callbacks.tell("on_predict_begin", {})
     for number, batch in enumerate(batches.draw()):
@@ -264,6 +276,9 @@ def predict(session: Session, x: Any, steps: int | None, callbacks: CallbackList
         outputs = session.predict(feeds, training=training, noisy=training)
         callbacks.batch_ends("predict", number, {"outputs": outputs if len(outputs) > 1 else outputs[0]})
         predicted.append(outputs)
+        if session.model.stop_predicting:
+            break
+    callbacks.pass_ends("predict")
     callbacks.tell("on_predict_end", {})
     joined = [np.concatenate(each) for each in zip(*predicted, strict=True)]
     return joined if len(joined) > 1 else joined[0]
@@ -279,3 +294,27 @@ def streams(x: Any, listed: bool = False) -> bool:
 def checked_steps(name: str, steps: Any) -> int | None:
     """ValueError unless it is None or a positive integer."""
     return None if steps is None else whole(name, steps)
+
+
+def validates(frequency: Any) -> Callable[[int], bool]:
+    """Whether an epoch, counted from 0, is validated: each one of so many, or those named, counted from 1 (Keras)."""
+    if isinstance(frequency, int | np.integer) and not isinstance(frequency, bool):
+        each = whole("validation_freq", frequency)
+        return lambda epoch: (epoch + 1) % each == 0
+    if not isinstance(frequency, list | tuple | set | range):
+        raise ValueError(f"validation_freq must be a positive integer, or a list of epochs, not {frequency!r}")
+    named = {whole("validation_freq", epoch) for epoch in frequency}
+    return lambda epoch: epoch + 1 in named
+
+
+def batch_size(size: int | None, rows: int, steps: int | None) -> int:
+    """The size of batches, as Keras: what was asked for, or what makes so many steps of all rows, or 32."""
+    return size or (-(-rows // steps) if steps else 32)
+
+
+def ran_out(count: int, asked: int | None) -> None:
+    """DataWarning if a pass had fewer batches than were asked for."""
+    if asked is not None and count < asked:
+        warn(
+            f"the data ran out after {count} of {asked} batches: the next pass begins with the first again", DataWarning
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from fastdl.models.callback import BATCH_HOOKS, Callback, Logs
 from fastdl.models.divergence import Divergence
 from fastdl.models.history import History
@@ -31,9 +33,13 @@ class CallbackList:
         self._every_batch = {
             purpose for purpose in BATCH_HOOKS if any(callback.every_batch(purpose) for callback in self.callbacks)
         }
+        self._execution = 1  # how many batches are told of at once
+        self._waiting: list[Logs] = []  # those of the batches of an execution that has begun
+        self._first = 0  # and its first batch
 
     def begin(self, model: Any, **params: Any) -> None:
         """Introduce the model and how it was called."""
+        self._execution = model.session.steps_per_execution
         for callback in self.callbacks:
             callback.set_params(params)
             callback.set_model(model)
@@ -61,11 +67,31 @@ class CallbackList:
             getattr(callback, hook)(*arguments)
 
     def batch_begins(self, purpose: str, batch: int) -> None:
-        """Call on_…_batch_begin, if anybody wants to hear of it."""
-        if purpose in self._every_batch:
+        """Call on_…_batch_begin, if anybody wants to hear of it, at the first batch of an execution."""
+        if purpose in self._every_batch and not self._waiting:
+            self._first = batch
             self.tell(f"on_{purpose}_batch_begin", batch, {})
 
     def batch_ends(self, purpose: str, batch: int, logs: Logs) -> None:
-        """Call on_…_batch_end with a copy of the logs, if anybody wants to hear of it."""
+        """Call on_…_batch_end with a copy of the logs, if anybody wants to hear of it, at the last of an execution."""
         if purpose in self._every_batch:
-            self.tell(f"on_{purpose}_batch_end", batch, dict(logs))
+            self._waiting.append(logs)
+            if len(self._waiting) == self._execution:
+                self.pass_ends(purpose)
+
+    def pass_ends(self, purpose: str) -> None:
+        """Tell of an execution's end: the number of its last batch, as if there were as many left (Keras)."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        logs = dict(waiting[-1])
+        if purpose == "predict" and len(waiting) > 1:
+            logs = {"outputs": _joined([each["outputs"] for each in waiting])}
+        self.tell(f"on_{purpose}_batch_end", self._first + self._execution - 1, logs)
+
+
+def _joined(outputs: list[Any]) -> Any:
+    """The outputs of several batches as of one."""
+    if isinstance(outputs[0], list):
+        return [np.concatenate(each) for each in zip(*outputs, strict=True)]
+    return np.concatenate(outputs)

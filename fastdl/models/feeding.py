@@ -31,6 +31,7 @@ class Traced(Protocol):
     output_names: list[str]
     added_losses: list[Tensor]
     takes_one_array: bool  # whether it has one input whatever its first data are
+    stop_predicting: bool  # set by a callback
 
     @property
     def input_names(self) -> list[str]: ...
@@ -202,6 +203,7 @@ class Feeding:
                 if check:
                     data.check_targets(name, targets, loss, output.members)
             data.same_length(rows, targets, name)
+            objective.samples[i] = np.shape(each)[1:]
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
 

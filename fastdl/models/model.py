@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastdl import optimizers
 from fastdl.base.arguments import flag, shown, whole
 from fastdl.base.arguments import path as checked_path
+from fastdl.base.configured import refuse_overrides
 from fastdl.base.naming import no_attribute
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
@@ -18,7 +19,6 @@ from fastdl.metrics import Metric
 from fastdl.models import batches, saving
 from fastdl.models.batches import Source
 from fastdl.models.callback_list import CallbackList, Callbacks
-from fastdl.models.engine import run
 from fastdl.models.history import History
 from fastdl.models.network import Network, batch_rows
 from fastdl.models.objective import Compiled, checked_losses, checked_share, mapped
@@ -30,6 +30,17 @@ if TYPE_CHECKING:
     from fastdl.fusion import FusionReport
 
 COMPILE = "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics"
+# what of Keras's Model a subclass cannot override here, for a compiled program trains it: what to use in its place
+REPLACED = {
+    "train_step": "a loss of your own, add_loss, or train_on_batch in a loop of your own",
+    "test_step": "a loss or metrics of your own",
+    "predict_step": "layers of your own, or call",
+    "compute_loss": "a loss of your own, or add_loss",
+    "compute_metrics": "metrics of your own",
+    "make_train_function": "callbacks",
+    "make_test_function": "callbacks",
+    "make_predict_function": "callbacks",
+}
 
 
 class Model(Network):
@@ -44,6 +55,7 @@ class Model(Network):
 
     def __init_subclass__(cls, of_tensors: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
+        refuse_overrides(cls, REPLACED)
         if of_tensors:
             Model._of_tensors = cls
 
@@ -54,7 +66,7 @@ class Model(Network):
         super().__init__(name=name, dtype=dtype, trainable=trainable)
         self.loss: Any = None  # a Loss, or one for each output
         self.history: History | None = None
-        self.stop_training = False  # a callback sets it
+        self.stop_training = self.stop_evaluating = False  # a callback sets them
         self.initial_epoch = 0  # of the fit that runs; a callback that goes on with another sets it when it begins
         self._diverged = False  # in the last train_on_batch
 
@@ -76,22 +88,37 @@ class Model(Network):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
-        **unused: Any,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        **unknown: Any,
     ) -> None:
         """Choose optimizer, loss and metrics: Keras names, objects, or numpy functions of your own (see losses.Function
         and metrics.MeanMetricWrapper). weighted_metrics heed the samples' weights. With several outputs each may be a
         list or a mapping by name, one for each; loss_weights multiply the losses in their sum. ValueError.
 
-        run_eagerly, steps_per_execution and jit_compile are taken, and of no effect.
+        steps_per_execution: how many batches callbacks hear of at once, and the least that an epoch of steps_per_epoch
+        takes. run_eagerly, jit_compile and auto_scale_loss are taken, and of no effect.
         """
-        for name in set(unused) - {"run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
+        for name in unknown:
             raise TypeError(no_attribute("compile has no argument", name, COMPILE))
         losses, shares = checked_losses(loss), mapped(checked_share, loss_weights)
+        self.steps_per_execution = steps_per_execution
         self.session.compile(optimizers.get(optimizer), Compiled(losses, shares, metrics, weighted_metrics))
         self.loss = losses
         self._graph = None  # what is trainable may have changed
         if self._samples is not None and self.layers:
             self.trace()
+
+    @property
+    def steps_per_execution(self) -> int:
+        """How many batches callbacks hear of at once (Keras)."""
+        return self.session.steps_per_execution
+
+    @steps_per_execution.setter
+    def steps_per_execution(self, steps: int) -> None:
+        self.session.steps_per_execution = whole("steps_per_execution", steps)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -116,21 +143,25 @@ class Model(Network):
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        *,
         check_input: bool = True,
     ) -> History:
         """Train. x: (rows, *input shape), y: labels or targets; last batch may be smaller. Keras: Model.fit.
 
-        Or x is an iterable of batches (x, y) or (x, y, sample_weight): an epoch is one pass over it, or the next
-        steps_per_epoch batches. validation_split takes the last share of the rows, before shuffling; validation_data is
-        (x, y), (x, y, sample_weight) or such an iterable, and validation_steps how many batches of it are used.
-        sample_weight: (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for
-        NaN and infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched, or at
-        the batch that is wrong.
+        Or x is an iterable of batches (x, y) or (x, y, sample_weight). An epoch is one pass, or the next
+        steps_per_epoch batches of one, up to its end. validation_split takes the last share of the rows, before
+        shuffling; validation_data is (x, y), (x, y, sample_weight) or such an iterable, validation_steps how many
+        batches of it are used, validation_freq after how many epochs, or after which, counted from 1. sample_weight:
+        (rows,); class_weight: by label, 1 for those not named. check_input=False skips the search for NaN and
+        infinities. callbacks: see fastdl.callbacks. DataError, ShapeError, before any weight is touched, or at the
+        batch that is wrong.
         """
         batch_rows(batch_size)
         whole("epochs", epochs)
         whole("initial_epoch", initial_epoch, 0)
-        verbosity = shown("verbose", verbose)
+        verbosity, validated = shown("verbose", verbose), batches.validates(validation_freq)
         shuffle, check_input = flag("shuffle", shuffle), flag("check_input", check_input)
         source, held_out = batches.for_fit(
             batches.Pass(self.session, batch_size, check_input, class_weight, shuffle, training=True),
@@ -139,17 +170,25 @@ class Model(Network):
             validation_data,
             validation_steps,
             validation_split,
+            None if validation_batch_size is None else whole("validation_batch_size", validation_batch_size),
         )
         optimizer, objective = self.session.compiled()
         if isinstance(source, batches.Rows) and not optimizer.iterations:
             warn_of_scale(self.trace(), self.input_names, objective, source.feeds)
         hooks = CallbackList(callbacks)
-        return self._fit(source, held_out, hooks, initial_epoch, epochs, verbosity)
+        return self._fit(source, held_out, hooks, range(initial_epoch, epochs), validated, verbosity)
 
     def _fit(
-        self, source: Source, held_out: Source | None, hooks: CallbackList, first: int, epochs: int, verbosity: int
+        self,
+        source: Source,
+        held_out: Source | None,
+        hooks: CallbackList,
+        asked: range,
+        validated: Callable[[int], bool],
+        verbosity: int,
     ) -> History:
-        """Epochs `first` to `epochs` of training on a source, each judged by what is held out."""
+        """The epochs that were asked for on a source; those `validated` are judged by what is held out."""
+        epochs = asked.stop
         optimizer, _ = self.session.compiled()
         history = hooks.history()
         hooks.watch()
@@ -157,14 +196,14 @@ class Model(Network):
             self.history, self.stop_training, logs = history, False, dict[str, float]()
             hooks.begin(self, verbose=verbosity, epochs=epochs, steps=source.steps)
             hooks.tell("set_validation_data", held_out.feeds if isinstance(held_out, batches.Rows) else None)
-            self.initial_epoch = first
+            self.initial_epoch = asked.start
             optimizer.resume()
             hooks.tell("on_train_begin", {})
             for epoch in range(self.initial_epoch, epochs):
                 with Progress(epoch, epochs, source.steps, verbosity) as progress:
                     hooks.tell("on_epoch_begin", epoch, {})
-                    logs = self._epoch(source, progress, hooks)
-                    if held_out is not None:
+                    logs = self._epoch(source, epoch - asked.start, progress, hooks)
+                    if held_out is not None and validated(epoch):
                         tested = self._test(held_out, hooks)
                         logs |= {f"val_{name}": value for name, value in tested.items()}
                     hooks.tell("on_epoch_end", epoch, logs)
@@ -176,9 +215,10 @@ class Model(Network):
             hooks.tell("on_train_end", logs)
         return history
 
-    def _epoch(self, source: Source, progress: Progress, hooks: CallbackList) -> dict[str, float]:
+    def _epoch(self, source: Source, epoch: int, progress: Progress, hooks: CallbackList) -> dict[str, float]:
         session, programs, steps, rows, logs = self.session, set[Program](), 0, 0, dict[str, float]()
-        for slice_, feeds, index in source.train(hooks.most("train")):
+        session.compiled()[1].reset()
+        for slice_, feeds, index in source.train(epoch, hooks.most("train")):
             programs.add(slice_.program)
             hooks.batch_begins("train", steps)
             session.train(slice_, feeds, index)
@@ -189,6 +229,7 @@ class Model(Network):
             progress.update(steps, rows, logs)
             if self.stop_training:
                 break
+        hooks.pass_ends("train")
         return logs
 
     def train_on_batch(
@@ -203,8 +244,9 @@ class Model(Network):
         session = self.session
         inputs = session.feeding.inputs(x, learns=True)
         feeds = session.feeds(inputs, y, sample_weight, class_weight=class_weight)
-        optimizer, _ = session.compiled()
+        optimizer, objective = session.compiled()
         with session.exclusive():
+            objective.reset()
             optimizer.resume()
             for slice_ in session.slices("train", feeds, len(feeds[X_FEED])):
                 session.train(slice_, feeds, None)
@@ -213,22 +255,27 @@ class Model(Network):
         if self._diverged and not diverged:
             what = f"loss became {logs['loss']} at step {optimizer.iterations}"
             warn(f"training of {self.name} diverged: {what}; {ADVICE}", DivergenceWarning)
-        return _results(logs, return_dict)
+        return _results(logs, return_dict, objective.first)
 
     # -- evaluate, predict --------------------------------------------------------------------------------
 
     def _test(self, source: Source, hooks: CallbackList) -> dict[str, float]:
         """A pass in inference."""
-        session, programs = self.session, set[Program]()
+        session, programs, self.stop_evaluating = self.session, set[Program](), False
+        _, objective = session.compiled()
         with session.lock:
+            objective.reset()
             hooks.tell("on_test_begin", {})
             with session.testing():
                 for i, (slice_, feeds, _) in enumerate(source.test(hooks.most("test"))):
                     programs.add(slice_.program)
                     hooks.batch_begins("test", i)
-                    run(slice_, feeds)
+                    session.test(slice_, feeds)
                     logs = session.logs(programs)
                     hooks.batch_ends("test", i, logs)
+                    if self.stop_evaluating:
+                        break
+            hooks.pass_ends("test")
             hooks.tell("on_test_end", logs)
             return logs
 
@@ -258,7 +305,7 @@ class Model(Network):
         logs = self._test(source, hooks)
         if aloud:
             print(describe(logs))
-        return _results(logs, return_dict)
+        return _results(logs, return_dict, self.session.compiled()[1].first)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """As evaluate. Keras: Model.test_on_batch."""
@@ -334,6 +381,10 @@ class Model(Network):
         return export(self, target, fuse=fuse, samples=samples, class_names=class_names)
 
 
-def _results(logs: dict[str, float], return_dict: bool) -> Any:
-    values = list(logs.values())
-    return logs if return_dict else values if len(values) > 1 else values[0]
+def _results(logs: dict[str, float], return_dict: bool, first: Sequence[str]) -> Any:
+    """The logs, or their values: of the names that come first, and then by name, as in Keras."""
+    if return_dict:
+        return logs
+    names = [name for name in dict.fromkeys(first) if name in logs]
+    values = [logs[name] for name in [*names, *sorted(logs.keys() - set(names))]]
+    return values if len(values) > 1 else values[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,10 @@ from fastdl.base.arrays import Dtype
 from fastdl.base.columns import is_column
 from fastdl.base.naming import free_name, unknown
 from fastdl.base.text import preformatted
-from fastdl.compiler.feeds import X_FEED
+from fastdl.compiler.feeds import FEEDS, X_FEED
 from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
 from fastdl.errors import ShapeError
-from fastdl.layers.context import calls_noted, losses_added
+from fastdl.layers.context import calls_noted, losses_added, on_its_own
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
 from fastdl.layers.layer import Call, Layer, listed, unused
@@ -25,6 +25,9 @@ from fastdl.models.callback_list import CallbackList, Callbacks
 from fastdl.models.feeding import Feeds
 from fastdl.models.session import PREDICT_BATCH, Session
 from fastdl.models.summary import summary
+from fastdl.ops import Penalty
+from fastdl.ops.on_arrays import compute
+from fastdl.regularizers import L1L2
 
 
 class Network(Layer):
@@ -48,6 +51,7 @@ class Network(Layer):
         self._graph: Graph | None = None
         self._class_names: list[str] | None = None
         self.added_losses: list[Tensor] = []  # what layers added to the loss (see Layer.add_loss); fastdl's own
+        self.stop_predicting = False  # a callback sets it
         self.session = Session(self)
 
     @property
@@ -199,7 +203,7 @@ class Network(Layer):
         """Symbolic outputs of symbolic inputs, as a layer; or `predict` of arrays, as one batch.
 
         training=True draws dropout and other noise, and takes batch norm's statistics from the batch (Keras); the
-        model stays as it is.
+        model stays as it is. Layers of augmentation act unless training=False; `losses` has activities' penalties.
         """
         if more:
             training, more = more[0], ()
@@ -209,7 +213,45 @@ class Network(Layer):
             self._prepare(tuple(listed(x)))
             with unused(self.layers):
                 return super().__call__(x, training=training)
+        feeds = self.session.feeding.inputs(x, check=False)
+        graph = self.trace()
+        self._activity = []
+        if training is None or any(isinstance(op, Penalty) for op in graph.ops):
+            graph = self._graph_of_call() if training is None else graph
+            if graph.always_draws or any(isinstance(op, Penalty) for op in graph.ops):
+                return self._with_penalties(graph, feeds, training is not None and flag("training", training))
         return self.predict(x, training=training)
+
+    def _graph_of_call(self) -> Graph:
+        """The graph of a call on arrays of which nobody says whether it is training."""
+        if not any(layer.trains_by_default for layer in self._all_layers()):
+            return self.trace()
+        sources = [Tensor(tensor.shape, tensor.dtype, name=tensor.name) for tensor in self.trace().columns]
+        token = on_its_own.set(True)
+        try:
+            with floats_of(self.dtype), unused(self.layers):
+                return graph_of(sources, listed(self.call(sources if len(sources) > 1 else sources[0])))
+        finally:
+            on_its_own.reset(token)
+
+    def _all_layers(self) -> Iterator[Layer]:
+        """Its layers, and those of models among them."""
+        for layer in self.layers:
+            yield layer
+            if isinstance(layer, Network):
+                yield from layer._all_layers()
+
+    def _with_penalties(self, graph: Graph, feeds: Feeds, training: bool) -> Any:
+        """The outputs of all rows as one batch; and what activities add to the loss."""
+        penalties = [op for op in graph.ops if isinstance(op, Penalty)]
+        arrays = [feeds[X_FEED + FEEDS * i] for i in range(len(graph.inputs))]
+        wide = Graph(graph.inputs, [*graph.outputs, *(op.inputs[0] for op in penalties)])
+        with self.session.lock:
+            results = compute(wide, arrays, training, training)
+        count = len(graph.outputs)
+        for op, activity in zip(penalties, results[count:], strict=True):
+            self._activity.append(L1L2(*op.strengths)(activity) / len(activity))
+        return only(results[:count])
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index. ValueError if there is none."""
@@ -293,9 +335,12 @@ class Network(Layer):
             return batches.predict(self.session, x, steps, CallbackList(callbacks), training)
         feeds = self.session.feeding.inputs(x, check=False)
         if batch_size is not None or steps is not None or callbacks:
-            size, most = batch_rows(batch_size), batches.checked_steps("steps", steps)
+            most, rows = batches.checked_steps("steps", steps), len(feeds[X_FEED])
+            size = batches.batch_size(None if batch_size is None else batch_rows(batch_size), rows, most)
             if most:
-                feeds = {feed: array[: size * most] for feed, array in feeds.items()}
+                batches.ran_out(-(-rows // size), most)
+                taken = -(-most // self.session.steps_per_execution) * self.session.steps_per_execution
+                feeds = {feed: array[: size * taken] for feed, array in feeds.items()}
             if callbacks:
                 return self._predict_with(CallbackList(callbacks), feeds, size, training)
         return only(self.session.predict(feeds, training=training, noisy=training))
@@ -303,7 +348,7 @@ class Network(Layer):
     def _predict_with(self, callbacks: CallbackList, feeds: Feeds, batch: int, training: bool) -> Any:
         """Slice by slice, with callbacks told before and after each."""
         session, rows, most = self.session, len(feeds[X_FEED]), callbacks.most("predict")
-        answers = session.answers(feeds, self.trace())
+        answers, done, self.stop_predicting = session.answers(feeds, self.trace()), 0, False
         callbacks.begin(self, verbose=0, epochs=1, steps=-(-rows // batch))
         callbacks.tell("on_predict_begin", {})
         with session.lock:
@@ -312,9 +357,13 @@ class Network(Layer):
                 callbacks.batch_begins("predict", i)
                 compute()
                 outputs = only([answer[part] for answer in answers])
+                done = part.stop
                 callbacks.batch_ends("predict", i, {"outputs": outputs})
+                if self.stop_predicting:
+                    break
+        callbacks.pass_ends("predict")
         callbacks.tell("on_predict_end", {})
-        return only(answers)
+        return only([answer[:done] for answer in answers])
 
     predict_on_batch = predict
 

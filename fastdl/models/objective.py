@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,12 @@ import numpy as np
 from fastdl import losses, metrics
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
+from fastdl.compiler.feeds import FEEDS, Y_FEED
 from fastdl.compiler.graph import Graph, Tensor
-from fastdl.compiler.program import Reading
+from fastdl.compiler.program import Reading, Terminal
 from fastdl.losses import Loss
-from fastdl.metrics import Metric
+from fastdl.metrics import MeanMetricWrapper, Metric
+from fastdl.metrics.counting import Counting, Targets, merged
 from fastdl.ops.terminal import Values, as_value
 
 
@@ -36,6 +38,8 @@ class Measured:
     output: int
     weighted: bool
     name: str  # in logs
+    counts_itself: bool = False
+    targets: Targets = field(default_factory=Targets)
 
 
 class Objective:
@@ -44,6 +48,7 @@ class Objective:
     def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str], added: Sequence[Tensor] = ()) -> None:
         """added: tensors that are losses by themselves (see Layer.add_loss)."""
         self.names, self.added = names, [as_value(tensor) for tensor in added]
+        self.samples: dict[int, tuple[int, ...]] = {}  # of outputs, the shape of a row of targets as it was given
         self.losses: list[Loss | None] = by_output("loss", chosen.loss, names)
         if not any(self.losses) and not added:
             raise ValueError(
@@ -73,15 +78,40 @@ class Objective:
                 )
             made = metrics.get(metric, loss, graph.outputs[output])
             name = f"{self.names[output]}_{made.name}" if len(self.names) > 1 else made.name
-            name = f"weighted_{name}" if weighted and name in self._taken else name
+            if weighted and name in self._taken:  # as Keras's: a_weighted_mse
+                name = f"{self.names[output]}_weighted_{made.name}" if len(self.names) > 1 else f"weighted_{name}"
             name = free_name(name, self._taken)  # as Keras's: auc, auc_1, ...
             self._taken.add(name)
-            measures.append(Measured(made, output, weighted, name))
+            on_labels = loss.sparse and isinstance(made, MeanMetricWrapper)
+            measures.append(Measured(made, output, weighted, name, made.counts_itself or on_labels))
         return measures
 
     @property
     def metrics(self) -> list[Metric]:
         return [measured.metric for measured in self.measured]
+
+    @property
+    def first(self) -> list[str]:
+        """The names in logs that come first where these are a list, in order: Keras's."""
+        losses = [f"{name}_loss" for name in self.names] if len(self.names) > 1 else []
+        return ["loss", *(metric.name for metric in self.metrics), *losses]
+
+    @property
+    def counts_by_python(self) -> bool:
+        """Whether a metric is called batch by batch."""
+        return any(each.counts_itself for each in self.measured)
+
+    def reset(self) -> None:
+        """A pass begins: metrics forget what they have counted."""
+        for metric in self.metrics:
+            metric.reset_state()
+
+    def begin(self, feeds: Mapping[int, Array], index: Array | None, start: int) -> None:
+        """A slice begins at this row of the feeds, or of the index into them."""
+        for each in self.measured:
+            if each.counts_itself:
+                labels = feeds.get(Y_FEED + FEEDS * each.output)
+                each.targets.begin(self.samples.get(each.output, ()), labels, index, start)
 
     @property
     def outputs(self) -> list[int]:
@@ -93,9 +123,14 @@ class Objective:
         attached = {i: loss.attach(graph.outputs[i]) for i, loss in enumerate(self.losses) if loss is not None}
         losses = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
         losses += [Reading(Values(), tensor) for tensor in self.added]
-        metrics = []
+        metrics: list[Reading] = []
         for each in self.measured:
-            terminal, tensor = each.metric.attach(graph.outputs[each.output], attached[each.output][0])
+            terminal: Terminal
+            output, loss = graph.outputs[each.output], self.losses[each.output]
+            if each.counts_itself:
+                terminal, tensor = Counting(each.metric, each.targets, bool(loss and loss.sparse)), output
+            else:
+                terminal, tensor = each.metric.attach(output, attached[each.output][0])
             metrics.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
         return losses, metrics
 
@@ -114,7 +149,9 @@ class Objective:
         if len(self.names) > 1:
             logs |= {f"{self.names[i]}_loss": value for i, value in zip(outputs, values, strict=False)}
         for each, total in zip(self.measured, totals[count:], strict=True):
-            logs[each.name] = each.metric.value(total)
+            if not each.counts_itself:
+                each.metric.take(total)
+            merged(logs, each.name, each.metric.result())
         return logs
 
 

@@ -38,6 +38,7 @@ class Session:
         self.compiled_with: Compiled | None = None
         self.trained: frozenset[Parameter] | None = None
         self.seed: int | None = None
+        self.steps_per_execution = 1  # how many batches callbacks hear of at once
         self._objective: Objective | None = None
         self._begin()
 
@@ -131,13 +132,20 @@ class Session:
 
     def train(self, slice_: Slice, feeds: Feeds, index: Array | None) -> None:
         """Run one slice of training, within `exclusive`."""
-        optimizer, _ = self.compiled()
+        optimizer, objective = self.compiled()
         assert self.seed is not None
+        objective.begin(feeds, index, slice_.start)
         rates = optimizer.rates(slice_.steps)
         try:
             run(slice_, feeds, index=index, rates=rates, step=optimizer.iterations, seed=self.seed)
         finally:
             optimizer.iterations += slice_.program.steps_done
+
+    def test(self, slice_: Slice, feeds: Feeds) -> None:
+        """Run one slice of a test."""
+        _, objective = self.compiled()
+        objective.begin(feeds, None, slice_.start)
+        run(slice_, feeds)
 
     def logs(self, programs: Iterable[Program]) -> dict[str, Any]:
         """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""

@@ -15,7 +15,7 @@ from fastdl import _ext
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base.arguments import real, whole
 from fastdl.base.arrays import Array
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, refuse_overrides
 from fastdl.compiler.graph import Parameter
 from fastdl.schedules import LearningRateSchedule
 
@@ -23,6 +23,10 @@ Rate = float | LearningRateSchedule
 
 
 OLD = ("options", "lr", "decay", "learning_rate")  # what configs leave out, or spell in another way
+
+
+# what of Keras's Optimizer a subclass cannot override here, for kernels take the steps: what to use in its place
+REPLACED = {"update_step": "another optimizer, a schedule of its learning rate, or a constraint"}
 
 
 class Options(TypedDict, total=False):
@@ -66,6 +70,10 @@ class Optimizer(Configured):
     rule: str
     slot_names: Sequence[str] = ()
     first_value: ClassVar[str] = ""  # the attribute that slots begin with, if not with zero
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_overrides(cls, REPLACED)
 
     def __init__(
         self,

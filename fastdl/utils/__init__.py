@@ -31,7 +31,7 @@ def clear_session(free_memory: bool = True) -> None:
 
     There is no other state: models that nobody refers to are gone anyway.
     """
-    from fastdl.layers.layer import number_names_anew
+    from fastdl.base.naming import number_names_anew
 
     number_names_anew()
 

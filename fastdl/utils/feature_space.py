@@ -14,11 +14,11 @@ from fastdl.base import arrays
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.base.columns import TEXT, column_dtype, is_column
-from fastdl.base.naming import unknown
+from fastdl.base.naming import auto_name, unknown
 from fastdl.compiler.graph import Tensor
 from fastdl.errors import DataError, ModelFileError
 from fastdl.layers.data_layer import column as read_column
-from fastdl.layers.layer import CLASSES, Layer, deserialize, serialize, unique_name
+from fastdl.layers.layer import CLASSES, Layer, deserialize, serialize
 from fastdl.models import tensor_file
 
 OUTPUT_MODES = ("concat", "dict")
@@ -164,7 +164,7 @@ class FeatureSpace:
             raise ValueError("features must be a mapping of columns to kinds, as {'age': 'float_normalized'}")
         if output_mode not in OUTPUT_MODES:
             raise ValueError(f"output_mode must be 'concat' or 'dict', not {output_mode!r}")
-        self.name, self.output_mode = name or unique_name("FeatureSpace"), output_mode
+        self.name, self.output_mode = name or auto_name("FeatureSpace"), output_mode
         self.crossing_dim = whole("crossing_dim", crossing_dim)
         self.hashing_dim = whole("hashing_dim", hashing_dim)
         self.num_discretization_bins = whole("num_discretization_bins", num_discretization_bins)
@@ -370,7 +370,7 @@ KINDS = (
 
 def _named(kind: str, name: str | None) -> str:
     """Keras's name for the layer of a feature."""
-    return f"{name or unique_name(kind)}_preprocessor"
+    return f"{name or auto_name(kind)}_preprocessor"
 
 
 def _layer(config: Mapping[str, Any]) -> Layer:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fastdl
 from fastdl import callbacks
-from fastdl.callbacks import EarlyStopping
+from fastdl.callbacks import EarlyStopping, ReduceLROnPlateau
 from fastdl.callbacks.monitor import higher_is_better
 
 from .small import Epochs, data, run, small
@@ -106,3 +107,21 @@ def test_a_name_that_does_not_tell_needs_a_mode() -> None:
         EarlyStopping("val_profit")
     with pytest.raises(ValueError, match="mode must be auto, min or max, not 'up'"):
         EarlyStopping(mode="up")
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau])
+@pytest.mark.parametrize("average", [None, "macro"])
+def test_a_metric_of_each_output_is_no_number_to_watch(kind: Any, average: str | None) -> None:
+    """Keras fails there too, without saying why."""
+    x, y = np.random.default_rng(0).random((20, 4)), np.eye(3)[np.arange(20) % 3]
+    model = fastdl.Sequential([fastdl.Input((4,)), fastdl.layers.Dense(3, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[fastdl.metrics.F1Score(average, threshold=0.5)])
+
+    def fit() -> Any:
+        return model.fit(x, y, validation_split=0.5, callbacks=kind("val_f1_score", mode="max"), verbose=0)
+
+    if average:
+        assert len(fit().history["val_f1_score"]) == 1
+    else:
+        with pytest.raises(ValueError, match="watches one number, but val_f1_score is one for each of 3 outputs"):
+            fit()

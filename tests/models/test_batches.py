@@ -12,7 +12,7 @@ import pytest
 import fastdl
 from fastdl import layers
 from fastdl.callbacks import BackupAndRestore, LambdaCallback
-from fastdl.errors import DataError, ShapeError
+from fastdl.errors import DataError, DataWarning, ShapeError
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -171,10 +171,11 @@ def test_an_iterable_is_begun_once_an_epoch_or_when_it_ends() -> None:
     assert source.begun == 3
     source = Iterable()
     model = net()
-    model.fit(source, epochs=4, steps_per_epoch=3, verbose=0)  # 12 batches: 5, 5, 2
-    assert source.begun == 3
+    with pytest.warns(DataWarning, match="ran out after 2 of 3 batches"):
+        model.fit(source, epochs=4, steps_per_epoch=3, verbose=0)  # 3, 2, 3, 2
+    assert source.begun == 2
     assert model.optimizer is not None
-    assert model.optimizer.iterations == 12
+    assert model.optimizer.iterations == 10
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -188,7 +189,8 @@ def test_steps_of_arrays_go_on_where_the_last_epoch_ended(shuffle: bool) -> None
 
     model = fastdl.Sequential([fastdl.Input((1,)), layers.Dense(1)])
     model.compile(fastdl.optimizers.SGD(0.0), note)
-    model.fit(x, x, 8, epochs=5, steps_per_epoch=2, shuffle=shuffle, verbose=0)  # 80 rows in all
+    with pytest.warns(DataWarning, match="ran out after 1 of 2 batches"):
+        model.fit(x, x, 8, epochs=6, steps_per_epoch=2, shuffle=shuffle, verbose=0)  # 80 rows in all: 2, 2, 1 batches
     assert sorted(seen[:40]) == sorted(seen[40:]) == x[:, 0].tolist()
     assert (seen[:40] == x[:, 0].tolist()) != shuffle
     assert (seen[:40] == seen[40:]) != shuffle
@@ -202,7 +204,8 @@ def test_validation_on_batches_is_that_on_their_rows() -> None:
         assert found["val_accuracy"] == pytest.approx(expected["val_accuracy"])
     part = net().fit(X, Y, validation_data=(X[:32], Y[:32]), verbose=0).history
     for held, steps in ((endless(), 2), (Iterable(), 2), ((X, Y), 1)):  # 2 batches of 16, 1 of 32
-        found = net().fit(X, Y, validation_data=held, validation_steps=steps, verbose=0).history
+        options = {"validation_data": held, "validation_steps": steps, "validation_batch_size": 32}
+        found = net().fit(X, Y, verbose=0, **options).history
         assert found["val_loss"] == pytest.approx(part["val_loss"], rel=1e-6)
 
 
@@ -307,7 +310,7 @@ REFUSED: list[tuple[Callable[[fastdl.Sequential], Any], type[Exception], str]] =
     (lambda m: m.fit(X, Y, validation_data=(X,)), DataError, "validation_data must be"),
     (lambda m: m.fit(X, Y, validation_data=Iterable(), validation_steps=-1), ValueError, "validation_steps must be"),
     (lambda m: m.fit(generator(), epochs=2), DataError, "used up by one pass"),
-    (lambda m: m.fit(generator(), epochs=2, steps_per_epoch=4), DataError, "ended after 1 of a pass's 4 batches"),
+    (lambda m: m.fit(generator(), epochs=2, steps_per_epoch=5), DataError, "used up by one pass"),
     (lambda m: m.fit(iter([])), DataError, "no more batches"),
     (lambda m: m.fit(iter([X])), DataError, r"batch 1's parts must be \(x, y\)"),
     (lambda m: m.fit(iter([(X, Y, W, W)])), DataError, "not 4"),

@@ -272,6 +272,9 @@ def test_metrics_in_fit_and_evaluate_are_those_on_arrays(name: str) -> None:
     model.compile("sgd", loss, metrics=[plain], weighted_metrics=[other])
     got = model.evaluate(x, y, sample_weight=weight, return_dict=True)
     y_pred = model.predict(x)
+    for metric, key in ((plain, "plain"), (other, "weighted")):
+        np.testing.assert_array_equal(metric.result(), got[key])  # it stays, as in Keras
+        metric.reset_state()
     np.testing.assert_allclose(got["plain"], plain(y, y_pred), rtol=1e-6)
     np.testing.assert_allclose(got["weighted"], other(y, y_pred, weight), rtol=1e-6)
     logs = model.fit(x, y, batch_size=64, epochs=1, shuffle=False, verbose=2, sample_weight=weight)

@@ -1,4 +1,4 @@
-"""Graphs of layers on whole arrays, for layers that are called on arrays."""
+"""Graphs on whole arrays, for layers and activations that are called on arrays."""
 
 from __future__ import annotations
 
