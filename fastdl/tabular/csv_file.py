@@ -64,10 +64,7 @@ def read_csv(
         _check_widths(file, text, dialect, strict=True)
     frame = _read(file, text, dialect, engine)
     del text
-    columns = _columns(names, last, frame, dialect)
-    if not len(next(iter(columns.values()))):
-        raise DataError(f"{file} has names of columns but no rows")
-    return Table(columns, notes)
+    return Table(_columns(names, last, frame, dialect), notes)
 
 
 def _content(file: Path) -> bytes:
