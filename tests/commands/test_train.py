@@ -297,7 +297,7 @@ SHARES = {  # seconds of a limit, and of those the ones for training
 @pytest.mark.parametrize("name", SHARES)
 def test_training_leaves_time_for_what_comes_after(name: str) -> None:
     limit, wanted = SHARES[name]
-    assert for_training(limit) == (None if wanted is None else pytest.approx(wanted))
+    assert command.for_training(limit) == (None if wanted is None else pytest.approx(wanted))
 
 
 @pytest.mark.slow
