@@ -253,31 +253,54 @@ def _of_polars(name: str, series: Any) -> Column:
 def _of_arrow(name: str, given: Any) -> Column:
     import pyarrow as pa
 
-    array = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
-    if isinstance(array, pa.ChunkedArray):  # more text than one array can hold
-        array = pa.concat_arrays([chunk.cast(pa.large_string()) for chunk in array.chunks])
-    kind, types = array.type, pa.types
+    kind, types = given.type, pa.types
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         if types.is_string_view(kind):
-            array = array.cast(pa.large_string())
-        return _of_dictionary(array.dictionary_encode(), False, False)
+            given = given.cast(pa.large_string())
+        return _of_dictionary(given.dictionary_encode(), False, False)
     if types.is_dictionary(kind):
-        return _of_dictionary(array, True, bool(kind.ordered))
+        return _of_dictionary(given, True, bool(kind.ordered))
+    if types.is_decimal(kind):
+        given = given.cast(pa.float64())
+    if types.is_integer(given.type) or types.is_floating(given.type):
+        return of_array(name, _numbers(given))
+    array = given.combine_chunks() if isinstance(given, pa.ChunkedArray) else given
     if types.is_null(kind):
         return np.full(len(array), np.nan)
-    if types.is_decimal(kind):
-        array = array.cast(pa.float64())
     if types.is_date(kind) or types.is_timestamp(kind):
         # A stamp with a zone is held in UTC
         return np.asarray(array.cast(pa.timestamp(kind.unit if types.is_timestamp(kind) else "s")).to_numpy(False))
-    numeric = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
-    if numeric or types.is_duration(kind) or (types.is_boolean(kind) and not array.null_count):
+    if types.is_duration(kind) or (types.is_boolean(kind) and not array.null_count):
         return of_array(name, np.array(array.to_numpy(False)))
     cells = np.empty(len(array), object)
     cells[:] = array.to_pylist()
     return of_array(name, cells)
 
 
-def _of_dictionary(array: Any, declared: bool, ordered: bool) -> Factor:
-    codes = array.indices.fill_null(-1).to_numpy(False).astype(np.int64)
-    return merged(codes, array.dictionary.to_pylist(), declared, ordered)
+def _numbers(given: Any) -> Array:
+    """Numbers of pyarrow as they are held, NaN where missing: what it has for this imports pandas, which takes longer
+    than most files."""
+    parts = [np.zeros(0, given.type.to_pandas_dtype())]
+    for chunk in given.chunks if hasattr(given, "chunks") else [given]:
+        if not len(chunk):
+            continue
+        there, held = chunk.buffers()
+        rows = slice(chunk.offset, chunk.offset + len(chunk))
+        values = np.frombuffer(held, parts[0].dtype)[rows]
+        if chunk.null_count:
+            values = values.astype(np.result_type(values, np.float64) if values.dtype.kind in "iu" else values.dtype)
+            values[np.unpackbits(np.frombuffer(there, np.uint8), bitorder="little")[rows] == 0] = np.nan
+        parts.append(values)
+    return np.concatenate(parts)
+
+
+def _of_dictionary(given: Any, declared: bool, ordered: bool) -> Factor:
+    import pyarrow as pa
+
+    chunks = given.unify_dictionaries().chunks if isinstance(given, pa.ChunkedArray) else [given]
+    if not chunks:
+        return merged(np.zeros(0, np.int64), [], declared, ordered)
+    codes = np.concatenate([_numbers(chunk.indices) for chunk in chunks])
+    if codes.dtype.kind == "f":
+        codes = np.where(np.isnan(codes), -1, codes)
+    return merged(codes.astype(np.int64), chunks[0].dictionary.to_pylist(), declared, ordered)

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
 
     common.check_files([options.model], [options.data], [options.output])
     runner = Runner(options.model, limited=options.limited)
-    table = read_table(options.data)
+    table = read_table(options.data, empty=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for start in range(0, max(len(table), 1), AT_ONCE):
@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> None:
         common.show(text.getvalue().rstrip("\n"))
         return
     common.write({options.output: text.getvalue()})
+    if not len(table):
+        common.show(f"{options.data} has names of columns but no rows: no answer follows them.")
     common.show(f"Written: {len(table):,} answers to {options.output}")
 
 

@@ -19,6 +19,7 @@ from fastdl.fusion.files.zip_map import without_zip_map
 from fastdl.fusion.folds.tails import NOWHERE_FLAT, increases
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.inference import Dim
+from fastdl.fusion.graph.linear_models import CLASSIFIER
 from fastdl.fusion.graph.node import FLOATS, Node
 from fastdl.fusion.graph.weights import Lean
 
@@ -62,6 +63,8 @@ def choose_head(lean: Lean, head: Head) -> Lean:
                 raise FusionError(f"output {output.name!r} comes from {_origin(tail)}, so it is no probability")
         elif head == "labels":
             renamed[output.name] = _to_label(copy, index, output, tail, renamed)
+        elif tail is not None and tail.op.endswith("Classifier"):
+            _untransform(copy, tail)
         elif tail is not None and tail.op in TAILS:
             source = tail.inputs[0]  # another output, perhaps, that was cut before
             renamed[output.name] = _cut(copy, index, output.name, renamed.get(source, source))
@@ -100,6 +103,20 @@ def _cut(model: ModelProto, index: GraphIndex, output: str, source: str) -> str:
     fresh = _rename(model, index, output)
     model.graph.node.append(helper.make_node("Identity", [source], [output], name=f"{output}_logits"))
     return fresh
+
+
+def _untransform(model: ModelProto, classifier: Node) -> None:
+    """Let a linear classifier of ai.onnx.ml give its scores as they are. FusionError for others, and of one score."""
+    transform = classifier.attribute("post_transform", b"NONE")
+    if transform == b"NONE":
+        return
+    if transform != b"SOFTMAX" or classifier.op != CLASSIFIER or len(classifier.attribute("intercepts", [])) < 2:
+        raise FusionError(f"the logits behind {_origin(classifier)} are not given out by it: it makes {transform!r}")
+    for node in model.graph.node:
+        if node.output[:] == classifier.outputs:
+            for attribute in node.attribute:
+                if attribute.name == "post_transform":
+                    attribute.s = b"NONE"
 
 
 def _to_label(

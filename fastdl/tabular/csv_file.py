@@ -25,6 +25,7 @@ BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\
 SAMPLE = 1 << 16  # letters by which separators are told
 ROWS = 200
 FIRST = 10_000  # rows by which polars tells types at first
+BLOCK = 1 << 22  # bytes that pyarrow reads at a time, and tells types by
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ def read_csv(
     content = _content(file)
     text = _as_utf8(file, content, encoding, notes)
     del content
+    if text.endswith((b"\n\n", b"\n\r\n")):
+        text = text.rstrip(b"\r\n")
     end = text.find(b"\n", text.find(b"\n") + 1) + 1  # of the first row below the names
     sample = text[: max(SAMPLE, end)].decode("utf-8", "ignore")
     if len(text) > SAMPLE:
@@ -60,10 +63,8 @@ def read_csv(
     if text.count(b'"') % 2:  # an open quote would swallow all that follows
         _check_widths(file, text, dialect, strict=True)
     frame = _read(file, text, dialect, engine)
-    columns = _columns(names, last, frame, dialect)
-    if not len(next(iter(columns.values()))):
-        raise DataError(f"{file} has names of columns but no rows")
-    return Table(columns, notes)
+    del text
+    return Table(_columns(names, last, frame, dialect), notes)
 
 
 def _content(file: Path) -> bytes:
@@ -79,32 +80,34 @@ def _content(file: Path) -> bytes:
 def _as_utf8(file: Path, content: bytes, encoding: str | None, notes: list[str]) -> bytes:
     """The text in UTF-8, without a byte order mark."""
     chosen = encoding or next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), None)
-    if chosen is None:
-        try:
-            content.decode("utf-8")
-            chosen = "utf-8"
-        except UnicodeDecodeError:
-            chosen = "cp1252"
-            try:
-                content.decode(chosen)
-            except UnicodeDecodeError:
-                chosen = "latin-1"
+    if chosen is None and _is_text(content, "utf-8"):
+        text = content
+    else:
+        if chosen is None:
+            chosen = "cp1252" if _is_text(content, "cp1252") else "latin-1"
             notes.append(f"It is no UTF-8, so it was read as {chosen}.")
-    elif encoding is None and chosen == "utf-16":
-        notes.append("It was read as utf-16, as its first bytes say.")
-    try:
-        decoded = content.decode(chosen)
-        text = content if chosen == "utf-8" else decoded.encode()
-    except LookupError:
-        raise DataError(f"there is no encoding {chosen!r}") from None
-    except UnicodeError as error:
-        raise DataError(f"{file} is not text in {chosen}: {error}") from None
+        elif encoding is None and chosen == "utf-16":
+            notes.append("It was read as utf-16, as its first bytes say.")
+        try:
+            text = content.decode(chosen).encode()
+        except LookupError:
+            raise DataError(f"there is no encoding {chosen!r}") from None
+        except UnicodeError as error:
+            raise DataError(f"{file} is not text in {chosen}: {error}") from None
     if b"\0" in text[:SAMPLE]:
         raise DataError(f"{file} is no text: it holds bytes of zero")
     text = text.removeprefix(b"\xef\xbb\xbf")
-    if not text.strip():
+    if not text or text.isspace():
         raise DataError(f"{file} is empty")
     return text
+
+
+def _is_text(content: bytes, encoding: str) -> bool:
+    """Whether it can be read so."""
+    try:
+        return content.isascii() or content.decode(encoding) is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _dialect(sample: str, separator: str | None, decimal: str | None, notes: list[str]) -> Dialect:
@@ -210,14 +213,14 @@ def _check_widths(file: Path, text: bytes, dialect: Dialect, strict: bool = Fals
 
 def _regular(text: bytes, dialect: Dialect) -> bool:
     """Whether all lines of a file without quotes are known to have as many separators: told faster than by reading."""
-    if b'"' in text or b"\r" in text.replace(b"\r\n", b"\n"):
+    if b'"' in text or (b"\r" in text and b"\r" in text.replace(b"\r\n", b"\n")):
         return False
-    letters = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(letters == ord("\n"))
-    if not text.endswith(b"\n"):
-        ends = np.append(ends, len(text))
-    counts = np.diff(np.searchsorted(np.flatnonzero(letters == ord(dialect.separator)), ends), prepend=0)
-    return ord(dialect.separator) < 128 and bool((counts == counts[0]).all())
+    separator = dialect.separator.encode()
+    if len(separator) > 1:
+        return False
+    left = text.translate(None, bytes({*range(256)} - {ord("\n"), *separator}))
+    line = left[: left.find(b"\n") + 1]
+    return left == line * left.count(b"\n") + (b"" if text.endswith(b"\n") else line[:-1])
 
 
 def _by_pyarrow(text: bytes, dialect: Dialect) -> Any:
@@ -228,7 +231,7 @@ def _by_pyarrow(text: bytes, dialect: Dialect) -> Any:
         return pc.read_csv(
             pa.BufferReader(text),
             read_options=pc.ReadOptions(
-                autogenerate_column_names=True, skip_rows_after_names=1, block_size=1 << 24, use_threads=True
+                autogenerate_column_names=True, skip_rows_after_names=1, block_size=BLOCK, use_threads=True
             ),
             parse_options=pc.ParseOptions(delimiter=dialect.separator, newlines_in_values=b'"' in text),
             convert_options=pc.ConvertOptions(
@@ -256,6 +259,9 @@ def _by_pyarrow(text: bytes, dialect: Dialect) -> Any:
 
 def _by_polars(text: bytes, dialect: Dialect) -> Any:
     import polars as pl
+
+    if b'"' not in text and (b"\n\n" in text or b"\n\r\n" in text):  # which would be rows of gaps
+        text = re.sub(rb"\n(\r?\n)+", b"\n", text)
 
     def read(rows: int | None) -> pl.DataFrame:
         return pl.read_csv(

@@ -21,7 +21,7 @@ from fastdl.fusion.runtime.tables import TableInputs
 from fastdl.tabular.columns.columns import Columns
 from fastdl.tabular.inputs import LAYOUTS, FromColumns, FromMatrices, Layout
 from fastdl.tabular.nodes import ColumnNodes, Writer
-from fastdl.tabular.stacking import stack
+from fastdl.tabular.shortening import shorten
 
 OPSET, ML_OPSET, IR_VERSION = 17, 4, 8
 TEXT_OPSET, TEXT_IR_VERSION = 20, 9  # from which text is put together
@@ -246,6 +246,4 @@ def _folded(model: ModelProto, columns: Columns) -> ModelProto:
     """The file after all folds that are proven on random rows."""
     table = columns.draw(np.random.default_rng(0), SAMPLES)
     samples = TableInputs.of(model).feed({name: table.column(name) for name in table.names})
-    folded = fusion.fuse(model, samples=samples, measure=False)[0]
-    stack(folded)
-    return folded
+    return shorten(fusion.fuse(model, samples=samples, measure=False)[0])

@@ -14,9 +14,10 @@ from fastdl.tabular.table import Table
 PARQUET, ZIP, EXCEL = b"PAR1", b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
-def read_table(path: str | os.PathLike[str], **options: Any) -> Table:
+def read_table(path: str | os.PathLike[str], *, empty: bool = False, **options: Any) -> Table:
     """A table from a CSV or TSV file, plain or .gz, or a Parquet file, told apart by what they hold.
 
+    empty: whether one that has names of columns and no rows is a table too, and no DataError.
     options, for text alone: separator ("," ";" tab or "|"), decimal ("." or ","), encoding; found and said in the
     table's notes unless given; engine ("pyarrow", "polars" or "pandas"): the first that is installed. Text in which
     all is a number or true and false becomes that. Raises DataError, with the line where there is one, for a file that
@@ -31,9 +32,10 @@ def read_table(path: str | os.PathLike[str], **options: Any) -> Table:
         raise DataError(f"{file} is empty")
     if start.startswith((ZIP, EXCEL)):
         raise DataError(f"{file} is a spreadsheet or archive: save it as CSV or Parquet")
-    if start.startswith(PARQUET):
-        return _read_parquet(file, options.get("engine"))
-    return read_csv(file, **options)
+    table = _read_parquet(file, options.get("engine")) if start.startswith(PARQUET) else read_csv(file, **options)
+    if not empty and not len(table):
+        raise DataError(f"{file} has names of columns but no rows")
+    return table
 
 
 def _read_parquet(file: Path, engine: str | None) -> Table:
@@ -57,8 +59,5 @@ def _read_parquet(file: Path, engine: str | None) -> Table:
             raise
         except Exception as error:
             raise DataError(f"{file} cannot be read as Parquet: {str(error).splitlines()[0]:.200}") from error
-        table = Table.of(frame)
-        if not len(table):
-            raise DataError(f"{file} has columns but no rows")
-        return table
+        return Table.of(frame)
     raise DataError("Parquet is read by pyarrow or polars: pip install 'fastdl[tabular]'")

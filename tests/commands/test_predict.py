@@ -123,9 +123,24 @@ def test_many_rows_are_answered_in_order(folders: dict[str, Path], tmp_path: Pat
     np.testing.assert_allclose([float(row["prediction"]) for row in answers], wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "reordered"])
+@pytest.mark.parametrize("task", ["classes", "numbers"])
+def test_no_rows_have_no_answers(
+    folders: dict[str, Path], tmp_path: Path, task: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "new", {name: [] for name in given()}, kind)
+    assert answered(folders[task], tmp_path / "new") == []
+    names = {"classes": "label,probability of no,probability of yes\n", "numbers": "prediction\n"}
+    assert (tmp_path / "new.answers").read_text() == names[task]
+    told = capsys.readouterr().out.splitlines()
+    assert told[-2] == f"{tmp_path / 'new'} has names of columns but no rows: no answer follows them."
+    assert told[-1].startswith("Written: 0 answers")
+    assert main(["predict", str(folders[task] / "out/model.onnx"), str(tmp_path / "new")]) == 0
+    assert capsys.readouterr().out == names[task]
+
+
 WRONG = {  # the rows, where answers go, the exit code and what is said
     "a column that is missing": ("x,prediction\n1,a\n", "a.csv", 1, "it is given no 'c'"),
-    "no rows": ("x,c,prediction\n", "a.csv", 1, "has names of columns but no rows"),
     "an empty file": ("", "a.csv", 1, "new.csv is empty"),
     "no such file": (None, "a.csv", 1, "new.csv is no file: there is none"),
     "the rows themselves": ("x,c,prediction\n1,a,a\n", "new.csv", 2, "would be written over"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fastdl.errors import FusionError
 from fastdl.fusion import fuse
 from fastdl.fusion.pipeline import fold_all
 
@@ -198,3 +199,14 @@ def test_constants_in_nodes_become_initializers_where_something_folds():
     g.node("Unsqueeze", ["a", "axis"], "y")
     model = g.model({"x": ["N", 4]}, {"y": None})
     assert operators(fold_all(model)[0]) == ["Gemm", "Unsqueeze"]
+
+
+def test_the_logits_of_a_linear_classifier_are_its_scores():
+    model = linear("LinearClassifier", post_transform="SOFTMAX")
+    fused, _ = fuse(model, output="logits", measure=False)
+    (logits,) = run(fused, {"x": X})
+    scores = np.exp(logits.astype(np.float64))
+    want = next(each for each in run(model, {"x": X}) if each.dtype == np.float32)
+    np.testing.assert_allclose(scores / scores.sum(axis=1, keepdims=True), want, atol=1e-6)
+    with pytest.raises(FusionError, match=r"the logits behind ai\.onnx\.ml:LinearClassifier .*LOGISTIC"):
+        fuse(linear("LinearClassifier", post_transform="LOGISTIC"), output="logits", measure=False)

@@ -19,6 +19,7 @@ from fastdl.errors import FusionError
 from fastdl.onnx.export import to_onnx
 from fastdl.runner import Runner
 from fastdl.tabular import Columns, Table, assemble, nets, prove, recipes
+from fastdl.tabular.training import answers_of
 
 from .tables import beside, echo, echoed, every_kind, run
 
@@ -170,8 +171,8 @@ def test_the_proof_can_fail(columns: Columns) -> None:
         prove(file, columns, lambda table: predict(table)[:, :2], 100)
     broken = ModelProto()
     broken.CopyFrom(file)
-    (labels,) = [node for node in broken.graph.node if node.op_type == "ArgMax"]
-    labels.op_type = "ArgMin"
+    (labels,) = [each for each in broken.graph.node[-1].attribute if each.name == "classlabels_ints"]
+    labels.ints[:] = [2, 0, 1]
     with pytest.raises(FusionError, match="label"):
         prove(broken, columns, predict, 1000)
 
@@ -319,6 +320,55 @@ def test_flags_and_codes_are_rows_of_one_table(name: str) -> None:
         return np.asarray(net.predict(columns.transform(table).arrays))
 
     assert prove(file, columns, predict, 2000).missing > 0
+
+
+SHORTER: dict[str, tuple[dict[str, Any], dict[str, Any], list[str], list[str]]] = {
+    # columns; options; which operators are there, and which are not
+    "gaps in some of the numbers": (
+        {"gaps": 2, "full": 3}, {"classes": ["a", "b", "c"]}, ["LinearClassifier"], ["IsNaN", "Gather", "Softmax"]
+    ),
+    "gaps in all of them": (
+        {"gaps": 3, "full": 0}, {"classes": [5, 6, 7]}, ["LinearClassifier"], ["IsNaN", "Gather", "ArgMax"]
+    ),
+    "gaps in few of many": ({"gaps": 1, "full": 30}, {"classes": [0, 1, 2]}, ["Gather"], ["IsNaN", "Cast"]),
+    "no gaps": ({"gaps": 0, "full": 3}, {"classes": [0, 1, 2]}, ["LinearClassifier"], ["IsNaN", "LabelEncoder"]),
+    "classes that are no labels of it": (
+        {"gaps": 2, "full": 3}, {"classes": [0.5, 1.5, 2.5]}, ["Softmax", "ArgMax"], ["LinearClassifier", "IsNaN"]
+    ),
+    "numbers to predict": ({"gaps": 2, "full": 3}, {}, ["Gemm"], ["IsNaN", "LinearClassifier"]),
+    "matrices": ({"gaps": 2, "full": 3}, {"classes": ["a", "b", "c"], "layout": "matrices"}, [], ["IsNaN", "Softmax"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHORTER)
+def test_fewer_nodes_than_folds_leave(name: str) -> None:
+    made, options, there, gone = SHORTER[name]
+    rng = np.random.default_rng(0)
+    full = {f"n{i}": rng.normal(size=400) for i in range(made["full"])}
+    gaps = {f"g{i}": np.where(rng.random(400) < 0.2, np.nan, rng.normal(size=400)) for i in range(made["gaps"])}
+    columns = Columns().fit(Table.of(gaps | full))
+    inputs = nets.Inputs(len(columns.numbers), len(columns.flags), ())
+    task = recipes.CLASSES if "classes" in options else recipes.NUMBERS
+    net = nets.make(recipes.REALMLP, inputs, task, 3 if "classes" in options else 1, 10).model
+    plain = to_onnx(net.trace(), "net", {}, ["y"])
+    file = assemble(columns, plain, **options)
+    kinds = {node.op_type for node in file.graph.node}
+    assert kinds >= {*there}
+    assert not kinds & {*gone}
+    if made["gaps"] > 0 and made["full"] < 5:
+        assert "clipped" in next(n for n in file.graph.node if n.op_type == "Concat" and "features" in n.output).input
+
+    def predict(table: Table) -> Array:
+        return answers_of(net, columns.transform(table).arrays)
+
+    assert prove(file, columns, predict, 2000).rows == 2000
+    unlike = assemble(columns, plain, fold=False, **options)
+    odd = columns.draw(np.random.default_rng(5), 300)
+    for rows in (odd, odd.take(np.arange(1)), odd.take(np.arange(0))):
+        one, other = run(file, rows), run(unlike, rows)
+        for output in one:
+            assert one[output].shape == other[output].shape
+            assert one[output].dtype == other[output].dtype
 
 
 # -- Runner -----------------------------------------------------------------------------------------------

@@ -54,6 +54,10 @@ READ: dict[str, tuple[bytes, dict[str, list[Any]], list[str]]] = {
     ),
     "NaN, infinity": (b"a,b\nnan,1\ninf,2\n", {"a": [nan, float("inf")], "b": [1, 2]}, []),
     "nothing in a column": (b"a,b\n1,\n2,\n", {"a": [1, 2], "b": [nan, nan]}, []),
+    "lines without a cell": (b"a,b\n\n1,x\n\n\n2,y\n\n", {"a": [1, 2], "b": ["x", "y"]}, []),
+    "such lines of Windows": (b"a,b\r\n1,x\r\n\r\n2,y\r\n\r\n", {"a": [1, 2], "b": ["x", "y"]}, []),
+    "such lines, and quotes": (b'a,b\n1,"x\n\ny"\n\n', {"a": [1], "b": ["x\n\ny"]}, []),
+    "one column, such lines": (b"a\n1\n\n2\n\n", {"a": [1, 2]}, []),
     "no line end": (b"a,b\n1,x", {"a": [1], "b": ["x"]}, []),
     "another type further down": (
         b"a,b\n" + b"1,2\n" * 12_000 + b"1.5,x\n", {"a": [1.0] * 12_000 + [1.5], "b": ["2"] * 12_000 + ["x"]}, []
@@ -81,6 +85,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "a long row": (b"a,b\n1,2\n\n3,4,5\n", "line 4 has 3 cells, the names are 2"),
     "a long row among quotes": (b'a,b\n1,"2\n2"\n3,4,5\n', "line 4 has 3 cells"),
     "names alone": (b"a,b\n", "names of columns but no rows"),
+    "as many cells as two rows have": (b"a,b\n1,2,3\n4\n", "line 2 has 3 cells, the names are 2"),
     "empty": (b"", "is empty"),
     "blank": (b"\n\n", "is empty"),
     "a spreadsheet": (b"PK\x03\x04abcdefgh", "spreadsheet or archive: save it as CSV"),

@@ -58,3 +58,43 @@ def test_some_columns(table: Table) -> None:
 
 def test_a_table_is_one(table: Table) -> None:
     assert Table.of(table) is table
+
+
+nan = float("nan")
+# What pyarrow holds in several pieces, in a part of one, or in types of its own → the cells, and what numpy calls them
+ARROW = {
+    "whole numbers": (pa.array([1, 2], pa.int8()), [1, 2], "int8"),
+    "whole numbers and a gap": (pa.array([1, None, 3], pa.int8()), [1, nan, 3], "float64"),
+    "floats and a gap": (pa.array([1.5, None], pa.float32()), [1.5, nan], "float32"),
+    "a part": (pa.array([9, None, 3, None, 5, 6, 7, 8, 9, 10]).slice(2, 3), [3, nan, 5], "float64"),
+    "pieces, one with a gap": (pa.chunked_array([[1, 2], [], [None]], pa.int64()), [1, 2, nan], "float64"),
+    "no piece": (pa.chunked_array([], pa.float64()), [], "float64"),
+    "decimals": (pa.array([1, None], pa.decimal128(5, 2)), [1, nan], "float64"),
+    "text in pieces": (pa.chunked_array([["b", "a", None], [], ["c", "a", ""]]), ["b", "a", None, "c", "a", None], "O"),
+    "views of text": (pa.array(["x", None], pa.string_view()), ["x", None], "O"),
+    "no text": (pa.chunked_array([], pa.string()), [], "O"),
+    "categories in pieces": (
+        pa.chunked_array([pa.array(["x", None]).dictionary_encode(), pa.array(["z", "x"]).dictionary_encode()]),
+        ["x", None, "z", "x"],
+        "O",
+    ),
+    "categories by numbers without a sign": (
+        pa.DictionaryArray.from_arrays(pa.array([1, None, 0], pa.uint8()), pa.array(["x", "y"])),
+        ["y", None, "x"],
+        "O",
+    ),
+    "no category among them": (
+        pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), pa.array([None, "y"])),
+        [None, "y"],
+        "O",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ARROW)
+def test_what_pyarrow_holds(name: str) -> None:
+    held, want, dtype = ARROW[name]
+    cells = Table.of(pa.table({"c": held}))["c"]
+    np.testing.assert_equal(cells.tolist(), want)
+    assert cells.dtype == dtype
+    assert cells.flags.writeable

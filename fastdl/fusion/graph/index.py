@@ -306,23 +306,24 @@ class GraphIndex:
 
     def rewrite(self, node: Node, op: str, inputs: Sequence[str], attributes: Mapping[str, Any]) -> None:
         """Turn a node into another operator with other inputs, and the same outputs and name."""
-        self._unlink(node)
+        self.set_inputs(node, inputs)
         node.become(op, attributes)
-        node.inputs = list(inputs)
-        self._link(node)
 
     def insert(self, before: Node, op: str, inputs: Sequence[str], like: str = "", **attributes: Any) -> str:
         """A new node in front of another, of the shape and type of `like` or what that gives; its one output's name."""
         output, like = self.fresh(f"{before.outputs[0]}_{op.lower()}"), like or before.outputs[0]
-        node = Node(helper.make_node(op, inputs, [output], name=output, **attributes))
+        self.make(before, op, inputs, [output], **attributes)
+        known: dict[str, Any]
+        for known in (self._shapes, self._types):
+            known |= {output: known[like]} if like in known else {}
+        return output
+
+    def make(self, before: Node, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """A new node in front of another, also of one that is removed, for values that nothing makes."""
+        node = Node(helper.make_node(op, inputs, outputs, name=outputs[0], **attributes))
         self._before.setdefault(before, []).append(node)
         self._settled = False
         self._link(node)
-        if like in self._shapes:
-            self._shapes[output] = self._shapes[like]
-        if like in self._types:
-            self._types[output] = self._types[like]
-        return output
 
     def set_inputs(self, node: Node, inputs: Sequence[str]) -> None:
         """Let a node read other values, by the same operator and attributes."""
