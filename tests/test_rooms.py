@@ -10,6 +10,7 @@ import ast
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -76,8 +77,13 @@ def name_of(path: Path, package: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports(package: Path = PACKAGE) -> Iterator[Import]:
-    """All that modules of the package import of it."""
+@cache
+def imports(package: Path = PACKAGE) -> list[Import]:
+    """All that modules of the package import of it; a folder is read once."""
+    return list(_imports(package))
+
+
+def _imports(package: Path) -> Iterator[Import]:
     modules = {name_of(path, package) for path in package.rglob("*.py")} | {"_ext"}
     for path in package.rglob("*.py"):
         module = name_of(path, package)
@@ -151,7 +157,7 @@ def test_there_is_no_circle() -> None:
 
 
 def test_all_imports_are_counted() -> None:
-    found = list(imports())
+    found = imports()
     modules = {name_of(path, PACKAGE) for path in PACKAGE.rglob("*.py")}
     assert len(found) > 800
     assert (
@@ -201,24 +207,24 @@ def test_a_circle_that_is_added_is_found(tmp_path: Path) -> None:
 
 def private_reads(text: str) -> list[tuple[int, str]]:
     """Lines that read a private member of an object whose class does not stand in the same module."""
-    tree = ast.parse(text)
-    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    own |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    nodes = list(ast.walk(ast.parse(text)))
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    own |= {node.arg for node in nodes if isinstance(node, ast.arg)}
     own |= {
         node.attr
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Attribute) and _is_self(node.value) and isinstance(node.ctx, ast.Store)
     }
     own |= {
         target.id
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.ClassDef)
         for each in node.body
         for target in _assigned(each)
     }
     return [
         (node.lineno, node.attr)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
         if not _is_self(node.value) and node.attr not in own
     ]

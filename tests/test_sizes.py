@@ -29,7 +29,7 @@ def python_depth(node: ast.AST, depth: int = 0) -> int:
     """Statements within each other; an elif is no deeper than its if, and a function within is one of its own."""
     deepest = depth
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.Lambda):
+        if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.expr):  # no statement stands in an expression
             continue
         nests = isinstance(child, ast.If | ast.For | ast.While | ast.With | ast.Try | ast.Match)
         follows = isinstance(node, ast.If) and isinstance(child, ast.If) and node.orelse == [child]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests of what is written in C, with a build that a sanitizer watches: tools/sanitize.sh address|thread [pytest's arguments]
-# address: every build that this machine runs, under ASan and UBSan. thread: one build, under TSan.
+# address: every build that this machine runs, or FASTDL_ISA's alone, under ASan and UBSan. thread: one build, under TSan.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -23,7 +23,7 @@ address)
     build -fsanitize=address,undefined -fno-sanitize-recover=all
     preload="$(library libasan.so) $(library libstdc++.so.6)" # libstdc++: ASan looks for its exceptions at the start
     tests=(tests/kernels tests/ops tests/compiler)
-    for isa in $(python -P -c "from fastdl import _ext; print(*_ext.supported_isas())"); do
+    for isa in ${FASTDL_ISA-$(python -P -c "from fastdl import _ext; print(*_ext.supported_isas())")}; do
         echo "ASan and UBSan, FASTDL_ISA=$isa"
         # leaks are Python's and numpy's own; what asks for too much memory must get NULL, as without ASan
         watched PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 FASTDL_ISA="$isa"

@@ -1,5 +1,7 @@
 """Hand-made graphs for the tests, and an independent run of them."""
 
+from functools import lru_cache
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -172,12 +174,17 @@ AFFINES = {
 
 def session(model, optimise=False):
     """onnxruntime's, on one thread, its own optimiser on or off."""
+    return _session(model.SerializeToString(), optimise)
+
+
+@lru_cache(maxsize=4)  # a test mostly runs the same two graphs in turn
+def _session(model, optimise):
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def run(model, feed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -69,14 +70,24 @@ def beside(encoded: Encoded) -> np.ndarray[Any, Any]:
 
 def run(model: ModelProto, table: Any) -> dict[str, Any]:
     """What plain onnxruntime gives for a table."""
-    session = Session(model.SerializeToString())
-    feed = TableInputs.of(model).feed_of(Table.of(table))
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feed), strict=True))
+    return running(model)(table)
+
+
+def running(model: ModelProto) -> Callable[[Any], dict[str, Any]]:
+    """What plain onnxruntime gives for one table after another."""
+    session, inputs = Session(model.SerializeToString()), TableInputs.of(model)
+    names = [output.name for output in session.get_outputs()]
+    return lambda table: dict(zip(names, session.run(None, inputs.feed_of(Table.of(table))), strict=True))
 
 
 def echoed(columns: Columns, table: Any, **options: Any) -> np.ndarray[Any, Any]:
     """The table as the file encodes it."""
+    return echoing(columns, **options)(table)
+
+
+def echoing(columns: Columns, **options: Any) -> Callable[[Any], np.ndarray[Any, Any]]:
+    """The columns' file, which gives any table as it encodes it."""
     net = echo(columns)
     width = net.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    model = assemble(columns, net, classes=list(range(width)), **options)
-    return np.asarray(run(model, table)["probabilities"])
+    answers = running(assemble(columns, net, classes=list(range(width)), **options))
+    return lambda table: np.asarray(answers(table)["probabilities"])

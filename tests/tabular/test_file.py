@@ -21,7 +21,7 @@ from fastdl.runner import Runner
 from fastdl.tabular import Columns, Table, assemble, nets, prove, recipes
 from fastdl.tabular.training import answers_of
 
-from .tables import beside, echo, echoed, every_kind, run
+from .tables import beside, echo, echoed, echoing, every_kind, run
 
 Array = np.ndarray[Any, Any]
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -53,9 +53,10 @@ def test_the_file_encodes_to_the_bit(name: str, layout: str) -> None:
     for scaled_flags in (True, False):
         columns = Columns(scaled_flags=scaled_flags).fit(table)
         odd = columns.draw(np.random.default_rng(1), 2000)
+        encode = echoing(columns, **LAYOUTS[layout])
         for rows in (table.select(columns.inputs), odd, odd.take(np.arange(1)), odd.take(np.arange(0))):
             want = beside(columns.transform(rows))
-            np.testing.assert_array_equal(echoed(columns, rows, **LAYOUTS[layout]), want)
+            np.testing.assert_array_equal(encode(rows), want)
 
 
 def test_dates_of_a_thousand_years() -> None:
