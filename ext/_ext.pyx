@@ -81,7 +81,7 @@ cdef extern from "program.h" nogil:
     ctypedef struct fdl_instruction:
         fdl_kernel kernel
         fdl_args args
-        size_t features, members
+        size_t features, members, every
         int axis, barrier
         uint32_t scheduled
     ctypedef struct fdl_program:
@@ -271,10 +271,10 @@ cdef class Program:
             raise ValueError(f"a program has at most {FDL_MAX_FEEDS} feeds")
         self.feeds[number] = (row_bytes, writable)
 
-    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier, size_t members=1):
+    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier, size_t members=1, size_t every=1):
         """Append a kernel with its arguments by name: arrays or None, numbers, or sequences of them, as the kernel table
         says; a Scheduled may stand for a number that is no size. members: panels to each panel of the batch, for a kernel
-        that goes panel by panel. TypeError for names that are wrong or missing, ValueError for another count."""
+        that goes panel by panel. every: it runs in steps whose number, from 1 on, is a multiple. TypeError for names that are wrong or missing, ValueError for another count."""
         cdef fdl_instruction instruction
         cdef size_t at = 0
         cdef str kind
@@ -302,7 +302,7 @@ cdef class Program:
                     raise TypeError(f"{kernel} needs an array as {name}")
                 at += 1
         instruction.axis, instruction.features, instruction.barrier = axis, features, barrier
-        instruction.members = members
+        instruction.members, instruction.every = members, every
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")
         self.alive.append(arguments)

@@ -287,7 +287,9 @@
       SCALAR(l1, "of the sum of |x|") SCALAR(l2, "of the sum of x^2"),                                                \
       "part = sum of squares of dw, with the penalty's slope added")                                                  \
     K(average_weights, WRITES(w, "any layout") WRITES(average, "as w") SCALAR(momentum, "of the average")             \
-      SCALAR(frequency, "steps after which w = average; 0: never"),                                                   \
-      "average = momentum average + (1 - momentum) w; features are elements")
+      SCALAR(frequency, "steps after which w = average; 0: never") SIZE(batches, "whose gradients a step is of"),     \
+      "average = momentum average + (1 - momentum) w; features are elements")                                         \
+    K(accumulate_gradient, WRITES(dw, "any layout") WRITES(sum, "as dw") SIZE(batches, "N"),                          \
+      "sum += dw; each N-th time dw = sum / N, and sum = 0; features are elements")
 
 #endif

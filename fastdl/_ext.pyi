@@ -74,6 +74,7 @@ class Program:
         features: int,
         barrier: bool,
         members: int = 1,
+        every: int = 1,
     ) -> None: ...
     def emit_call(self, function: Callable[[], object], barrier: bool) -> None: ...
     def run(

@@ -10,7 +10,8 @@ import numpy as np
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base.arguments import real
 from fastdl.base.arrays import Array
-from fastdl.optimizers.optimizer import Optimizer, Options, Rate, fraction
+from fastdl.optimizers.base import Decay, Options, Rate, fraction
+from fastdl.optimizers.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -149,7 +150,7 @@ class AdamW(Adam):
     def __init__(
         self,
         learning_rate: Rate = 0.001,
-        weight_decay: Rate = 0.004,
+        weight_decay: Decay = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,

@@ -16,7 +16,7 @@ Rule = Callable[[Array, Array, list[Array]], Array]  # (weights, gradient, slots
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 shapes = pytest.mark.parametrize("shape", [(1,), (37,), (5, 33), (30, 64), (700, 20)], ids=str)
 
-RATES = (0.1, 0.03, 1.7)
+RATES = (0.1, 0.03, 1.7, 0.6)
 KEEP_1, KEEP_2, EPSILON, MOMENTUM = 0.1, 0.02, 1e-3, 0.9
 
 
@@ -146,6 +146,18 @@ def test_rule(rule: str, shape: tuple[int, ...], dtype: Any, tamed: str) -> None
 
 @dtypes
 @rules
+def test_rate_factor_is_that_of_both_rates(rule: str, dtype: Any) -> None:
+    results, rates = [], (RATES[0] * 0.25, RATES[1] * 0.25, *RATES[2:])
+    for given, factor in ((RATES, 0.25), (rates, 1.0)):
+        w, slots = draw((5, 33), dtype, 0), [np.full((5, 33), 0.5, dtype) for _ in range(_ext.RULES[rule][1])]
+        for seed in (1, 2, 3):
+            kernels.step(rule, w, draw((5, 33), dtype, seed), slots, RULES[rule][0], given, rate_factor=factor)
+        results.append([w, *slots])
+    assert all(map(np.array_equal, *results))
+
+
+@dtypes
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in ("ftrl", "schedule_free")])
 @pytest.mark.parametrize("factor", [0.0, 0.1, 6.0])
 def test_rate_factor(rule: str, dtype: Any, factor: float) -> None:
     """For the same gradients a weight comes `factor` times as far, whatever the rule remembers of steps: its momentum
