@@ -7,6 +7,7 @@
 #include "../kernels.h"
 #include "../shared/penalty.h"
 #include "../shared/vec.h"
+#include "../shared/vecmath.h"
 
 /* A rule's constants for one step, passed by value, so that stores cannot alias them. */
 typedef struct {
@@ -94,6 +95,19 @@ INLINE V rule_adadelta(rule_settings set, V w, V g, V *slot) {
     V step = square_root(slot[1] + set.s[1]) * g / square_root(slot[0] + set.s[1]);
     slot[1] += (step * step - slot[1]) * set.s[0];
     return w - set.rate[0] * step;
+}
+
+/* FTRL-Proximal (McMahan et al. 2013): n += g^2, z += g + 2 shrinkage w - w (n^p - n_before^p) / rate,
+ * w = (clip(z, l1) - z) / ((n^p + beta) / rate + 2 l2). A weight of which nothing is known stays zero.
+ * s: p, l1, 2 l2, 2 shrinkage.  rate 2: beta */
+INLINE V ftrl_power(V n, T p) { return p == (T)0.5 ? square_root(n) : power_of(n, p); }
+
+INLINE V rule_ftrl(rule_settings set, V w, V g, V *slot) {
+    V before = ftrl_power(slot[0], set.s[0]);
+    slot[0] += g * g;
+    V after = ftrl_power(slot[0], set.s[0]), curvature = (after + set.rate[2]) / set.rate[0] + set.s[2];
+    slot[1] += g + set.s[3] * w - (after - before) / set.rate[0] * w;
+    return choose(curvature == 0, w - w, (clamp(slot[1], -set.s[1], set.s[1]) - slot[1]) / curvature);
 }
 
 /* AMSGrad (Reddi et al. 2018): Adam with the largest v so far */

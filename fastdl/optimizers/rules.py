@@ -10,6 +10,7 @@ import numpy as np
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base.arguments import real
 from fastdl.base.arrays import Array
+from fastdl.compiler.graph import Parameter
 from fastdl.optimizers.base import Decay, Options, Rate, fraction
 from fastdl.optimizers.optimizer import Optimizer
 
@@ -96,6 +97,55 @@ class Adadelta(Optimizer):
 
     def scalars(self) -> tuple[float, ...]:
         return 1 - self.rho, self.epsilon
+
+
+class Ftrl(Optimizer):
+    """FTRL-Proximal (McMahan et al. 2013): weights that l1_regularization_strength lets become zero, and stay so.
+
+    w = (clip(z, l1) - z) / ((n^p + beta) / rate + 2 l2), where n sums g², p = -learning_rate_power, and z sums
+    gradients, with 2 l2_shrinkage w added, less what the weights came from.
+    """
+
+    rule, slot_names = "ftrl", ("accumulator", "linear")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        if not -np.inf < learning_rate_power <= 0:
+            raise ValueError(f"learning_rate_power must be a finite number, zero or less, not {learning_rate_power!r}")
+        self.learning_rate_power = float(learning_rate_power)
+        self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, finite=True)
+        self.l1_regularization_strength = real("l1_regularization_strength", l1_regularization_strength, finite=True)
+        self.l2_regularization_strength = real("l2_regularization_strength", l2_regularization_strength, finite=True)
+        self.l2_shrinkage_regularization_strength = real(
+            "l2_shrinkage_regularization_strength", l2_shrinkage_regularization_strength, finite=True
+        )
+        self.beta = real("beta", beta, finite=True)
+
+    def new_slots(self, parameter: Parameter) -> list[Parameter]:
+        accumulator, linear = self.slot_names
+        return [self.slot(parameter, accumulator, self.initial_accumulator_value), self.slot(parameter, linear)]
+
+    def scalars(self) -> tuple[float, ...]:
+        shrinkage = self.l2_shrinkage_regularization_strength
+        return (
+            -self.learning_rate_power,
+            self.l1_regularization_strength,
+            2 * self.l2_regularization_strength,
+            2 * shrinkage,
+        )
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        return self.learning_rates(number), 0.0, self.beta
 
 
 class _Moments(Optimizer):

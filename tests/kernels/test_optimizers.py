@@ -61,6 +61,14 @@ def adam(g: Array, s: list[Array], amsgrad: bool = False) -> Array:
     return 0.1 * m / (np.sqrt(v) + EPSILON)
 
 
+def ftrl(w: Array, g: Array, n: Array, z: Array) -> Array:
+    """Power 0.3, l1 0.05, 2 l2 0.2, 2 shrinkage 0.02, and 1.7 for beta."""
+    before = n**0.3
+    add(n, g * g)
+    add(z, g + 0.02 * w - (n**0.3 - before) / 0.1 * w)
+    return (np.clip(z, -0.05, 0.05) - z) / ((n**0.3 + RATES[2]) / 0.1 + 0.2)
+
+
 # rule: (its scalars, one step in float64)
 RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
     "sgd": ((), lambda w, g, s: w - 0.1 * g),
@@ -81,6 +89,7 @@ RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
         lambda w, g, s: w - put(s[1], MOMENTUM * s[1] + centered(g, s[0], s[2])),
     ),
     "adadelta": ((KEEP_2, EPSILON), lambda w, g, s: w - 0.1 * adadelta(g, *s)),
+    "ftrl": ((0.3, 0.05, 0.2, 0.02), lambda w, g, s: ftrl(w, g, *s)),
     "adam": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s)),
     "amsgrad": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s, amsgrad=True)),
     "adamax": (

@@ -63,6 +63,20 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "nadam-decay": ("Nadam", {"weight_decay": 0.05, "clipnorm": 0.1}),
     "lion": ("Lion", {"learning_rate": 1e-3}),
     "lion-decay": ("Lion", {"learning_rate": 1e-3, "weight_decay": 0.1, "clipnorm": 0.5}),
+    "ftrl": ("Ftrl", {"learning_rate": 0.5}),
+    "ftrl-all": (
+        "Ftrl",
+        {
+            "learning_rate": 0.5,
+            "learning_rate_power": -0.3,
+            "initial_accumulator_value": 0.5,
+            "l1_regularization_strength": 0.002,
+            "l2_regularization_strength": 0.01,
+            "l2_shrinkage_regularization_strength": 0.001,
+            "beta": 0.2,
+            "clipvalue": 0.05,
+        },
+    ),
     "sgd-batches": ("SGD", {"learning_rate": 0.2, "gradient_accumulation_steps": 3}),
     "adam-batches": (
         "Adam",
