@@ -110,6 +110,16 @@ INLINE V rule_ftrl(rule_settings set, V w, V g, V *slot) {
     return choose(curvature == 0, w - w, (clamp(slot[1], -set.s[1], set.s[1]) - slot[1]) / curvature);
 }
 
+/* Schedule-free AdamW (Defazio et al. 2024): v as Adam's, z -= rate g / (rate_2 sqrt v + epsilon), x += (z - x) rate_3, where
+ * w = (1 - beta_1) z + beta_1 x before and after.  s: beta_1, 1 - beta_2, epsilon.  rate 2: of the bias; rate 3: 1 / t */
+INLINE V rule_schedule_free(rule_settings set, V w, V g, V *slot) {
+    V x = (w - (1 - set.s[0]) * slot[0]) / set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    slot[0] -= set.rate[0] * g / (square_root(slot[1]) * set.rate[2] + set.s[2]);
+    x = (1 - set.rate[3]) * x + set.rate[3] * slot[0];
+    return (1 - set.s[0]) * slot[0] + set.s[0] * x;
+}
+
 /* AMSGrad (Reddi et al. 2018): Adam with the largest v so far */
 INLINE V rule_amsgrad(rule_settings set, V w, V g, V *slot) {
     slot[0] += (g - slot[0]) * set.s[0];

@@ -242,6 +242,39 @@ class Nadam(_Moments):
         return along_m, along_g, 1 / np.sqrt(1 - self.beta_2**number)
 
 
+class ScheduleFreeAdamW(_Moments):
+    """AdamW without a schedule (Defazio et al. 2024). The rate rises over the first warmup_steps.
+
+    Gradients are taken at w = (1 - beta_1) z + beta_1 x, between z, which Adam's steps move, and the mean x of all z.
+    """
+
+    rule = "schedule_free"
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.0025,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        warmup_steps: float = 0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
+        if not self.beta_1:
+            raise ValueError("beta_1 must lie in (0, 1), not 0: weights would tell nothing of x")
+        self.warmup_steps = real("warmup_steps", warmup_steps, finite=True)
+
+    def new_slots(self, parameter: Parameter) -> list[Parameter]:
+        return [self.slot(parameter, "momentum", parameter.numpy()), self.slot(parameter, "velocity")]
+
+    def scalars(self) -> tuple[float, ...]:
+        return self.beta_1, 1 - self.beta_2, self.epsilon
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        risen = np.minimum(number / self.warmup_steps, 1) if self.warmup_steps else 1.0
+        return self.learning_rates(number) * risen, 0.0, 1 / np.sqrt(1 - self.beta_2**number), 1 / number
+
+
 class Lion(Optimizer):
     """Lion (Chen et al. 2023): steps of one length, in the direction of the sign of an average of gradients."""
 

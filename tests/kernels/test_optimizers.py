@@ -69,6 +69,12 @@ def ftrl(w: Array, g: Array, n: Array, z: Array) -> Array:
     return (np.clip(z, -0.05, 0.05) - z) / ((n**0.3 + RATES[2]) / 0.1 + 0.2)
 
 
+def schedule_free(w: Array, g: Array, z: Array, v: Array) -> Array:
+    x = (w - (1 - MOMENTUM) * z) / MOMENTUM
+    add(z, -0.1 * g / (np.sqrt(mean(v, g * g, KEEP_2)) * RATES[2] + EPSILON))
+    return (1 - MOMENTUM) * z + MOMENTUM * (x + (z - x) * RATES[3])
+
+
 # rule: (its scalars, one step in float64)
 RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
     "sgd": ((), lambda w, g, s: w - 0.1 * g),
@@ -90,6 +96,7 @@ RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
     ),
     "adadelta": ((KEEP_2, EPSILON), lambda w, g, s: w - 0.1 * adadelta(g, *s)),
     "ftrl": ((0.3, 0.05, 0.2, 0.02), lambda w, g, s: ftrl(w, g, *s)),
+    "schedule_free": ((MOMENTUM, KEEP_2, EPSILON), lambda w, g, s: schedule_free(w, g, *s)),
     "adam": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s)),
     "amsgrad": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s, amsgrad=True)),
     "adamax": (

@@ -77,6 +77,11 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
             "clipvalue": 0.05,
         },
     ),
+    "schedule-free": ("ScheduleFreeAdamW", {}),
+    "schedule-free-warm": (
+        "ScheduleFreeAdamW",
+        {"learning_rate": 0.01, "warmup_steps": 20, "beta_1": 0.8, "weight_decay": 0.05, "clipvalue": 0.02},
+    ),
     "sgd-batches": ("SGD", {"learning_rate": 0.2, "gradient_accumulation_steps": 3}),
     "adam-batches": (
         "Adam",
