@@ -110,6 +110,14 @@ INLINE V rule_ftrl(rule_settings set, V w, V g, V *slot) {
     return choose(curvature == 0, w - w, (clamp(slot[1], -set.s[1], set.s[1]) - slot[1]) / curvature);
 }
 
+/* Lamb's direction (You et al. 2020): Adam's m and v, w -= rate (rate_2 m) / (rate_3 sqrt v + epsilon).
+ * s: 1 - beta_1, 1 - beta_2, epsilon.  The later rates correct the bias. */
+INLINE V rule_lamb(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g - slot[0]) * set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    return w - set.rate[0] * (set.rate[2] * slot[0] / (square_root(slot[1]) * set.rate[3] + set.s[2]));
+}
+
 /* Schedule-free AdamW (Defazio et al. 2024): v as Adam's, z -= rate g / (rate_2 sqrt v + epsilon), x += (z - x) rate_3, where
  * w = (1 - beta_1) z + beta_1 x before and after.  s: beta_1, 1 - beta_2, epsilon.  rate 2: of the bias; rate 3: 1 / t */
 INLINE V rule_schedule_free(rule_settings set, V w, V g, V *slot) {

@@ -9,6 +9,7 @@ from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base import configured
 from fastdl.base.configured import family
 from fastdl.base.naming import unknown
+from fastdl.optimizers.directions import *
 from fastdl.optimizers.optimizer import Optimizer as Optimizer
 from fastdl.optimizers.rules import *
 

@@ -96,6 +96,12 @@ RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
     ),
     "adadelta": ((KEEP_2, EPSILON), lambda w, g, s: w - 0.1 * adadelta(g, *s)),
     "ftrl": ((0.3, 0.05, 0.2, 0.02), lambda w, g, s: ftrl(w, g, *s)),
+    "lamb": (
+        (KEEP_1, KEEP_2, EPSILON),
+        lambda w, g, s: (
+            w - 0.1 * RATES[2] * mean(s[0], g, KEEP_1) / (RATES[3] * np.sqrt(mean(s[1], g * g, KEEP_2)) + EPSILON)
+        ),
+    ),
     "schedule_free": ((MOMENTUM, KEEP_2, EPSILON), lambda w, g, s: schedule_free(w, g, *s)),
     "adam": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s)),
     "amsgrad": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s, amsgrad=True)),

@@ -77,6 +77,8 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
             "clipvalue": 0.05,
         },
     ),
+    "lamb": ("Lamb", {"learning_rate": 0.005}),
+    "lamb-decay": ("Lamb", {"learning_rate": 0.005, "beta_1": 0.8, "weight_decay": 0.1, "clipnorm": 0.2}),
     "schedule-free": ("ScheduleFreeAdamW", {}),
     "schedule-free-warm": (
         "ScheduleFreeAdamW",
@@ -97,6 +99,7 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
             "ema_overwrite_frequency": 5,
         },
     ),
+    "lamb-batches": ("Lamb", {"learning_rate": 0.02, "gradient_accumulation_steps": 2, "global_clipnorm": 0.4}),
 }
 # Keras computes 1 - beta^t in float32 where we do in double; and a sign turns with the last bit of a number near zero
 LOOSE_32 = {"lion": 1e-3, "lion-decay": 1e-3}
