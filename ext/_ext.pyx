@@ -21,6 +21,7 @@ cdef extern from "kernels.h" nogil:
     enum: FDL_LINEAR, FDL_RELU, FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
     enum: FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
     enum: FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
+    enum: FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR
     ctypedef union fdl_slot:
         const void *p
         size_t n
@@ -87,7 +88,7 @@ cdef extern from "program.h" nogil:
     ctypedef struct fdl_instruction:
         fdl_kernel kernel
         fdl_args args
-        size_t features, members
+        size_t features, members, every
         int axis, barrier
         uint32_t scheduled
     ctypedef struct fdl_program:
@@ -114,6 +115,7 @@ BY_FEATURE, BY_PANEL, ONCE, BY_HALF, AFTER_HALVES = FDL_BY_FEATURE, FDL_BY_PANEL
 LINEAR, RELU = FDL_LINEAR, FDL_RELU
 SCALE, ROOT, INVERSE_ROOT = FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT
 NORM_COLUMNS, NORM_ROWS, NORM_ALL = FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
+LENGTH_GIVEN, LENGTH_LAMB, LENGTH_ADAFACTOR = FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR
 MAX_SLOTS = FDL_MAX_SLOTS
 
 RULES = {fdl_rules[i].name.decode(): (i, fdl_rules[i].slots) for i in range(FDL_RULE_COUNT)}
@@ -280,10 +282,10 @@ cdef class Program:
             raise ValueError(f"a program has at most {FDL_MAX_FEEDS} feeds")
         self.feeds[number] = (row_bytes, writable)
 
-    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier, size_t members=1):
+    def emit(self, str kernel, dict arguments, int axis, size_t features, bint barrier, size_t members=1, size_t every=1):
         """Append a kernel with its arguments by name: arrays or None, numbers, or sequences of them, as the kernel table
         says; a Scheduled may stand for a number that is no size. members: panels to each panel of the batch, for a kernel
-        that goes panel by panel. TypeError for names that are wrong or missing, ValueError for another count."""
+        that goes panel by panel. every: it runs in steps whose number, from 1 on, is a multiple. TypeError for names that are wrong or missing, ValueError for another count."""
         cdef fdl_instruction instruction
         cdef size_t at = 0
         cdef str kind
@@ -311,7 +313,7 @@ cdef class Program:
                     raise TypeError(f"{kernel} needs an array as {name}")
                 at += 1
         instruction.axis, instruction.features, instruction.barrier = axis, features, barrier
-        instruction.members = members
+        instruction.members, instruction.every = members, every
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")
         self.alive.append(arguments)

@@ -14,6 +14,7 @@
 #include "kernels/dense_input_grad.h"
 #include "kernels/dense_step.h"
 #include "kernels/dense_weight_grad.h"
+#include "kernels/directions.h"
 #include "kernels/dropout.h"
 #include "kernels/element_losses.h"
 #include "kernels/embedding.h"

@@ -32,7 +32,7 @@
 #define FDL_SCRATCH 65536 /* bytes of private memory that each thread lends to a kernel */
 #define FDL_MAX_ARGUMENTS 32 /* of a kernel */
 #define FDL_MAX_FEEDS 64   /* of rows outside a program: its inputs, targets, weights and outputs */
-#define FDL_MAX_RATES 4
+#define FDL_MAX_RATES 5
 #define FDL_MAX_WAVES 512        /* of a number: as many vectors fit into FDL_SCRATCH */
 #define FDL_MAX_WAVE_OUTPUTS 64  /* of what is made of them */
 #define FDL_SEEDED ((size_t)1 << 48) /* random streams from here on are those of seeds */

@@ -55,10 +55,11 @@ static fdl_range share_of(const fdl_instruction *in, size_t panels, size_t threa
     return range;
 }
 
-/* Calls a kernel for its share of the batch's panels, with what follows a schedule as it is in this step. */
+/* Calls a kernel, if it runs in this step, for its share of the batch's panels, with what follows a schedule as it is now. */
 static void run_kernel(const fdl_instruction *in, fdl_range range, fdl_step *step, void *scratch) {
     const fdl_args *args = &in->args;
     fdl_args scheduled;
+    if (in->every > 1 && (step->step + 1) % in->every) return;
     step->members = in->members;
     range.p0 *= in->members;
     range.p1 *= in->members;

@@ -23,6 +23,7 @@ typedef struct {
     int axis;
     int barrier; /* whether all threads must finish what stands before it first */
     size_t members; /* panels to each panel of the batch: see kernels.h */
+    size_t every;   /* it runs in each step whose number, from 1 on, is a multiple of this; 0: in all */
     uint32_t scheduled; /* a bit for each argument that follows a schedule: its slot holds the number of its value in a
                            step's values */
 } fdl_instruction;

@@ -313,7 +313,22 @@
       SCALAR(l1, "of the sum of |x|") SCALAR(l2, "of the sum of x^2"),                                                \
       "part = sum of squares of dw, with the penalty's slope added")                                                  \
     K(average_weights, WRITES(w, "any layout") WRITES(average, "as w") SCALAR(momentum, "of the average")             \
-      SCALAR(frequency, "steps after which w = average; 0: never"),                                                   \
-      "average = momentum average + (1 - momentum) w; features are elements")
+      SCALAR(frequency, "steps after which w = average; 0: never") SIZE(batches, "whose gradients a step is of"),     \
+      "average = momentum average + (1 - momentum) w; features are elements")                                         \
+    K(accumulate_gradient, WRITES(dw, "any layout") WRITES(sum, "as dw") SIZE(batches, "N"),                          \
+      "sum += dw; each N-th time dw = sum / N, and sum = 0; features are elements")                                   \
+    /* Steps along a direction that is found for a whole parameter: Lamb's, Adafactor's, Muon's */                    \
+    K(prepare_gradient, WRITES(w, "strips or vector") WRITES(dw, "as w") SIZE(inputs, "K, 1 for a vector")            \
+      MAYBE_READS(squares, "(1) double: the norm may be no larger than limit") SCALAR(limit, "of dw, or its norm")    \
+      SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty"),                                \
+      "what comes before a rule, see FDL_RULE_SETTINGS; features are columns")                                        \
+    K(find_direction, READS(w, "strips or vector") WRITES(dw, "as w") SIZE(rule, "number of FDL_RULES")               \
+      MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") SCALARS(constants, 4, "the rule's")  \
+      WRITES(part, "two doubles each FDL_UNIT features") SIZE(inputs, "K, 1 for a vector") SIZE(outputs, "N"),        \
+      "dw = how the rule moves a zero, at the rate -1; part = sums of squares of w and of dw; features are columns")  \
+    K(step_along, WRITES(w, "strips or vector") READS(dw, "as w: a direction") MAYBE_READS(part, "of the direction")  \
+      SIZE(inputs, "K, 1 for a vector") SIZE(outputs, "N") SIZE(parts, "how many pairs")                              \
+      SIZE(length, "FDL_LENGTH_GIVEN, LAMB or ADAFACTOR") SCALARS(own, 2, "the length's") SCALAR(rate_factor, "times w's step"), \
+      "w -= the second rate, times the length, times dw; features are columns")
 
 #endif

@@ -19,6 +19,9 @@
     X(rmsprop_centered, 2)          \
     X(rmsprop_centered_momentum, 3) \
     X(adadelta, 2)                  \
+    X(ftrl, 2)                      \
+    X(lamb, 2)                      \
+    X(schedule_free, 2)             \
     X(adam, 2)                      \
     X(amsgrad, 3)                   \
     X(adamax, 2)                    \
@@ -31,6 +34,9 @@ enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
 
 /* Which weights a norm is of. */
 enum { FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL };
+
+/* How long a step along a direction is: as given, or by Lamb's or Adafactor's norms of the weights and the direction. */
+enum { FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR };
 
 /* What dense and batch norm can do to their output at once. */
 enum { FDL_LINEAR, FDL_RELU };

@@ -25,6 +25,9 @@ INVERSE_ROOT: int
 NORM_COLUMNS: int
 NORM_ROWS: int
 NORM_ALL: int
+LENGTH_GIVEN: int
+LENGTH_LAMB: int
+LENGTH_ADAFACTOR: int
 MAX_SLOTS: int
 RULES: dict[str, tuple[int, int]]
 ACTIVATIONS: dict[str, tuple[int, bool]]
@@ -81,6 +84,7 @@ class Program:
         features: int,
         barrier: bool,
         members: int = 1,
+        every: int = 1,
     ) -> None: ...
     def emit_call(self, function: Callable[[], object], barrier: bool) -> None: ...
     def run(

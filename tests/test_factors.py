@@ -45,9 +45,29 @@ def moves(model: fastdl.Sequential, rows: int) -> tuple[list[Array], list[Array]
     return before, [new - old for new, old in zip(model.get_weights(), before, strict=True)]
 
 
+BY_WEIGHTS = (
+    "Adafactor",
+    "Ftrl",
+    "Lamb",
+    "Muon",
+    "ScheduleFreeAdamW",
+)  # where decayed weights take another step, or two decay
+
+
+@pytest.mark.parametrize("name", optimizers.CLASSES)
+def test_a_factor_is_that_of_the_rate(name: str) -> None:
+    kind, no_decay = optimizers.CLASSES[name], dict[str, Any](weight_decay=0.0)
+    if name == "Muon":
+        no_decay["adam_weight_decay"] = None
+    _, scaled = moves(net(kind(RATE, **no_decay), learning_rate_factors={"kernel": 0.5, "bias": 0.5}), 20)
+    _, slower = moves(net(kind(RATE / 2, **no_decay)), 20)
+    for ours, same in zip(scaled[:2], slower[:2], strict=True):
+        np.testing.assert_allclose(ours, same, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("apart", [{}, FAR], ids=["fused", "apart"])
 @pytest.mark.parametrize("rows", [1, 20, 200, 2000])
-@pytest.mark.parametrize("name", optimizers.CLASSES)
+@pytest.mark.parametrize("name", [name for name in optimizers.CLASSES if name not in BY_WEIGHTS])
 def test_step_and_decay(name: str, rows: int, apart: dict[str, Any]) -> None:
     """step factor × the rule's step - rate × decay × decay factor × w: each factor touches its own part alone."""
     kind = optimizers.CLASSES[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,9 @@ def data(rows: int = 700) -> tuple[Array, Array]:
 @every
 def test_by_name_class_and_config(name: str) -> None:
     kind = optimizers.CLASSES[name]
-    for given in (name, name.lower(), kind, kind()):
+    for given in (name, name.lower(), kind, kind(), {"class_name": name.lower(), "config": {}}):
         assert type(optimizers.get(given)) is kind
+    assert optimizers.get(None) is None
     made = kind(0.5, weight_decay=0.25, clipnorm=2.0, name="mine")
     again = optimizers.get(optimizers.serialize(made))
     assert again.get_config() == made.get_config()
@@ -61,6 +63,9 @@ def test_default_is_rmsprop() -> None:
     assert isinstance(model.optimizer, optimizers.RMSprop)
 
 
+OF_KERNELS = {"Adafactor": ("row", "column"), "Muon": ("momentum",)}
+
+
 @every
 def test_slots_by_name_go_out_and_in(name: str) -> None:
     """Weights, slots and the step number put into another model continue with the same bits."""
@@ -74,11 +79,15 @@ def test_slots_by_name_go_out_and_in(name: str) -> None:
     assert other.optimizer is not None
     other.set_weights(one.get_weights())
     other.optimizer.iterations = one.optimizer.iterations
-    sources = [slot.numpy() for slot in one.optimizer.variables]
-    kept = len(one.optimizer.slot_names) + 1  # and the average
-    assert len(sources) == kept * len(one.trainable_weights)
+    sources = [variable.numpy() for variable in one.optimizer.variables]
+    assert [variable.path for variable in one.optimizer.variables[:2]] == [
+        f"{one.optimizer.name}/iteration",
+        f"{one.optimizer.name}/learning_rate",
+    ]
+    kept = [len(one.optimizer.slots(weight)) + 1 for weight in one.trainable_weights]  # and the average
+    assert len(sources) == 2 + sum(kept)
     suffixes = {slot.path.rpartition("_kernel_")[2] for slot in one.optimizer.variables if "_kernel_" in slot.path}
-    assert suffixes == {*one.optimizer.slot_names, "average"}
+    assert suffixes == {*OF_KERNELS.get(name, one.optimizer.slot_names), "average"}
     for slot, values in zip(other.optimizer.variables, sources, strict=True):
         slot.assign(values)
     for _ in range(5):
@@ -127,11 +136,27 @@ def test_norm_is_of_the_whole_gradient_and_no_padding() -> None:
 )
 @pytest.mark.parametrize("batch", [1, 50, 300, 1100])
 def test_threads_change_no_bit(options: Any, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = optimizers.AdamW if "weight_decay" in options else optimizers.Adam
+    same_whatever_the_threads(lambda: kind(0.01, **options), batch, monkeypatch)
+
+
+@pytest.mark.parametrize("options", [{}, {"global_clipnorm": 0.02, "gradient_accumulation_steps": 2}], ids=str)
+@pytest.mark.parametrize("batch", [1, 50, 1100])
+@every
+def test_threads_change_no_bit_of_any(
+    name: str, batch: int, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same_whatever_the_threads(lambda: optimizers.CLASSES[name](0.01, **options), batch, monkeypatch)
+
+
+def same_whatever_the_threads(
+    make: Callable[[], optimizers.Optimizer], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine.Pace, "choose", lambda self: (fastdl.get_num_threads(), True))
     results = []
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)
-        model = net(optimizers.AdamW(0.01, **options) if "weight_decay" not in options else optimizers.Adam(**options))
+        model = net(make())
         model.fit(*data(max(20, 2 * batch)), batch_size=batch, epochs=1, verbose=0)
         results.append(model.get_weights())
     fastdl.set_num_threads(None)
@@ -164,6 +189,11 @@ WRONG: dict[str, tuple[Any, str]] = {
     "frequency": (lambda: optimizers.Lion(use_ema=True, ema_overwrite_frequency=0), "ema_overwrite_frequency"),
     "rho": (lambda: optimizers.RMSprop(rho=1), "rho must lie in"),
     "lion": (lambda: optimizers.Lion(beta_1=0), "gradient's sign"),
+    "ftrl power": (lambda: optimizers.Ftrl(learning_rate_power=0.1), "learning_rate_power must be"),
+    "ftrl l1": (lambda: optimizers.Ftrl(l1_regularization_strength=-1), "l1_regularization_strength must be"),
+    "schedule-free": (lambda: optimizers.ScheduleFreeAdamW(beta_1=0), "beta_1 must lie in"),
+    "one batch": (lambda: optimizers.SGD(gradient_accumulation_steps=1), "gradient_accumulation_steps must be"),
+    "scale": (lambda: optimizers.SGD(loss_scale_factor=0), "loss_scale_factor must be above zero"),
     "config": (lambda: optimizers.get({"class_name": "Adamantium"}), "unknown class"),
 }
 

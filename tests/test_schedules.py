@@ -167,7 +167,7 @@ def test_the_learning_rate_of_an_optimizer() -> None:
     plain = optimizers.SGD(lr=0.5)
     plain.learning_rate = np.float32(0.25)
     assert plain.learning_rate == 0.25
-    assert type(plain.learning_rate) is float
+    assert isinstance(plain.learning_rate, float)
     plain.learning_rate = schedules.CosineDecay(0.1, 10)
     assert plain.learning_rate == 0.1
     plain.iterations = 5

@@ -66,14 +66,28 @@ static void sum_squares(const void *args, fdl_range range, const fdl_step *step,
 static void average_weights(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const average_weights_args *a = args;
     T *w = a->w, *average = a->average;
-    const T momentum = step->step ? (T)a->momentum : 0;
-    const uint64_t frequency = (uint64_t)a->frequency;
-    const int overwrite = frequency && (step->step + 1) % frequency == 0;
+    const uint64_t frequency = (uint64_t)a->frequency, steps = step->step / a->batches; /* taken before this batch */
+    const T momentum = steps ? (T)a->momentum : 0;
+    const int overwrite = frequency && (steps + 1) % frequency == 0;
     (void)scratch;
     for (size_t i = range.f0; i < range.f1; i += VL) {
         V mean = momentum * load(average + i) + (1 - momentum) * load(w + i);
         store(average + i, mean);
         if (overwrite) store(w + i, mean);
+    }
+}
+
+/* sum += dw; each time that `batches` have come, dw = sum / batches, and sum = 0. */
+static void accumulate_gradient(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const accumulate_gradient_args *a = args;
+    const int steps = (step->step + 1) % a->batches == 0;
+    const V batches = splat((T)a->batches), none = {0};
+    T *dw = a->dw, *sum = a->sum;
+    (void)scratch;
+    for (size_t i = range.f0; i < range.f1; i += VL) {
+        V all = load(dw + i) + load(sum + i);
+        store(sum + i, steps ? none : all);
+        if (steps) store(dw + i, all / batches);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "../kernels.h"
 #include "../shared/penalty.h"
 #include "../shared/vec.h"
+#include "../shared/vecmath.h"
 
 /* A rule's constants for one step, passed by value, so that stores cannot alias them. */
 typedef struct {
@@ -94,6 +95,37 @@ INLINE V rule_adadelta(rule_settings set, V w, V g, V *slot) {
     V step = square_root(slot[1] + set.s[1]) * g / square_root(slot[0] + set.s[1]);
     slot[1] += (step * step - slot[1]) * set.s[0];
     return w - set.rate[0] * step;
+}
+
+/* FTRL-Proximal (McMahan et al. 2013): n += g^2, z += g + 2 shrinkage w - w (n^p - n_before^p) / rate,
+ * w = (clip(z, l1) - z) / ((n^p + beta) / rate + 2 l2). A weight of which nothing is known stays zero.
+ * s: p, l1, 2 l2, 2 shrinkage.  rate 2: beta */
+INLINE V ftrl_power(V n, T p) { return p == (T)0.5 ? square_root(n) : power_of(n, p); }
+
+INLINE V rule_ftrl(rule_settings set, V w, V g, V *slot) {
+    V before = ftrl_power(slot[0], set.s[0]);
+    slot[0] += g * g;
+    V after = ftrl_power(slot[0], set.s[0]), curvature = (after + set.rate[2]) / set.rate[0] + set.s[2];
+    slot[1] += g + set.s[3] * w - (after - before) / set.rate[0] * w;
+    return choose(curvature == 0, w - w, (clamp(slot[1], -set.s[1], set.s[1]) - slot[1]) / curvature);
+}
+
+/* Lamb's direction (You et al. 2020): Adam's m and v, w -= rate (rate_2 m) / (rate_3 sqrt v + epsilon).
+ * s: 1 - beta_1, 1 - beta_2, epsilon.  The later rates correct the bias. */
+INLINE V rule_lamb(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g - slot[0]) * set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    return w - set.rate[0] * (set.rate[2] * slot[0] / (square_root(slot[1]) * set.rate[3] + set.s[2]));
+}
+
+/* Schedule-free AdamW (Defazio et al. 2024): v as Adam's, z -= rate g / (rate_2 sqrt v + epsilon), x += (z - x) rate_3, where
+ * w = (1 - beta_1) z + beta_1 x before and after.  s: beta_1, 1 - beta_2, epsilon.  rate 2: of the bias; rate 3: 1 / t */
+INLINE V rule_schedule_free(rule_settings set, V w, V g, V *slot) {
+    V x = (w - (1 - set.s[0]) * slot[0]) / set.s[0];
+    slot[1] += (g * g - slot[1]) * set.s[1];
+    slot[0] -= set.rate[0] * g / (square_root(slot[1]) * set.rate[2] + set.s[2]);
+    x = (1 - set.rate[3]) * x + set.rate[3] * slot[0];
+    return (1 - set.s[0]) * slot[0] + set.s[0] * x;
 }
 
 /* AMSGrad (Reddi et al. 2018): Adam with the largest v so far */

@@ -32,7 +32,7 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = _optimizer(self.model)
-        rate = self.schedule(epoch, optimizer.learning_rate) if self._takes_rate else self.schedule(epoch)
+        rate = self.schedule(epoch, float(optimizer.learning_rate)) if self._takes_rate else self.schedule(epoch)
         if not isinstance(rate, (int, float, np.number)):
             raise ValueError(f"the schedule must return a number, not {rate!r}")
         optimizer.learning_rate = float(rate)
@@ -41,7 +41,7 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = _optimizer(self.model).learning_rate
+            logs["learning_rate"] = float(_optimizer(self.model).learning_rate)
 
 
 class ReduceLROnPlateau(Monitor):
@@ -76,7 +76,7 @@ class ReduceLROnPlateau(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = _optimizer(self.model).learning_rate
+            logs["learning_rate"] = float(_optimizer(self.model).learning_rate)
         value = self.value(logs)
         if value is None:
             return

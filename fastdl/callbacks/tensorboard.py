@@ -74,7 +74,7 @@ class TensorBoard(Callback):
         self._began, self._first = time.perf_counter(), self._iterations()
 
     def _iterations(self) -> int:
-        return self.model.optimizer.iterations if self.model.optimizer else 0
+        return self.model.optimizer.batches if self.model.optimizer else 0
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         self._batches += 1
@@ -89,7 +89,7 @@ class TensorBoard(Callback):
         training = {name: value for name, value in logs.items() if not name.startswith("val_")}
         testing = {name.removeprefix("val_"): value for name, value in logs.items() if name.startswith("val_")}
         if self.model.optimizer:
-            training["learning_rate"] = self.model.optimizer.learning_rate
+            training["learning_rate"] = float(self.model.optimizer.learning_rate)
         if self.write_steps_per_second:
             steps = self._iterations() - self._first
             training["steps_per_second"] = steps / max(time.perf_counter() - self._began, 1e-9)

@@ -50,6 +50,7 @@ class Buffers:
         # whether threads that own features share long sums by halves of the inputs
         self.halves = training and self.axis == _ext.BY_FEATURE and graph.flops * batch >= HALVES_FROM_FLOPS
         self.calls: list[Call] = []
+        self.every = 1  # what is emitted runs in steps whose number, from 1 on, is a multiple of this
         self.schedules: list[Schedule] = []
         self._sources: dict[Tensor, Tensor] = {}
         self._begun = {op for op in graph.ops if not op.lazy}  # ops whose turn comes, or whose kernels are there
@@ -149,5 +150,5 @@ class Buffers:
         accesses, axis = tuple(accesses_in(arguments.values())), self.axis if axis is None else axis
         shared = arguments["features"] if over is None else over
         assert isinstance(shared, int)
-        call = Call(kernel, accesses, axis, shared, defer, arguments, members=members)
+        call = Call(kernel, accesses, axis, shared, defer, arguments, members=members, every=self.every)
         self.calls.insert(0 if ahead else len(self.calls), call)

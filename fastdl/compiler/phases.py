@@ -99,6 +99,7 @@ class Call:
     arguments: Mapping[str, Argument] = field(default_factory=dict)  # by the names of the kernel table
     phase: int = 0
     members: int = 1  # panels to each panel of the batch (see ext/kernels.h)
+    every: int = 1  # it runs in steps whose number, from 1 on, is a multiple of this
     function: Callable[..., None] | None = None  # in place of a kernel; called with the arrays of `accesses`
 
     def placed(self) -> dict[str, Any]:

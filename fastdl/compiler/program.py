@@ -54,6 +54,18 @@ class _Nested(threading.local):
 _nested = _Nested()
 
 
+def emit(program: _ext.Program, calls: list[Call]) -> None:
+    """Append calls, in order and with their buffers placed, to a program."""
+    phase = 0
+    for call in calls:
+        barrier, phase = call.phase != phase, call.phase
+        if call.function:
+            arrays = [access.ref.array if access else None for access in call.accesses]
+            program.emit_call(partial(call.function, *arrays), barrier)
+        else:
+            program.emit(call.kernel, call.placed(), call.axis, call.features, barrier, call.members, call.every)
+
+
 class Program:
     """A compiled graph for one batch size.
 
@@ -132,7 +144,7 @@ class Program:
         self.arena = place(calls)
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
-        self._emit(calls)
+        emit(self._program, calls)
         self._schedules = build.schedules
         self._calls_python, self._runs = any(call.function for call in calls), False
         self._declare_feeds(graph.inputs, outputs, readings, bool(values))
@@ -159,16 +171,6 @@ class Program:
     @staticmethod
     def _scatter(build: Builder, ref: Ref, feed: int, features: int) -> None:
         build.emit("scatter", x=read(ref), feed=feed, features=features)
-
-    def _emit(self, calls: list[Call]) -> None:
-        phase = 0
-        for call in calls:
-            barrier, phase = call.phase != phase, call.phase
-            if call.function:
-                arrays = [access.ref.array if access else None for access in call.accesses]
-                self._program.emit_call(partial(call.function, *arrays), barrier)
-            else:
-                self._program.emit(call.kernel, call.placed(), call.axis, call.features, barrier, call.members)
 
     def run(
         self,

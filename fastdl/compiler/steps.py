@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,25 +19,27 @@ from fastdl.compiler.phases import Arguments, Ref, read, read_all, write
 
 
 class UpdateRule(Protocol):
-    """What the program asks of an optimizer."""
+    """What the program asks of an optimizer.
 
-    rule: str  # one of the kernel table's
+    rule_of: the kernel table's rule that steps a parameter number by number; None where it looks at the whole of it:
+    then `step` emits what it does with the gradient, which is prepared already.
+    """
+
     clipnorm: float | None
     global_clipnorm: float | None
     clipvalue: float | None
     use_ema: bool
     ema_momentum: float
     ema_overwrite_frequency: int | None
+    gradient_accumulation_steps: int | None
 
+    def rule_of(self, parameter: Parameter) -> str | None: ...
+    def step(self, build: Any, parameter: Parameter, gradient: Ref) -> None: ...
     def slots(self, parameter: Parameter) -> Sequence[Array]: ...
     def average(self, parameter: Parameter) -> Array: ...
-    def scalars(self) -> Sequence[float]: ...
+    def accumulator(self, parameter: Parameter) -> Array: ...
+    def scalars_of(self, parameter: Parameter) -> Sequence[float]: ...
     def decay(self, parameter: Parameter) -> float: ...
-
-
-def _strengths(parameter: Parameter) -> tuple[float, float]:
-    """The l1 and l2 of its penalty, as far as kernels know it."""
-    return parameter.regularizer.strengths if parameter.regularizer else (0.0, 0.0)
 
 
 class Steps:
@@ -49,9 +52,13 @@ class Steps:
         learned: Graph,
         optimizer: UpdateRule | None,
         trained: Collection[Parameter] | None,
+        penalized: bool = True,
     ) -> None:
-        """learned: the part of the graph that losses look at. trained: what is stepped, all that can be if None."""
-        self._build, self.optimizer = build, optimizer
+        """learned: the part of the graph that losses look at. trained: what is stepped, all that can be if None.
+
+        penalized: whether steps add the penalties' slopes to gradients.
+        """
+        self._build, self.optimizer, self._penalized = build, optimizer, penalized
         parameters = [p for op in graph.ops for p in op.parameters]
         self._stepped = {p for p in parameters if (p.trainable if trained is None else p in trained)}
         self.penalties = aligned((1,), np.dtype(np.float64))
@@ -97,13 +104,23 @@ class Steps:
     def at_once(self, parameters: Sequence[Parameter]) -> bool:
         """Whether their gradients may be used while they are computed: nobody needs all of them first."""
         clips = not self.optimizer or self.optimizer.clipnorm or self.optimizer.global_clipnorm
-        own = any(parameter.regularizer and parameter.regularizer.own for parameter in parameters)
-        return not clips and not own and not self._shared.intersection(parameters)
+        if (
+            clips
+            or self._shared.intersection(parameters)
+            or any(p.regularizer and p.regularizer.own for p in parameters)
+        ):
+            return False
+        assert self.optimizer is not None
+        if self.optimizer.gradient_accumulation_steps:
+            return False
+        rules = {(self.optimizer.rule_of(p), *self.optimizer.scalars_of(p)) for p in parameters}
+        return len(rules) == 1 and self.optimizer.rule_of(parameters[0]) is not None
 
     def rule(self, parameter: Parameter, bias: Parameter | None = None) -> Arguments:
         """The optimizer's rule, what prepares the gradient, and, where a kernel steps a bias as well, that one's."""
         assert self.optimizer is not None
-        constants = tuple(self.optimizer.scalars())
+        rule = self.optimizer.rule_of(parameter)
+        assert rule is not None
         own: dict[str, float] = {}
         for prefix, each in {"": parameter, "b_": bias}.items():
             if each:
@@ -111,19 +128,32 @@ class Steps:
         prepares = any(own.values())
         own |= {"rate_factor": parameter.learning_rate_factor}
         own |= {"b_rate_factor": bias.learning_rate_factor} if bias else {}
-        limit = self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
+        limit = self._limit()
         return {
-            "rule": _ext.RULES[self.optimizer.rule][0],
+            **self.rule_number(rule, self.optimizer.scalars_of(parameter)),
             "prepare": int(limit < math.inf or prepares),
-            "constants": (*constants, *[0.0] * (4 - len(constants))),
             "limit": limit,
             **own,
         }
 
+    @staticmethod
+    def rule_number(rule: str, scalars: Sequence[float]) -> Arguments:
+        """A rule and its scalars, as kernels take them."""
+        return {"rule": _ext.RULES[rule][0], "constants": (*scalars, *[0.0] * (4 - len(scalars)))}
+
+    def _limit(self) -> float:
+        """Of each number of a gradient, or of its norm."""
+        assert self.optimizer is not None
+        return self.optimizer.clipvalue or self.optimizer.clipnorm or self.optimizer.global_clipnorm or math.inf
+
+    def _strengths(self, parameter: Parameter) -> tuple[float, float]:
+        """The l1 and l2 of its penalty, as far as kernels know it."""
+        return parameter.regularizer.strengths if parameter.regularizer and self._penalized else (0.0, 0.0)
+
     def _own(self, parameter: Parameter) -> tuple[float, float, float]:
         """A parameter's weight decay, l1 and l2."""
         assert self.optimizer is not None
-        return self.optimizer.decay(parameter), *_strengths(parameter)
+        return self.optimizer.decay(parameter), *self._strengths(parameter)
 
     def train(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter, once all who read it have given their gradients."""
@@ -140,9 +170,17 @@ class Steps:
             return
         if parameter.regularizer:
             parameter.regularizer.add_gradient(self._build, parameter, gradient)
+        self.take(parameter, gradient)
+
+    def take(self, parameter: Parameter, gradient: Ref) -> None:
+        """Append the optimizer's step on a parameter by its whole gradient, which it may change."""
+        assert self.optimizer is not None
+        if self.optimizer.gradient_accumulation_steps:
+            self._accumulate(parameter, gradient, self.optimizer.gradient_accumulation_steps)
         squares = None
         if self.optimizer.clipnorm or self.optimizer.global_clipnorm:
-            squares = self._sum_squares(parameter, gradient)
+            with self._each_step():
+                squares = self._sum_squares(parameter, gradient)
         if self.optimizer.global_clipnorm:
             self._waiting.append((parameter, gradient))
         else:
@@ -153,25 +191,55 @@ class Steps:
         for parameter, gradient in self._waiting:
             self._step(parameter, gradient, self._squares)
 
-    def _step(self, parameter: Parameter, gradient: Ref, squares: Ref | None) -> None:
+    @contextmanager
+    def _each_step(self) -> Iterator[None]:
+        """What is emitted runs where the optimizer steps: not in each batch, if it is by gradients of several."""
+        assert self.optimizer is not None
+        self._build.every = self.optimizer.gradient_accumulation_steps or 1
+        try:
+            yield
+        finally:
+            self._build.every = 1
+
+    def _accumulate(self, parameter: Parameter, gradient: Ref, batches: int) -> None:
+        assert self.optimizer is not None
         self._build.emit(
-            "optimizer_step",
-            w=write(self._build.parameter(parameter)),
-            dw=read(gradient),
-            slots=[write(slot) if slot else None for slot in self.slots(parameter)],
-            squares=read_all(squares) if squares else None,
-            inputs=parameter.layout[0],
-            **self.rule(parameter),
-            over=parameter.layout[1],
+            "accumulate_gradient",
+            dw=write(gradient),
+            sum=write(self._build.array(self.optimizer.accumulator(parameter))),
+            batches=batches,
+            over=parameter.storage.size,
             axis=_ext.BY_FEATURE,
             defer=True,
         )
+
+    def _step(self, parameter: Parameter, gradient: Ref, squares: Ref | None) -> None:
+        assert self.optimizer is not None
+        inputs, outputs = parameter.layout
+        step: Arguments = {
+            "w": write(self._build.parameter(parameter)),
+            "squares": read_all(squares) if squares else None,
+            "inputs": inputs,
+            "over": outputs,
+            "axis": _ext.BY_FEATURE,
+            "defer": True,
+        }
+        with self._each_step():
+            if self.optimizer.rule_of(parameter):
+                slots = [write(slot) if slot else None for slot in self.slots(parameter)]
+                self._build.emit("optimizer_step", dw=read(gradient), slots=slots, **self.rule(parameter), **step)
+            else:
+                limit, own = self._limit(), self._own(parameter)
+                if limit < math.inf or any(own):
+                    step |= zip(("decay", "l1", "l2"), own, strict=True)
+                    self._build.emit("prepare_gradient", dw=write(gradient), limit=limit, **step)
+                self.optimizer.step(self._build, parameter, gradient)
         self.end(parameter)
 
     def _sum_squares(self, parameter: Parameter, gradient: Ref) -> Ref:
         """The gradient's sum of squares; with global_clipnorm that of all so far."""
         assert self.optimizer is not None
-        (inputs, outputs), strengths = parameter.layout, _strengths(parameter)
+        (inputs, outputs), strengths = parameter.layout, self._strengths(parameter)
         units = padded(outputs) // _ext.UNIT
         first = self._squares is None or not self.optimizer.global_clipnorm
         if first:
@@ -206,6 +274,13 @@ class Steps:
     def end(self, parameter: Parameter) -> None:
         """Append what follows a parameter's step: its moving average, if the optimizer keeps one; its constraint."""
         assert self.optimizer is not None
+        self.average(parameter)
+        if parameter.constraint:
+            parameter.constraint.emit(self._build, parameter)
+
+    def average(self, parameter: Parameter) -> None:
+        """Append what keeps the moving average of a parameter, if the optimizer does."""
+        assert self.optimizer is not None
         if self.optimizer.use_ema:
             size = parameter.storage.size
             self._build.emit(
@@ -214,9 +289,8 @@ class Steps:
                 average=write(self._build.array(self.optimizer.average(parameter))),
                 momentum=self.optimizer.ema_momentum,
                 frequency=self.optimizer.ema_overwrite_frequency or 0,
+                batches=self.optimizer.gradient_accumulation_steps or 1,
                 over=size,
                 axis=_ext.BY_FEATURE,
                 defer=True,
             )
-        if parameter.constraint:
-            parameter.constraint.emit(self._build, parameter)

@@ -273,13 +273,13 @@ class Probe:
         )
 
     def _run(self, program: Program, rates: Array) -> None:
-        seed, step = self._model.session.seed or 0, self._optimizer.iterations
+        seed, step = self._model.session.seed or 0, self._optimizer.batches
         program.run(self._feeds, rates=rates, step=step, seed=seed, threads=config.get_num_threads())
 
     @contextmanager
     def _restored(self) -> Iterator[None]:
         """Weights, moving averages and the optimizer's slots are afterwards as before, to the bit."""
-        storages = [parameter.storage for parameter in (*self._model.weights, *self._optimizer.variables)]
+        storages = [parameter.storage for parameter in (*self._model.weights, *self._optimizer.kept)]
         copies = [storage.copy() for storage in storages]
         try:
             yield

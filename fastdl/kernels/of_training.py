@@ -124,7 +124,7 @@ def step(
         prepare=int(limit < np.inf or any((decay, l1, l2))),
         constants=(*scalars, *[0.0] * (4 - len(scalars))),
         **numbers,
-        rates=(*rates, *[0.0] * (3 - len(rates)), 1.0),
+        rates=(*rates, *[0.0] * (_ext.MAX_RATES - 1 - len(rates)), 1.0),
     )
     for i in (0, *range(2, len(stored))):
         matrices[i][...] = from_strips(stored[i], columns)
@@ -189,6 +189,6 @@ def average_weights(w: Array, average: Array, step: int, momentum: float, freque
     """
     call, size = KernelCall(1, w.dtype), len(w)
     stored = [call.vector(array, size) for array in (w, average)]
-    numbers: Arguments = {"momentum": momentum, "frequency": frequency}
+    numbers: Arguments = {"momentum": momentum, "frequency": frequency, "batches": 1}
     call.run("average_weights", size, w=stored[0], average=stored[1], **numbers, step=step)
     w[...], average[...] = stored[0][:size], stored[1][:size]

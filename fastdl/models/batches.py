@@ -57,7 +57,7 @@ class Pass:
     def iterations(self) -> int:
         """Steps trained so far."""
         assert self.session.optimizer is not None
-        return self.session.optimizer.iterations
+        return self.session.optimizer.batches
 
 
 class Rows:

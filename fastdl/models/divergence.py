@@ -49,5 +49,5 @@ class Divergence(Callback):
 
     def _broken(self) -> str | None:
         optimizer = self.model.optimizer
-        state = optimizer.variables if optimizer else []
+        state = optimizer.kept if optimizer else []
         return first_not_finite([*self.model.weights, *state])

@@ -100,7 +100,9 @@ def compile_config(model: Network) -> dict[str, Any]:
     for each in (optimizer.rate_or_schedule, optimizer.weight_decay):
         if isinstance(each, schedules.LearningRateSchedule):
             _known(each, schedules.CLASSES)
-    excluded = [name for name, p in state.weights(model).items() if optimizer.weight_decay and not optimizer.decay(p)]
+        elif callable(each):
+            _known(each, {})
+    excluded = [name for name, p in state.weights(model).items() if optimizer.keeps(p)]
     return {
         "optimizer": optimizers.serialize(_known(optimizer, optimizers.CLASSES)),
         "loss": mapped(lambda loss: losses.serialize(_known(loss, losses.CLASSES)), chosen.loss),

@@ -103,6 +103,10 @@ class Session:
         optimizer, objective = self.compiled()
         graph = self.model.trace()
         losses, metrics = objective.readings(graph, weighted)
+        if training:  # in the model's order, whichever the program meets first
+            found = dict.fromkeys(p for op in graph.ops for p in op.parameters)
+            trained = self.trained if self.trained is not None else [p for p in found if p.trainable]
+            optimizer.build_more(p for p in found if p in trained)
         return Program(
             graph,
             batch,
@@ -137,9 +141,9 @@ class Session:
         objective.begin(feeds, index, slice_.start)
         rates = optimizer.rates(slice_.steps)
         try:
-            run(slice_, feeds, index=index, rates=rates, step=optimizer.iterations, seed=self.seed)
+            run(slice_, feeds, index=index, rates=rates, step=optimizer.batches, seed=self.seed)
         finally:
-            optimizer.iterations += slice_.program.steps_done
+            optimizer.batches += slice_.program.steps_done
 
     def test(self, slice_: Slice, feeds: Feeds) -> None:
         """Run one slice of a test."""
@@ -236,7 +240,7 @@ class Session:
     @property
     def _steps_taken(self) -> int:
         """Where schedules stand while nothing is trained."""
-        return self.optimizer.iterations if self.optimizer else 0
+        return self.optimizer.batches if self.optimizer else 0
 
     def answers(self, feeds: Feeds, graph: Graph) -> list[Array]:
         """Room for the outputs, which the feeds lead to."""

@@ -60,10 +60,11 @@ def gather(model: Stated, optimizer: bool = True) -> tuple[Tensors, dict[str, An
     state = rule.state
     notes["optimizer"] = {
         "class_name": type(rule).__name__,
-        "iterations": rule.iterations,
+        "iterations": rule.batches,
         "learning_rate": rule.get_config()["learning_rate"],
         "slots": {name: [keep(slot) for slot in state.slots[p]] for name, p in named.items() if p in state.slots},
         "averages": {name: keep(state.averages[p]) for name, p in named.items() if p in state.averages},
+        "accumulated": {name: keep(state.accumulated[p]) for name, p in named.items() if p in state.accumulated},
         "trained": {name: keep(state.trained[p]) for name, p in named.items() if p in state.trained},
     }
     return tensors, notes
@@ -89,7 +90,7 @@ def restore(model: Stated, content: Content) -> None:
         return
     optimizer.state.trained = trained
     if stored is not None:
-        optimizer.iterations = stored["iterations"]
+        optimizer.batches = stored["iterations"]
         if _is_rate(stored["learning_rate"]) and _is_rate(optimizer.rate_or_schedule):  # neither is a schedule
             optimizer.learning_rate = stored["learning_rate"]
 
@@ -116,29 +117,31 @@ def _take_optimizer(
         raise ModelFileError(f"{content.name}: its optimizer is not the model's, which has {ours}")
     slots: Any = stored.get("slots")
     averages: Any = stored.get("averages")
-    trained: Any = stored.get("trained", {})  # which older files do not have
+    trained, accumulated = (stored.get(key, {}) for key in ("trained", "accumulated"))  # which older files do not have
     rate = stored.get("learning_rate")
     right = _count(stored.get("iterations")) and (isinstance(rate, dict) or _is_rate(rate))
-    if not right or not all(isinstance(each, dict) for each in (slots, averages, trained)):
+    if not right or not all(isinstance(each, dict) for each in (slots, averages, trained, accumulated)):
         raise ModelFileError(f"{content.name}: what it says of the optimizer is not as fastdl writes it")
     pairs: list[tuple[Parameter, Array]] = []
     by_key = dict(zip(content.notes["weights"], named.values(), strict=True))
     for key, names in slots.items():
-        if key not in by_key or not isinstance(names, list) or len(names) != len(optimizer.slot_names):
+        if key not in by_key or not isinstance(names, list) or len(names) != len(optimizer.slots(by_key[key])):
             raise ModelFileError(
                 f"{content.name}: the optimizer's slots of {key!r} are not those of {type(optimizer).__name__}"
             )
-        parameter = by_key[key]
-        arrays = [content.take(name, parameter.shape, parameter.dtype) for name in names]
-        optimizer.slots(parameter)
-        pairs += zip(optimizer.state.slots[parameter], arrays, strict=True)
-    for key, name in averages.items():
+        kept = optimizer.state.slots[by_key[key]]
+        pairs += [(slot, content.take(name, slot.shape, slot.dtype)) for slot, name in zip(kept, names, strict=True)]
+    for key in (*averages, *accumulated):
         if key not in by_key:
             raise ModelFileError(f"{content.name}: there is no weight {key!r} to average")
-        parameter = by_key[key]
-        array = content.take(name, parameter.shape, parameter.dtype)
-        optimizer.average(parameter)
-        pairs.append((optimizer.state.averages[parameter], array))
+    for names, make, made in (
+        (averages, optimizer.average, optimizer.state.averages),
+        (accumulated, optimizer.accumulator, optimizer.state.accumulated),
+    ):
+        for key, name in names.items():
+            make(by_key[key])
+            kept_array = made[by_key[key]]
+            pairs.append((kept_array, content.take(name, kept_array.shape, kept_array.dtype)))
     replaced_weights = {}
     for key, name in trained.items():
         if key not in averages:

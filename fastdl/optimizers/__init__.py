@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, overload
 
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base import configured
 from fastdl.base.configured import family
 from fastdl.base.naming import unknown
+from fastdl.optimizers.directions import *
 from fastdl.optimizers.optimizer import Optimizer as Optimizer
 from fastdl.optimizers.rules import *
 
@@ -19,13 +20,24 @@ serialize = configured.serialize
 
 
 def deserialize(config: Mapping[str, Any]) -> Optimizer:
-    """The optimizer that `serialize` described, without its slots. ValueError if there is none of that name."""
-    return configured.deserialize(config, CLASSES)
+    """The optimizer that `serialize` described, without its slots; by its class's name or that in lower case.
+
+    ValueError if there is none of that name.
+    """
+    return configured.deserialize(config, CLASSES | NAMES)
 
 
-def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Optimizer:
-    """An optimizer by Keras name, class, instance or config. ValueError if there is none."""
-    if isinstance(optimizer, Optimizer):
+@overload
+def get(optimizer: None) -> None: ...
+
+
+@overload
+def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Optimizer: ...
+
+
+def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any] | None) -> Optimizer | None:
+    """An optimizer by Keras name, class, instance or config; None for None. ValueError if there is none."""
+    if optimizer is None or isinstance(optimizer, Optimizer):
         return optimizer
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         return optimizer()

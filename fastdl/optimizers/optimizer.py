@@ -1,256 +1,156 @@
-"""The base of optimizers: which rule steps a parameter, how far, and what is kept of it."""
+"""The base of optimizers, and gradients of one's own: what `fit` does in its programs, one step at a time."""
 
 from __future__ import annotations
 
-import copy
-import inspect
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from fastdl import _ext
-from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
-from fastdl.base.arguments import real, whole
 from fastdl.base.arrays import Array
-from fastdl.base.configured import Configured, refuse_overrides
+from fastdl.base.configured import refuse_overrides
 from fastdl.compiler.graph import Parameter
-from fastdl.schedules import LearningRateSchedule
+from fastdl.compiler.stepper import Stepper
+from fastdl.errors import DataError, ShapeError, warn
+from fastdl.optimizers.base import BaseOptimizer
 
-Rate = float | LearningRateSchedule
+Kept = TypeVar("Kept")
+Chosen = tuple[tuple[Parameter, ...], tuple[Parameter, ...]]  # those with a gradient, and without
 
 
-OLD = ("options", "lr", "decay", "learning_rate")  # what configs leave out, or spell in another way
+def _put_in_order(kept: dict[Parameter, Kept], parameters: Iterable[Parameter]) -> None:
+    """Whichever program has asked for its slots first: `variables` are in the order of the model's."""
+    kept.update({parameter: kept.pop(parameter) for parameter in parameters if parameter in kept})
 
 
 # what of Keras's Optimizer a subclass cannot override here, for kernels take the steps: what to use in its place
 REPLACED = {"update_step": "another optimizer, a schedule of its learning rate, or a constraint"}
 
 
-class Options(TypedDict, total=False):
-    """What every optimizer takes, by keyword.
-
-    weight_decay: each step first takes rate * weight_decay of the weights away (Loshchilov and Hutter 2019); a number,
-    or a schedule of it.
-    clipvalue, clipnorm, global_clipnorm: the most that an element of a gradient, its norm, or the norm of all
-    gradients may be; one of them. use_ema: keep a moving average of the weights, put it in their place each
-    ema_overwrite_frequency steps, and when fit ends. lr: an old name of learning_rate; decay: an old name of
-    InverseTimeDecay(learning_rate, 1, decay).
-    """
-
-    weight_decay: Rate | None
-    clipnorm: float | None
-    clipvalue: float | None
-    global_clipnorm: float | None
-    use_ema: bool
-    ema_momentum: float
-    ema_overwrite_frequency: int | None
-    name: str | None
-    lr: Rate | None
-    decay: float
-
-
-@dataclass
-class State:
-    """What an optimizer keeps of the parameters that it has stepped."""
-
-    slots: dict[Parameter, list[Parameter]] = field(default_factory=dict)
-    averages: dict[Parameter, Parameter] = field(default_factory=dict)
-    trained: dict[Parameter, Parameter] = field(default_factory=dict)  # weights in whose place averages are
-
-
-class Optimizer(Configured):
+class Optimizer(BaseOptimizer):
     """Base: the learning rate, the number of steps taken, and the slots kept for each parameter.
 
-    A subclass names its `rule`, one of the kernel table's, and its slots, and says which scalars the rule takes.
+    A subclass names its `rule`, one of the kernel table's, and its slots, and says which scalars the rule takes; or it
+    overrides `rule_of` and `step`, where a step looks at a whole parameter (see compiler.steps.UpdateRule).
     """
 
-    rule: str
-    slot_names: Sequence[str] = ()
-    first_value: ClassVar[str] = ""  # the attribute that slots begin with, if not with zero
+    _built_for: tuple[Parameter, ...] | None = None
+    _programs: dict[Chosen, Stepper]
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         refuse_overrides(cls, REPLACED)
 
-    def __init__(
-        self,
-        learning_rate: Rate = 0.01,
-        *,
-        weight_decay: Rate | None = None,
-        clipnorm: float | None = None,
-        clipvalue: float | None = None,
-        global_clipnorm: float | None = None,
-        use_ema: bool = False,
-        ema_momentum: float = 0.99,
-        ema_overwrite_frequency: int | None = None,
-        name: str | None = None,
-        lr: Rate | None = None,
-        decay: float = 0.0,
-    ) -> None:
-        self._learning_rate: Rate = 0.0
-        self.learning_rate = learning_rate if lr is None else lr
-        if _not_negative("decay", decay):
-            self.learning_rate = schedules.InverseTimeDecay(self.learning_rate, 1, decay)
-        self.weight_decay: Rate | None = (
-            weight_decay
-            if isinstance(weight_decay, LearningRateSchedule)
-            else _not_negative("weight_decay", weight_decay)
-        )
-        self.clipnorm = _not_negative("clipnorm", clipnorm)
-        self.clipvalue = _not_negative("clipvalue", clipvalue)
-        self.global_clipnorm = _not_negative("global_clipnorm", global_clipnorm)
-        if sum(limit is not None for limit in (clipnorm, clipvalue, global_clipnorm)) > 1:
-            raise ValueError("clipnorm, clipvalue and global_clipnorm exclude each other: set one")
-        self.use_ema, self.ema_momentum = bool(use_ema), float(ema_momentum)
-        if not 0 <= self.ema_momentum <= 1:
-            raise ValueError(f"ema_momentum must lie in [0, 1], not {ema_momentum}")
-        if ema_overwrite_frequency is not None:
-            whole("ema_overwrite_frequency", ema_overwrite_frequency, most=2**53)
-        self.ema_overwrite_frequency = ema_overwrite_frequency
-        self.name = name or type(self).__name__.lower()
-        self.iterations = 0
-        self.state = State()
-        self._kept: tuple[set[Parameter], str] = set(), ""  # what does not decay, itself or by name
-
-    @property
-    def learning_rate(self) -> float:
-        """The next step's. It can be set to another, between steps; a schedule's only to another schedule (Keras)."""
-        rate = self._learning_rate
-        return float(rate(self.iterations)) if isinstance(rate, LearningRateSchedule) else rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: Rate) -> None:
-        if isinstance(value, LearningRateSchedule):
-            self._learning_rate = value
-            return
-        if isinstance(self._learning_rate, LearningRateSchedule):
-            raise TypeError(
-                f"the learning rate follows {type(self._learning_rate).__name__}: make the optimizer with a number to "
-                "set it by hand"
-            )
-        self._learning_rate = real("learning_rate", value, finite=True)
-
-    @property
-    def rate_or_schedule(self) -> Rate:
-        """The learning rate as it was set. fastdl's own."""
-        return self._learning_rate
-
-    def slot(self, parameter: Parameter, name: str, value: Array | float = 0.0) -> Parameter:
-        """What is kept beside the parameter under this name, of its shape and dtype."""
-        path = f"{self.name}/{parameter.path.replace('/', '_')}_{name}"
-        values = np.broadcast_to(value, parameter.shape)
-        return Parameter(path, parameter.shape, parameter.dtype, values, trainable=False, by_rows=parameter.by_rows)
-
-    def slots(self, parameter: Parameter) -> list[Array]:
-        """What the rule keeps for the parameter, made when first asked for."""
-        if parameter not in self.state.slots:
-            value = getattr(self, self.first_value) if self.first_value else 0.0
-            self.state.slots[parameter] = [self.slot(parameter, name, value) for name in self.slot_names]
-        return [slot.storage for slot in self.state.slots[parameter]]
-
-    def average(self, parameter: Parameter) -> Array:
-        """The moving average of the parameter, made when first asked for."""
-        if parameter not in self.state.averages:
-            self.state.averages[parameter] = self.slot(parameter, "average")
-        return self.state.averages[parameter].storage
-
-    @property
-    def variables(self) -> list[Parameter]:
-        """The slots and averages of all parameters, for saving; `path` tells whose they are. Set `iterations` too."""
-        slots = [slot for slots in self.state.slots.values() for slot in slots]
-        return [*slots, *self.state.averages.values(), *self.state.trained.values()]
-
-    def exclude_from_weight_decay(
-        self, var_list: Sequence[Parameter] | None = None, var_names: Sequence[str] | None = None
-    ) -> None:
-        """Let parameters keep their weights: these, and those in whose name one of var_names is found (Keras).
-
-        ValueError once training has begun.
-        """
-        if self.state.slots:
-            raise ValueError("exclude_from_weight_decay must be called before training begins")
-        self._kept = set(var_list or ()), "|".join(var_names or ())
-
-    def decay(self, parameter: Parameter) -> float:
-        """The weight decay of a parameter, or its factor, where a schedule says what the decay is."""
-        excluded, names = self._kept
-        if not self.weight_decay or parameter in excluded or (names and re.search(names, parameter.name)):
-            return 0.0
-        decay = 1.0 if isinstance(self.weight_decay, LearningRateSchedule) else self.weight_decay
-        return decay * parameter.weight_decay_factor
-
-    def finalize_variable_values(self, var_list: Sequence[Parameter]) -> None:
-        """Put the moving averages in the place of the parameters that have one (Keras), until training goes on."""
-        for parameter in var_list:
-            average = self.state.averages.get(parameter)
-            if average is None:
-                continue
-            if parameter in self.state.trained and np.array_equal(parameter.storage, average.storage):
-                continue  # it is there already
-            self.state.trained[parameter] = self.slot(parameter, "trained", parameter.numpy())
-            parameter.storage[...] = average.storage
-
-    def resume(self) -> None:
-        """Go on from the trained weights, not from their averages; from what is there if anybody has set it since."""
-        replaced, self.state.trained = self.state.trained, {}
-        if all(np.array_equal(parameter.storage, self.state.averages[parameter].storage) for parameter in replaced):
-            for parameter, trained in replaced.items():
-                parameter.storage[...] = trained.storage
-
-    def scalars(self) -> tuple[float, ...]:
-        """The rule's scalars, at most four."""
-        return ()
-
-    def rates(self, steps: int) -> Array:
-        """What the kernel multiplies with in each of the next `steps` steps: (steps, MAX_RATES) float64."""
-        numbers = np.arange(self.iterations + 1, self.iterations + steps + 1, dtype=np.float64)
-        rates = np.zeros((steps, _ext.MAX_RATES))
-        rates[:, :-1] = np.stack(np.broadcast_arrays(*self.step_sizes(numbers), 0.0, 0.0, numbers)[:3], axis=1)
-        rates[:, -1] = self.learning_rates(numbers)
-        if isinstance(self.weight_decay, LearningRateSchedule):
-            rates[:, -1] *= self.weight_decay.rates(numbers.astype(np.int64) - 1, "the weight decay")
-        return rates
-
-    def learning_rates(self, number: Array) -> Any:
-        """The learning rate at each step number, which counts from 1; a schedule's steps count from 0."""
-        rate = self._learning_rate
-        return rate.rates(number.astype(np.int64) - 1) if isinstance(rate, LearningRateSchedule) else rate
-
-    def step_sizes(self, number: Array) -> tuple[Any, ...]:
-        """The rule's rates, one to three, at each step number, which counts from 1."""
-        return (self.learning_rates(number),)
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copies: all but programs, which are made again."""
+        return {**vars(self), "_programs": {}}
 
     def fresh(self) -> Self:
         """A copy that has taken no step yet."""
-        other = copy.copy(self)
-        other.iterations, other.state = 0, State()
+        other = super().fresh()
+        other._built_for = None
         return other
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, a schedule as `schedules.serialize` gives it (Keras)."""
-        names = [*inspect.signature(type(self)).parameters, *Options.__annotations__]
-        values = {"learning_rate": self._learning_rate}
-        values |= {name: getattr(self, name) for name in names if name not in OLD}
-        return {
-            name: schedules.serialize(value) if isinstance(value, LearningRateSchedule) else value
-            for name, value in values.items()
-        }
+    @property
+    def built(self) -> bool:
+        """Whether it knows which parameters it steps."""
+        return self._built_for is not None
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """An optimizer with these arguments (Keras)."""
-        scheduled = {name: config[name] for name in ("learning_rate", "weight_decay") if name in config}
-        return cls(**{**config, **{name: schedules.number_or_schedule(each) for name, each in scheduled.items()}})
+    def build(self, variables: Iterable[Parameter]) -> None:
+        """Make what it keeps of these parameters, the only ones that `apply` then steps. Keras: Optimizer.build."""
+        if not self.built:
+            self.build_more(variables)
 
+    def build_more(self, variables: Iterable[Parameter]) -> None:
+        """As `build`, of others as well, if a model has them now. fastdl's own."""
+        self._programs = {}
+        self._built_for = tuple(dict.fromkeys((*(self._built_for or ()), *variables)))
+        for parameter in self._built_for:
+            if self.use_ema:
+                self.average(parameter)
+            if self.gradient_accumulation_steps:
+                self.accumulator(parameter)
+            self.slots(parameter)
+        _put_in_order(self.state.averages, self._built_for)
+        _put_in_order(self.state.accumulated, self._built_for)
+        _put_in_order(self.state.slots, self._built_for)
 
-def _not_negative(name: str, value: float | None) -> float | None:
-    return None if value is None else real(name, value, finite=True)
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Parameter]]) -> Any:
+        """As `apply`, of pairs; returns how many batches it was given. Keras: Optimizer.apply_gradients."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [parameter for _, parameter in pairs])
+        return self.variables[0]
 
+    def apply(self, grads: Iterable[Any], trainable_variables: Iterable[Parameter] | None = None) -> None:
+        """One step by these gradients, arrays of the parameters' shapes. Keras: Optimizer.apply.
 
-def fraction(name: str, value: float) -> float:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must lie in [0, 1), not {value}")
-    return float(value)
+        Without parameters, those that it was built for. None for a gradient leaves a parameter as it is, with a
+        warning. Penalties are not added. ValueError, ShapeError before any parameter is touched.
+        """
+        gradients = list(grads)
+        if not gradients:
+            return
+        parameters = self._chosen(gradients, trainable_variables)
+        found = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        if not found:
+            raise ValueError("there is no gradient for any variable: all of them are None")
+        if missing := [p.path for p, gradient in zip(parameters, gradients, strict=True) if gradient is None]:
+            warn(f"there is no gradient for {', '.join(missing)}: left as they are", UserWarning)
+        stepped = tuple(parameters[i] for i in found)
+        arrays = [self._gradient(parameters[i], gradients[i]) for i in found]
+        self.resume()
+        rates = self.rates(1)
+        self._stepper(stepped).run(arrays, rates, self.batches)
+        self.batches += 1
+
+    def _chosen(self, gradients: list[Any], variables: Iterable[Parameter] | None) -> list[Parameter]:
+        """The parameters that the gradients are of, which it is built for. ValueError."""
+        if variables is None:
+            if self._built_for is None:
+                raise ValueError("apply(grads) without variables needs build(variables) before it")
+            parameters = list(self._built_for)
+        else:
+            parameters = list(variables)
+            self.build(parameters)
+        if len(parameters) != len(gradients):
+            raise ValueError(f"there are {len(gradients)} gradients for {len(parameters)} variables")
+        assert self._built_for is not None
+        for parameter in parameters:
+            if parameter not in self._built_for:
+                raise ValueError(f"{parameter.path} is unknown to {self.name}: it was built for other variables")
+        if len(set(parameters)) < len(parameters):
+            raise ValueError("a variable is named twice: add its gradients")
+        if len({parameter.dtype for parameter in parameters}) > 1:
+            raise ValueError("the variables of one step must be of one dtype")
+        return parameters
+
+    def _gradient(self, parameter: Parameter, gradient: Any) -> Array:
+        """As the parameter's step takes it. DataError, ShapeError."""
+        array = np.asarray(gradient)
+        if array.dtype.kind not in "fiub":
+            raise DataError(f"the gradient of {parameter.path} must hold real numbers, not {array.dtype}")
+        if array.shape != parameter.shape:
+            raise ShapeError(f"{parameter.path} has shape {parameter.shape}, its gradient {array.shape}")
+        array = array.astype(parameter.dtype)
+        return array if self.loss_scale_factor is None else array / parameter.dtype.type(self.loss_scale_factor)
+
+    def _stepper(self, stepped: tuple[Parameter, ...]) -> Stepper:
+        assert self._built_for is not None
+        still = tuple(parameter for parameter in self._built_for if parameter not in stepped)
+        chosen = stepped, still
+        if chosen not in self._programs:
+            self._programs[chosen] = Stepper(self, stepped, still)
+        return self._programs[chosen]
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times loss_scale_factor, if there is one (Keras)."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Assign to its `variables`. ValueError before `build`, ShapeError. Keras: Optimizer.set_weights."""
+        if not self.built:
+            raise ValueError(f"{self.name} has no slots yet: build(variables) makes them, then they can be set")
+        if len(self.variables) != len(weights):
+            raise ValueError(f"{self.name} has {len(self.variables)} variables, not {len(weights)}")
+        for variable, weight in zip(self.variables, weights, strict=True):
+            variable.assign(weight)

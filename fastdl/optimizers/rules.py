@@ -10,7 +10,9 @@ import numpy as np
 from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base.arguments import real
 from fastdl.base.arrays import Array
-from fastdl.optimizers.optimizer import Optimizer, Options, Rate, fraction
+from fastdl.compiler.graph import Parameter
+from fastdl.optimizers.base import Decay, Options, Rate, fraction
+from fastdl.optimizers.optimizer import Optimizer
 
 
 class SGD(Optimizer):
@@ -97,6 +99,55 @@ class Adadelta(Optimizer):
         return 1 - self.rho, self.epsilon
 
 
+class Ftrl(Optimizer):
+    """FTRL-Proximal (McMahan et al. 2013): weights that l1_regularization_strength lets become zero, and stay so.
+
+    w = (clip(z, l1) - z) / ((n^p + beta) / rate + 2 l2), where n sums g², p = -learning_rate_power, and z sums
+    gradients, with 2 l2_shrinkage w added, less what the weights came from.
+    """
+
+    rule, slot_names = "ftrl", ("accumulator", "linear")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        if not -np.inf < learning_rate_power <= 0:
+            raise ValueError(f"learning_rate_power must be a finite number, zero or less, not {learning_rate_power!r}")
+        self.learning_rate_power = float(learning_rate_power)
+        self.initial_accumulator_value = real("initial_accumulator_value", initial_accumulator_value, finite=True)
+        self.l1_regularization_strength = real("l1_regularization_strength", l1_regularization_strength, finite=True)
+        self.l2_regularization_strength = real("l2_regularization_strength", l2_regularization_strength, finite=True)
+        self.l2_shrinkage_regularization_strength = real(
+            "l2_shrinkage_regularization_strength", l2_shrinkage_regularization_strength, finite=True
+        )
+        self.beta = real("beta", beta, finite=True)
+
+    def new_slots(self, parameter: Parameter) -> list[Parameter]:
+        accumulator, linear = self.slot_names
+        return [self.slot(parameter, accumulator, self.initial_accumulator_value), self.slot(parameter, linear)]
+
+    def scalars(self) -> tuple[float, ...]:
+        shrinkage = self.l2_shrinkage_regularization_strength
+        return (
+            -self.learning_rate_power,
+            self.l1_regularization_strength,
+            2 * self.l2_regularization_strength,
+            2 * shrinkage,
+        )
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        return self.learning_rates(number), 0.0, self.beta
+
+
 class _Moments(Optimizer):
     """Adam's family: moving averages of g and of g² or |g|."""
 
@@ -149,7 +200,7 @@ class AdamW(Adam):
     def __init__(
         self,
         learning_rate: Rate = 0.001,
-        weight_decay: Rate = 0.004,
+        weight_decay: Decay = 0.004,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
@@ -189,6 +240,39 @@ class Nadam(_Moments):
         along_m = rate * ahead / (1 - product * ahead)
         along_g = rate * (1 - momentum(number)) / (1 - product)
         return along_m, along_g, 1 / np.sqrt(1 - self.beta_2**number)
+
+
+class ScheduleFreeAdamW(_Moments):
+    """AdamW without a schedule (Defazio et al. 2024). The rate rises over the first warmup_steps.
+
+    Gradients are taken at w = (1 - beta_1) z + beta_1 x, between z, which Adam's steps move, and the mean x of all z.
+    """
+
+    rule = "schedule_free"
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.0025,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        warmup_steps: float = 0,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, beta_1, beta_2, epsilon, **options)
+        if not self.beta_1:
+            raise ValueError("beta_1 must lie in (0, 1), not 0: weights would tell nothing of x")
+        self.warmup_steps = real("warmup_steps", warmup_steps, finite=True)
+
+    def new_slots(self, parameter: Parameter) -> list[Parameter]:
+        return [self.slot(parameter, "momentum", parameter.numpy()), self.slot(parameter, "velocity")]
+
+    def scalars(self) -> tuple[float, ...]:
+        return self.beta_1, 1 - self.beta_2, self.epsilon
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        risen = np.minimum(number / self.warmup_steps, 1) if self.warmup_steps else 1.0
+        return self.learning_rates(number) * risen, 0.0, 1 / np.sqrt(1 - self.beta_2**number), 1 / number
 
 
 class Lion(Optimizer):

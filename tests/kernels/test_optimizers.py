@@ -16,7 +16,7 @@ Rule = Callable[[Array, Array, list[Array]], Array]  # (weights, gradient, slots
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
 shapes = pytest.mark.parametrize("shape", [(1,), (37,), (5, 33), (30, 64), (700, 20)], ids=str)
 
-RATES = (0.1, 0.03, 1.7)
+RATES = (0.1, 0.03, 1.7, 0.6)
 KEEP_1, KEEP_2, EPSILON, MOMENTUM = 0.1, 0.02, 1e-3, 0.9
 
 
@@ -61,6 +61,20 @@ def adam(g: Array, s: list[Array], amsgrad: bool = False) -> Array:
     return 0.1 * m / (np.sqrt(v) + EPSILON)
 
 
+def ftrl(w: Array, g: Array, n: Array, z: Array) -> Array:
+    """Power 0.3, l1 0.05, 2 l2 0.2, 2 shrinkage 0.02, and 1.7 for beta."""
+    before = n**0.3
+    add(n, g * g)
+    add(z, g + 0.02 * w - (n**0.3 - before) / 0.1 * w)
+    return (np.clip(z, -0.05, 0.05) - z) / ((n**0.3 + RATES[2]) / 0.1 + 0.2)
+
+
+def schedule_free(w: Array, g: Array, z: Array, v: Array) -> Array:
+    x = (w - (1 - MOMENTUM) * z) / MOMENTUM
+    add(z, -0.1 * g / (np.sqrt(mean(v, g * g, KEEP_2)) * RATES[2] + EPSILON))
+    return (1 - MOMENTUM) * z + MOMENTUM * (x + (z - x) * RATES[3])
+
+
 # rule: (its scalars, one step in float64)
 RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
     "sgd": ((), lambda w, g, s: w - 0.1 * g),
@@ -81,6 +95,14 @@ RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
         lambda w, g, s: w - put(s[1], MOMENTUM * s[1] + centered(g, s[0], s[2])),
     ),
     "adadelta": ((KEEP_2, EPSILON), lambda w, g, s: w - 0.1 * adadelta(g, *s)),
+    "ftrl": ((0.3, 0.05, 0.2, 0.02), lambda w, g, s: ftrl(w, g, *s)),
+    "lamb": (
+        (KEEP_1, KEEP_2, EPSILON),
+        lambda w, g, s: (
+            w - 0.1 * RATES[2] * mean(s[0], g, KEEP_1) / (RATES[3] * np.sqrt(mean(s[1], g * g, KEEP_2)) + EPSILON)
+        ),
+    ),
+    "schedule_free": ((MOMENTUM, KEEP_2, EPSILON), lambda w, g, s: schedule_free(w, g, *s)),
     "adam": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s)),
     "amsgrad": ((KEEP_1, KEEP_2, EPSILON), lambda w, g, s: w - adam(g, s, amsgrad=True)),
     "adamax": (
@@ -146,6 +168,18 @@ def test_rule(rule: str, shape: tuple[int, ...], dtype: Any, tamed: str) -> None
 
 @dtypes
 @rules
+def test_rate_factor_is_that_of_both_rates(rule: str, dtype: Any) -> None:
+    results, rates = [], (RATES[0] * 0.25, RATES[1] * 0.25, *RATES[2:])
+    for given, factor in ((RATES, 0.25), (rates, 1.0)):
+        w, slots = draw((5, 33), dtype, 0), [np.full((5, 33), 0.5, dtype) for _ in range(_ext.RULES[rule][1])]
+        for seed in (1, 2, 3):
+            kernels.step(rule, w, draw((5, 33), dtype, seed), slots, RULES[rule][0], given, rate_factor=factor)
+        results.append([w, *slots])
+    assert all(map(np.array_equal, *results))
+
+
+@dtypes
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule not in ("ftrl", "schedule_free")])
 @pytest.mark.parametrize("factor", [0.0, 0.1, 6.0])
 def test_rate_factor(rule: str, dtype: Any, factor: float) -> None:
     """For the same gradients a weight comes `factor` times as far, whatever the rule remembers of steps: its momentum

@@ -2,6 +2,8 @@
 
 import functools
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import fastdl
 from fastdl import optimizers
+from fastdl.compiler.graph import Parameter
 
 from .runs import floatx, keras_model, keras_precision, torch_loss, torch_model, worst
 from .table import AFTER_RTOL, FEATURES, LOSS_RTOL, NETS, Array, Dtype, numbers
@@ -60,6 +63,43 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "nadam-decay": ("Nadam", {"weight_decay": 0.05, "clipnorm": 0.1}),
     "lion": ("Lion", {"learning_rate": 1e-3}),
     "lion-decay": ("Lion", {"learning_rate": 1e-3, "weight_decay": 0.1, "clipnorm": 0.5}),
+    "ftrl": ("Ftrl", {"learning_rate": 0.5}),
+    "ftrl-all": (
+        "Ftrl",
+        {
+            "learning_rate": 0.5,
+            "learning_rate_power": -0.3,
+            "initial_accumulator_value": 0.5,
+            "l1_regularization_strength": 0.002,
+            "l2_regularization_strength": 0.01,
+            "l2_shrinkage_regularization_strength": 0.001,
+            "beta": 0.2,
+            "clipvalue": 0.05,
+        },
+    ),
+    "lamb": ("Lamb", {"learning_rate": 0.005}),
+    "lamb-decay": ("Lamb", {"learning_rate": 0.005, "beta_1": 0.8, "weight_decay": 0.1, "clipnorm": 0.2}),
+    "schedule-free": ("ScheduleFreeAdamW", {}),
+    "schedule-free-warm": (
+        "ScheduleFreeAdamW",
+        {"learning_rate": 0.01, "warmup_steps": 20, "beta_1": 0.8, "weight_decay": 0.05, "clipvalue": 0.02},
+    ),
+    "sgd-batches": ("SGD", {"learning_rate": 0.2, "gradient_accumulation_steps": 3}),
+    "adam-batches": (
+        "Adam",
+        {"learning_rate": 0.005, "gradient_accumulation_steps": 4, "clipnorm": 0.1, "weight_decay": 0.05},
+    ),
+    "sgd-batches-ema": (
+        "SGD",
+        {
+            "learning_rate": 0.2,
+            "gradient_accumulation_steps": 3,
+            "use_ema": True,
+            "ema_momentum": 0.7,
+            "ema_overwrite_frequency": 5,
+        },
+    ),
+    "lamb-batches": ("Lamb", {"learning_rate": 0.02, "gradient_accumulation_steps": 2, "global_clipnorm": 0.4}),
 }
 # Keras computes 1 - beta^t in float32 where we do in double; and a sign turns with the last bit of a number near zero
 LOOSE_32 = {"lion": 1e-3, "lion-decay": 1e-3}
@@ -89,8 +129,29 @@ def trained(api: Any, name: str, dtype: Dtype) -> tuple[Array, list[Array]]:
 @functools.cache
 def by_keras(name: str, dtype: Dtype) -> tuple[Array, list[Array]]:
     keras = pytest.importorskip("keras")
-    with keras_precision(keras, dtype):
+    with keras_precision(keras, dtype), values_of_their_own(keras):
         return trained(keras, name, dtype)
+
+
+@contextmanager
+def values_of_their_own(keras: Any) -> Iterator[None]:
+    """ScheduleFreeAdamW keeps a variable's value while it assigns to the variable: on JAX and TensorFlow it keeps the
+    old one, on PyTorch, which assigns in place, the new. Here PyTorch's optimizer variables get new tensors as well."""
+    if keras.backend.backend() != "torch":
+        yield
+        return
+    variable = keras.src.backend.Variable
+    in_place = variable._direct_assign
+
+    def assign(self: Any, value: Any) -> None:
+        if self.trainable:
+            in_place(self, value)
+        else:
+            self._value = value.detach().clone()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variable, "_direct_assign", assign)
+        yield
 
 
 @functools.cache
@@ -161,16 +222,39 @@ def test_losses_as_torch(name: str, dtype: Dtype) -> None:
     assert worst(by_fastdl(name, dtype)[0], np.array(losses)) <= rtol
 
 
+SHAPES = (40, 7), (7, 40), (5, 5), (33,), ()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_gradients_that_are_given_as_keras(name: str) -> None:
+    """`apply` on arrays, 13 times, with a matrix of each form, a vector and a number."""
+    keras = pytest.importorskip("keras")
+    kind, arguments = ROWS[name]
+    rng = np.random.default_rng(5)
+    start = [rng.standard_normal(shape).astype(np.float32) for shape in SHAPES]
+    gradients = [[rng.standard_normal(shape).astype(np.float32) for shape in SHAPES] for _ in range(13)]
+    ours = [Parameter(f"v/{i}", value.shape, value.dtype, value) for i, value in enumerate(start)]
+    theirs = [keras.Variable(value, name=f"v{i}") for i, value in enumerate(start)]
+    with values_of_their_own(keras):
+        for api, variables in ((fastdl, ours), (keras, theirs)):
+            optimizer = getattr(api.optimizers, kind)(**arguments)
+            for gradient in gradients:
+                optimizer.apply([keras.ops.array(g) for g in gradient] if api is keras else gradient, variables)
+            assert int(optimizer.iterations) == 13 // arguments.get("gradient_accumulation_steps", 1)
+    for our, their in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(our.numpy(), np.array(their), rtol=2e-4, atol=2e-5)
+
+
 @pytest.mark.parametrize("name", optimizers.CLASSES)
 def test_arguments_and_defaults(name: str) -> None:
     keras = pytest.importorskip("keras")
     ours, theirs = (inspect.signature(getattr(api.optimizers, name)).parameters for api in (fastdl, keras))
     optional = {n: p.default for n, p in inspect.signature(optimizers.Optimizer).parameters.items()}
     named = {n: p.default for n, p in ours.items() if n != "options"}
-    assert list(named) == list(theirs)[: len(named)], "the same order"
-    missing = {"loss_scale_factor", "gradient_accumulation_steps", "kwargs"}
+    ordered = [n for n in named if ours[n].kind is not inspect.Parameter.KEYWORD_ONLY]
+    assert ordered == list(theirs)[: len(ordered)], "the same order"
     for argument, parameter in theirs.items():
-        if argument not in missing:
+        if argument != "kwargs":
             assert {**optional, **named}[argument] == parameter.default, argument
 
 
