@@ -64,6 +64,11 @@ _BACKEND: dict[str, Any] = {
 }
 
 
+def set_dtype_policy(name: str) -> None:
+    """What tests put back after others have changed it: that of floatx."""
+    importlib.import_module("fastdl.config").set_floatx(name)
+
+
 def skip_if_backend(name: str, reason: str) -> Any:
     return pytest.mark.skipif(name == "fastdl", reason=reason)
 
@@ -73,6 +78,8 @@ TOOLS: dict[str, Any] = {
     "ops": arrays.find,
     "backend": backend,
     "random": lambda name: getattr(RANDOM, name, None) or Missing(f"random.{name}"),
+    "dtype_policies.dtype_policy": lambda: importlib.import_module("fastdl.config").floatx(),
+    "dtype_policies.set_dtype_policy": set_dtype_policy,
     "backend.common.global_state.clear_session": lambda free_memory=True: importlib.import_module(
         "fastdl.utils"
     ).clear_session(),

@@ -45,6 +45,8 @@ class Plugin:
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         Collection.running = False
+        for item in items[:1]:
+            item.config.option.tbstyle = "native"  # others parse the file anew for each failure
         kept = []
         for item in items:
             name = self.name_of(item)
