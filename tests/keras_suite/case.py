@@ -70,12 +70,12 @@ class TestCase(parameterized.TestCase):
             return super().assertRaises(expected, *args, **options)
         return _Refused(super().assertRaises(expected, **options))
 
-    def assertRaisesRegex(self, expected: Any, pattern: Any, *args: Any, **options: Any) -> Any:
+    def assertRaisesRegex(self, expected: Any, expected_regex: Any, *args: Any, **options: Any) -> Any:
         if args and Manner.driven:
             return super().assertRaises(expected, *args, **options)
         if args:
-            return super().assertRaisesRegex(expected, pattern, *args, **options)
-        return _Refused(super().assertRaisesRegex(expected, pattern, **options))
+            return super().assertRaisesRegex(expected, expected_regex, *args, **options)
+        return _Refused(super().assertRaisesRegex(expected, expected_regex, **options))
 
     def convert_to_numpy(self, x: Any) -> Any:
         return numpy_of(x)
@@ -168,17 +168,14 @@ def _from_json(text: str) -> Any:
 
 
 def named_product(*args: Any, **options: Any) -> list[Any]:
-    """Every combination of the arguments' values, each with a name of its own."""
-    if args and options:
-        raise ValueError("either positional arguments or named ones")
-    names, values = (list(options), list(options.values())) if options else ([], list(args))
+    """Every combination of one case of each argument: a list of mappings that have a testcase_name, or named values."""
+    cases = [*args]
+    for name, values in options.items():
+        cases.append([{"testcase_name": str(getattr(each, "__name__", each)).lower(), name: each} for each in values])
     combined = []
-    for number, each in enumerate(itertools.product(*values)):
-        label = f"_{number}_" + "_".join(str(getattr(one, "__name__", one)) for one in each)
-        if names:
-            combined.append({"testcase_name": label, **dict(zip(names, each, strict=True))})
-        else:
-            combined.append((label, *each))
+    for each in itertools.product(*cases):
+        label = "_".join(one["testcase_name"] for one in each)
+        combined.append({key: value for one in each for key, value in one.items()} | {"testcase_name": label})
     return combined
 
 

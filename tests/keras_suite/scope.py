@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Collection, Container
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -73,12 +75,26 @@ TEXTS: dict[str, str] = {
     "recurrence": r"layers\.(LSTM|GRU|SimpleRNN|RNN|TimeDistributed|Bidirectional)",
     "attention": r"Attention|EinsumDense",
     "distribution": r"distribution|DeviceMesh",
+    "wording of messages": r"str\((context|cm|e|error|err|ctx)\.(exception|value)\)",
     "private scopes": r"StatelessScope|stateless_|SymbolicScope|in_symbolic_scope",
 }
 
 
-def reason(name: str, source: str) -> str | None:
-    """Why the test is not in scope; None if it is."""
+def insides(text: str, public: Container[str]) -> set[str]:
+    """The names that a test file takes from Keras's insides: imported of `keras.src`, and not among its public names."""
+    taken = set()
+    for node in ast.walk(ast.parse(text)):
+        module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
+        if isinstance(node, ast.ImportFrom) and module.startswith("keras.src.") and "testing" not in module:
+            taken |= {each.asname or each.name for each in node.names if each.name not in public}
+    return taken - {"Trainer", "Functional"}  # which models are made of, whoever's they are
+
+
+def reason(name: str, source: str, insides: Collection[str] = ()) -> str | None:
+    """Why the test is not in scope; None if it is. insides: see there, of its file."""
+    for inside in insides:
+        if re.search(rf"\b{inside}\b", source):
+            return "Keras's insides"
     for why, patterns in FILES.items():
         if any(fnmatchcase(name, pattern) for pattern in patterns):
             return why

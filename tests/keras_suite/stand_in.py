@@ -18,7 +18,12 @@ from typing import Any
 
 from keras_suite.missing import Missing
 
-ELSEWHERE = {"trainers": ("utils", "models"), "backend": ("config",), "dtype_policies": ("config",)}  # public homes
+ELSEWHERE = {  # other public homes
+    "trainers": ("utils", "models"),
+    "backend": ("config",),
+    "dtype_policies": ("config",),
+    "layers": ("utils",),
+}
 NOT_INSTALLED = "tensorflow", "jax", "torch", "grain", "h5py", "flax", "orbax"
 
 
@@ -56,10 +61,17 @@ class Names:
 
 def _public(path: Sequence[str], name: str) -> Any:
     """fastdl's object of that name in its module of that path; None if there is none, or it is but a module."""
-    try:
-        found = getattr(importlib.import_module(".".join(["fastdl", *path])), name)
-    except (ImportError, AttributeError):
-        return None
+    found: Any = importlib.import_module("fastdl")
+    for part in [*path, name]:
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            if not isinstance(found, ModuleType):
+                return None
+            try:
+                found = importlib.import_module(f"{found.__name__}.{part}")
+            except ImportError:
+                return None
     return None if isinstance(found, ModuleType) else found
 
 

@@ -37,7 +37,9 @@ def through_json(instance: Any, carried: Any) -> Any:
     return deserialize(carried(serialize(instance)))
 
 
-RANDOM = SimpleNamespace(uniform=arrays.uniform, normal=arrays.normal, randint=arrays.randint)
+RANDOM = SimpleNamespace(
+    uniform=arrays.uniform, normal=arrays.normal, randint=arrays.randint, SeedGenerator=Missing("random.SeedGenerator")
+)
 
 
 def backend(name: str) -> Any:
@@ -56,6 +58,7 @@ _BACKEND: dict[str, Any] = {
     "is_float_dtype": lambda dtype: arrays.standardize_dtype(dtype).startswith(("float", "bfloat")),
     "is_int_dtype": lambda dtype: arrays.standardize_dtype(dtype).startswith(("int", "uint")),
     "random": RANDOM,
+    "image_data_format": lambda: "channels_last",
     "SUPPORTS_SPARSE_TENSORS": False,
     "SUPPORTS_RAGGED_TENSORS": False,
     "SUPPORTS_COMPLEX_DTYPES": False,
@@ -73,7 +76,13 @@ def skip_if_backend(name: str, reason: str) -> Any:
     return pytest.mark.skipif(name == "fastdl", reason=reason)
 
 
+def trainer() -> Any:
+    """Keras's Trainer, which tests derive models from beside a layer, as the model that it is part of."""
+    return importlib.import_module("fastdl").Model
+
+
 TOOLS: dict[str, Any] = {
+    "trainers.trainer.Trainer": trainer(),
     **{f"testing.{name}": tool for name, tool in case.TOOLS.items()},
     "ops": arrays.find,
     "backend": backend,

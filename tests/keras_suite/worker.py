@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import os
+import re
 import signal
 import sys
 import types
@@ -30,6 +31,13 @@ class Plugin:
 
     def __init__(self, folder: Path, results: Path, wanted: set[str], passed_over: set[str]) -> None:
         self.folder, self.file, self.wanted, self.passed_over = folder, results.open("a"), wanted, passed_over
+        self._insides: dict[str, set[str]] = {}
+        self._public = _public_names(Path(os.environ["KERAS_WHEEL"]))
+
+    def insides(self, path: str) -> set[str]:
+        if path not in self._insides:
+            self._insides[path] = scope.insides((self.folder / path).read_text(encoding="utf-8"), self._public)
+        return self._insides[path]
 
     def write(self, **line: Any) -> None:
         self.file.write(json.dumps(line) + "\n")
@@ -50,7 +58,7 @@ class Plugin:
         kept = []
         for item in items:
             name = self.name_of(item)
-            reason = scope.reason(name, _source(item))
+            reason = scope.reason(name, _source(item), self.insides(name.partition("::")[0]))
             if reason:
                 self.write(test=name, outcome="out of scope", cause=reason)
             elif name not in self.passed_over and (not self.wanted or name in self.wanted):
@@ -78,6 +86,15 @@ class Plugin:
         elif report.passed and call.when == "call":
             self.write(test=name, outcome="passed")
         return report
+
+
+def _public_names(wheel: Path) -> set[str]:
+    """All that Keras exports, and its modules: what `keras/**/__init__.py` says outside of `keras/src`."""
+    names = {path.stem for path in wheel.rglob("*.py")} | {path.name for path in wheel.rglob("*") if path.is_dir()}
+    for path in wheel.rglob("__init__.py"):
+        if "src" not in path.relative_to(wheel).parts:
+            names |= set(re.findall(r"\b(\w+) as \1\b", path.read_text(encoding="utf-8")))
+    return names
 
 
 def _source(item: pytest.Item) -> str:
