@@ -22,6 +22,8 @@ KINDS = {
     "died": "the process ended",
 }
 
+SILENT = "no error", "wrong"
+
 
 def of(info: Any, folder: Path) -> tuple[str, str]:
     """The kind, and the line."""

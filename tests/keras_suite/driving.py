@@ -46,6 +46,17 @@ class Variable(Parameter, np.lib.mixins.NDArrayOperatorsMixin):
         return self is other
 
 
+class DenseModel(fastdl.Model):
+    """A model of one Dense layer, for one that Keras's tests make of the layer and a Trainer."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.dense = layers.Dense(**options)
+
+    def call(self, x: Any) -> Any:
+        return self.dense(x)
+
+
 def symbolic(shape: Any, dtype: str = "float32", name: str | None = None, **_: Any) -> Any:
     """`keras.KerasTensor` as an input."""
     return fastdl.Input(tuple(shape)[1:], dtype=dtype, **({"name": name} if name else {}))
@@ -110,7 +121,8 @@ def table(driven: bool) -> dict[str, Any]:
     for name, method in (("apply", apply), ("apply_gradients", apply_gradients), ("build", build)):
         if not hasattr(fastdl.Optimizer, name):
             setattr(fastdl.Optimizer, name, method)
-    stands = {f"activations.{name}": _on_arrays(value) for name, value in activations.NAMES.items()}
+    stands: dict[str, Any] = {"trainers.trainer.DenseModel": DenseModel}
+    stands |= {f"activations.{name}": _on_arrays(value) for name, value in activations.NAMES.items()}
     for name, value in {"Variable": Variable, "KerasTensor": symbolic}.items():
         if not hasattr(fastdl, name) and not hasattr(fastdl.backend, name):
             stands |= {f"backend.{name}": value, name: value}

@@ -82,6 +82,8 @@ def trainer() -> Any:
 
 
 TOOLS: dict[str, Any] = {
+    "models.Functional": importlib.import_module("fastdl.models.functional").Functional,
+    "ops.random": RANDOM,
     "trainers.trainer.Trainer": trainer(),
     **{f"testing.{name}": tool for name, tool in case.TOOLS.items()},
     "ops": arrays.find,
