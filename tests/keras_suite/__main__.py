@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("wanted", nargs="*", help="areas or files: losses, layers/core/dense_test.py; none: all")
     parser.add_argument("-v", "--verbose", action="store_true", help="of all: each failure with its cause")
     parser.add_argument("--silent", action="store_true", help="only the failures that no error tells of")
+    parser.add_argument("--write", metavar="FOLDER", help="failures.txt and silent.txt into the folder")
     parser.add_argument("--keep", action="store_true", help="write totals.json anew")
     parser.add_argument("--keras", action="store_true", help="Keras itself in fastdl's place")
     parser.add_argument("--outside", action="store_true", help="how many are out of scope, and why")
@@ -31,6 +32,10 @@ def main() -> None:
         results, outside = suite.run(Path(folder), chosen.wanted, "keras" if chosen.keras else "", chosen.fault)
     if chosen.verbose or chosen.wanted or chosen.silent:
         print(report.failures(results, chosen.silent))
+    if chosen.write:
+        folder_of = Path(chosen.write)
+        (folder_of / "failures.txt").write_text(f"{report.failures(results)}\n\n{report.table(results)}\n")
+        (folder_of / "silent.txt").write_text(f"{report.failures(results, silent=True)}\n")
     if chosen.outside:
         print("\n".join(f"{count:5} out of scope: {reason}" for reason, count in outside.most_common()))
     print(report.table(results))
