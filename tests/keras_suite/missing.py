@@ -1,0 +1,54 @@
+"""What stands for a name that fastdl does not have: only the tests that use it fail, not the file that imports it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+
+class MissingName(BaseException):
+    """A test used a name that fastdl does not have. No Exception, so that no `assertRaises` takes it for what it awaits."""
+
+
+class Collection:
+    """Whether test files are still being imported: what they do with a missing name at their top level is nobody's test."""
+
+    running = True
+
+
+class _Absent:
+    """The base of classes that a test file derives from a missing one: to make one fails."""
+
+    path = ""
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        raise MissingName(cls.path)
+
+
+class Missing:
+    """A name that is not there: whatever is done with it in a test raises MissingName."""
+
+    def __init__(self, path: str) -> None:
+        self.__dict__["path"] = path
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name.endswith("__"):
+            raise AttributeError(name)
+        return Missing(f"{self.path}.{name}" if Collection.running else self.path)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if Collection.running:
+            return Missing(self.path)
+        raise MissingName(self.path)
+
+    def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
+        return (type("Absent", (_Absent,), {"path": self.path}),)
+
+    def _used(self, *_: Any) -> NoReturn:
+        raise MissingName(self.path)
+
+    __instancecheck__ = __subclasscheck__ = __bool__ = __iter__ = __len__ = __getitem__ = __enter__ = _used
+    __array__ = __float__ = __int__ = __setattr__ = __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __lt__ = _used
+
+    def __exit__(self, *_: Any) -> None: ...
+    def __repr__(self) -> str:
+        return f"<{self.path}, which fastdl does not have>"
