@@ -55,6 +55,11 @@ class Loss(Configured):
         return output, self.terminal(output.channels)
 
     @property
+    def free_targets(self) -> bool:
+        """Whether targets may have another shape than the output: a `call` of one's own says what it makes of both."""
+        return self.own_call
+
+    @property
     def own_call(self) -> bool:
         """Whether `call` is one's own."""
         return not type(self).call.__module__.startswith("fastdl.")
@@ -360,6 +365,11 @@ class Function(Loss):
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def free_targets(self) -> bool:
+        """Always."""
+        return True
 
     def terminal(self, features: int) -> Own:
         return Own(self.fn)

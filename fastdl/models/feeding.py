@@ -15,6 +15,7 @@ from fastdl.errors import DataError, ShapeError
 from fastdl.layers.data_tensor import encoded
 from fastdl.layers.layer import Layer
 from fastdl.layers.preprocessing import Adapted
+from fastdl.losses import Loss
 from fastdl.models import data
 from fastdl.models.objective import Objective, by_output
 from fastdl.ops import Reshape
@@ -193,19 +194,30 @@ class Feeding:
             if loss.sparse:
                 targets = data.as_labels(name, each, output.channels, tuple(size or 0 for size in output.shape[1:-1]))
             else:
-                try:
-                    targets = data.as_rows(name, each, output.shape, self._model.dtype, check)
-                except ShapeError as error:
-                    if "Categorical" not in type(loss).__name__:
-                        raise
-                    advice = "for integer labels use the loss sparse_categorical_crossentropy"
-                    raise ShapeError(f"{error}; {advice}") from None
-                if check:
-                    data.check_targets(name, targets, loss, output.members)
+                targets = self._rows_for(loss, objective, i, name, each, check)
             data.same_length(rows, targets, name)
             objective.samples[i] = np.shape(each)[1:]
             feeds[Y_FEED + FEEDS * i] = targets
         return feeds
+
+    def _rows_for(self, loss: Loss, objective: Objective, i: int, name: str, value: Any, check: bool) -> Array:
+        """The targets of output i: of its shape, or of any where the loss is one's own. ShapeError."""
+        output = self._model.trace().outputs[i]
+        objective.target_shapes.pop(i, None)
+        try:
+            targets = data.as_rows(name, value, output.shape, self._model.dtype, check)
+        except ShapeError as error:
+            sample = np.shape(value)[1:] or (1,)
+            if loss.free_targets and np.ndim(value):
+                objective.target_shapes[i] = (None, *sample)
+                return data.as_rows(name, value, (None, *sample), self._model.dtype, check)
+            if "Categorical" not in type(loss).__name__:
+                raise
+            advice = "for integer labels use the loss sparse_categorical_crossentropy"
+            raise ShapeError(f"{error}; {advice}") from None
+        if check:
+            data.check_targets(name, targets, loss, output.members)
+        return targets
 
     def _classes(self, objective: Objective) -> range | None:
         """The classes that the targets of the one output tell apart; None where the loss does not say."""

@@ -21,19 +21,20 @@ from fastdl.models.network import unique
 class Functional(Model, of_tensors=True):
     """The layers between inputs, made by Input, and outputs: what Model(inputs, outputs) makes. Keras: Functional.
 
-    inputs, outputs: a tensor or a list; inputs may be a mapping of names. ValueError if an output needs other inputs.
+    inputs, outputs: a tensor, a list, or a mapping of names. ValueError if an output needs other inputs.
     """
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
         named = inputs if isinstance(inputs, Mapping) else None
         sources = list(named.values()) if named is not None else listed(inputs)
-        results = listed(outputs)
+        results = list(outputs.values()) if isinstance(outputs, Mapping) else listed(outputs)
         for tensor in (*sources, *results):
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"a Model is made of tensors, as Input and layers give them, not of {tensor!r}")
         floats = [tensor.dtype for tensor in sources if not is_column(tensor.dtype)]
         super().__init__(name=name, dtype=floats[0] if floats else None)
         self._inputs, self._outputs = tuple(sources), tuple(results)
+        self.output_keys = [str(key) for key in outputs] if isinstance(outputs, Mapping) else None
         self._names = list(named) if named is not None else unique([tensor.name for tensor in sources])
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError(f"{self.name} needs one or more inputs, each once")
@@ -96,7 +97,7 @@ class Functional(Model, of_tensors=True):
             ],
             "calls": calls,
             "outputs": [numbers[tensor] for tensor in self._outputs],
-        }
+        } | ({"output_names": self.output_keys} if self.output_keys else {})
 
     def get_config(self) -> dict[str, Any]:
         """Inputs, layers and their calls, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
@@ -121,7 +122,10 @@ class Functional(Model, of_tensors=True):
                 tensors += Call(layers[layer], (), (), training, bool(apart)).again(
                     [tensors[number] for number in numbers]
                 )
-        model = cls(inputs, [tensors[number] for number in plan["outputs"]], plan["name"])
+        outputs: Any = [tensors[number] for number in plan["outputs"]]
+        if keys := plan.get("output_names"):
+            outputs = dict(zip(keys, outputs, strict=True))
+        model = cls(inputs, outputs, plan["name"])
         model.restore_trainable(plan.get("trainable", True))
         return model
 

@@ -50,6 +50,7 @@ class Network(Layer):
         self._column_dtypes: list[Dtype | None] = []  # of the inputs that are columns; none, or one for each input
         self._graph: Graph | None = None
         self._class_names: list[str] | None = None
+        self.output_keys: list[str] | None = None  # of a model whose outputs are a mapping; fastdl's own
         self.added_losses: list[Tensor] = []  # what layers added to the loss (see Layer.add_loss); fastdl's own
         self.stop_predicting = False  # a callback sets it
         self.session = Session(self)
@@ -112,7 +113,9 @@ class Network(Layer):
         self._note_layers(called)
         self.takes_several = len(sources) > 1
         self._graph = graph
-        self.output_names = unique([tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs])
+        self.output_names = self.output_keys or unique(
+            [tensor.made_by.layer.name if tensor.made_by else "output" for tensor in outputs]
+        )
         self._called = self._called or Call(self, tuple(sources), tuple(outputs), None)
         self.built = True
         if self.session.trained is None:
@@ -212,7 +215,7 @@ class Network(Layer):
         if all(isinstance(tensor, Tensor) for tensor in listed(x)):
             self._prepare(tuple(listed(x)))
             with unused(self.layers):
-                return super().__call__(x, training=training)
+                return self.answer(listed(super().__call__(x, training=training)))
         feeds = self.session.feeding.inputs(x, check=False)
         graph = self.trace()
         self._activity = []
@@ -229,7 +232,7 @@ class Network(Layer):
         sources = [Tensor(tensor.shape, tensor.dtype, name=tensor.name) for tensor in self.trace().columns]
         token = on_its_own.set(True)
         try:
-            with floats_of(self.dtype), unused(self.layers):
+            with floats_of(self.dtype), tracing(), unused(self.layers):
                 return graph_of(sources, listed(self.call(sources if len(sources) > 1 else sources[0])))
         finally:
             on_its_own.reset(token)
@@ -251,7 +254,11 @@ class Network(Layer):
         count = len(graph.outputs)
         for op, activity in zip(penalties, results[count:], strict=True):
             self._activity.append(L1L2(*op.strengths)(activity) / len(activity))
-        return only(results[:count])
+        return self.answer(results[:count])
+
+    def answer(self, outputs: list[Any]) -> Any:
+        """The outputs as the person is given them: one, a list, or a mapping of names. fastdl's own."""
+        return dict(zip(self.output_keys, outputs, strict=True)) if self.output_keys else only(outputs)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index. ValueError if there is none."""
@@ -343,7 +350,7 @@ class Network(Layer):
                 feeds = {feed: array[: size * taken] for feed, array in feeds.items()}
             if callbacks:
                 return self._predict_with(CallbackList(callbacks), feeds, size, training)
-        return only(self.session.predict(feeds, training=training, noisy=training))
+        return self.answer(self.session.predict(feeds, training=training, noisy=training))
 
     def _predict_with(self, callbacks: CallbackList, feeds: Feeds, batch: int, training: bool) -> Any:
         """Slice by slice, with callbacks told before and after each."""
@@ -356,14 +363,14 @@ class Network(Layer):
             for i, (part, compute) in enumerate(session.predict_slices(feeds, size, most, training)):
                 callbacks.batch_begins("predict", i)
                 compute()
-                outputs = only([answer[part] for answer in answers])
+                outputs = self.answer([answer[part] for answer in answers])
                 done = part.stop
                 callbacks.batch_ends("predict", i, {"outputs": outputs})
                 if self.stop_predicting:
                     break
         callbacks.pass_ends("predict")
         callbacks.tell("on_predict_end", {})
-        return only([answer[:done] for answer in answers])
+        return self.answer([answer[:done] for answer in answers])
 
     predict_on_batch = predict
 

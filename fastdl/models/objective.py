@@ -12,12 +12,13 @@ from fastdl import losses, metrics
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
 from fastdl.compiler.feeds import FEEDS, Y_FEED
-from fastdl.compiler.graph import Graph, Tensor
+from fastdl.compiler.graph import Graph, Shape, Tensor
 from fastdl.compiler.program import Reading, Terminal
+from fastdl.errors import ShapeError
 from fastdl.losses import Loss
 from fastdl.metrics import MeanMetricWrapper, Metric
 from fastdl.metrics.counting import Counting, Targets, merged
-from fastdl.ops.terminal import Values, as_value
+from fastdl.ops.terminal import Values, as_value, targets_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Objective:
     def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str], added: Sequence[Tensor] = ()) -> None:
         """added: tensors that are losses by themselves (see Layer.add_loss)."""
         self.names, self.added = names, [as_value(tensor) for tensor in added]
+        self.target_shapes: dict[int, Shape] = {}  # of outputs whose loss takes targets of another shape than theirs
         self.samples: dict[int, tuple[int, ...]] = {}  # of outputs, the shape of a row of targets as it was given
         self.losses: list[Loss | None] = by_output("loss", chosen.loss, names)
         if not any(self.losses) and not added:
@@ -120,7 +122,11 @@ class Objective:
 
     def readings(self, graph: Graph, weighted: bool) -> tuple[list[Reading], list[Reading]]:
         """What a program reads for losses and for metrics. weighted: samples have weights."""
-        attached = {i: loss.attach(graph.outputs[i]) for i, loss in enumerate(self.losses) if loss is not None}
+        attached: dict[int, tuple[Tensor, Terminal]] = {}
+        for i, loss in enumerate(self.losses):
+            if loss is not None:
+                with targets_of(self.target_shapes.get(i)):
+                    attached[i] = loss.attach(graph.outputs[i])
         losses = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
         losses += [Reading(Values(), tensor) for tensor in self.added]
         metrics: list[Reading] = []
@@ -130,9 +136,22 @@ class Objective:
             if each.counts_itself:
                 terminal, tensor = Counting(each.metric, each.targets, bool(loss and loss.sparse)), output
             else:
-                terminal, tensor = each.metric.attach(output, attached[each.output][0])
+                with targets_of(self.target_shapes.get(each.output)):
+                    terminal, tensor = each.metric.attach(output, attached[each.output][0])
             metrics.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
+        self._refuse_other_targets([*losses, *metrics])
         return losses, metrics
+
+    def _refuse_other_targets(self, readings: Sequence[Reading]) -> None:
+        """ShapeError for a loss or metric that takes other targets than those that were given."""
+        for reading in readings:
+            shape, tensor = self.target_shapes.get(reading.output), reading.tensor
+            size = reading.terminal.target_bytes(tensor)
+            if shape and size not in (0, Tensor(shape, tensor.dtype).features * tensor.dtype.itemsize):
+                raise ShapeError(
+                    f"y of {self.names[reading.output]!r} has shape {('rows', *shape[1:])}; a metric, or a loss that "
+                    f"computes by numpy, takes targets of the output's shape, {('rows', *tensor.shape[1:])}"
+                )
 
     def logs(self, totals: Sequence[Array], penalties: float) -> dict[str, Any]:
         """Loss, the outputs' own losses if there are several, and metrics, of the sums that programs gathered.

@@ -120,7 +120,9 @@ class Session:
     def _purpose(self, purpose: str, feeds: Feeds) -> tuple[str, Callable[[int], Program]]:
         """The programs' name and maker; with weights they are others."""
         weighted = any(feed % FEEDS == W_FEED for feed in feeds)
-        return purpose + " weighted" * weighted, lambda batch: self.program(batch, purpose == "train", weighted)
+        shapes = self._objective.target_shapes if self._objective else {}
+        name = purpose + " weighted" * weighted + "".join(f" {i}{shape}" for i, shape in shapes.items())
+        return name, lambda batch: self.program(batch, purpose == "train", weighted)
 
     def slices(
         self, purpose: str, feeds: Feeds, batch: int, most: int | None = None, rows: int | None = None

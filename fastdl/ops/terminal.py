@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +14,7 @@ from fastdl import _ext
 from fastdl.base.arrays import Array, Dtype, as_labels, refuse_masked
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph, Target, Tensor, tracing
+from fastdl.compiler.graph import Graph, Shape, Target, Tensor, tracing
 from fastdl.compiler.phases import Arguments, Ref, read, write
 from fastdl.compiler.program import Program, Reading
 from fastdl.compiler.program import Terminal as Terminal  # what a program asks of one
@@ -97,13 +99,26 @@ class Values(PerSample):
         return self.targets * x.dtype.itemsize
 
 
+_targets: ContextVar[Shape | None] = ContextVar("targets", default=None)
+
+
+@contextmanager
+def targets_of(shape: Shape | None) -> Iterator[None]:
+    """Within, targets have this shape where it is not that of the output."""
+    token = _targets.set(shape)
+    try:
+        yield
+    finally:
+        _targets.reset(token)
+
+
 def traced(function: Callable[[Any, Any], Any], output: Tensor) -> tuple[Tensor, Values]:
     """Each sample's value by a function of targets and predictions that is made of ops, and what sums it up.
 
     Of a function that gives several numbers a sample it is their mean, as in Keras. TypeError for one whose result is
     no tensor: it computes by numpy.
     """
-    target = Target(output.shape, output.dtype, name="y_true")
+    target = Target(_targets.get() or output.shape, output.dtype, name="y_true")
     with tracing():
         value = function(target, output)
     if not isinstance(value, Tensor):
