@@ -191,6 +191,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "lion": (lambda: optimizers.Lion(beta_1=0), "gradient's sign"),
     "ftrl power": (lambda: optimizers.Ftrl(learning_rate_power=0.1), "learning_rate_power must be"),
     "ftrl l1": (lambda: optimizers.Ftrl(l1_regularization_strength=-1), "l1_regularization_strength must be"),
+    "adafactor": (lambda: optimizers.Adafactor(clip_threshold=0), "clip_threshold must be above zero"),
     "schedule-free": (lambda: optimizers.ScheduleFreeAdamW(beta_1=0), "beta_1 must lie in"),
     "one batch": (lambda: optimizers.SGD(gradient_accumulation_steps=1), "gradient_accumulation_steps must be"),
     "scale": (lambda: optimizers.SGD(loss_scale_factor=0), "loss_scale_factor must be above zero"),

@@ -15,7 +15,7 @@ from fastdl.compiler.graph import Parameter
 from fastdl.compiler.memory import padded
 from fastdl.compiler.phases import Arguments, Ref, read, read_all, write
 from fastdl.compiler.steps import Steps
-from fastdl.optimizers.base import Options, Rate, fraction
+from fastdl.optimizers.base import Options, Rate, fraction, positive
 from fastdl.optimizers.optimizer import Optimizer
 
 BY_COLUMNS: Arguments = {"axis": _ext.BY_FEATURE, "defer": True}
@@ -102,3 +102,77 @@ class Lamb(_Directed):
     def step_sizes(self, number: Array) -> tuple[Any, ...]:
         rate = self.learning_rates(number)
         return rate, rate, 1 / (1 - self.beta_1**number), 1 / np.sqrt(1 - self.beta_2**number)
+
+
+class Adafactor(_Directed):
+    """Adafactor (Shazeer and Stern 2018): of a matrix's squared gradients it keeps the means of rows and of columns.
+
+    Steps are as long as the weights are large, the rate at most 1 / sqrt(t) of it; no direction is longer than
+    clip_threshold times a root mean square of 1. Vectors keep a mean for each number.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_2_decay: float = -0.8,
+        epsilon_1: float = 1e-30,
+        epsilon_2: float = 1e-3,
+        clip_threshold: float = 1.0,
+        relative_step: bool = True,
+        **options: Unpack[Options],
+    ) -> None:
+        super().__init__(learning_rate, **options)
+        if not -np.inf < beta_2_decay <= 0:
+            raise ValueError(f"beta_2_decay must be a finite number, zero or less, not {beta_2_decay!r}")
+        self.beta_2_decay, self.relative_step = float(beta_2_decay), bool(relative_step)
+        self.epsilon_1, self.epsilon_2 = real("epsilon_1", epsilon_1), real("epsilon_2", epsilon_2)
+        self.clip_threshold = positive("clip_threshold", clip_threshold)
+
+    def new_slots(self, parameter: Parameter) -> list[Parameter]:
+        if len(parameter.shape) > 2:
+            raise ValueError(f"{parameter.path}: Adafactor steps vectors and matrices, not shape {parameter.shape}")
+        if len(parameter.shape) < 2:
+            return [self.slot(parameter, "velocity")]
+        rows, columns = parameter.shape
+        return [self.slot(parameter, "row", shape=(rows,)), self.slot(parameter, "column", shape=(columns,))]
+
+    def step(self, build: Buffers, parameter: Parameter, gradient: Ref) -> None:
+        if len(parameter.shape) < 2:
+            squares = self.find(build, parameter, gradient, "adafactor", (self.epsilon_1,))
+        else:
+            squares = self._find_by_means(build, parameter, gradient)
+        own = self.epsilon_2, self.clip_threshold
+        self.follow(build, parameter, gradient, _ext.LENGTH_ADAFACTOR, own, squares)
+
+    def _find_by_means(self, build: Buffers, parameter: Parameter, gradient: Ref) -> Ref:
+        rows, columns = parameter.shape
+        of_rows, of_columns = (build.array(slot) for slot in self.slots(parameter))
+        shape: Arguments = {"inputs": rows, "outputs": columns, "by_rows": int(parameter.by_rows)}
+        for mean, by_rows, access in ((of_rows, 1, read_all(gradient)), (of_columns, 0, read(gradient))):
+            build.emit(
+                "adafactor_means",
+                dw=access,
+                mean=write(mean),
+                **shape,
+                of_rows=by_rows,
+                least=self.epsilon_1,
+                over=rows if by_rows else columns,
+                **BY_COLUMNS,
+            )
+        squares = _room_for_squares(columns)
+        build.emit(
+            "adafactor_direction",
+            w=read(build.parameter(parameter)),
+            dw=write(gradient),
+            rows=read_all(of_rows),
+            columns=read(of_columns),
+            part=write(squares),
+            **shape,
+            over=columns,
+            **BY_COLUMNS,
+        )
+        return squares
+
+    def step_sizes(self, number: Array) -> tuple[Any, ...]:
+        rate = np.minimum(self.learning_rates(number), 1 / np.sqrt(number))
+        return rate, rate, 0.0, number**self.beta_2_decay

@@ -79,6 +79,19 @@ ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "lamb": ("Lamb", {"learning_rate": 0.005}),
     "lamb-decay": ("Lamb", {"learning_rate": 0.005, "beta_1": 0.8, "weight_decay": 0.1, "clipnorm": 0.2}),
+    "adafactor": ("Adafactor", {"learning_rate": 0.01}),
+    "adafactor-decay": (
+        "Adafactor",
+        {
+            "learning_rate": 0.05,
+            "beta_2_decay": -0.5,
+            "epsilon_1": 1e-6,
+            "epsilon_2": 0.3,
+            "clip_threshold": 0.5,
+            "weight_decay": 0.05,
+            "global_clipnorm": 0.3,
+        },
+    ),
     "schedule-free": ("ScheduleFreeAdamW", {}),
     "schedule-free-warm": (
         "ScheduleFreeAdamW",
