@@ -311,6 +311,11 @@
     K(step_along, WRITES(w, "strips or vector") READS(dw, "as w: a direction") MAYBE_READS(part, "of the direction")  \
       SIZE(inputs, "K, 1 for a vector") SIZE(outputs, "N") SIZE(parts, "how many pairs")                              \
       SIZE(length, "FDL_LENGTH_GIVEN, LAMB or ADAFACTOR") SCALARS(own, 2, "the length's") SCALAR(rate_factor, "times w's step"), \
-      "w -= the second rate, times the length, times dw; features are columns")
+      "w -= the second rate, times the length, times dw; features are columns")                                       \
+    K(transpose_strips, READS(x, "strips of (K, N)") WRITES(y, "strips of (N, K)") SIZE(inputs, "K")                  \
+      SIZE(outputs, "N"), "y = x^T; features are rows of x")                                                          \
+    K(multiply_strips, READS(a, "strips of (M, K)") READS(b, "strips of (K, N)") MAYBE_READS(c, "strips of (M, N)")   \
+      WRITES(y, "as c") SIZE(rows, "M") SIZE(inputs, "K") SCALAR(alpha, "of c") SCALAR(beta, "of the product"),       \
+      "y = alpha c + beta a b; features are columns of y")
 
 #endif
