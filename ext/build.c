@@ -37,6 +37,7 @@
 #include "kernels/rows.h"
 #include "kernels/scale.h"
 #include "kernels/softmax.h"
+#include "kernels/strips.h"
 #include "shared/vec.h"
 #include "table.h"
 

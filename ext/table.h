@@ -326,9 +326,22 @@
       MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") SCALARS(constants, 4, "the rule's")  \
       WRITES(part, "two doubles each FDL_UNIT features") SIZE(inputs, "K, 1 for a vector") SIZE(outputs, "N"),        \
       "dw = how the rule moves a zero, at the rate -1; part = sums of squares of w and of dw; features are columns")  \
+    K(adafactor_means, READS(dw, "strips or row by row") WRITES(mean, "(K), or (N)") SIZE(inputs, "K")                \
+      SIZE(outputs, "N") SIZE(by_rows, "whether dw lies row by row") SIZE(of_rows, "1: features are rows, else columns") \
+      SCALAR(least, "that is added to squares"),                                                                      \
+      "mean goes on to that of dw's squares in each row, or column, by the share that is the fourth rate")            \
+    K(adafactor_direction, READS(w, "strips or row by row") WRITES(dw, "as w") READS(rows, "(K)") READS(columns, "(N)") \
+      WRITES(part, "two doubles each FDL_UNIT features") SIZE(inputs, "K") SIZE(outputs, "N")                         \
+      SIZE(by_rows, "whether w lies row by row"),                                                                     \
+      "dw /= sqrt(rows columns / the mean of rows); part as in find_direction; features are columns")                 \
     K(step_along, WRITES(w, "strips or vector") READS(dw, "as w: a direction") MAYBE_READS(part, "of the direction")  \
       SIZE(inputs, "K, 1 for a vector") SIZE(outputs, "N") SIZE(parts, "how many pairs")                              \
       SIZE(length, "FDL_LENGTH_GIVEN, LAMB or ADAFACTOR") SCALARS(own, 2, "the length's") SCALAR(rate_factor, "times w's step"), \
-      "w -= the second rate, times the length, times dw; features are columns")
+      "w -= the second rate, times the length, times dw; features are columns")                                       \
+    K(transpose_strips, READS(x, "strips of (K, N)") WRITES(y, "strips of (N, K)") SIZE(inputs, "K")                  \
+      SIZE(outputs, "N"), "y = x^T; features are rows of x")                                                          \
+    K(multiply_strips, READS(a, "strips of (M, K)") READS(b, "strips of (K, N)") MAYBE_READS(c, "strips of (M, N)")   \
+      WRITES(y, "as c") SIZE(rows, "M") SIZE(inputs, "K") SCALAR(alpha, "of c") SCALAR(beta, "of the product"),       \
+      "y = alpha c + beta a b; features are columns of y")
 
 #endif

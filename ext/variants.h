@@ -20,6 +20,7 @@
     X(rmsprop_centered_momentum, 3) \
     X(adadelta, 2)                  \
     X(ftrl, 2)                      \
+    X(adafactor, 1)                 \
     X(lamb, 2)                      \
     X(schedule_free, 2)             \
     X(adam, 2)                      \

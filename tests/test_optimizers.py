@@ -191,7 +191,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "lion": (lambda: optimizers.Lion(beta_1=0), "gradient's sign"),
     "ftrl power": (lambda: optimizers.Ftrl(learning_rate_power=0.1), "learning_rate_power must be"),
     "ftrl l1": (lambda: optimizers.Ftrl(l1_regularization_strength=-1), "l1_regularization_strength must be"),
+    "adafactor": (lambda: optimizers.Adafactor(clip_threshold=0), "clip_threshold must be above zero"),
     "schedule-free": (lambda: optimizers.ScheduleFreeAdamW(beta_1=0), "beta_1 must lie in"),
+    "muon": (lambda: optimizers.Muon(ns_steps=1.5), "ns_steps must be"),  # type: ignore[arg-type]
+    "muon decay": (lambda: optimizers.Muon(weight_decay=schedules.FlatCosine(0.1, 9)), "it has two"),  # type: ignore[arg-type]
     "one batch": (lambda: optimizers.SGD(gradient_accumulation_steps=1), "gradient_accumulation_steps must be"),
     "scale": (lambda: optimizers.SGD(loss_scale_factor=0), "loss_scale_factor must be above zero"),
     "config": (lambda: optimizers.get({"class_name": "Adamantium"}), "unknown class"),

@@ -65,6 +65,64 @@ static void find_direction(const void *args, fdl_range range, const fdl_step *st
     }
 }
 
+/* Where column f of a (k, n) matrix begins, and how far it is from row to row. */
+INLINE size_t matrix_column(size_t by_rows, size_t k, size_t f) { return by_rows ? f : column(k, f); }
+INLINE size_t matrix_rows_apart(size_t by_rows, size_t n) { return by_rows ? n : FDL_STRIP; }
+
+/* The sum of squares of rows [r0, r1), lane by lane of a unit of columns. */
+INLINE void add_squares(const T *from, size_t apart, size_t r0, size_t r1, size_t count, double *sum) {
+    for (size_t row = r0; row < r1; row++)
+        for (size_t i = 0; i < count; i++) sum[i] += (double)from[row * apart + i] * (double)from[row * apart + i];
+}
+
+INLINE void move_mean(T *mean, double to, double share) { *mean += (T)((to - (double)*mean) * share); }
+
+static void adafactor_means(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const adafactor_means_args *a = args;
+    const size_t k = a->inputs, n = a->outputs, apart = matrix_rows_apart(a->by_rows, n);
+    const double share = step->rates[3];
+    const T *dw = a->dw;
+    T *mean = a->mean;
+    (void)scratch;
+    if (a->of_rows)
+        for (size_t row = range.f0; row < range.f1; row++) {
+            double sum[FDL_UNIT] = {0}, total = 0;
+            for (size_t f = 0; f < n; f += FDL_UNIT)
+                add_squares(dw + matrix_column(a->by_rows, k, f), apart, row, row + 1, columns_from(f, n), sum);
+            for (size_t i = 0; i < FDL_UNIT; i++) total += sum[i];
+            move_mean(mean + row, total / (double)n + a->least, share);
+        }
+    else
+        for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
+            double sum[FDL_UNIT] = {0};
+            const size_t count = columns_from(f, n);
+            add_squares(dw + matrix_column(a->by_rows, k, f), apart, 0, k, count, sum);
+            for (size_t i = 0; i < count; i++) move_mean(mean + f + i, sum[i] / (double)k + a->least, share);
+        }
+}
+
+static void adafactor_direction(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const adafactor_direction_args *a = args;
+    const size_t k = a->inputs, n = a->outputs, apart = matrix_rows_apart(a->by_rows, n);
+    const T *w = a->w, *rows = a->rows, *columns = a->columns;
+    T *dw = a->dw;
+    double *part = a->part, total = 0;
+    (void)step, (void)scratch;
+    for (size_t row = 0; row < k; row++) total += (double)rows[row];
+    for (size_t f = range.f0; f < range.f1; f += FDL_UNIT) {
+        const size_t begin = matrix_column(a->by_rows, k, f), count = columns_from(f, n);
+        for (size_t row = 0; row < k; row++) {
+            const T times = total == 0 ? 0 : (T)((double)rows[row] * (double)k / total);
+            T *g = dw + begin + row * apart;
+            for (size_t i = 0; i < count; i++) {
+                T v = times * columns[f + i];
+                g[i] = v == 0 ? g[i] : g[i] / FDL_SQRT(v);
+            }
+        }
+        sum_both(w + begin, dw + begin, apart, k, count, part + 2 * (f / FDL_UNIT));
+    }
+}
+
 /* What the direction is multiplied with beside the rate. */
 static double length_of(const step_along_args *a) {
     const double *part = a->part, size = (double)a->inputs * (double)a->outputs;

@@ -110,6 +110,13 @@ INLINE V rule_ftrl(rule_settings set, V w, V g, V *slot) {
     return choose(curvature == 0, w - w, (clamp(slot[1], -set.s[1], set.s[1]) - slot[1]) / curvature);
 }
 
+/* Adafactor's rule for vectors (Shazeer and Stern 2018): v += (g^2 + least - v) share, w -= rate g / sqrt(v).
+ * s: least.  rate 3: share */
+INLINE V rule_adafactor(rule_settings set, V w, V g, V *slot) {
+    slot[0] += (g * g + set.s[0] - slot[0]) * set.rate[3];
+    return w - set.rate[0] * choose(slot[0] == 0, g, g / square_root(slot[0]));
+}
+
 /* Lamb's direction (You et al. 2020): Adam's m and v, w -= rate (rate_2 m) / (rate_3 sqrt v + epsilon).
  * s: 1 - beta_1, 1 - beta_2, epsilon.  The later rates correct the bias. */
 INLINE V rule_lamb(rule_settings set, V w, V g, V *slot) {

@@ -96,6 +96,7 @@ RULES: dict[str, tuple[tuple[float, ...], Rule]] = {
     ),
     "adadelta": ((KEEP_2, EPSILON), lambda w, g, s: w - 0.1 * adadelta(g, *s)),
     "ftrl": ((0.3, 0.05, 0.2, 0.02), lambda w, g, s: ftrl(w, g, *s)),
+    "adafactor": ((EPSILON,), lambda w, g, s: w - 0.1 * g / np.sqrt(mean(s[0], g * g + EPSILON, RATES[3]))),
     "lamb": (
         (KEEP_1, KEEP_2, EPSILON),
         lambda w, g, s: (
