@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
         folds=options.folds,
         epochs=options.epochs,
         metric=options.metric,
-        time_limit=_for_training(options.time_limit),
+        time_limit=for_training(options.time_limit),
         categorical_features=options.categorical or "from_dtype",
         numeric_features=options.numeric,
         date_features=options.date,
@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> None:
     common.show(f"Next: fastdl predict {paths['model.onnx']} new.csv --output answers.csv")
 
 
-def _for_training(limit: float | None) -> float | None:
+def for_training(limit: float | None) -> float | None:
     """What is left for it: judging, the proof and the report need a few seconds of the limit."""
     return limit if limit is None or limit < LEAST_SHARED else limit - min(SHARE_AFTER * limit, MOST_AFTER)
 

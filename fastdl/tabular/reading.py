@@ -32,10 +32,7 @@ def read_table(path: str | os.PathLike[str], *, empty: bool = False, **options: 
         raise DataError(f"{file} is empty")
     if start.startswith((ZIP, EXCEL)):
         raise DataError(f"{file} is a spreadsheet or archive: save it as CSV or Parquet")
-    if start.startswith(PARQUET):
-        table = _read_parquet(file, options.get("engine"))
-    else:
-        table = read_csv(file, **options)
+    table = _read_parquet(file, options.get("engine")) if start.startswith(PARQUET) else read_csv(file, **options)
     if not empty and not len(table):
         raise DataError(f"{file} has names of columns but no rows")
     return table

@@ -283,6 +283,23 @@ def test_a_column_of_as_many_texts_as_rows_is_left_out(tmp_path: Path, capsys: p
     assert "'s' has another value in each row and was left out" in capsys.readouterr().out
 
 
+SHARES = {  # seconds of a limit, and of those the ones for training
+    "none": (None, None),
+    "too few to share": (4.9, 4.9),
+    "the fewest that are shared": (5.0, 3.5),
+    "a share for what comes after": (20.0, 14.0),
+    "up to which it grows": (40.0, 28.0),
+    "a minute, of which the most is kept": (60.0, 48.0),
+    "an hour": (3600.0, 3588.0),
+}
+
+
+@pytest.mark.parametrize("name", SHARES)
+def test_training_leaves_time_for_what_comes_after(name: str) -> None:
+    limit, wanted = SHARES[name]
+    assert command.for_training(limit) == (None if wanted is None else pytest.approx(wanted))
+
+
 @pytest.mark.slow
 def test_a_limit_of_time_holds_from_start_to_the_files(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text(text(columns(2000)))
