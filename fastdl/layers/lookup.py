@@ -154,8 +154,10 @@ class _Lookup(DataLayer):
         return np.concatenate([np.full(front, weights.mean()), weights])
 
     def _assign(self, tokens: list[Any], idf: Array | None) -> None:
-        if twice := [token for token, count in Counter(tokens).items() if count > 1]:
-            raise ValueError(f"vocabulary holds {twice[0]!r} more than once")
+        index = dict(zip(tokens, range(self._start, self._start + len(tokens)), strict=True))
+        if len(index) < len(tokens):
+            twice = next(token for token, count in Counter(tokens).items() if count > 1)
+            raise ValueError(f"vocabulary holds {twice!r} more than once")
         for name, token in (("mask_token", self.mask_token), ("oov_token", self.oov_token if self.invert else None)):
             if token is not None and token in tokens:
                 raise ValueError(
@@ -171,8 +173,7 @@ class _Lookup(DataLayer):
                 f"{self.name} is in a model that was built for {self.vocabulary_size()} tokens, not {size}: "
                 "make a new layer, or set max_tokens and pad_to_max_tokens"
             )
-        self._tokens, self._idf = tokens, idf
-        self._index = {token: self._start + i for i, token in enumerate(tokens)}
+        self._tokens, self._idf, self._index = tokens, idf, index
 
     def adapt(self, data: Any, steps: int | None = None) -> None:
         """Learn the vocabulary from data, in one pass: an array, series or list, or an iterable of batches, alone or

@@ -1,7 +1,8 @@
 """Files of named arrays in the safetensors format, sealed by a checksum, and read without trust.
 
 Eight bytes with the header's length, the header as JSON, the arrays one after another. The header's `__metadata__`
-begins with the SHA-256 of the whole file, taken with zeros in its own place, and holds fastdl's notes as JSON.
+begins with the SHA-256 of the whole file, taken with zeros in its own place, and holds fastdl's notes as JSON. Notes
+that are too long for a header, as large vocabularies are, are the bytes of the last array instead.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ DTYPES: dict[str, Dtype] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 BEGIN = b'{"__metadata__":{"checksum":"sha256:'
 BLANK = b"0" * 64
 VERSION = "1"
+NOTES = "__notes__"  # the array of long notes: their JSON, filled up with spaces to whole numbers of four bytes
+LONGEST = 64 << 20  # bytes of notes: reading JSON takes a dozen times its room
 
 
 @dataclass
@@ -60,8 +63,14 @@ def parts_of(
     path: str | os.PathLike[str], tensors: Mapping[str, Array], notes: Mapping[str, Any]
 ) -> list[bytes | memoryview]:
     """The file's bytes, one part after another. path: for messages."""
-    text = _json(notes).decode()
-    about = {"checksum": f"sha256:{BLANK.decode()}", "format": "fastdl", "version": VERSION, "notes": text}
+    text = _json(notes)
+    if len(text) > LONGEST:
+        raise ValueError(f"{path}: {len(text):,} bytes of settings are more than a file may hold, {LONGEST:,}")
+    tensors = dict(tensors)
+    if len(text) > _most(sum(tensor.nbytes for tensor in tensors.values())) // 4:
+        tensors[NOTES] = np.frombuffer(text + b" " * (-len(text) % 4), DTYPES["F32"])
+        text = b""
+    about = {"checksum": f"sha256:{BLANK.decode()}", "format": "fastdl", "version": VERSION, "notes": text.decode()}
     table: dict[str, Any] = {"__metadata__": about}
     arrays: list[Array] = []
     end = 0
@@ -73,9 +82,7 @@ def parts_of(
     header = _json(table)
     header += b" " * (-len(header) % 8)  # so that the arrays are aligned, as other writers do it
     if len(header) > _most(len(header) + end):
-        raise ValueError(
-            f"{path}: {len(header):,} bytes of settings for {end:,} of weights are more than a file may hold"
-        )
+        raise ValueError(f"{path}: {len(header):,} bytes of names for {end:,} of weights are more than a file may hold")
     parts: list[bytes | memoryview] = [
         len(header).to_bytes(8, "little") + header,
         *(array.data.cast("B") for array in arrays),
@@ -130,7 +137,12 @@ def _content(file: BinaryIO, size: int, name: str) -> Content:
     if header[at : at + len(BLANK)] != _checksum([blank, data.data]):
         raise ModelFileError(f"{name}: damaged: its checksum is not that of its content")
     tensors = {key: data[begin:end].view(dtype).reshape(shape) for key, (dtype, shape, begin, end) in places.items()}
-    return Content(name, tensors, _object(parse(about["notes"].encode(), name), "the notes", name))
+    notes = about["notes"].encode()
+    if not notes and NOTES in tensors:
+        notes = tensors.pop(NOTES).tobytes().rstrip(b" ")
+        if len(notes) > LONGEST:
+            raise ModelFileError(f"{name}: {len(notes):,} bytes of settings, more than the {LONGEST:,} of any file")
+    return Content(name, tensors, _object(parse(notes, name), "the notes", name))
 
 
 def _most(size: int) -> int:

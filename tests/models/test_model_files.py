@@ -465,12 +465,33 @@ def test_what_is_on_the_disk_is_synced_before_it_is_renamed(tmp_path: Path, monk
     assert calls == ["fsync", "replace", "fsync folder"]
 
 
-def test_settings_that_are_too_long_are_not_written(tmp_path: Path) -> None:
+def test_settings_that_are_too_long_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_file, "LONGEST", 1 << 20)
     many = fastdl.initializers.Constant(np.zeros(1_000_000))
     model = fastdl.Sequential([fastdl.Input((1,)), layers.Dense(1_000_000, bias_initializer=many)])
-    with pytest.raises(ValueError, match="bytes of settings for 8,000,000 of weights"):
+    with pytest.raises(ValueError, match="bytes of settings are more than a file may hold, 1,048,576"):
         model.save(tmp_path / "m")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("mode", ["int", "multi_hot"])
+def test_long_vocabularies_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    words = [f'[wörd] "{i}"' for i in range(60_000)]
+    column = fastdl.Input((1,), dtype="string")
+    index = layers.StringLookup(vocabulary=words, output_mode=mode)(column)
+    hidden = layers.Flatten()(layers.Embedding(60_001, 2)(index)) if mode == "int" else index
+    model = fastdl.Model(column, layers.Dense(1)(hidden))
+    model.save(tmp_path / "m")
+    loaded = load_model(tmp_path / "m")
+    rows = np.array([[words[0]], [words[-1]], ["none of them"]], object)
+    np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
+    fresh = load_model(tmp_path / "m")
+    fresh.load_weights(tmp_path / "m")
+    monkeypatch.setattr(tensor_file, "LONGEST", 1 << 20)
+    with pytest.raises(ModelFileError, match="bytes of settings, more than the 1,048,576 of any file"):
+        load_model(tmp_path / "m")
 
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:
