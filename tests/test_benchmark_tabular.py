@@ -299,6 +299,31 @@ def test_how_far_files_are_from_the_model_is_told() -> None:
     assert report.file_table(results, "hist") == ""
 
 
+def test_what_each_ingredient_is_worth(tmp_path: Path) -> None:
+    """On the splits that both have run; the error of classes is log-loss, not accuracy."""
+    from bench.tabular import cli, peers, runs
+
+    scores = {  # split, table, who: nrmse or log-loss
+        (0, "boston", "fastdl"): 0.4, (0, "boston", "plain"): 0.5, (1, "boston", "fastdl"): 9.0,
+        (0, "vowel", "fastdl"): 0.02, (0, "vowel", "plain"): 0.03, (0, "vowel", "without-waves"): 0.01,
+    }  # fmt: skip
+    out = tmp_path / "out.jsonl"
+    with out.open("w") as file:
+        for (split, table, peer), score in scores.items():
+            key = runs.Key(table, split, 0, peer, 1)
+            told = {"nrmse": score} if table == "boston" else {"log_loss": score, "accuracy": 0.5}
+            file.write(json.dumps({**vars(key), "scores": told}) + "\n")
+    done = run("--ablation", "--table", "--json", str(out))
+    assert done.stdout.splitlines() == [
+        "| error against that of fastdl | boston | vowel | mean |",
+        "| --- | ---: | ---: | ---: |",
+        "| without-waves | – | -50 % | -50 % |",
+        "| plain | +25 % | +50 % | +38 % |",
+    ]
+    assert set(peers.WITHOUT) <= set(peers.EVERY)
+    assert cli.parser().parse_args([]).peers is None
+
+
 # -------------------------------------------------------------------------------------------------- a run
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.tabular import debian, report, runs
-from bench.tabular.peers import EVERY, PEERS
+from bench.tabular.peers import EVERY, PEERS, WITHOUT
 from bench.tabular.sets import LISTS, TABLES, chosen
 from bench.tabular.splits import PARTS
 
@@ -19,8 +19,10 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="benchmark.py tabular", description="fastdl on tables beside its rivals.")
     names = [*LISTS, *TABLES]
     told = f"default: {', '.join(PEERS)}; fastdl otherwise made: {', '.join(list(EVERY)[len(PEERS) :])}"
-    top.add_argument("--sets", nargs="+", choices=names, default=["published"], metavar="NAME", help=", ".join(names))
-    top.add_argument("--peers", nargs="+", choices=list(EVERY), default=list(PEERS), metavar="PEER", help=told)
+    top.add_argument("--sets", nargs="+", choices=names, metavar="NAME", help=f"default: published; {', '.join(names)}")
+    top.add_argument("--peers", nargs="+", choices=list(EVERY), metavar="PEER", help=told)
+    worth = f"what each ingredient is worth: by default the sets of that name, and {', '.join(WITHOUT)}"
+    top.add_argument("--ablation", action="store_true", help=worth)
     top.add_argument("--splits", type=int, default=3, choices=range(1, PARTS + 1), help="default: 3")
     top.add_argument("--seeds", type=int, default=1, help="of each peer on each split; default: 1")
     top.add_argument("--threads", type=int, default=1, help="default: 1")
@@ -43,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
     if options.table and not (options.json and options.json.exists()):
         print("--table prints a file of results: name it by --json", file=sys.stderr)
         return 2
+    options.sets = options.sets or ["ablation" if options.ablation else "published"]
+    options.peers = options.peers or list(WITHOUT if options.ablation else PEERS)
     tables, held = chosen(options.sets), runs.read(options.json)
     if not options.table:
         keys = list(runs.wanted(tables, options.splits, options.seeds, options.peers, options.threads))
@@ -52,5 +56,6 @@ def main(arguments: Sequence[str]) -> int:
         cannot = runs.run(keys, held, options.json, options.python, options.folder)
         for peer, word in cannot.items():
             print(f"skipped {peer}: {word}")
-    print(report.report(report.Results(held, tables, options.peers, options.threads), options.against))
+    results = report.Results(held, tables, options.peers, options.threads)
+    print((report.worth_table if options.ablation else report.report)(results, options.against))
     return 0

@@ -209,3 +209,4 @@ ABLATIONS = {
     "realmlp-small": Peer(("fastdl.tabular",), "Raw", lambda case: fastdl(case).set_params(net="realmlp-small")),
 }
 EVERY = PEERS | ABLATIONS
+WITHOUT = ("fastdl", *CHANGES, "bag-of-5")  # who take part in what each ingredient is worth

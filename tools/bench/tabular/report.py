@@ -17,6 +17,7 @@ FOOT = """±: half the 95 % interval over splits and seeds. Ahead and behind: pa
 interval of the difference (Nadeau and Bengio's variance). Ranks: of means over the splits that all peers here have
 run. A fit has a process of its own; seconds (medians) run from raw columns to the fitted model, MB are added by it."""
 OF_NUMBERS = ("nrmse", "mae")
+WORTH = {CLASSES: "log_loss", NUMBERS: "nrmse"}  # the errors that tell what an ingredient is worth
 
 
 @dataclass
@@ -153,6 +154,22 @@ def file_table(results: Results, ours: str) -> str:
                 cells.append(f"{worst:.1e} ({bar:.0e}), {size / 1000:.0f}")
             rows.append([table.name, *cells])
     return markdown([f"file of {ours}: largest difference (bar), kB", *layouts], rows) if rows else ""
+
+
+def worth_table(results: Results, ours: str) -> str:
+    """By how much the error (nrmse, or log-loss) of each other peer is above that of `ours`, on the splits of both."""
+    tables = [table for table in results.tables if results.lines(table, ours)]
+    rows = []
+    for peer in results.peers:
+        grown = []
+        for table in tables if peer != ours else []:
+            one, other = (results.by_split(table, who, WORTH[table.task]) for who in (ours, peer))
+            splits = one.keys() & other.keys()
+            grown.append(sum(other[s] for s in splits) / sum(one[s] for s in splits) - 1 if splits else math.nan)
+        if known := [each for each in grown if not math.isnan(each)]:
+            cells = ["–" if math.isnan(each) else f"{100 * each:+.0f} %" for each in [*grown, mean(known)]]
+            rows.append([peer, *cells])
+    return markdown([f"error against that of {ours}", *(table.name for table in tables), "mean"], rows) if rows else ""
 
 
 def report(results: Results, ours: str) -> str:

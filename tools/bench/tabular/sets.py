@@ -121,7 +121,8 @@ CHOOSING = (
     Table("caravan", 9_822, 85, "CARAVAN", CLASSES, "kernlab", "ticdata"),
 )
 TABLES = {table.name: table for table in (*PUBLISHED, *CHOOSING)}
-LISTS = {"published": PUBLISHED, "choosing": CHOOSING}
+ABLATION = tuple(TABLES[name] for name in ("boston", "windsor", "cars", "vehicle", "vowel", "mortgages"))
+LISTS = {"published": PUBLISHED, "choosing": CHOOSING, "ablation": ABLATION}
 
 
 def chosen(names: Sequence[str]) -> list[Table]:
