@@ -117,9 +117,9 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a callback's class": (lambda: fit(callbacks=callbacks.EarlyStopping), TypeError, "make one, EarlyStopping(…)"),
     "a negative rate": (lambda: optimizers.Adam(-1), ValueError, "zero or more, not -1"),
     # files
-    "save as .keras": (lambda: net().save("a.keras"), ValueError, "as a.fastdl: fastdl writes no .keras files of Keras"),
-    "save as .h5": (lambda: net().save("a.h5"), ValueError, "as a.fastdl: fastdl writes no .h5 files of Keras"),
-    "save as .weights.h5": (lambda: net().save_weights("a.weights.h5"), ValueError, "as a.fastdl: fastdl writes no .h5"),
+    "save as .keras": (lambda: net().save("a.keras"), ValueError, "as a.fastdl: fastdl writes no .keras files"),
+    "save as .h5": (lambda: net().save("a.h5"), ValueError, "as a.fastdl: fastdl writes no .h5 files"),
+    "save as .weights.h5": (lambda: net().save_weights("a.weights.h5"), ValueError, "as a.fastdl: fastdl writes"),
     "save as another kind": (lambda: net().save("a.pt"), ValueError, "end in .fastdl, as a.pt.fastdl, not be 'a.pt'"),
     "save as no kind": (lambda: net().save("a"), ValueError, "end in .fastdl, as a.fastdl, not be 'a'"),
     "checkpoints as .keras": (

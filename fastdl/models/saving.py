@@ -74,9 +74,7 @@ def check_ending(filepath: str | os.PathLike[str]) -> str:
         raise ValueError(f"{text}: what is saved is no ONNX file: call export, or choose another name")
     if target.suffix in (".keras", ".h5", ".hdf5"):
         right = target.name.removesuffix(target.suffix).removesuffix(".weights") + ENDINGS[0]
-        raise ValueError(
-            f"filepath must end in {ENDINGS[0]}, as {right}: fastdl writes no {target.suffix} files of Keras"
-        )
+        raise ValueError(f"filepath must end in {ENDINGS[0]}, as {right}: fastdl writes no {target.suffix} files")
     if target.suffix not in ENDINGS:
         raise ValueError(f"filepath must end in {ENDINGS[0]}, as {target.name}{ENDINGS[0]}, not be {text!r}")
     return text
