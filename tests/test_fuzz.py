@@ -41,10 +41,10 @@ sys.exit(fuzz.main(["model", "--replay", "one", "two"]))
 
 @pytest.mark.parametrize("kind", ["model", "onnx"])
 def test_the_tools_own_readers(kind: str, tmp_path: Path) -> None:
-    model, path = fastdl.Sequential([fastdl.Input((3,)), fastdl.layers.Dense(2)]), tmp_path / "sound"
+    model, path = fastdl.Sequential([fastdl.Input((3,)), fastdl.layers.Dense(2)]), tmp_path / "sound.fastdl"
     model.save(path) if kind == "model" else model.export(path)
     (tmp_path / "cut").write_bytes(path.read_bytes()[:-9])
-    command = [sys.executable, str(TOOLS / "fuzz.py"), kind, "--replay", "sound", "cut"]
+    command = [sys.executable, str(TOOLS / "fuzz.py"), kind, "--replay", "sound.fastdl", "cut"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, [line.split(":")[0] for line in done.stdout.splitlines()]) == (0, ["sound", "cut"])
+    assert (done.returncode, [line.split(":")[0] for line in done.stdout.splitlines()]) == (0, ["sound.fastdl", "cut"])
     assert "finding" not in done.stdout

@@ -47,16 +47,16 @@ def opened(name: str, content: bytes) -> Callable[[], Any]:
 
 def exported_over_the_saved() -> Any:
     model = net()
-    model.save("m.fdl")
-    return model.export("m.fdl")
+    model.save("m.fastdl")
+    return model.export("m.fastdl")
 
 
 def read_as(reader: Callable[[str], Any]) -> Callable[[], Any]:
     """An ONNX reader, given a model that was saved."""
 
     def read() -> Any:
-        net().save("m.fdl")
-        return reader("m.fdl")
+        net().save("m.fastdl")
+        return reader("m.fastdl")
 
     return read
 
@@ -117,8 +117,16 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a callback's class": (lambda: fit(callbacks=callbacks.EarlyStopping), TypeError, "make one, EarlyStopping(…)"),
     "a negative rate": (lambda: optimizers.Adam(-1), ValueError, "zero or more, not -1"),
     # files
+    "save as .keras": (lambda: net().save("a.keras"), ValueError, "as a.fastdl: fastdl writes no .keras files"),
+    "save as .h5": (lambda: net().save("a.h5"), ValueError, "as a.fastdl: fastdl writes no .h5 files"),
+    "save as .weights.h5": (lambda: net().save_weights("a.weights.h5"), ValueError, "as a.fastdl: fastdl writes"),
+    "save as another kind": (lambda: net().save("a.pt"), ValueError, "end in .fastdl, as a.pt.fastdl, not be 'a.pt'"),
+    "save as no kind": (lambda: net().save("a"), ValueError, "end in .fastdl, as a.fastdl, not be 'a'"),
+    "checkpoints as .keras": (
+        lambda: callbacks.ModelCheckpoint("{epoch}.keras"), ValueError, "end in .fastdl, as {epoch}.fastdl"
+    ),
     "save as ONNX": (lambda: net().save("m.onnx"), ValueError, "call export"),
-    "export over the saved": (exported_over_the_saved, FileExistsError, "m.fdl is a saved model"),
+    "export over the saved": (exported_over_the_saved, FileExistsError, "m.fastdl is a saved model"),
     "export to a folder": (lambda: net().export("."), IsADirectoryError, "a folder, where a file is to be written"),
     "export to no folder": (lambda: net().export("no/m.onnx"), FileNotFoundError, "no such folder: 'no'"),
     "checkpoints to a folder": (
@@ -152,7 +160,7 @@ def test_a_saved_model_is_still_there_after_export_refused(tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileExistsError):
         exported_over_the_saved()
-    assert keras.models.load_model("m.fdl").count_params() == 15
+    assert keras.models.load_model("m.fastdl").count_params() == 15
 
 
 def test_softmax_of_one_unit_is_warned_of() -> None:
@@ -162,12 +170,12 @@ def test_softmax_of_one_unit_is_warned_of() -> None:
 
 def test_an_error_of_writing_names_the_file_that_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"'no/m\.fdl'$"):
-        net().save("no/m.fdl")
+    with pytest.raises(FileNotFoundError, match=r"'no/m\.fastdl'$"):
+        net().save("no/m.fastdl")
     Path("folder").mkdir()
     with pytest.raises(IsADirectoryError, match=r"'folder'$"):
         net().save("folder")
-    net().save("m" * 251 + ".fdl")  # as long as a name may be: the temporary's is no longer
+    net().save("m" * 248 + ".fastdl")  # as long as a name may be: the temporary's is no longer
     assert len(list(tmp_path.iterdir())) == 2
 
 

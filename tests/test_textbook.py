@@ -234,9 +234,9 @@ def test_transfer_learning(part: Any, tmp_path: Path, monkeypatch: pytest.Monkey
         metrics=["accuracy"],
     )
     model_A.fit(X_train_A, y_train_A, epochs=3, validation_data=(X_valid_A, y_valid_A), verbose=0)
-    model_A.save("my_model_A.keras")
+    model_A.save("my_model_A.fastdl")
 
-    model_A = keras.models.load_model("my_model_A.keras")
+    model_A = keras.models.load_model("my_model_A.fastdl")
     model_B_on_A = keras.models.Sequential(model_A.layers[:-1])
     model_B_on_A.add(keras.layers.Dense(1, activation="sigmoid"))
 
@@ -267,7 +267,7 @@ def test_transfer_learning(part: Any, tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(history.history["val_accuracy"]) == 16
     assert all(
         np.array_equal(a, b)
-        for a, b in zip(model_A.get_weights(), keras.models.load_model("my_model_A.keras").get_weights(), strict=True)
+        for a, b in zip(model_A.get_weights(), keras.models.load_model("my_model_A.fastdl").get_weights(), strict=True)
     )
 
 

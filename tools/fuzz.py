@@ -109,8 +109,8 @@ def model_seeds(folder: Path) -> list[bytes]:
     for number, model in enumerate(models):
         model.compile(["adam", "sgd", "lion"][number], "sparse_categorical_crossentropy")
         model.fit(x, y, epochs=1, verbose=0)
-        model.save(folder / "seed")
-        seeds.append((folder / "seed").read_bytes())
+        model.save(folder / "seed.fastdl")
+        seeds.append((folder / "seed.fastdl").read_bytes())
     return seeds
 
 
@@ -156,10 +156,10 @@ def onnx_seeds(folder: Path) -> list[bytes]:
     """Graphs that fastdl writes, plain and folded, and the smallest that it folds."""
     seeds = []
     for seed in model_seeds(folder):
-        (folder / "seed").write_bytes(seed)
+        (folder / "seed.fastdl").write_bytes(seed)
         from fastdl.models import load_model
 
-        model = load_model(folder / "seed")
+        model = load_model(folder / "seed.fastdl")
         for fuse in (False, True):
             model.export(folder / "seed.onnx", fuse=fuse)
             seeds.append((folder / "seed.onnx").read_bytes())

@@ -9,13 +9,15 @@ from typing import Any
 from fastdl.base.files import check_target
 from fastdl.callbacks.monitor import Monitor
 from fastdl.models.callback import Callback, Logs, overridden
+from fastdl.models.saving import check_ending
 
 
 class ModelCheckpoint(Monitor):
     """Saves after each epoch, or every `save_freq` batches; with save_best_only when `monitor` improved (Keras).
 
-    filepath may name the epoch, batch and logs: "{epoch:02d}-{val_loss:.2f}"; epochs and batches count from 1. Folders
-    are made. save_weights_only calls `save_weights`, not `save`. initial_value_threshold: a value to be better than.
+    filepath ends in .fastdl, and may name the epoch, batch and logs: "{epoch:02d}-{val_loss:.2f}.fastdl"; epochs and
+    batches count from 1. Folders are made. save_weights_only calls `save_weights`, not `save`.
+    initial_value_threshold: a value to be better than. ValueError.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class ModelCheckpoint(Monitor):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode if save_best_only else "min")
+        check_ending(filepath)
         if save_freq != "epoch" and (not isinstance(save_freq, int) or save_freq < 1):
             raise ValueError(f"save_freq must be 'epoch' or a positive number of batches, not {save_freq!r}")
         self.mode, self.best = mode, initial_value_threshold

@@ -326,7 +326,8 @@ class Model(Network):
     def save(self, filepath: str | Path, overwrite: bool = True, include_optimizer: bool = True) -> None:
         """Write the model, how it was compiled and where training stands: see load_model. Keras: Model.save.
 
-        A safetensors file. ValueError for layers, losses or metrics of one's own; OSError leaves the old file.
+        A safetensors file; it ends in .fastdl, or .safetensors. ValueError for other endings, and for layers, losses or
+        metrics of one's own; OSError leaves the old file.
         """
         saving.save(self, filepath, overwrite, include_optimizer)
 

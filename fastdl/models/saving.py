@@ -13,11 +13,14 @@ from fastdl.base import configured
 from fastdl.base.arguments import path
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
+from fastdl.base.files import check_target
 from fastdl.layers.layer import CLASSES
 from fastdl.metrics import Metric
 from fastdl.models import state, tensor_file
 from fastdl.models.network import Network
 from fastdl.models.objective import mapped
+
+ENDINGS = ".fastdl", ".safetensors"  # the second is what they are; no other program knows what is in them
 
 
 def save(model: Network, filepath: str | os.PathLike[str], overwrite: bool, include_optimizer: bool) -> None:
@@ -58,11 +61,25 @@ def save_weights(model: Network, filepath: str | os.PathLike[str], overwrite: bo
 
 
 def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
-    target = Path(path("filepath", filepath))
-    if target.suffix == ".onnx":
-        raise ValueError(f"{target}: what is saved is no ONNX file: call export, or choose another name")
+    target = Path(check_ending(filepath))
     if not overwrite and target.exists():
         raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
+
+
+def check_ending(filepath: str | os.PathLike[str]) -> str:
+    """The path as text. ValueError for one that does not end as fastdl's files do, above all if as others' do."""
+    text = path("filepath", filepath)
+    target = Path(text)
+    if target.is_dir():
+        check_target(text)
+    if target.suffix == ".onnx":
+        raise ValueError(f"{text}: what is saved is no ONNX file: call export, or choose another name")
+    if target.suffix in (".keras", ".h5", ".hdf5"):
+        right = target.name.removesuffix(target.suffix).removesuffix(".weights") + ENDINGS[0]
+        raise ValueError(f"filepath must end in {ENDINGS[0]}, as {right}: fastdl writes no {target.suffix} files")
+    if target.suffix not in ENDINGS:
+        raise ValueError(f"filepath must end in {ENDINGS[0]}, as {target.name}{ENDINGS[0]}, not be {text!r}")
+    return text
 
 
 def load_weights(model: Network, filepath: str | os.PathLike[str]) -> None:

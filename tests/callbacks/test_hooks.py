@@ -94,10 +94,10 @@ EVERY_BATCH: dict[str, tuple[Callback, set[str]]] = {
     "early stopping": (callbacks.EarlyStopping(), set()),
     "plateau": (callbacks.ReduceLROnPlateau(), set()),
     "nan": (callbacks.TerminateOnNaN(), set()),
-    "checkpoint": (callbacks.ModelCheckpoint("x"), set()),
-    "checkpoint, batches": (callbacks.ModelCheckpoint("x", save_freq=10), {"train"}),
-    "checkpoint, subclass": (Quiet("x"), set()),
-    "checkpoint, loud": (Loud("x"), {"test"}),
+    "checkpoint": (callbacks.ModelCheckpoint("x.fastdl"), set()),
+    "checkpoint, batches": (callbacks.ModelCheckpoint("x.fastdl", save_freq=10), {"train"}),
+    "checkpoint, subclass": (Quiet("x.fastdl"), set()),
+    "checkpoint, loud": (Loud("x.fastdl"), {"test"}),
     "csv": (callbacks.CSVLogger("x"), set()),
 }
 

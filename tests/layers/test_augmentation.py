@@ -130,8 +130,8 @@ def test_saved_loaded_and_trained_on(name: str, tmp_path: Path) -> None:
     assert type(layer).from_config(config).get_config() == config
     model, y = net(layer), to_categorical(LABELS)
     model.fit(IMAGES, y, 16, verbose=0)
-    model.save(tmp_path / "model")
-    loaded = load_model(tmp_path / "model")
+    model.save(tmp_path / "model.fastdl")
+    loaded = load_model(tmp_path / "model.fastdl")
     assert loaded.get_config() == model.get_config()
     histories = [each.fit(IMAGES, y, 16, epochs=2, verbose=0).history for each in (model, loaded)]
     assert histories[0] == histories[1]

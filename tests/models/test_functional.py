@@ -86,8 +86,8 @@ def test_it_learns_and_comes_back_and_goes_on(name: str, tmp_path: Path) -> None
     model, x, y = made(name)
     losses = model.fit(x, y, batch_size=16, epochs=8, verbose=0).history["loss"]
     assert losses[-1] < losses[0]
-    model.save(tmp_path / "m")
-    others = [keras.load_model(tmp_path / "m"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
+    model.save(tmp_path / "m.fastdl")
+    others = [keras.load_model(tmp_path / "m.fastdl"), pickle.loads(pickle.dumps(model)), copy.deepcopy(model)]
     model.fit(x, y, batch_size=16, epochs=2, verbose=0)
     for other in others:
         assert other.get_config() == model.get_config()
@@ -232,13 +232,13 @@ def test_a_subclass_with_a_call_of_its_own(tmp_path: Path) -> None:
     history = model.fit([X, Z], VALUES, epochs=5, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert model.layers[0] is model.hidden
-    model.save(tmp_path / "m")
-    again = keras.models.load_model(tmp_path / "m", {"Own": Own})
+    model.save(tmp_path / "m.fastdl")
+    again = keras.models.load_model(tmp_path / "m.fastdl", {"Own": Own})
     assert np.array_equal(again.predict([X, Z]), model.predict([X, Z]))
-    model.save_weights(tmp_path / "w")
+    model.save_weights(tmp_path / "w.fastdl")
     other = Own()
     other.build([(None, 8), (None, 5)])
-    other.load_weights(tmp_path / "w")
+    other.load_weights(tmp_path / "w.fastdl")
     assert np.array_equal(other.predict([X, Z]), model.predict([X, Z]))
 
 
@@ -347,15 +347,15 @@ def test_saved_with_models_inside(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((8,)), layers.Dense(4), inner, layers.Dense(3), layers.Dense(2)])
     model.compile("adam", "mse")
     model.fit(X, VALUES, verbose=0)
-    model.save(tmp_path / "m")
-    assert np.array_equal(keras.load_model(tmp_path / "m").predict(X), model.predict(X))
+    model.save(tmp_path / "m.fastdl")
+    assert np.array_equal(keras.load_model(tmp_path / "m.fastdl").predict(X), model.predict(X))
 
 
 def test_what_is_frozen_comes_back_frozen(tmp_path: Path) -> None:
     for model in (all_merges(), keras.Sequential([keras.Input((8,)), layers.Dense(4)])):
         model.trainable = False
-        model.save(tmp_path / "m")
-        again = keras.load_model(tmp_path / "m")
+        model.save(tmp_path / "m.fastdl")
+        again = keras.load_model(tmp_path / "m.fastdl")
         assert not again.trainable
         assert again.trainable_weights == []
 

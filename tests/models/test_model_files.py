@@ -68,7 +68,7 @@ QUICK = "adam", "averaged"
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in GOLDEN])
 def test_every_prefix_is_refused(name: str, tmp_path: Path) -> None:
-    path, part = tmp_path / "m", tmp_path / "part"
+    path, part = tmp_path / "m.fastdl", tmp_path / "part.fastdl"
     GOLDEN[name]().save(path)
     content = path.read_bytes()
     for length in range(len(content)):
@@ -83,7 +83,7 @@ def test_every_prefix_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     small().save(path)
     content = bytearray(path.read_bytes())
     with open(path, "r+b", buffering=0) as file:
@@ -99,7 +99,7 @@ def test_every_flipped_bit_is_refused(tmp_path: Path) -> None:
 def test_a_file_put_together_by_hand_is_read(tmp_path: Path) -> None:
     """Or all that follows would be refused for its checksum."""
     model = GOLDEN["averaged"]()
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     parts = taken_apart(model, path)
     path.write_bytes(put_together(*parts))
     assert np.array_equal(load_model(path).get_weights()[0], model.get_weights()[0])
@@ -288,7 +288,7 @@ RAW: dict[str, bytes] = {
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
-    header, notes, data = taken_apart(small("rmsprop"), tmp_path_factory.mktemp("golden") / "m")
+    header, notes, data = taken_apart(small("rmsprop"), tmp_path_factory.mktemp("golden") / "m.fastdl")
     return json.dumps([header, notes]), data
 
 
@@ -319,7 +319,7 @@ def test_lies_are_refused(name: str, parts: tuple[str, bytes], tmp_path: Path) -
     header, notes = json.loads(parts[0])
     LIES[name](header, notes)
     about = isinstance(header["__metadata__"], dict)
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     path.write_bytes(put_together(header, notes if about else None, parts[1]))
     refused(path)
 
@@ -339,7 +339,7 @@ SPELLINGS: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_json_has_one_spelling(name: str, parts: tuple[str, bytes], tmp_path: Path) -> None:
     header, notes = json.loads(parts[0])
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     content = put_together(header, notes, parts[1])
     path.write_bytes(content)
     load_model(path)
@@ -353,16 +353,22 @@ def test_json_has_one_spelling(name: str, parts: tuple[str, bytes], tmp_path: Pa
 
 @pytest.mark.parametrize("name", RAW)
 def test_files_of_another_kind_are_refused(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     path.write_bytes(RAW[name])
     refused(path)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    (tmp_path / "sparse").touch()
-    os.truncate(tmp_path / "sparse", 1 << 40)
-    for path in (tmp_path, tmp_path / "pipe", tmp_path / "none", Path("/dev/zero"), tmp_path / "sparse"):
+    os.mkfifo(tmp_path / "pipe.fastdl")
+    (tmp_path / "sparse.fastdl").touch()
+    os.truncate(tmp_path / "sparse.fastdl", 1 << 40)
+    for path in (
+        tmp_path,
+        tmp_path / "pipe.fastdl",
+        tmp_path / "none.fastdl",
+        Path("/dev/zero"),
+        tmp_path / "sparse.fastdl",
+    ):
         with pytest.raises(ModelFileError, match=str(path)):
             load_model(path)
         with pytest.raises(ModelFileError, match=str(path)):
@@ -375,12 +381,12 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def old(tmp_path: Path) -> tuple[Path, Callable[[], None]]:
     """A saved model, and a check that it is still the only thing in its folder."""
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     small().save(path)
     before = path.read_bytes()
 
     def untouched() -> None:
-        assert [file.name for file in tmp_path.iterdir()] == ["m"]
+        assert [file.name for file in tmp_path.iterdir()] == ["m.fastdl"]
         assert path.read_bytes() == before
         load_model(path)
 
@@ -411,9 +417,9 @@ def test_a_full_disk_leaves_the_old_file(old: tuple[Path, Callable[[], None]], t
     """As if the disk were full after any number of bytes: what a process may write is limited to that."""
     path, untouched = old
     model = small("adam", layers.Dense(40), layers.Dense(2))
-    model.save(tmp_path / "n")
-    size = (tmp_path / "n").stat().st_size
-    (tmp_path / "n").unlink()
+    model.save(tmp_path / "n.fastdl")
+    size = (tmp_path / "n.fastdl").stat().st_size
+    (tmp_path / "n.fastdl").unlink()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     for most in [*range(0, size, 61), size - 1]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
@@ -426,7 +432,7 @@ def test_a_full_disk_leaves_the_old_file(old: tuple[Path, Callable[[], None]], t
 
 
 def test_a_kill_at_any_byte_leaves_the_old_or_the_new_file(tmp_path: Path) -> None:
-    path = tmp_path / "m"
+    path = tmp_path / "m.fastdl"
     model = small("adam", layers.Dense(40), layers.Dense(2))
     model.save(path)
     size, new = path.stat().st_size, path.read_bytes()
@@ -461,7 +467,7 @@ def test_what_is_on_the_disk_is_synced_before_it_is_renamed(tmp_path: Path, monk
             return original(*arguments)
 
         monkeypatch.setattr(os, name, note)
-    small().save(tmp_path / "m")
+    small().save(tmp_path / "m.fastdl")
     assert calls == ["fsync", "replace", "fsync folder"]
 
 
@@ -470,7 +476,7 @@ def test_settings_that_are_too_long_are_not_written(tmp_path: Path, monkeypatch:
     many = fastdl.initializers.Constant(np.zeros(1_000_000))
     model = fastdl.Sequential([fastdl.Input((1,)), layers.Dense(1_000_000, bias_initializer=many)])
     with pytest.raises(ValueError, match="bytes of settings are more than a file may hold, 1,048,576"):
-        model.save(tmp_path / "m")
+        model.save(tmp_path / "m.fastdl")
     assert not list(tmp_path.iterdir())
 
 
@@ -495,8 +501,8 @@ def test_long_vocabularies_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:
-    for name in ("a", "b"):
+    for name in ("a.fastdl", "b.fastdl"):
         small("adam").save(tmp_path / name)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    load_model(tmp_path / "a").save(tmp_path / "c")
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "c").read_bytes()
+    assert (tmp_path / "a.fastdl").read_bytes() == (tmp_path / "b.fastdl").read_bytes()
+    load_model(tmp_path / "a.fastdl").save(tmp_path / "c.fastdl")
+    assert (tmp_path / "a.fastdl").read_bytes() == (tmp_path / "c.fastdl").read_bytes()

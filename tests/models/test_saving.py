@@ -148,8 +148,8 @@ def fit(model: fastdl.Sequential, **options: Any) -> dict[str, list[float]]:
 
 
 def again(model: fastdl.Model, tmp_path: Path, **options: Any) -> fastdl.Sequential:
-    model.save(tmp_path / "model.keras")
-    return load_model(tmp_path / "model.keras", **options)
+    model.save(tmp_path / "model.fastdl")
+    return load_model(tmp_path / "model.fastdl", **options)
 
 
 def goes_on_as(model: fastdl.Sequential, loaded: fastdl.Sequential) -> bool:
@@ -270,9 +270,9 @@ def test_each_epoch_and_each_model_is_shuffled_in_its_own_order() -> None:
 
 
 def test_loading_draws_nothing(tmp_path: Path) -> None:
-    net(layers.Dense(5)).save(tmp_path / "m")
+    net(layers.Dense(5)).save(tmp_path / "m.fastdl")
     fastdl.utils.set_random_seed(5)
-    load_model(tmp_path / "m")
+    load_model(tmp_path / "m.fastdl")
     drawn = initializers.RandomNormal()((3,))
     fastdl.utils.set_random_seed(5)
     assert np.array_equal(drawn, initializers.RandomNormal()((3,)))
@@ -282,9 +282,9 @@ def test_without_the_optimizer(tmp_path: Path) -> None:
     model = net()
     fit(model)
     assert again(model, tmp_path, compile=False).optimizer is None
-    model.save(tmp_path / "small", include_optimizer=False)
-    assert load_model(tmp_path / "small").optimizer is None
-    assert same(load_model(tmp_path / "small"), model)
+    model.save(tmp_path / "small.fastdl", include_optimizer=False)
+    assert load_model(tmp_path / "small.fastdl").optimizer is None
+    assert same(load_model(tmp_path / "small.fastdl"), model)
 
 
 def test_models_that_wait_for_their_shape(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_models_that_wait_for_their_shape(tmp_path: Path) -> None:
     assert not again(waiting, tmp_path).built
     half = fastdl.Sequential(net(layers.Dense(5)).layers[:-1])
     with pytest.raises(ValueError, match="has weights, but no input shape yet"):
-        half.save(tmp_path / "half")
+        half.save(tmp_path / "half.fastdl")
     images = fastdl.Sequential([layers.Flatten(input_shape=[2, 3]), layers.Dense(2)])
     assert again(images, tmp_path).input_shape == (None, 2, 3)
 
@@ -303,40 +303,40 @@ def test_names_that_stand_twice(tmp_path: Path) -> None:
     assert goes_on_as(model, again(model, tmp_path))
     shared = layers.PReLU()
     with pytest.raises(ValueError, match="alpha belongs to two layers"):
-        net(layers.Dense(4, shared), layers.Dense(4, shared)).save(tmp_path / "m")
+        net(layers.Dense(4, shared), layers.Dense(4, shared)).save(tmp_path / "m.fastdl")
 
 
 def test_other_readers_read_the_file(tmp_path: Path) -> None:
     model = net(layers.Dense(5, name="first"))
     fit(model)
-    model.save(tmp_path / "m")
-    arrays = safetensors.numpy.load_file(tmp_path / "m")
+    model.save(tmp_path / "m.fastdl")
+    arrays = safetensors.numpy.load_file(tmp_path / "m.fastdl")
     assert model.optimizer is not None
     assert len(arrays) == len(model.weights) + len(model.optimizer.kept)
     assert np.array_equal(arrays["first/kernel"], model.get_weights()[0])
-    with safetensors.safe_open(tmp_path / "m", "np") as file:
+    with safetensors.safe_open(tmp_path / "m.fastdl", "np") as file:
         assert file.metadata()["format"] == "fastdl"
 
 
 def test_weights_alone(tmp_path: Path) -> None:
     model, other = net(layers.Dense(5)), net(layers.Dense(5))
     fit(model)
-    model.save_weights(tmp_path / "m.weights.h5")
+    model.save_weights(tmp_path / "m.fastdl")
     assert not same(model, other)
-    other.load_weights(tmp_path / "m.weights.h5")
+    other.load_weights(tmp_path / "m.fastdl")
     assert [a.tobytes() for a in model.get_weights()] == [b.tobytes() for b in other.get_weights()]
     with pytest.raises(ModelFileError, match="it holds weights only"):
-        load_model(tmp_path / "m.weights.h5")
+        load_model(tmp_path / "m.fastdl")
     narrow = net(layers.Dense(4))
     before = narrow.get_weights()
     with pytest.raises(ModelFileError, match=r"'dense.*/kernel' has shape \(6, 5\).* needs \(6, 4\)"):
-        narrow.load_weights(tmp_path / "m.weights.h5")
+        narrow.load_weights(tmp_path / "m.fastdl")
     with pytest.raises(ModelFileError, match="it holds 4 weight arrays, the model has 2"):
-        net().load_weights(tmp_path / "m.weights.h5")
+        net().load_weights(tmp_path / "m.fastdl")
     assert all(np.array_equal(a, b) for a, b in zip(before, narrow.get_weights(), strict=True))
-    model.save(tmp_path / "whole")
+    model.save(tmp_path / "whole.fastdl")
     other = net(layers.Dense(5))
-    other.load_weights(tmp_path / "whole")
+    other.load_weights(tmp_path / "whole.fastdl")
     assert np.array_equal(other.get_weights()[0], model.get_weights()[0])
 
 
@@ -389,12 +389,12 @@ OWN: dict[str, Callable[[], fastdl.Sequential]] = {
 @pytest.mark.parametrize("name", OWN)
 def test_what_is_ones_own_is_saved_by_name_and_handed_over_to_be_loaded(name: str, tmp_path: Path) -> None:
     model = OWN[name]()
-    model.save(tmp_path / "m")
+    model.save(tmp_path / "m.fastdl")
     with pytest.raises(ModelFileError, match="custom_objects"):
-        load_model(tmp_path / "m")
-    assert same(load_model(tmp_path / "m", CUSTOM), model)
+        load_model(tmp_path / "m.fastdl")
+    assert same(load_model(tmp_path / "m.fastdl", CUSTOM), model)
     with fastdl.saving.custom_object_scope(CUSTOM):
-        assert same(load_model(tmp_path / "m"), model)
+        assert same(load_model(tmp_path / "m.fastdl"), model)
 
 
 NAMELESS: list[tuple[Callable[[], fastdl.Sequential], str]] = [
@@ -410,12 +410,12 @@ def test_what_has_no_name_of_its_own_is_refused(
 ) -> None:
     model = make()
     with pytest.raises(ValueError, match=message):
-        model.save(tmp_path / "m")
+        model.save(tmp_path / "m.fastdl")
     assert not list(tmp_path.iterdir())
-    model.save_weights(tmp_path / "m")
+    model.save_weights(tmp_path / "m.fastdl")
     if "include_optimizer" in message:
-        model.save(tmp_path / "m", include_optimizer=False)
-        assert same(load_model(tmp_path / "m"), model)
+        model.save(tmp_path / "m.fastdl", include_optimizer=False)
+        assert same(load_model(tmp_path / "m.fastdl"), model)
 
 
 def test_json_holds_the_layers(tmp_path: Path) -> None:
@@ -430,14 +430,14 @@ def test_json_holds_the_layers(tmp_path: Path) -> None:
 
 
 def test_overwrite(tmp_path: Path) -> None:
-    net().save(tmp_path / "m")
-    before = (tmp_path / "m").read_bytes()
+    net().save(tmp_path / "m.fastdl")
+    before = (tmp_path / "m.fastdl").read_bytes()
     for save in (net(layers.Dense(9)).save, net(layers.Dense(9)).save_weights):
         with pytest.raises(FileExistsError, match="pass overwrite=True"):
-            save(tmp_path / "m", overwrite=False)
-    assert (tmp_path / "m").read_bytes() == before
-    net().save(str(tmp_path / "n"))
-    assert fastdl.load_model(str(tmp_path / "n")).built
+            save(tmp_path / "m.fastdl", overwrite=False)
+    assert (tmp_path / "m.fastdl").read_bytes() == before
+    net().save(str(tmp_path / "n.fastdl"))
+    assert fastdl.load_model(str(tmp_path / "n.fastdl")).built
 
 
 @pytest.mark.parametrize("name", LAYERS)

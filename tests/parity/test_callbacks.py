@@ -166,10 +166,10 @@ class Files(Stub):
 def test_checkpoints_are_saved_as_keras(sequence: list[float], arguments: dict[str, Any]) -> None:
     keras = pytest.importorskip("keras")
     saved = [
-        run(api.ModelCheckpoint("{epoch:02d}-{val_loss:.2f}.keras", **arguments), sequence, stub=Files())[0].saved
-        for api in (keras.callbacks, callbacks)
+        run(api.ModelCheckpoint("{epoch:02d}-{val_loss:.2f}" + ending, **arguments), sequence, stub=Files())[0].saved
+        for api, ending in ((keras.callbacks, ".keras"), (callbacks, ".fastdl"))
     ]
-    assert saved[0] == saved[1]
+    assert [path.replace(".keras", ".fastdl") for path in saved[0]] == saved[1]
 
 
 def test_schedulers_and_csv_files_as_keras(tmp_path: Path) -> None:
