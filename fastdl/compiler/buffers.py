@@ -11,7 +11,7 @@ from fastdl import _ext
 from fastdl.base.arrays import Array
 from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
 from fastdl.compiler.memory import aligned, padded
-from fastdl.compiler.phases import Access, Argument, Call, Ref, accesses_in
+from fastdl.compiler.phases import Access, Argument, Call, Ref, accesses_of
 
 SHARED_PANELS = 32  # from a batch this large on, training may share panels …
 SHARED_WEIGHTS = 65536  # … if a copy of all gradients for each part is this small
@@ -143,12 +143,14 @@ class Buffers:
         by panel, and so member by member: see ext/kernels.h.
         """
         _ext.check_arguments(kernel, arguments)
+        wants, accesses = _ext.KERNELS[kernel].arguments, []
         for name, value in arguments.items():
-            written = _ext.KERNELS[kernel].arguments[name].kind == "written"
-            if any(access.writes != written for access in accesses_in([value])):
-                raise TypeError(f"{kernel} {'writes' if written else 'reads'} {name}")
-        accesses, axis = tuple(accesses_in(arguments.values())), self.axis if axis is None else axis
+            for access in accesses_of(value):
+                if access.writes != (wants[name].kind == "written"):
+                    raise TypeError(f"{kernel} {'reads' if access.writes else 'writes'} {name}")
+                accesses.append(access)
+        axis = self.axis if axis is None else axis
         shared = arguments["features"] if over is None else over
         assert isinstance(shared, int)
-        call = Call(kernel, accesses, axis, shared, defer, arguments, members=members, every=self.every)
+        call = Call(kernel, tuple(accesses), axis, shared, defer, arguments, members=members, every=self.every)
         self.calls.insert(0 if ahead else len(self.calls), call)

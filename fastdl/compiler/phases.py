@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,12 +79,11 @@ def _array(value: Any) -> Any:
     return value.ref.array if isinstance(value, Access) else value
 
 
-def accesses_in(arguments: Iterable[Argument]) -> Iterator[Access]:
-    """What a kernel with these arguments touches."""
-    for value in arguments:
-        for each in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(each, Access):
-                yield each
+def accesses_of(value: Argument) -> Sequence[Access]:
+    """What a kernel touches by this argument."""
+    if isinstance(value, Access):
+        return (value,)
+    return [each for each in value if isinstance(each, Access)] if isinstance(value, (tuple, list)) else ()
 
 
 @dataclass
@@ -105,7 +104,7 @@ class Call:
     def placed(self) -> dict[str, Any]:
         """The arguments with arrays in place of accesses, once all buffers have their place."""
         return {
-            name: [_array(each) for each in value] if isinstance(value, tuple | list) else _array(value)
+            name: [_array(each) for each in value] if isinstance(value, (tuple, list)) else _array(value)
             for name, value in self.arguments.items()
         }
 

@@ -196,7 +196,7 @@ def _fold(model: Lean, kept: Mapping[tuple[Rule, str], str], like: GraphIndex | 
                 if node.removed:
                     continue
                 label = node.label
-                if (rule, label) in kept:
+                if kept and (rule, label) in kept:
                     refusals.append(Refusal(label, rule.name, kept[rule, label]))
                     continue
                 try:

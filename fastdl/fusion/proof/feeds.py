@@ -64,14 +64,20 @@ class Feeder:
                 raise FusionError(f"{name!r} would hold {size} numbers: too many to run the graph")
             a_row += size
         self._a_row, self._file, self._estimator = a_row, self._index.bytes, Estimator(model)
+        self._fitting = 0  # rows that are known to fit
         self.fixed_batch = next((dim for dim in firsts if isinstance(dim, int) and dim > 0), None)
 
     def fits(self, rows: int) -> bool:
         """Whether a proof of so many rows at once stays within the limits, as far as that can be told."""
+        if rows <= self._fitting:
+            return True
         bound = self._estimator.at_batch(rows)
         if bound is None:
             return rows * self._a_row * A_NUMBER <= limits(self._file).memory
-        return proof_fits(bound, self._file, runs=1)
+        fitting = proof_fits(bound, self._file, runs=1)
+        if fitting and not self._estimator.followed:  # then fewer rows cost no more
+            self._fitting = rows
+        return fitting
 
     def _most(self, rows: int) -> int:
         """Rows at a time, of at most so many: fewer of a large graph."""
@@ -80,7 +86,8 @@ class Feeder:
     def random(self, seed: int = 0) -> Iterator[Feed]:
         """Feeds of batch 1, 2, 7 and 64, as far as memory bears it, or of the one batch size that the model states."""
         rng = np.random.default_rng(seed)
-        for batch in (self.fixed_batch,) * 4 if self.fixed_batch else map(self._most, BATCHES):
+        batches = (self.fixed_batch,) * 4 if self.fixed_batch else [self._most(rows) for rows in BATCHES[::-1]][::-1]
+        for batch in batches:  # the largest is tried first: where it fits, the others need not be
             yield self.draw(rng, batch)
 
     def draw(self, rng: np.random.Generator, batch: int) -> Feed:
