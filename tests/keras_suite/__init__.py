@@ -1,5 +1,6 @@
-"""Keras's own unit tests, of the installed wheel, run against fastdl: `keras.*` stands for fastdl in processes of its own.
+"""Keras's own unit tests, copied from the installed wheel, run against fastdl, which their processes know as `keras`.
 
-`python tests/keras_suite` runs all that is in scope and prints totals; with areas or parts of names only those, each
-failure with its cause: `python tests/keras_suite losses`, `python tests/keras_suite layers/core/dense_test.py -v`.
+`python tests/keras_suite` runs all that is in scope (scope.py) and prints totals; with areas or files only those, and
+each failure with its cause: `python tests/keras_suite losses`, `python tests/keras_suite layers/core/dense_test.py`.
+What passes as it is counts as unmodified; what fails is run again with driving.py between the test and fastdl.
 """

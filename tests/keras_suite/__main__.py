@@ -1,4 +1,4 @@
-"""Keras's own tests against fastdl: totals by area; of the areas and files that are named, each failure with its cause."""
+"""Keras's own tests against fastdl: totals by area; of areas and files that are named, each failure with its cause."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).parent.parent)
 
-from keras_suite import report, suite
+from keras_suite import report, suite  # noqa: E402
 
 TOTALS = Path(__file__).parent / "totals.json"
 

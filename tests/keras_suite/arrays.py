@@ -92,13 +92,9 @@ def _of_arrays(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _segment(x: Any, shape: Any) -> Array:
-    return np.broadcast_to(tensor(x), shape)
-
-
+MAKERS = "ones", "zeros", "full", "arange", "linspace", "eye", "identity", "empty", "tri"
 OWN: dict[str, Callable[..., Any]] = {
-    **{name: _made(getattr(np, name)) for name in ("ones", "zeros", "full", "arange", "linspace", "eye", "identity", "empty")},
-    **{name: _made(getattr(np, name)) for name in ("tri",)},
+    **{name: _made(getattr(np, name)) for name in MAKERS},
     "array": tensor,
     "convert_to_tensor": tensor,
     "convert_to_numpy": np.asarray,
@@ -118,7 +114,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "top_k": top_k,
     "is_tensor": lambda x: isinstance(x, np.ndarray),
     "stop_gradient": lambda x: x,
-    "broadcast_to": _segment,
+    "broadcast_to": lambda x, shape: np.broadcast_to(tensor(x), shape),
     "logical_and": np.logical_and,
     "argmax": lambda x, axis=None, keepdims=False: np.argmax(tensor(x), axis, keepdims=keepdims).astype(np.int32),
     "expand_dims": lambda x, axis: np.expand_dims(tensor(x), axis),

@@ -1,4 +1,4 @@
-"""Keras's `testing` for the tests: assertions, and what a layer is put through. Written for `keras.*`, whoever that is."""
+"""Keras's `testing` for the tests: assertions, and what an object is put through, for whoever `keras` is."""
 
 from __future__ import annotations
 
@@ -200,9 +200,6 @@ TOOLS: dict[str, Any] = {
     "TestCase": TestCase,
     "named_product": named_product,
     "get_test_data": get_test_data,
-    **dict.fromkeys(
-        ["uses_gpu", "uses_tpu", "jax_uses_gpu", "jax_uses_tpu", "tensorflow_uses_gpu", "tensorflow_uses_tpu", "torch_uses_gpu"],
-        never,
-    ),
+    **{f"{whose}uses_{what}": never for whose in ("", "jax_", "tensorflow_", "torch_") for what in ("gpu", "tpu")},
 }
 __all__ = ["TOOLS", "Manner", "MissingName", "TestCase"]

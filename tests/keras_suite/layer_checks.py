@@ -117,7 +117,8 @@ def _check_output(case: Any, output: Any, expected: Any, symbolic: bool) -> None
         for have, want in zip(_flat(output), _flat_shapes(shape), strict=True):
             have = tuple(have.shape)
             fits = len(have) == len(want) and all(
-                one == two or two is None or (symbolic and i == 0) for i, (one, two) in enumerate(zip(have, want))
+                one == two or two is None or (symbolic and i == 0)
+                for i, (one, two) in enumerate(zip(have, want, strict=True))
             )
             case.assertTrue(fits, f"output of shape {have}, expected {want}")
     if (dtype := expected.get("expected_output_dtype")) is not None:

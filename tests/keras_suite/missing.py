@@ -6,11 +6,11 @@ from typing import Any, NoReturn
 
 
 class MissingName(BaseException):
-    """A test used a name that fastdl does not have. No Exception, so that no `assertRaises` takes it for what it awaits."""
+    """A test used a name that fastdl does not have. No Exception, so that no `assertRaises` takes it for its own."""
 
 
 class Collection:
-    """Whether test files are still being imported: what they do with a missing name at their top level is nobody's test."""
+    """While test files are imported: what they do with a missing name at their top level is no failure."""
 
     running = True
 

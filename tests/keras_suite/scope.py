@@ -54,7 +54,7 @@ FILES: dict[str, list[str]] = {
 NAMES: dict[str, str] = {
     "sparse and ragged": r"sparse(?!_categorical|_top|categorical|Categorical|Top|_plus|_sigmoid|max)|ragged",
     "quantisation": r"quantiz|quantis|gptq|awq|int4|int8|float8|fp8|lora",
-    "masking": r"mask(?!_token)",
+    "masking": r"mask(?!_token|_value)",
     "HDF5": r"h5|hdf5|legacy",
     "TensorFlow": r"tf_|tensorflow|_tf\b|jax|torch|grain",
     "dtype policies": r"dtype_polic|mixed_precision|float16|autocast|float64|_dtype$",
@@ -69,7 +69,7 @@ TEXTS: dict[str, str] = {
     "TensorFlow": r"\btf\.|tf_data|\btorch\.|\bjax\.|\bjnp\.|grain\.",
     "HDF5": r"\.h5\b|h5py|\.hdf5",
     "quantisation": r"quantiz|lora",
-    "masking": r"(?<!supports_)[Mm]ask(?!_token)",
+    "masking": r"(?<!supports_)[Mm]ask(?!_token|_value)",
     "dtype policies": r"float16|DTypePolicy|dtype_polic|mixed_|LossScale|loss_scale",
     "convolution": r"layers\.(Conv|MaxPool|AveragePool|GlobalAverage|GlobalMax)",
     "recurrence": r"layers\.(LSTM|GRU|SimpleRNN|RNN|TimeDistributed|Bidirectional)",
@@ -84,7 +84,7 @@ TEXTS: dict[str, str] = {
 
 
 def insides(text: str, public: Container[str]) -> set[str]:
-    """The names that a test file takes from Keras's insides: imported of `keras.src`, and not among its public names."""
+    """The names that a test file takes from Keras's insides: of `keras.src`, and not among its public ones."""
     taken = set()
     for node in ast.walk(ast.parse(text)):
         module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""

@@ -19,8 +19,8 @@ from keras_suite import scope
 from keras_suite.stand_in import NOT_INSTALLED
 
 HERE = Path(__file__).parent
-# what trainer_test.py says of its backend that no stand-in can answer: (what is there, what is put there). The last three:
-# a model that is a Dense layer mixed with Keras's own Trainer becomes one that has a Dense layer (see driving.DenseModel)
+# What trainer_test.py says of its backend that no stand-in can answer: (what is there, what is put there). By the last
+# three a model that is a Dense layer mixed with Keras's Trainer becomes one that has such a layer (driving.DenseModel).
 REWRITTEN = [
     (r"raise ImportError\(f\"Invalid backend.*\)", "from keras.src.trainers.trainer import DenseModel, Trainer"),
     (r"with backend\.device\(CPU_DEVICES\[.*\]\):", "if True:"),
@@ -80,7 +80,7 @@ def copied(folder: Path, source: Path, real: bool = False) -> list[str]:
 
 
 def compares_numbers(folder: Path, name: str) -> bool:
-    """Whether a copied test compares numbers other than zero and one: only those can see that they are a little wrong."""
+    """Whether a copied test compares numbers: only such a one can see that they are a little wrong."""
     path, _, rest = name.partition("::")
     test = re.sub(r"(?:_[0-9]+|\d+)$", "", rest.rpartition("::")[2])
     text = (folder / path).read_text(encoding="utf-8")
@@ -102,7 +102,9 @@ def _process(folder: Path, results: Path, manner: str, names: Sequence[str], fau
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-m", "keras_suite.worker", str(folder), str(results), manner, *names]
-    subprocess.run(command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    subprocess.run(
+        command, env=environment, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+    )
 
 
 def _run(folder: Path, manner: str, names: Sequence[str], label: str, fault: str = "") -> list[dict[str, str]]:
@@ -128,7 +130,9 @@ def _run(folder: Path, manner: str, names: Sequence[str], label: str, fault: str
     return list(lines.values())
 
 
-def run(folder: Path, wanted: Sequence[str] = (), manner: str = "", fault: str = "") -> tuple[list[Result], Counter[str]]:
+def run(
+    folder: Path, wanted: Sequence[str] = (), manner: str = "", fault: str = ""
+) -> tuple[list[Result], Counter[str]]:
     """Run what is in scope, twice: as it is, and what fails driven another way. And how many are out of scope, why.
 
     wanted: areas, or beginnings of files. manner: "keras" for Keras itself, once.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,10 +18,10 @@ pytestmark = [
 TOTALS = Path(__file__).parent / "totals.json"
 
 
-@pytest.mark.slow
 def test_as_many_pass_as_did(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """totals.json holds the last totals: raise them (python tests/keras_suite --keep) when more pass."""
-    listed = json.loads(TOTALS.read_text(encoding="utf-8"))["areas"]
+    kept = json.loads(TOTALS.read_text(encoding="utf-8"))
+    listed = kept["areas"]
     results, _ = suite.run(tmp_path)
     totals = report.totals(results)
     more = [area for area in listed if totals[area]["passed"] > listed[area]["passed"]]
@@ -30,13 +29,12 @@ def test_as_many_pass_as_did(tmp_path: Path, record_property: Callable[[str, obj
     record_property("keras_suite", f"Keras's own tests, of Keras {suite.version()}:\n{report.table(results)}{news}")
     fewer = {area: (totals[area], last) for area, last in listed.items() if totals[area]["passed"] < last["passed"]}
     assert fewer == {}, report.failures(results)
-    if json.loads(TOTALS.read_text(encoding="utf-8"))["keras"] == suite.version():  # else Keras has other tests
-        lost = {area: (totals[area], last) for area, last in listed.items() if totals[area]["in_scope"] < last["in_scope"] * 0.97}
-        assert lost == {}
+    if kept["keras"] == suite.version():  # else Keras has other tests
+        assert [area for area, last in listed.items() if totals[area]["in_scope"] < 0.97 * last["in_scope"]] == []
 
 
 # share of those that pass and compare numbers which must see the fault
-SHARES = {"losses": 0.6, "metrics": 0.6, "optimizers": 0.5}
+SHARES = {"losses": 0.6, "metrics": 0.7, "optimizers": 0.6}  # others await zero, or numbers within 5 %
 
 
 @pytest.mark.slow
@@ -57,6 +55,7 @@ def test_wrong_numbers_are_seen(area: str, tmp_path: Path) -> None:
 def test_no_row_of_the_scope_is_of_nothing() -> None:
     source = suite.wheel()
     assert source is not None
-    files = [str(path.relative_to(source / "src")) for area in scope.AREAS for path in (source / "src" / area).rglob("*_test.py")]
-    fits = Counter(pattern for patterns in scope.FILES.values() for pattern in patterns for file in files if fnmatchcase(f"{file}::", pattern))
-    assert [pattern for patterns in scope.FILES.values() for pattern in patterns if not fits[pattern]] == []
+    folders = [source / "src" / area for area in scope.AREAS]
+    files = [f"{path.relative_to(source / 'src')}::" for folder in folders for path in folder.rglob("*_test.py")]
+    patterns = [pattern for some in scope.FILES.values() for pattern in some]
+    assert [pattern for pattern in patterns if not any(fnmatchcase(file, pattern) for file in files)] == []

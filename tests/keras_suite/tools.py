@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from keras_suite import arrays, case
 from keras_suite.missing import Missing
@@ -63,7 +62,10 @@ _BACKEND: dict[str, Any] = {
     "SUPPORTS_RAGGED_TENSORS": False,
     "SUPPORTS_COMPLEX_DTYPES": False,
     "IS_THREAD_SAFE": True,
-    **{name: Missing(f"backend.{name}") for name in ("Variable", "KerasTensor", "StatelessScope", "name_scope", "Function")},
+    **{
+        name: Missing(f"backend.{name}")
+        for name in ("Variable", "KerasTensor", "StatelessScope", "name_scope", "Function")
+    },
 }
 
 
@@ -72,19 +74,15 @@ def set_dtype_policy(name: str) -> None:
     importlib.import_module("fastdl.config").set_floatx(name)
 
 
-def skip_if_backend(name: str, reason: str) -> Any:
-    return pytest.mark.skipif(name == "fastdl", reason=reason)
-
-
-def trainer() -> Any:
-    """Keras's Trainer, which tests derive models from beside a layer, as the model that it is part of."""
-    return importlib.import_module("fastdl").Model
+def _of_fastdl(module: str, name: str) -> Any:
+    """What stands elsewhere in fastdl than in Keras."""
+    return getattr(importlib.import_module(f"fastdl.{module}"), name, None) or Missing(f"{module}.{name}")
 
 
 TOOLS: dict[str, Any] = {
-    "models.Functional": importlib.import_module("fastdl.models.functional").Functional,
+    "models.Functional": _of_fastdl("models.functional", "Functional"),
     "ops.random": RANDOM,
-    "trainers.trainer.Trainer": trainer(),
+    "trainers.trainer.Trainer": _of_fastdl("models", "Model"),  # of a Trainer and a layer tests make a model
     **{f"testing.{name}": tool for name, tool in case.TOOLS.items()},
     "ops": arrays.find,
     "backend": backend,

@@ -1,6 +1,7 @@
-"""A process that runs some of Keras's test files with `keras` standing for fastdl, and writes a line of JSON for each test.
+"""A process that runs some of Keras's test files with fastdl as `keras`, and writes a line of JSON for each test.
 
-`python -m keras_suite.worker FOLDER RESULTS MANNER [--fault NAME] [FILE::TEST …]`. manner: plain, driven, or keras for Keras itself.
+`python -m keras_suite.worker FOLDER RESULTS MANNER FILE… or FILE::TEST…`. MANNER: plain, driven, or keras for Keras
+itself. suite.py says the rest by the environment.
 """
 
 from __future__ import annotations
@@ -136,6 +137,10 @@ def _keras() -> None:
         setattr(sys.modules[parent], last, module)
 
 
+def _backend() -> str:
+    return str(importlib.import_module("keras").backend.backend())
+
+
 def main() -> None:
     folder, results, manner, *rest = sys.argv[1:]
     passed_over = set(os.environ.get("KERAS_PASSED_OVER", "").split("\n")) - {""}
@@ -148,7 +153,7 @@ def main() -> None:
 
         faults.FAULTS[fault]()
     conftest = types.ModuleType("conftest")
-    conftest.skip_if_backend = lambda name, reason: pytest.mark.skipif(manner == "keras" and name == "torch", reason=reason)  # type: ignore[attr-defined]
+    vars(conftest)["skip_if_backend"] = lambda name, reason: pytest.mark.skipif(name == _backend(), reason=reason)
     sys.modules["conftest"] = conftest
     signal.signal(signal.SIGALRM, _late)
     signal.signal(signal.SIGPROF, _late)
