@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -63,6 +63,39 @@ def _axes(axis: Any, title: str, xlabel: str = "") -> None:
     axis.set_xlabel(xlabel, color=INK)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(colors=INK)
+
+
+def history(epochs: Sequence[int], curves: Mapping[str, Sequence[Any]], path: str | Path | None = None) -> Any:
+    """Draw what `fit` reported, one picture a number, validation beside training: to a file, or as the figure that is
+    returned where path is None. ImportError: no matplotlib; ValueError: no epoch."""
+    names = [name for name, values in curves.items() if values and np.ndim(values[-1]) == 0]
+    titles = list(dict.fromkeys(name.removeprefix("val_") for name in names))
+    if not titles:
+        raise ValueError("there is nothing to draw yet: call fit first")
+    columns = min(len(titles), 3)
+    rows = -(-len(titles) // columns)
+    figure = _figure(figsize=(4.2 * columns, 3.0 * rows))
+    for number, title in enumerate(titles, 1):
+        axis = figure.add_subplot(rows, columns, number)
+        for name, color, label in ((title, TRAINING, "training"), (f"val_{title}", VALIDATION, "validation")):
+            if name in names:
+                places = [epoch + 1 for epoch in epochs][-len(curves[name]) :]
+                axis.plot(places, curves[name], color=color, label=label, marker="o" if len(places) == 1 else "")
+        _axes(axis, title, "epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if f"val_{title}" in names:
+            axis.legend(frameon=False, fontsize=9)
+    if path is None:
+        figure.tight_layout()
+        return figure
+    return _save(figure, path)
+
+
+def as_svg(figure: Any) -> str:
+    """The figure as text that a page may hold."""
+    picture = io.StringIO()
+    figure.savefig(picture, format="svg")
+    return picture.getvalue()[picture.getvalue().index("<svg") :]
 
 
 def learning_rate_search(search: Search, path: str | Path) -> None:

@@ -14,13 +14,19 @@ def calls_between(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]
     sources = set(inputs)
 
     def makers(tensors: Sequence[Tensor]) -> Iterator[Call]:
-        for tensor in tensors:
-            if tensor in sources:
+        waiting, seen = list(reversed(tensors)), set[Tensor]()
+        while waiting:
+            tensor = waiting.pop()
+            if tensor in sources or tensor in seen:
                 continue
-            if tensor.made_by is None:
+            seen.add(tensor)
+            if tensor.made_by is not None:
+                yield tensor.made_by
+            elif tensor.op is not None:  # what a model's own `call` has composed between layers
+                waiting += reversed(tensor.op.inputs)
+            else:
                 raise ValueError(
                     f"{name}: {tensor.name!r} of shape {tensor.shape} is needed, but is not among the inputs"
                 )
-            yield tensor.made_by
 
     return in_order(makers(outputs), lambda call: makers(call.inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,21 +10,42 @@ import numpy as np
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.naming import no_such
 from fastdl.base.random import local_random_seed, set_random_seed
+from fastdl.base.registry import (
+    custom_object_scope,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+)
 from fastdl.errors import DataError
 
 if TYPE_CHECKING:
     from fastdl.utils.feature_space import FeatureSpace
+    from fastdl.utils.model_picture import plot_model
 
-__all__ = ["FeatureSpace", "clear_session", "local_random_seed", "normalize", "set_random_seed", "to_categorical"]
+__all__ = [
+    "FeatureSpace",
+    "clear_session",
+    "custom_object_scope",
+    "get_custom_objects",
+    "get_registered_name",
+    "get_registered_object",
+    "local_random_seed",
+    "normalize",
+    "plot_model",
+    "register_keras_serializable",
+    "set_random_seed",
+    "to_categorical",
+]
+_LATER = {"FeatureSpace": "feature_space", "plot_model": "model_picture"}  # those that need layers
 
 
 def __getattr__(name: str) -> Any:
-    if name != "FeatureSpace":  # the one that needs layers
+    if name not in _LATER:
         raise no_such(__name__, name, __all__, "it has what tables and training need")
-    from fastdl.utils.feature_space import FeatureSpace
-
-    globals()[name] = FeatureSpace
-    return FeatureSpace
+    value = getattr(importlib.import_module(f"fastdl.utils.{_LATER[name]}"), name)
+    globals()[name] = value
+    return value
 
 
 def clear_session(free_memory: bool = True) -> None:
