@@ -178,7 +178,7 @@ def _limit(name: str, value: float) -> float:
 def _axis(axis: Any) -> Axis:
     if axis is None or isinstance(axis, int | np.integer):
         return None if axis is None else int(axis)
-    return [int(each) for each in axis]
+    return tuple(int(each) for each in axis) if isinstance(axis, tuple) else [int(each) for each in axis]
 
 
 CLASSES = family(Constraint)

@@ -170,8 +170,11 @@ class MixUp(Layer):
         return ops.MixUp(inputs, self.alpha, self.seed, self.name, training).output
 
 
-def _plain(factor: Factor) -> float | list[float]:
-    return float(factor) if isinstance(factor, float | int) else [float(each) for each in factor]
+def _plain(factor: Factor) -> float | list[float] | tuple[float, ...]:
+    if isinstance(factor, float | int):
+        return float(factor)
+    numbers = [float(each) for each in factor]
+    return tuple(numbers) if isinstance(factor, tuple) else numbers
 
 
 def _bounds(name: str, factor: Factor, zoom: bool = False) -> tuple[float, float]:

@@ -55,6 +55,34 @@ class Input(Tensor, Configured):
         return {"shape": list(self.sample), **column, "name": self.name}
 
 
+class InputLayer(Layer):
+    """What stands for an input among a model's layers; `output` is the Input. Keras: layers.InputLayer."""
+
+    def __init__(
+        self, shape: Sequence[int] | None = None, dtype: Any = None, input_tensor: Any = None, name: str | None = None
+    ) -> None:
+        if (shape is None) == (input_tensor is None):
+            raise ValueError("InputLayer takes a shape, or an input_tensor that Input has made")
+        self._tensor = Input(shape, dtype, name) if input_tensor is None and shape is not None else input_tensor
+        if not isinstance(self._tensor, Tensor):
+            raise TypeError(f"input_tensor must be what Input gives, not {input_tensor!r}")
+        super().__init__(name=name or self._tensor.name)
+        self.built = True
+
+    @property
+    def output(self) -> Any:
+        """The symbolic input."""
+        return self._tensor
+
+    @property
+    def output_shape(self) -> Any:
+        """(None, *sample)."""
+        return self._tensor.shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {"shape": list(self._tensor.shape[1:]), "dtype": dtype_name(self._tensor.dtype), "name": self.name}
+
+
 CLASSES["Input"] = Input  # which stands among layers in files
 
 
@@ -253,7 +281,7 @@ class Reshape(Layer):
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
-        self.target_shape = [int(size) for size in target_shape]
+        self.target_shape = tuple(int(size) for size in target_shape)
         if any(size < 1 and size != -1 for size in self.target_shape) or self.target_shape.count(-1) > 1:
             raise ValueError(f"target_shape must be positive sizes, one of which may be -1, not {tuple(target_shape)}")
 

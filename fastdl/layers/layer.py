@@ -142,7 +142,7 @@ class Layer(Configured):
         if training is None and self.trains_by_default and on_its_own.get():
             training = True
         heeds = training is not None and "training" in inspect.signature(self.call).parameters
-        given = read if more else (list(read),) if self.takes_several else read[:1]
+        given = read if more else (read if isinstance(x, tuple) else list(read),) if self.takes_several else read[:1]
         note_call(self)
         with tracing(), calls_noted(None):  # what it calls itself is no call of the model's
             result = self.call(*given, **({"training": training} if heeds else {}))
@@ -161,7 +161,9 @@ class Layer(Configured):
         self._called = Call(self, inputs, outputs, training, bool(more))
         for tensor in outputs:
             tensor.made_by = self._called
-        return list(outputs) if isinstance(result, list | tuple) else outputs[0]
+        if not isinstance(result, list | tuple):
+            return outputs[0]
+        return outputs if isinstance(result, tuple) else list(outputs)
 
     @property
     def own_call(self) -> bool:
@@ -218,7 +220,7 @@ class Layer(Configured):
         results = compute(Graph(sources, listed(outputs)), arrays, acts, acts)
         if self.activity_regularizer:
             self._activity = [self.activity_regularizer(result) / len(result) for result in results]
-        return results if isinstance(outputs, list) else results[0]
+        return type(outputs)(results) if isinstance(outputs, list | tuple) else results[0]
 
     @property
     def output(self) -> Any:

@@ -22,7 +22,7 @@ LEAST = -1e10  # a threshold that all lie above but what top_k leaves out
 class _Thresholds(Metric):
     """What depends on how many positives and negatives lie above thresholds. class_id: look at this output only."""
 
-    default_name = None
+    numbered = True
 
     def __init__(self, thresholds: Sequence[float], class_id: int | None, name: str | None, dtype: Any) -> None:
         super().__init__(name=name, dtype=dtype)

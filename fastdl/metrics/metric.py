@@ -28,7 +28,8 @@ class Metric(Configured):
     """
 
     sparse: ClassVar[bool] = False
-    default_name: ClassVar[str | None] = None  # Keras's; None: numbered
+    default_name: ClassVar[str | None] = None  # Keras's
+    numbered: ClassVar[bool] = False  # whether the names of several are numbered, as auc, auc_1, …
     dtype: str
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -38,7 +39,7 @@ class Metric(Configured):
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
         self.dtype = _dtype_name(dtype)
-        self.name = name or self.default_name or auto_name(type(self).__name__)
+        self.name = name or (None if self.numbered else self.default_name) or auto_name(type(self).__name__)
         self._variables: list[Variable] = []
         self._totals: Array | None = None
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
-from fastdl.layers.calls import calls_between
+from fastdl.layers.calls import by_depth, calls_between
 from fastdl.layers.context import together
-from fastdl.layers.core import Input
+from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_tensor import floats_of
 from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, unused
 from fastdl.models.model import Model
@@ -41,7 +41,7 @@ class Functional(Model, of_tensors=True):
         if len(set(results)) != len(results) or any(tensor.made_by is None for tensor in results):
             raise ValueError(f"{self.name} needs one or more outputs, each made by a layer, and each once")
         self._calls = list(calls_between(self.name, self._inputs, self._outputs))
-        self.layers = list(dict.fromkeys(call.layer for call in self._calls))
+        self._note_order()
         self._samples = [tuple(size or 0 for size in tensor.shape[1:]) for tensor in sources]
         self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in sources]
         self.takes_several = len(sources) > 1
@@ -65,12 +65,21 @@ class Functional(Model, of_tensors=True):
     def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers are those between the tensors that it was made of."""
 
+    def _note_order(self) -> None:
+        """The layers, in Keras's order; those that stand for inputs among them."""
+        self._called_layers = list(dict.fromkeys(call.layer for call in self._calls))
+        names = dict(zip(self._inputs, self._names, strict=True))
+        self.layers = [
+            each if isinstance(each, Layer) else InputLayer(input_tensor=each, name=names[each])
+            for each in by_depth(self._inputs, self._outputs)
+        ]
+
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         tensors = listed(inputs)
         if len(tensors) != len(self._inputs):
             raise ValueError(f"{self.name} takes {len(self._inputs)} tensors, not {len(tensors)}")
         made = dict(zip(self._inputs, tensors, strict=True))
-        with unused(self.layers):  # their inputs and outputs stay those that the model was made of
+        with unused(self._called_layers):  # their inputs and outputs stay those that the model was made of
             for call in self._calls:
                 made |= zip(call.outputs, call.again([made[tensor] for tensor in call.inputs], training), strict=True)
         results = [made[tensor] for tensor in self._outputs]
@@ -81,9 +90,9 @@ class Functional(Model, of_tensors=True):
     def _plan(self) -> dict[str, Any]:
         """All but the layers: the inputs, and the layers' calls, with tensors by number, inputs first."""
         numbers = {tensor: i for i, tensor in enumerate(self._inputs)}
-        calls = []
+        calls, places = [], {layer: place for place, layer in enumerate(self._called_layers)}
         for call in self._calls:
-            told = [self.layers.index(call.layer), [numbers[tensor] for tensor in call.inputs], call.training]
+            told = [places[call.layer], [numbers[tensor] for tensor in call.inputs], call.training]
             calls.append([*told, True] if call.apart else told)
             for tensor in call.outputs:
                 numbers[tensor] = len(numbers)
@@ -101,7 +110,7 @@ class Functional(Model, of_tensors=True):
 
     def get_config(self) -> dict[str, Any]:
         """Inputs, layers and their calls, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
-        return {**self._plan(), "layers": [serialize(layer) for layer in self.layers]}
+        return {**self._plan(), "layers": [serialize(layer) for layer in self._called_layers]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
@@ -132,16 +141,17 @@ class Functional(Model, of_tensors=True):
     def __getstate__(self) -> dict[str, Any]:
         """The plan in place of tensors."""
         state = super().__getstate__()
-        for name in ("_inputs", "_outputs", "_calls"):
+        for name in ("_inputs", "_outputs", "_calls", "layers"):
             del state[name]
         return {**state, "_plan_of_calls": self._plan()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        again = self._of(vars(self).pop("_plan_of_calls"), self.layers)
+        again = self._of(vars(self).pop("_plan_of_calls"), self._called_layers)
         self._inputs, self._outputs, self._calls = again._inputs, again._outputs, again._calls
+        self.layers = again.layers
 
     def with_layers(self, copy: Callable[[Layer], Layer]) -> Self:
         """The same calls of copies of the layers."""
         with together():
-            return self._of(self._plan(), [copy(layer) for layer in self.layers])
+            return self._of(self._plan(), [copy(layer) for layer in self._called_layers])

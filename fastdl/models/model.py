@@ -122,8 +122,19 @@ class Model(Network):
 
     @property
     def metrics(self) -> list[Metric]:
-        """The metrics that it was compiled with, once its shape is known."""
-        return self.session.objective.metrics if self.session.objective else []
+        """The loss as a mean, what it was compiled with as one object, and the outputs' losses if there are several, as
+        Keras has them; none before `compile`."""
+        return self.session.metrics
+
+    @property
+    def metrics_names(self) -> list[str]:
+        """Their names (Keras)."""
+        return [metric.name for metric in self.metrics]
+
+    def reset_metrics(self) -> None:
+        """Metrics forget what they have counted (Keras)."""
+        for metric in self.metrics:
+            metric.reset_state()
 
     # -- fit ----------------------------------------------------------------------------------------------
 

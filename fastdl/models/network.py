@@ -123,8 +123,9 @@ class Network(Layer):
         return self._graph
 
     def _note_layers(self, called: Sequence[Layer]) -> None:
-        """The layers, in the order in which a subclass's `call` called them."""
-        self.layers = list(dict.fromkeys(called))
+        """The layers that a subclass's `call` called: first its attributes, in their order, as in Keras."""
+        met = dict.fromkeys(called)
+        self.layers = list(dict.fromkeys([*(layer for layer in self._inner_layers() if layer in met), *met]))
 
     @property
     def input_names(self) -> list[str]:

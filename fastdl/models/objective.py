@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from fastdl.compiler.graph import Graph, Shape, Tensor
 from fastdl.compiler.program import Reading, Terminal
 from fastdl.errors import ShapeError
 from fastdl.losses import Loss
-from fastdl.metrics import MeanMetricWrapper, Metric
+from fastdl.metrics import MeanMetricWrapper, Metric, Variable
 from fastdl.metrics.counting import Counting, Targets, merged
 from fastdl.ops.terminal import Values, as_value, targets_of
 
@@ -95,8 +95,19 @@ class Objective:
     @property
     def first(self) -> list[str]:
         """The names in logs that come first where these are a list, in order: Keras's."""
-        losses = [f"{name}_loss" for name in self.names] if len(self.names) > 1 else []
-        return ["loss", *(metric.name for metric in self.metrics), *losses]
+        return ["loss", *(metric.name for metric in self.metrics), *self.losses_in_logs]
+
+    @property
+    def losses_in_logs(self) -> list[str]:
+        """The names of the outputs' own losses, if there are several outputs."""
+        return [f"{self.names[i]}_loss" for i in self.outputs] if len(self.names) > 1 else []
+
+    def results(self) -> dict[str, Any]:
+        """What the metrics make of what they have counted so far."""
+        logs: dict[str, Any] = {}
+        for each in self.measured:
+            merged(logs, each.name, each.metric.result())
+        return logs
 
     @property
     def counts_by_python(self) -> bool:
@@ -166,12 +177,47 @@ class Objective:
             loss += value * share
         logs: dict[str, Any] = {"loss": loss + penalties / float(totals[0][2])}
         if len(self.names) > 1:
-            logs |= {f"{self.names[i]}_loss": value for i, value in zip(outputs, values, strict=False)}
+            logs |= dict(zip(self.losses_in_logs, values, strict=False))
         for each, total in zip(self.measured, totals[count:], strict=True):
             if not each.counts_itself:
                 each.metric.take(total)
             merged(logs, each.name, each.metric.result())
         return logs
+
+
+class Judged(Protocol):
+    """What has metrics once a model's shape is known."""
+
+    @property
+    def objective(self) -> Objective | None: ...
+
+
+class CompileMetrics(Metric):
+    """The metrics that a model was compiled with, as one (Keras)."""
+
+    nameable = False
+    default_name = "compile_metrics"
+
+    def __init__(self, judged: Judged) -> None:
+        super().__init__()
+        self._judged = judged
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """Each of them, once the model's shape is known and they were needed."""
+        return self._judged.objective.metrics if self._judged.objective else []
+
+    @property
+    def variables(self) -> list[Variable]:
+        return [variable for metric in self.metrics for variable in metric.variables]
+
+    def result(self) -> dict[str, Any]:
+        """Their results, by name as in logs."""
+        return self._judged.objective.results() if self._judged.objective else {}
+
+    def reset_state(self) -> None:
+        if self._judged.objective:
+            self._judged.objective.reset()
 
 
 def checked_share(share: Any) -> float:

@@ -9,7 +9,7 @@ from fastdl.base import configured
 from fastdl.base.columns import column_dtype, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.context import together
-from fastdl.layers.core import Input
+from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_layer import DataLayer
 from fastdl.layers.layer import Layer, deserialize, serialize
 from fastdl.models.model import Model
@@ -61,6 +61,8 @@ class Sequential(Model):
             self.trace()
 
     def _append(self, layer: Layer | Input) -> None:
+        if isinstance(layer, InputLayer):
+            layer = layer.output
         if isinstance(layer, Input):
             if self.layers or self._samples:
                 raise ValueError("Input must come first, and once")

@@ -17,9 +17,10 @@ from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED
 from fastdl.compiler.graph import Graph, Parameter
 from fastdl.compiler.program import Program
+from fastdl.metrics import Mean, Metric
 from fastdl.models.engine import Engine, Slice, run
 from fastdl.models.feeding import Feeding, Feeds, Traced
-from fastdl.models.objective import Compiled, Objective
+from fastdl.models.objective import Compiled, CompileMetrics, Objective
 from fastdl.ops import BatchNorm
 from fastdl.optimizers import Optimizer
 
@@ -38,6 +39,7 @@ class Session:
         self.compiled_with: Compiled | None = None
         self.trained: frozenset[Parameter] | None = None
         self.seed: int | None = None
+        self.metrics: list[Metric] = []  # as Model.metrics
         self.steps_per_execution = 1  # how many batches callbacks hear of at once
         self._objective: Objective | None = None
         self._begin()
@@ -73,6 +75,7 @@ class Session:
     def compile(self, optimizer: Optimizer, chosen: Compiled) -> None:
         """Train by these from now on."""
         self.optimizer, self.compiled_with = optimizer, chosen
+        self.metrics = [Mean(name="loss"), CompileMetrics(self)]
         self.forget()
 
     def compiled(self) -> tuple[Optimizer, Objective]:
@@ -158,7 +161,13 @@ class Session:
         _, objective = self.compiled()
         passed = list(programs)
         sums = [sum(totals) for totals in zip(*(program.totals for program in passed), strict=True)]
-        return objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
+        logs = objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
+        self.metrics += [Mean(name=name) for name in objective.losses_in_logs[len(self.metrics) - 2 :]]
+        rows = float(sums[0][2])  # type: ignore[index]
+        for tracker in self.metrics:
+            if tracker.name in logs and isinstance(tracker, Mean):
+                tracker.take(np.array([logs[tracker.name] * rows, rows]))
+        return logs
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

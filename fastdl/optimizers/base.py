@@ -16,6 +16,7 @@ from fastdl import schedules as schedules  # optimizers.schedules, as in Keras
 from fastdl.base.arguments import real, whole
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
+from fastdl.base.naming import auto_name
 from fastdl.compiler.graph import Parameter
 from fastdl.optimizers.variables import Iterations, LearningRate
 from fastdl.schedules import LearningRateSchedule
@@ -115,7 +116,7 @@ class BaseOptimizer(Configured):
         if gradient_accumulation_steps is not None:
             whole("gradient_accumulation_steps", gradient_accumulation_steps, 2)
         self.gradient_accumulation_steps = gradient_accumulation_steps
-        self.name = name or type(self).__name__.lower()
+        self.name = name or auto_name(type(self).__name__)
         self.batches = 0
         self.state = State()
         self._kept: tuple[set[Parameter], str] = set(), ""  # what does not decay, itself or by name

@@ -437,6 +437,7 @@ def test_steps_before_an_error_are_counted() -> None:
 
 
 def test_metrics_of_one_name_are_all_there() -> None:
+    keras.utils.clear_session()
     model = keras.Sequential([keras.Input((8,)), layers.Dense(1, "sigmoid")])
     metrics = [keras.metrics.AUC(curve="ROC"), keras.metrics.AUC(curve="PR"), "accuracy"]
     model.compile("sgd", "binary_crossentropy", metrics=metrics, weighted_metrics=["accuracy"])
