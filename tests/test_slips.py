@@ -241,7 +241,7 @@ def test_the_column_of_flops_sums_to_the_total() -> None:
     joined = layers.Concatenate()([inner(shared(shared(source))), layers.ELU()(source)])
     model = keras.Model(source, [layers.Dense(2, "softmax")(joined), joined])
     lines: list[str] = []
-    model.summary(lines.append)
+    model.summary(print_fn=lines.append)
     rows = [line.split("│") for line in lines[0].splitlines() if line.startswith("│")]
     total = next(line for line in lines[0].splitlines() if "FLOPs per sample" in line).rpartition(" ")[2]
     assert sum(int(row[-2].replace(",", "")) for row in rows) == int(total.replace(",", "")) > 0

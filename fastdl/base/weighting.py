@@ -29,6 +29,24 @@ def weighted(values: Array, weights: Any) -> tuple[Array, Array]:
         raise ShapeError(_unfit(weights, values)) from None
 
 
+def reduced(values: Array, weights: Any, reduction: str | None, counted: Array | None = None) -> Any:
+    """A loss of each sample's value, times the weights if there are any. counted: which targets count. ShapeError."""
+    if counted is not None:
+        counts, by_size = counted.astype(np.float64), reduction in ("sum_over_batch_size", "mean")
+        counts = counts * (counts.size / counts.sum() if by_size and counts.any() else 1.0)
+        weights = counts if weights is None else weighted(counts, weights)[0]
+    divisor: Any = None
+    if weights is not None:
+        values, weights = weighted(values, weights)
+        divisor = weights.sum() if reduction == "mean_with_sample_weight" else None
+    if reduction in (None, "none"):
+        return values
+    if reduction == "sum" or not values.ndim:
+        return float(values.sum())
+    divisor = values.size if divisor is None else divisor
+    return float(values.sum() / divisor) if divisor else 0.0
+
+
 def samplewise(values: Array, weights: Any, reduce: Callable[..., Any] = np.mean) -> tuple[Array, Array]:
     """A metric's values as one a sample, times the weights of samples if there are any, and these.
 

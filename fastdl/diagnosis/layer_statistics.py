@@ -223,7 +223,7 @@ class Probe:
         optimizer, objective = model.session.compiled()
         self._model, self._optimizer, self._feeds = model, optimizer, feeds
         graph = model.trace()
-        losses, _ = objective.readings(graph, any(feed % FEEDS == W_FEED for feed in feeds))
+        losses, _ = objective.readings(graph, any(feed % FEEDS == W_FEED for feed in feeds), len(feeds[X_FEED]))
         self._layers = [(layer, _Watch(tensor)) for layer, tensor in _outputs(graph) if _tells(layer, tensor)]
         self._ends = set(graph.outputs)
         self._gradients = _Gradients()

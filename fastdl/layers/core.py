@@ -27,14 +27,26 @@ from fastdl.layers.seeds import checked_seed, no_shape
 from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 
 
+def no_batch_size(batch_size: Any) -> None:
+    """ValueError for any batch_size of Keras's but None."""
+    if batch_size is not None:
+        raise ValueError(
+            f"batch_size must be None, not {batch_size!r}: models take batches of any size, fit says which"
+        )
+
+
 class Input(Tensor, Configured):
     """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    shape: of one sample. dtype: float32 or float64, config.floatx() if None; or a column's, "string" or an integer's as
-    "int64", which layers encode before others compute with it. Keras: Input. ShapeError.
+    shape: of one sample. batch_size must be None: batches are of any size. dtype: float32 or float64, config.floatx()
+    if None; or a column's, "string" or an integer's as "int64", which layers encode before others compute with it.
+    Keras: Input. ShapeError.
     """
 
-    def __init__(self, shape: Sequence[int], dtype: Any = None, name: str | None = None) -> None:
+    def __init__(
+        self, shape: Sequence[int], batch_size: None = None, dtype: Any = None, *, name: str | None = None
+    ) -> None:
+        no_batch_size(batch_size)
         sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
         if not sizes or not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
             raise ShapeError(
@@ -59,11 +71,20 @@ class InputLayer(Layer):
     """What stands for an input among a model's layers; `output` is the Input. Keras: layers.InputLayer."""
 
     def __init__(
-        self, shape: Sequence[int] | None = None, dtype: Any = None, input_tensor: Any = None, name: str | None = None
+        self,
+        shape: Sequence[int] | None = None,
+        batch_size: None = None,
+        dtype: Any = None,
+        *,
+        input_tensor: Any = None,
+        name: str | None = None,
     ) -> None:
+        no_batch_size(batch_size)
         if (shape is None) == (input_tensor is None):
             raise ValueError("InputLayer takes a shape, or an input_tensor that Input has made")
-        self._tensor = Input(shape, dtype, name) if input_tensor is None and shape is not None else input_tensor
+        self._tensor = (
+            Input(shape, dtype=dtype, name=name) if input_tensor is None and shape is not None else input_tensor
+        )
         if not isinstance(self._tensor, Tensor):
             raise TypeError(f"input_tensor must be what Input gives, not {input_tensor!r}")
         super().__init__(name=name or self._tensor.name)

@@ -346,10 +346,11 @@ class StringLookup(_Lookup):
         pad_to_max_tokens: bool = False,
         sparse: bool = False,
         encoding: str = "utf-8",
+        name: str | None = None,
         salt: int | Sequence[int] | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(name=name, **options)
         if encoding != "utf-8":
             raise ValueError(f"encoding must be 'utf-8', not {encoding!r}: decode texts before")
         self.encoding = encoding

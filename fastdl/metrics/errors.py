@@ -159,13 +159,41 @@ class CategoricalCrossentropy(_CrossEntropy):
 
 
 class SparseCategoricalCrossentropy(_CrossEntropy):
-    """-log p[label]."""
+    """-log p[label]. ignore_class: a label that does not count; by numpy."""
 
     sparse = True
 
-    def __init__(self, name: str | None = None, dtype: Any = None, from_logits: bool = False, axis: int = -1) -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        dtype: Any = None,
+        from_logits: bool = False,
+        ignore_class: int | None = None,
+        axis: int = -1,
+    ) -> None:
         super().__init__(name, dtype)
         self.from_logits, self.axis = bool(from_logits), last_axis(axis)
+        self.ignore_class = None if ignore_class is None else int(ignore_class)
+
+    @property
+    def counts_itself(self) -> bool:
+        return self.ignore_class is not None or super().counts_itself
+
+    def update_state(  # type: ignore[override] # as Keras's
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None
+    ) -> None:
+        if self.ignore_class is not None and sample_weight is not None:
+            counted = np.asarray(y_true) != self.ignore_class
+            sample_weight = weights_of(counted, sample_weight) * counted
+        super().update_state(y_true, y_pred, sample_weight)
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        """As Keras's: zero for labels that do not count, which without weights are part of the mean."""
+        if self.ignore_class is None:
+            return super().values(y_true, y_pred)
+        counted = np.asarray(y_true) != self.ignore_class
+        values = super().values(np.where(counted, y_true, 0), y_pred)
+        return np.where(counted.reshape(values.shape), values, 0)
 
     def _loss(self) -> Loss:
         return losses.SparseCategoricalCrossentropy(self.from_logits)

@@ -6,17 +6,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import config, initializers
+from fastdl import initializers
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.configured import Configured, is_fastdls
+from fastdl.base.dtypes import dtype_name
 from fastdl.base.naming import auto_name, snake_case
 from fastdl.base.weighting import of_rows
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
 from fastdl.metrics.variable import Variable
 from fastdl.ops.terminal import PerSample, on_arrays
-
-DTYPES = "float16", "bfloat16", "float32", "float64", "mixed_float16", "mixed_bfloat16"
 
 
 class Metric(Configured):
@@ -38,7 +37,7 @@ class Metric(Configured):
             cls.default_name = snake_case(cls.__name__)
 
     def __init__(self, dtype: Any = None, name: str | None = None) -> None:
-        self.dtype = _dtype_name(dtype)
+        self.dtype = dtype_name(dtype)
         self.name = name or (None if self.numbered else self.default_name) or auto_name(type(self).__name__)
         self._variables: list[Variable] = []
         self._totals: Array | None = None
@@ -145,11 +144,3 @@ def predictions(y_pred: Any) -> Array:
 def _definer(kind: type, name: str) -> type:
     """The class that a class has a method from."""
     return next(each for each in kind.__mro__ if name in vars(each))
-
-
-def _dtype_name(dtype: Any) -> str:
-    """ValueError unless it is None or a float's dtype."""
-    name = config.floatx() if dtype is None else getattr(dtype, "name", None) or getattr(dtype, "__name__", str(dtype))
-    if name not in DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(DTYPES)}, not {dtype!r}")
-    return str(name)

@@ -96,7 +96,7 @@ class Rows:
     def test(self, most: int | None) -> Iterator[Chunk]:
         """A pass of inference; in batches as given if somebody wants to hear of each."""
         count = min(self.how.executed(self._limit) or self._batches, self._batches)
-        rows, by_batch = min(self.rows, count * self._batch), most or self.how.session.compiled()[1].counts_by_python
+        rows, by_batch = min(self.rows, count * self._batch), most or self.how.session.compiled()[1].goes_by_batches
         size = self._batch if by_batch else PREDICT_BATCH
         for slice_ in self.how.session.slices("test", self.feeds, size, most, rows):
             yield slice_, self.feeds, None

@@ -155,7 +155,7 @@ def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = 
     else:
         with together():
             layers = [made(copy(layer)) for layer in model.layers]
-        cloned = Sequential([*model.new_inputs(), *layers], model.name, model.dtype)
+        cloned = Sequential([*model.new_inputs(), *layers], name=model.name, dtype=model.dtype)
     cloned.feature_names, cloned.class_names = model.session.feeding.all_columns(), model.class_names
     return cloned
 

@@ -334,7 +334,7 @@ class Model(Network):
 
     # -- files --------------------------------------------------------------------------------------------
 
-    def save(self, filepath: str | Path, overwrite: bool = True, include_optimizer: bool = True) -> None:
+    def save(self, filepath: str | Path, overwrite: bool = True, *, include_optimizer: bool = True) -> None:
         """Write the model, how it was compiled and where training stands: see load_model. Keras: Model.save.
 
         A safetensors file; it ends in .fastdl, or .safetensors. ValueError for other endings, and for layers, losses or

@@ -77,7 +77,7 @@ class Network(Layer):
 
     def new_inputs(self) -> list[Input]:
         """Inputs of the model's shapes and dtypes. fastdl's own."""
-        return [Input(*each) for each in zip(self._samples or [], self.input_dtypes, strict=True)]
+        return [Input(shape, dtype=dtype) for shape, dtype in zip(self._samples or [], self.input_dtypes, strict=True)]
 
     def _forget(self) -> None:
         """The layers, or what of them is trained, have changed: all that was made of them is made anew."""
@@ -282,7 +282,7 @@ class Network(Layer):
     def _summary(self) -> str:
         return summary(self.name, self.trace(), self.layers)
 
-    def summary(self, print_fn: Callable[[str], Any] | None = None) -> None:
+    def summary(self, *, print_fn: Callable[[str], Any] | None = None) -> None:
         """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""
         (print_fn or print)(self._summary())
 
@@ -373,7 +373,9 @@ class Network(Layer):
         callbacks.tell("on_predict_end", {})
         return self.answer([answer[:done] for answer in answers])
 
-    predict_on_batch = predict
+    def predict_on_batch(self, x: Any) -> Any:
+        """As predict. Keras: Model.predict_on_batch."""
+        return self.predict(x)
 
 
 def only(values: list[Any]) -> Any:

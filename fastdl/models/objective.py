@@ -57,6 +57,11 @@ class Objective:
                 "compile needs a loss, e.g. loss='sparse_categorical_crossentropy', for one output at least, or a "
                 "layer that calls add_loss"
             )
+        for loss in self.losses:
+            if loss is not None and loss.reduction in (None, "none"):
+                raise ValueError(
+                    f"{loss.name} must be one number to be trained by: reduction={loss.reduction!r} gives one a sample"
+                )
         shares = by_output("loss_weights", chosen.loss_weights, names)
         self.shares = [1.0 if share is None else share for share in shares]
         self._taken = {"loss", *(f"{name}_loss" for name in names if len(names) > 1)}
@@ -110,9 +115,9 @@ class Objective:
         return logs
 
     @property
-    def counts_by_python(self) -> bool:
-        """Whether a metric is called batch by batch."""
-        return any(each.counts_itself for each in self.measured)
+    def goes_by_batches(self) -> bool:
+        """Whether it matters how rows are cut into batches: for metrics called with each, and losses that are sums."""
+        return any(each.counts_itself for each in self.measured) or any(map(self.sums, self.outputs))
 
     def reset(self) -> None:
         """A pass begins: metrics forget what they have counted."""
@@ -131,14 +136,31 @@ class Objective:
         """Those that have targets."""
         return [i for i, loss in enumerate(self.losses) if loss is not None]
 
-    def readings(self, graph: Graph, weighted: bool) -> tuple[list[Reading], list[Reading]]:
-        """What a program reads for losses and for metrics. weighted: samples have weights."""
+    def sums(self, output: int) -> bool:
+        """Whether the output's loss is a sum over the batch, not a mean. ValueError if it is neither."""
+        loss = self.losses[output]
+        return loss is not None and loss.reduction == "sum"
+
+    def readings(self, graph: Graph, weighted: bool, batch: int) -> tuple[list[Reading], list[Reading]]:
+        """What a program of such batches reads for losses and for metrics. weighted: samples have weights.
+
+        ValueError for a loss that divides by the weights of a batch.
+        """
+        for loss in self.losses:
+            if weighted and loss is not None and loss.reduction == "mean_with_sample_weight":
+                raise ValueError(
+                    f"{loss.name}: reduction='mean_with_sample_weight' is for arrays: in training divide the "
+                    "weights by their mean, which is the same for batches alike"
+                )
         attached: dict[int, tuple[Tensor, Terminal]] = {}
         for i, loss in enumerate(self.losses):
             if loss is not None:
                 with targets_of(self.target_shapes.get(i)):
                     attached[i] = loss.attach(graph.outputs[i])
-        losses = [Reading(terminal, tensor, i, weighted, self.shares[i]) for i, (tensor, terminal) in attached.items()]
+        losses = [
+            Reading(terminal, tensor, i, weighted, self.shares[i] * (batch if self.sums(i) else 1))
+            for i, (tensor, terminal) in attached.items()
+        ]
         losses += [Reading(Values(), tensor) for tensor in self.added]
         metrics: list[Reading] = []
         for each in self.measured:

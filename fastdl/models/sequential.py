@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fastdl.base import configured
+from fastdl.base.arguments import flag
 from fastdl.base.columns import column_dtype, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.context import together
@@ -23,12 +24,14 @@ class Sequential(Model):
     def __init__(
         self,
         layers: Sequence[Layer | Input] | None = None,
-        name: str | None = None,
-        dtype: Any = None,
         trainable: bool = True,
+        name: str | None = None,
+        *,
+        dtype: Any = None,
     ) -> None:
-        if isinstance(layers, Layer | Tensor) or isinstance(name, Layer | Tensor):
-            raise TypeError(f"Sequential takes one list of layers, then a name: Sequential([{layers!r}, …])")
+        if isinstance(layers, Layer | Tensor) or isinstance(trainable, Layer | Tensor):
+            raise TypeError(f"Sequential takes one list of layers, then trainable: Sequential([{layers!r}, …])")
+        trainable = flag("trainable", trainable)
         super().__init__(name=name, dtype=dtype)
         if not isinstance(layers, list | tuple | Iterable | None):
             raise TypeError(f"layers must be a list of layers, not {layers!r}")
@@ -50,7 +53,7 @@ class Sequential(Model):
         """A model with these layers, and weights of its own (Keras)."""
         with together():
             layers: list[Any] = [deserialize(layer) for layer in config["layers"]]
-        model = cls(layers, config.get("name"), config.get("dtype"))
+        model = cls(layers, name=config.get("name"), dtype=config.get("dtype"))
         model.restore_trainable(config.get("trainable", True))
         return model
 

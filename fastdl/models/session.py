@@ -105,7 +105,7 @@ class Session:
         """A new program that trains or tests on batches of this size. weighted: its samples have weights."""
         optimizer, objective = self.compiled()
         graph = self.model.trace()
-        losses, metrics = objective.readings(graph, weighted)
+        losses, metrics = objective.readings(graph, weighted, batch)
         if training:  # in the model's order, whichever the program meets first
             found = dict.fromkeys(p for op in graph.ops for p in op.parameters)
             trained = self.trained if self.trained is not None else [p for p in found if p.trainable]
@@ -160,7 +160,11 @@ class Session:
         """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
         _, objective = self.compiled()
         passed = list(programs)
-        sums = [sum(totals) for totals in zip(*(program.totals for program in passed), strict=True)]
+        each = [program.totals for program in passed]
+        for program, totals in zip(passed, each, strict=True):
+            for total, output in zip(totals, objective.outputs, strict=False):
+                total[0] *= program.batch if objective.sums(output) else 1
+        sums = [sum(totals) for totals in zip(*each, strict=True)]
         logs = objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
         self.metrics += [Mean(name=name) for name in objective.losses_in_logs[len(self.metrics) - 2 :]]
         rows = float(sums[0][2])  # type: ignore[index]

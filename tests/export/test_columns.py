@@ -79,9 +79,13 @@ def test_the_file_takes_raw_columns(name: str, floats: str, tmp_path: Path) -> N
 
 
 def table_model() -> fastdl.Model:
-    inputs = [Input((1,), "string", "color"), Input((1,), "int64", "count"), Input((1,), None, "size")]
-    weights = Input((2,), None, "weights")
-    pair = Input((2,), "int64", "pair")
+    inputs = [
+        Input((1,), dtype="string", name="color"),
+        Input((1,), dtype="int64", name="count"),
+        Input((1,), dtype=None, name="size"),
+    ]
+    weights = Input((2,), dtype=None, name="weights")
+    pair = Input((2,), dtype="int64", name="pair")
     features = [
         L(vocabulary=V, output_mode="one_hot")(inputs[0]),
         I(vocabulary=[1, 2])(inputs[1]),

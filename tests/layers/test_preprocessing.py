@@ -216,7 +216,7 @@ def test_is_not_trained_and_lives_through_copies(name: str) -> None:
     model.fit(X, X[:, :width], verbose=0)
     assert all(np.array_equal(a, b) for a, b in zip(before, layer.get_weights(), strict=True))
     lines: list[str] = []
-    model.summary(lines.append)
+    model.summary(print_fn=lines.append)
     assert f"Non-trainable params: {layer.count_params()}" in lines[0]
     expected = model.predict(X)
     for again in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):

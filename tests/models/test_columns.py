@@ -35,7 +35,11 @@ def by_hand() -> Array:
 
 def mixed(dtype: str = "float32") -> fastdl.Model:
     """A string, an integer that is read twice, and a number that is read twice."""
-    color, count, size = Input((1,), "string", "color"), Input((1,), "int64", "count"), Input((1,), dtype, "size")
+    color, count, size = (
+        Input((1,), dtype="string", name="color"),
+        Input((1,), dtype="int64", name="count"),
+        Input((1,), dtype=dtype, name="size"),
+    )
     features = [
         layers.StringLookup(vocabulary=COLORS[:2], output_mode="one_hot")(color),
         layers.CategoryEncoding(6, "one_hot")(count),
@@ -223,7 +227,7 @@ def test_models_tell_of_themselves(name: str) -> None:
     make, _ = MODELS[name]
     lines: list[str] = []
     model = make()
-    model.summary(lines.append)
+    model.summary(print_fn=lines.append)
     assert model.layers[0].name in "".join(lines)
     assert model.name in repr(model)
 

@@ -502,6 +502,7 @@ def test_long_vocabularies_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a.fastdl", "b.fastdl"):
+        fastdl.utils.clear_session()
         small("adam").save(tmp_path / name)
     assert (tmp_path / "a.fastdl").read_bytes() == (tmp_path / "b.fastdl").read_bytes()
     load_model(tmp_path / "a.fastdl").save(tmp_path / "c.fastdl")
