@@ -196,8 +196,11 @@ def test_wrong_decay_and_schedules_of_ones_own() -> None:
     model.compile(optimizers.SGD(weight_decay=Still(-1)), "mse")
     with pytest.raises(ValueError, match=r"Still gives the weight decay -1.0 at step 0"):
         model.fit(np.ones((8, 4)), np.ones((8, 1)), verbose=0)
-    with pytest.raises(ValueError, match=r"Still is a schedule of your own"):
-        model.to_json()
+    assert '"Still"' in model.to_json()
+    with pytest.raises(ValueError, match="custom_objects"):
+        fastdl.models.model_from_json(model.to_json())
+    again = fastdl.models.model_from_json(model.to_json(), {"Still": Still})
+    assert isinstance(again.layers[0].rate, Still)
 
 
 def test_a_program_without_its_values_is_not_run() -> None:

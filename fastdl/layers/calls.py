@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from fastdl.base.order import in_order
 from fastdl.compiler.graph import Tensor
-from fastdl.layers.layer import Call, Layer
+from fastdl.layers.context import Call
+from fastdl.layers.layer import Layer
 
 T = TypeVar("T", bound=Hashable)
 

@@ -1,10 +1,11 @@
-"""What is known while layers are called or made: by a model that is being traced, or a file that is being loaded."""
+"""Uses of layers, and what is known while layers are called or made: by a model that is traced, a file that is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 from fastdl.compiler.graph import Tensor
@@ -15,6 +16,30 @@ values_from: ContextVar[Function | None] = ContextVar("values_from", default=Non
 on_its_own: ContextVar[bool] = ContextVar("on_its_own", default=False)  # nobody says whether a model is training
 _calls_noted: ContextVar[list[Any] | None] = ContextVar("calls_noted", default=None)
 _together: ContextVar[dict[str, Any] | None] = ContextVar("together", default=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One use of a layer: what it read, and what it gave."""
+
+    layer: Any
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    training: bool | None
+    apart: bool = False  # whether several inputs were given as several arguments
+
+    def again(self, inputs: Sequence[Tensor], training: bool | None = None) -> list[Tensor]:
+        """The outputs of the same use of the layer with other inputs."""
+        training = training if self.training is None else self.training
+        if self.apart:
+            return listed(self.layer(*inputs, training=training))
+        x: Any = list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]
+        return listed(self.layer(x, training=training))
+
+
+def listed(value: Any) -> list[Any]:
+    """A list of one, or of several."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 @contextmanager

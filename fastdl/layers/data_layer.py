@@ -13,8 +13,9 @@ from fastdl.base.arrays import Array, Dtype, numbers
 from fastdl.base.columns import dtype_name, holds_texts, integers, texts
 from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import DataError, ShapeError
+from fastdl.layers.context import Call, listed
 from fastdl.layers.data_tensor import ColumnWriter, DataTensor, converted, float_dtype
-from fastdl.layers.layer import Call, Layer, listed
+from fastdl.layers.layer import Layer
 
 KINDS = {"string": "O", "int64": "iu", "float": "f"}
 INT64 = np.dtype(np.int64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -14,13 +13,13 @@ from fastdl import activations, config, constraints, initializers, ops, regulari
 from fastdl.base import configured
 from fastdl.base.arguments import UnknownArgumentError
 from fastdl.base.arrays import Array, Dtype, as_dtype, numbers
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.naming import auto_name, free_name, no_attribute
 from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor, tracing
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
-from fastdl.layers.context import calls_noted, losses_added, made, note_call, on_its_own, values_from
+from fastdl.layers.context import Call, calls_noted, listed, losses_added, made, note_call, on_its_own, values_from
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
 from fastdl.layers.weights import assign_all
@@ -34,30 +33,6 @@ InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
-
-
-@dataclass(frozen=True, eq=False)
-class Call:
-    """One use of a layer: what it read, and what it gave."""
-
-    layer: Layer
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    training: bool | None
-    apart: bool = False  # whether several inputs were given as several arguments
-
-    def again(self, inputs: Sequence[Tensor], training: bool | None = None) -> list[Tensor]:
-        """The outputs of the same use of the layer with other inputs."""
-        training = training if self.training is None else self.training
-        if self.apart:
-            return listed(self.layer(*inputs, training=training))
-        x: Any = list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]
-        return listed(self.layer(x, training=training))
-
-
-def listed(value: Any) -> list[Any]:
-    """A list of one, or of several."""
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 class Layer(Configured):
@@ -404,7 +379,13 @@ class Layer(Configured):
         inner = config.get("activation")
         if isinstance(inner, Mapping) and inner.get("class_name") != "function":
             config = {**config, "activation": deserialize(inner)}
-        return cls(**config)
+        takes = inspect.signature(cls).parameters
+        all_options = is_fastdls(cls) or any(each.kind is each.VAR_KEYWORD for each in takes.values())
+        later = set() if all_options else {"name", "trainable"} - set(takes)
+        layer = cls(**{name: value for name, value in config.items() if name not in later})
+        for name in later & set(config):
+            setattr(layer, name, config[name])
+        return layer
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the last use, which belongs to a model: for pickle and copy.deepcopy."""

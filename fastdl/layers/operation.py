@@ -10,7 +10,8 @@ import numpy as np
 from fastdl import ops
 from fastdl.base.naming import auto_name, unknown
 from fastdl.compiler.graph import Arithmetic, Parameter, Tensor
-from fastdl.layers.layer import Layer, listed
+from fastdl.layers.context import listed
+from fastdl.layers.layer import Layer
 from fastdl.ops.elementwise import FUNCTIONS
 from fastdl.ops.functions import NAMES
 from fastdl.ops.numeric import DISPATCH, of_operator

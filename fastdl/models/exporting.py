@@ -20,7 +20,7 @@ from fastdl.fusion.proof.feeds import Feeder
 from fastdl.fusion.proof.truth import Truth
 from fastdl.fusion.report.report import FusionReport
 from fastdl.fusion.runtime.session import Session
-from fastdl.layers.layer import listed
+from fastdl.layers.context import listed
 from fastdl.models.network import Network
 from fastdl.onnx.export import to_onnx
 

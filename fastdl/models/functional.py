@@ -10,10 +10,10 @@ import numpy as np
 from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import by_depth, calls_between
-from fastdl.layers.context import together
+from fastdl.layers.context import Call, listed, together
 from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_tensor import floats_of
-from fastdl.layers.layer import Call, Layer, deserialize, listed, serialize, unused
+from fastdl.layers.layer import Layer, deserialize, serialize, unused
 from fastdl.models.model import Model
 from fastdl.models.network import unique
 

@@ -16,10 +16,10 @@ from fastdl.base.text import preformatted
 from fastdl.compiler.feeds import FEEDS, X_FEED
 from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
 from fastdl.errors import ShapeError
-from fastdl.layers.context import calls_noted, losses_added, on_its_own
+from fastdl.layers.context import Call, calls_noted, listed, losses_added, on_its_own
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
-from fastdl.layers.layer import Call, Layer, listed, unused
+from fastdl.layers.layer import Layer, unused
 from fastdl.models import batches, data
 from fastdl.models.callback_list import CallbackList, Callbacks
 from fastdl.models.feeding import Feeds

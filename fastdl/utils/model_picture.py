@@ -11,7 +11,7 @@ from fastdl.base.files import write_atomically
 from fastdl.base.text import shown
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import calls_between
-from fastdl.layers.layer import Call
+from fastdl.layers.context import Call
 from fastdl.models import Model
 
 WIDTH, LINE, GAP, ROW = 190, 15, 26, 34  # of a box; of a line in it; between boxes side by side; between rows
