@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 
@@ -52,3 +54,27 @@ class Missing:
     def __exit__(self, *_: Any) -> None: ...
     def __repr__(self) -> str:
         return f"<{self.path}, which fastdl does not have>"
+
+
+class _Refused:
+    """The base of a class at a test file's top level that fastdl refuses: to make one of it raises what it said."""
+
+    error: Exception
+
+    def __new__(cls, *args: Any, **options: Any) -> Any:
+        raise cls.error
+
+
+def let_classes_be_refused(folder: str) -> None:
+    """A class statement that raises while test files of the folder are imported fails the tests that use the class."""
+    build = builtins.__build_class__
+
+    def tolerant(body: Callable[[], Any], name: str, *bases: Any, **options: Any) -> Any:
+        try:
+            return build(body, name, *bases, **options)
+        except Exception as error:
+            if not Collection.running or not body.__code__.co_filename.startswith(folder):
+                raise
+            return type(name, (_Refused,), {"error": error})
+
+    builtins.__build_class__ = tolerant

@@ -169,9 +169,13 @@ def _area(folder: Path, area: str, paths: list[str], manner: str, fault: str) ->
         else:
             again.append(line["test"])
     if again:
-        for line in _run(folder, "driven", again, area, fault):
-            if line.get("test") in again:
-                passed = line["outcome"] == "passed"
-                outcome = "driven" if passed else "failed"
-                results.append(Result(line["test"], outcome, line.get("kind", ""), line.get("cause", "")))
+        lines = {line.get("test", line.get("file", "")): line for line in _run(folder, "driven", again, area, fault)}
+        for test in again:
+            unread = lines.get(test.partition("::")[0], {"cause": "it was not reached"})
+            line = lines.get(test, {"outcome": "failed", "kind": "file", "cause": unread["cause"]})
+            if line["outcome"] == "out of scope":
+                outside[line["cause"]] += 1
+                continue
+            outcome = "driven" if line["outcome"] == "passed" else "failed"
+            results.append(Result(test, outcome, line.get("kind", ""), line.get("cause", "")))
     return results, outside

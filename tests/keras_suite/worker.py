@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from keras_suite import causes, scope
-from keras_suite.missing import Collection
+from keras_suite.missing import Collection, let_classes_be_refused
 from keras_suite.stand_in import NOT_INSTALLED
 
 SECONDS = 10  # of computing that a test may take, and six times that of waiting
@@ -155,6 +155,7 @@ def main() -> None:
     conftest = types.ModuleType("conftest")
     vars(conftest)["skip_if_backend"] = lambda name, reason: pytest.mark.skipif(name == _backend(), reason=reason)
     sys.modules["conftest"] = conftest
+    let_classes_be_refused(folder)
     signal.signal(signal.SIGALRM, _late)
     signal.signal(signal.SIGPROF, _late)
     warnings.simplefilter("ignore")
