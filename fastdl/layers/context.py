@@ -1,4 +1,4 @@
-"""Uses of layers, and what is known while layers are called or made: by a model that is traced, a file that is loaded."""
+"""Uses of layers, and what is known while they are called or made: by a model that is traced, a file that is loaded."""
 
 from __future__ import annotations
 
