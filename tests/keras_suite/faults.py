@@ -29,9 +29,10 @@ def _below(base: type) -> Iterator[type]:
 
 
 def _scale_method(base: type, name: str, factor: float) -> None:
-    for kind in set(_below(base)):
-        if name in vars(kind):
-            setattr(kind, name, _scaled(vars(kind)[name], factor))
+    """Of the base, whichever of its own bases has it, and where a class below it has another."""
+    overridden = [kind for kind in set(_below(base)) if kind is not base and name in vars(kind)]
+    for kind in [base, *overridden]:
+        setattr(kind, name, _scaled(getattr(kind, name), factor))
 
 
 def rates() -> None:

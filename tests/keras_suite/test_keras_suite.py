@@ -34,7 +34,7 @@ def test_as_many_pass_as_did(tmp_path: Path, record_property: Callable[[str, obj
 
 
 # share of those that pass and compare numbers which must see the fault
-SHARES = {"losses": 0.6, "metrics": 0.7, "optimizers": 0.6}  # others await zero, or numbers within 5 %
+SHARES = {"losses": 0.6, "metrics": 0.7, "optimizers": 0.55}  # others await zero, numbers within 5 %, or two that agree
 
 
 @pytest.mark.slow
