@@ -1,4 +1,4 @@
-"""The functions that formulas of one's own are made of: within a few ulp over the range of floats, and IEEE's corners."""
+"""The functions that formulas of one's own are made of: within a few ulp over the range of floats, numpy's at the corners."""
 
 from __future__ import annotations
 
