@@ -1,4 +1,4 @@
-"""The functions that formulas of one's own are made of: within a few ulp over the range of floats, numpy's at the corners."""
+"""The functions of formulas of one's own: within a few ulp over the range of floats, and numpy's at its corners."""
 
 from __future__ import annotations
 
