@@ -487,17 +487,17 @@ def test_long_vocabularies_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     index = layers.StringLookup(vocabulary=words, output_mode=mode)(column)
     hidden = layers.Flatten()(layers.Embedding(60_001, 2)(index)) if mode == "int" else index
     model = fastdl.Model(column, layers.Dense(1)(hidden))
-    model.save(tmp_path / "m")
-    loaded = load_model(tmp_path / "m")
+    model.save(tmp_path / "m.fastdl")
+    loaded = load_model(tmp_path / "m.fastdl")
     rows = np.array([[words[0]], [words[-1]], ["none of them"]], object)
     np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
-    loaded.save(tmp_path / "again")
-    assert (tmp_path / "again").read_bytes() == (tmp_path / "m").read_bytes()
-    fresh = load_model(tmp_path / "m")
-    fresh.load_weights(tmp_path / "m")
+    loaded.save(tmp_path / "again.fastdl")
+    assert (tmp_path / "again.fastdl").read_bytes() == (tmp_path / "m.fastdl").read_bytes()
+    fresh = load_model(tmp_path / "m.fastdl")
+    fresh.load_weights(tmp_path / "m.fastdl")
     monkeypatch.setattr(tensor_file, "LONGEST", 1 << 20)
     with pytest.raises(ModelFileError, match="bytes of settings, more than the 1,048,576 of any file"):
-        load_model(tmp_path / "m")
+        load_model(tmp_path / "m.fastdl")
 
 
 def test_files_are_the_same_each_time(tmp_path: Path) -> None:
