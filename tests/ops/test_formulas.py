@@ -1,4 +1,4 @@
-"""Formulas drawn at random of functions, sums, slices and broadcasts: compiled they give numpy's values, and the gradients
+"""Formulas drawn at random of functions, sums, slices, broadcasts: compiled they give numpy's values, and the gradients
 that differences show."""
 
 from __future__ import annotations
