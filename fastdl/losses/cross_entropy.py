@@ -39,6 +39,8 @@ class _CrossEntropy(Loss):
         return self.logits(features) if self.from_logits else self.probabilities(features)
 
     def attach(self, output: Tensor) -> tuple[Tensor, Terminal]:
+        if self.own_call:
+            return super().attach(output)
         op = output.op
         self.check_axis(output)
         if self.from_logits:
