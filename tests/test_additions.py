@@ -18,7 +18,7 @@ DIFFS = sorted((ROOT / "docs/additions").glob("*.diff"))
 PLACES = {
     "activation": {"ext/variants.h", "ext/kernels/activations.h", "fastdl/activations.py"},
     "optimizer": {"ext/variants.h", "ext/kernels/optimizers.h", "fastdl/optimizers/rules.py"},
-    "loss": {"ext/variants.h", "ext/kernels/element_losses.h", "fastdl/losses.py"},
+    "loss": {"ext/variants.h", "ext/kernels/element_losses.h", "fastdl/losses/loss.py"},
     "op": {"ext/table.h", "ext/kernels/reverse.h", "ext/build.c", "fastdl/ops/reverse.py", "fastdl/ops/__init__.py"},
     "layer": {"fastdl/layers/core.py"},
     "callback": {"fastdl/callbacks/terminate_on_nan.py"},
