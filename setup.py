@@ -20,8 +20,10 @@ from tempfile import TemporaryDirectory
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-# appended to all others, for builds with a sanitizer (see tools/sanitize.sh)
+# appended to all others, for builds with a sanitizer (see tools/sanitize.sh); to those of the kernels for these
+# instruction sets only, if they are named
 EXTRA = shlex.split(os.environ.get("FASTDL_CFLAGS", ""))
+EXTRA_FOR = os.environ.get("FASTDL_CFLAGS_FOR", "").split()
 COMMON = ["-std=gnu11", "-O3", "-g0", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
 # What vector code needs from -ffast-math and nothing that changes a result: fused multiply-add where the
 # instruction set has it, no errno, no trap handlers.
@@ -47,11 +49,12 @@ def units() -> list[Unit]:
     """Those that take longest first, so that no core waits for the last."""
     kernels = []
     for isa, flags in ISAS.items():
+        extra = EXTRA if isa in (EXTRA_FOR or ISAS) else []
         for dtype, is_f32 in (("f32", 1), ("f64", 0)):
             macros = [f"-DFDL_BUILD=fdl_{isa}_{dtype}", f"-DFDL_IS_F32={is_f32}"]
-            kernels.append(Unit(f"{isa}_{dtype}", Path("ext/build.c"), [*KERNELS, *flags, *macros]))
-    rest = [Unit(name, Path(f"ext/{name}.c"), COMMON) for name in ("program", "team")]
-    return [*kernels, Unit("binding", PYX, BINDING), *rest]
+            kernels.append(Unit(f"{isa}_{dtype}", Path("ext/build.c"), [*KERNELS, *flags, *macros, *extra]))
+    rest = [Unit(name, Path(f"ext/{name}.c"), [*COMMON, *EXTRA]) for name in ("program", "team")]
+    return [*kernels, Unit("binding", PYX, [*BINDING, *EXTRA]), *rest]
 
 
 def fingerprint(*parts: object) -> str:
@@ -78,12 +81,11 @@ class BuildKernels(build_ext):
 
     def object_of(self, unit: Unit) -> str:
         source = self.c_of(unit.source) if unit.source.suffix == ".pyx" else unit.source
-        flags = [*unit.flags, *EXTRA]
-        target = self.objects / f"{unit.name}-{fingerprint(self.everywhere, source.read_text(), flags)}.o"
+        target = self.objects / f"{unit.name}-{fingerprint(self.everywhere, source.read_text(), unit.flags)}.o"
         if not target.exists():
             with TemporaryDirectory(dir=self.objects) as folder:
                 includes = ["ext", *self.include_dirs]
-                (made,) = self.compiler.compile([str(source)], folder, include_dirs=includes, extra_postargs=flags)
+                (made,) = self.compiler.compile([str(source)], folder, include_dirs=includes, extra_postargs=unit.flags)
                 os.replace(made, target)
         return str(target)
 
