@@ -21,6 +21,8 @@ from fastdl.compiler.formula import Form, Formula
 from fastdl.compiler.graph import Graph, Tensor
 from fastdl.errors import DataError, FusionError
 from fastdl.ops import Activation, LogSoftmax, Softmax
+from fastdl.ops import activations as composed
+from fastdl.ops import functions as along_axes
 from fastdl.ops.on_arrays import compute
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848, 1.0507009873554804934  # Klambauer et al. 2017
@@ -227,15 +229,40 @@ def sin(x: Tensor) -> Tensor:
 
 
 @of_arrays
-def softmax(x: Tensor) -> Tensor:
-    """exp(x) / sum of exp(x), over the last axis of (batch, ..., features)."""
+def _softmax(x: Tensor) -> Tensor:
     return Softmax(x, "softmax").output
 
 
 @of_arrays
-def log_softmax(x: Tensor) -> Tensor:
-    """log(softmax(x)), over the last axis of (batch, ..., features)."""
+def _log_softmax(x: Tensor) -> Tensor:
     return LogSoftmax(x, "log_softmax").output
+
+
+def _by_numpy(function: Callable[..., Any]) -> Either:
+    """A function of fastdl.ops as an activation: of arrays, what numpy reads, in float64 if that is, else float32."""
+
+    @functools.wraps(function)
+    def either(x: Any, *arguments: Any, **options: Any) -> Any:
+        if isinstance(x, Tensor):
+            return function(x, *arguments, **options)
+        refuse_masked("x", x)
+        given = np.asarray(x)
+        if given.dtype.kind not in "fiub":
+            raise DataError(f"{function.__name__} takes real numbers, not {given.dtype}")
+        array = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
+        return np.asarray(function(array, *arguments, **options), given.dtype if given.dtype.kind == "f" else None)
+
+    return cast(Either, either)
+
+
+def softmax(x: Tensor, axis: Any = -1) -> Tensor:
+    """exp(x) / sum of exp(x), over the last axis of (batch, ..., features), or over axis, one or several."""
+    return _softmax(x) if axis == -1 else _by_numpy(along_axes.softmax)(x, axis)
+
+
+def log_softmax(x: Tensor, axis: Any = -1) -> Tensor:
+    """log(softmax(x)), over the last axis of (batch, ..., features), or over axis, one or several."""
+    return _log_softmax(x) if axis == -1 else _by_numpy(along_axes.log_softmax)(x, axis)
 
 
 def _elu(v: Formula, alpha: float, scale: float) -> Formula:
@@ -261,6 +288,16 @@ def _gelu_double(v: Formula) -> Formula:
     )
 
 
+celu, glu, hard_shrink, hard_tanh = (
+    _by_numpy(each) for each in (composed.celu, composed.glu, composed.hard_shrink, composed.hard_tanh)
+)
+log_sigmoid, soft_shrink, sparse_plus, sparse_sigmoid = (
+    _by_numpy(each)
+    for each in (composed.log_sigmoid, composed.soft_shrink, composed.sparse_plus, composed.sparse_sigmoid)
+)
+sparsemax, squareplus, tanh_shrink, threshold = (
+    _by_numpy(each) for each in (composed.sparsemax, composed.squareplus, composed.tanh_shrink, composed.threshold)
+)
 swish, hard_swish = silu, hard_silu
 
 NAMES: dict[str, Callable[..., Tensor]] = {
@@ -268,12 +305,14 @@ NAMES: dict[str, Callable[..., Tensor]] = {
     for name, value in globals().items()
     if not name.startswith("_") and getattr(value, "__annotations__", {}).get("return") == "Tensor"
 }
+# of several ops; `threshold` needs numbers, and so has no name that would do alone
+COMPOSED: dict[str, Callable[..., Tensor]] = {each: globals()[each] for each in composed.__all__ if each != "threshold"}
 
 
 def serialize(activation: Callable[..., Tensor]) -> Any:
     """The activation's name; of a function of one's own a mapping that names it (Keras). ValueError for a lambda."""
     name = getattr(activation, "__name__", "")
-    return name if NAMES.get(name) is activation else registry.function_config(activation)
+    return name if {**NAMES, **COMPOSED}.get(name) is activation else registry.function_config(activation)
 
 
 def deserialize(config: Any) -> Callable[[Tensor], Tensor]:
@@ -290,11 +329,11 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
     if callable(activation):
         function: Callable[[Tensor], Tensor] = activation
         return function
-    if isinstance(activation, str) and activation in NAMES:
-        return NAMES[activation]
+    if isinstance(activation, str) and activation in {**NAMES, **COMPOSED}:
+        return {**NAMES, **COMPOSED}[activation]
     own = (
         registry.get_registered_object(activation) if isinstance(activation, str) else registry.function_of(activation)
     )
     if own is not None:
         return get(own)
-    raise ValueError(unknown("activation", activation, NAMES))
+    raise ValueError(unknown("activation", activation, {**NAMES, **COMPOSED}))

@@ -12,11 +12,12 @@ from fastdl.base.naming import auto_name, unknown
 from fastdl.compiler.graph import Arithmetic, Parameter, Tensor
 from fastdl.layers.context import listed
 from fastdl.layers.layer import Layer
+from fastdl.ops.activations import COMPOSED
 from fastdl.ops.elementwise import FUNCTIONS
 from fastdl.ops.functions import NAMES
 from fastdl.ops.numeric import DISPATCH, of_operator
 
-KNOWN = {*NAMES, *FUNCTIONS, *DISPATCH, "broadcast_to", "concatenate", "reshape", "stop_gradient"} - {"view"}
+KNOWN = {*NAMES, *COMPOSED, *FUNCTIONS, *DISPATCH, "broadcast_to", "concatenate", "reshape", "stop_gradient"} - {"view"}
 
 
 class Operation(Layer):

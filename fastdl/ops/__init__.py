@@ -2,6 +2,7 @@
 functions of arrays and tensors that one's own losses, metrics, activations and layers are made of."""
 
 from fastdl.ops.activation import *
+from fastdl.ops.activations import *
 from fastdl.ops.affine import *
 from fastdl.ops.batch_norm import *
 from fastdl.ops.combine import *
