@@ -6,6 +6,7 @@ from fastdl.base.naming import no_such
 from fastdl.layers.activation import *
 from fastdl.layers.augmentation import *
 from fastdl.layers.categories import *
+from fastdl.layers.composed import *
 from fastdl.layers.core import *
 from fastdl.layers.data_layer import DataLayer as DataLayer
 from fastdl.layers.embedding import *
@@ -25,7 +26,10 @@ from fastdl.layers.preprocessing import *
 from fastdl.layers.tied import *
 
 if not TYPE_CHECKING:
-    __all__ = ["Layer", "NumpyLayer", "add", "concatenate", "deserialize", "serialize", *CLASSES]
+    __all__ = [
+        *("Layer", "NumpyLayer", "add", "average", "concatenate", "deserialize", "dot", "maximum", "minimum"),
+        *("multiply", "serialize", "subtract", *CLASSES),
+    ]
 
     def __getattr__(name: str) -> Any:
         raise no_such(__name__, name, __all__, "fastdl has layers for dense nets only")

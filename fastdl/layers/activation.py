@@ -35,6 +35,8 @@ class Activation(Layer):
 class ReLU(Layer):
     """min(x, max_value) above the threshold, negative_slope (x - threshold) up to it. Keras: layers.ReLU."""
 
+    by_number = True
+
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
     ) -> None:
@@ -49,6 +51,8 @@ class ReLU(Layer):
 
 class LeakyReLU(Layer):
     """x, below 0 negative_slope x; alpha is the slope's older name. Keras: layers.LeakyReLU."""
+
+    by_number = True
 
     def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -125,6 +129,8 @@ class RReLU(Layer):
 
 class ELU(Layer):
     """x, below 0 alpha (exp(x) - 1). Keras: layers.ELU."""
+
+    by_number = True
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)

@@ -35,18 +35,37 @@ def no_batch_size(batch_size: Any) -> None:
         )
 
 
+def sample_of(shape: Any, batch_shape: Any) -> Any:
+    """The shape of one sample, given as that or behind the batch's size, which must be None. ValueError."""
+    if batch_shape is None:
+        return shape
+    if shape is not None:
+        raise ValueError(f"You cannot pass both `shape` and `batch_shape`: {shape!r} and {batch_shape!r}")
+    if not isinstance(batch_shape, list | tuple) or not batch_shape:
+        raise ValueError(f"batch_shape must be as (None, 4), not {batch_shape!r}")
+    no_batch_size(batch_shape[0])
+    return tuple(batch_shape[1:])
+
+
 class Input(Tensor, Configured):
     """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    shape: of one sample. batch_size must be None: batches are of any size. dtype: float32 or float64, config.floatx()
-    if None; or a column's, "string" or an integer's as "int64", which layers encode before others compute with it.
-    Keras: Input. ShapeError.
+    shape: of one sample; or batch_shape, (None, *shape). batch_size must be None: batches are of any size. dtype:
+    float32 or float64, config.floatx() if None; or a column's, "string" or an integer's as "int64", which layers encode
+    before others compute with it. Keras: Input. ShapeError.
     """
 
     def __init__(
-        self, shape: Sequence[int], batch_size: None = None, dtype: Any = None, *, name: str | None = None
+        self,
+        shape: Sequence[int] | None = None,
+        batch_size: None = None,
+        dtype: Any = None,
+        *,
+        batch_shape: Sequence[int | None] | None = None,
+        name: str | None = None,
     ) -> None:
         no_batch_size(batch_size)
+        shape = sample_of(shape, batch_shape)
         sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
         if not sizes or not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
             raise ShapeError(
@@ -229,50 +248,10 @@ class BatchNormalization(_Normalization):
         ).output
 
 
-class LayerNormalization(_Normalization):
-    """(x - mean) / sqrt(variance + epsilon) gamma + beta over each sample's features, x: (batch, features).
-
-    The variance is the biased one. Keras: layers.LayerNormalization.
-    """
-
-    def __init__(
-        self,
-        axis: int = -1,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: InitializerLike = "zeros",
-        gamma_initializer: InitializerLike = "ones",
-        beta_regularizer: RegularizerLike = None,
-        gamma_regularizer: RegularizerLike = None,
-        beta_constraint: ConstraintLike = None,
-        gamma_constraint: ConstraintLike = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be the features' (-1), not {axis}")
-        if not epsilon > 0:
-            raise ValueError(f"epsilon must be positive, not {epsilon}")
-        self.axis, self.epsilon, self.center, self.scale = axis, epsilon, center, scale
-        self.keep(
-            gamma_initializer=gamma_initializer,
-            gamma_regularizer=gamma_regularizer,
-            gamma_constraint=gamma_constraint,
-            beta_initializer=beta_initializer,
-            beta_regularizer=beta_regularizer,
-            beta_constraint=beta_constraint,
-        )
-
-    def build(self, shape: Shape, dtype: Dtype) -> None:
-        self._affine(shape, dtype)
-
-    def call(self, x: Tensor) -> Tensor:
-        return ops.LayerNorm(x, self.gamma, self.beta, self.epsilon, self.name).output
-
-
 class ActivityRegularization(Layer):
     """x itself, with a penalty: l1 times the sum of |x|, l2 times that of x². Keras: layers.ActivityRegularization."""
+
+    by_number = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
         super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **options)
@@ -315,6 +294,8 @@ class Reshape(Layer):
 class Identity(Layer):
     """x itself. Keras: layers.Identity."""
 
+    by_number = True
+
     def call(self, x: Tensor) -> Tensor:
         return ops.Reshape(x, tuple(size or 0 for size in x.shape[1:]), self.name).output
 
@@ -343,6 +324,8 @@ class Scale(Layer):
 
 class Rescaling(Layer):
     """x scale + offset, two numbers. Keras: layers.Rescaling."""
+
+    by_number = True
 
     def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
         super().__init__(**options)

@@ -28,7 +28,7 @@ class DataLayer(Layer):
     gives numpy's arrays. Keras: DataLayer. ValueError where it is called on what another layer has computed.
     """
 
-    nameable = False
+    nameable, built_by_use = False, True
     kinds: ClassVar[tuple[str, ...]] = ("int64",)  # kinds of columns, the first where a model does not say
 
     def __call__(self, x: Any, *more: Any, training: bool | None = None) -> Any:

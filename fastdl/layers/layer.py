@@ -19,6 +19,7 @@ from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor, tracing
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
+from fastdl.layers.building import buildable, checked_dtype
 from fastdl.layers.context import Call, calls_noted, listed, losses_added, made, note_call, on_its_own, values_from
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
@@ -48,10 +49,15 @@ class Layer(Configured):
     takes_several: bool = False
     unbatched: ClassVar[bool] = False  # whether it may give one array for all samples
     nameable = False
+    built_by_use: ClassVar[bool] = False  # whether it counts as built once it is used only, without weights as well
+    by_number: ClassVar[bool] = False  # whether it computes each number by itself, so that arrays may have one axis
+    building: bool = False  # within `build`
     trains_by_default: ClassVar[bool] = False  # on arrays, where nobody says whether it is training
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if "build" in vars(cls):
+            cls.build = buildable(cls.build)  # type: ignore[method-assign]
         if configured.may_be_named(cls):
             CLASSES[cls.__name__] = cls
 
@@ -65,11 +71,13 @@ class Layer(Configured):
         input_dim: int | None = None,
         learning_rate_factors: Mapping[str, float] | None = None,
         weight_decay_factors: Mapping[str, float] | None = None,
+        dtype: Any = None,
         **unknown: Any,
     ) -> None:
         for argument in unknown:
             names = inspect.signature(type(self)).parameters
             raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
+        checked_dtype(dtype)
         self.name = name or auto_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)
@@ -88,7 +96,7 @@ class Layer(Configured):
         self._adopted: list[Layer] = []
         self._called: Call | None = None  # the last use
         self._activity: list[float] = []  # penalties of the outputs of the last use on arrays
-        self.built = False
+        self.built = is_fastdls(type(self)) and type(self).build is Layer.build and not self.built_by_use
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         """Make the parameters for inputs of this shape; called once."""
@@ -160,7 +168,7 @@ class Layer(Configured):
 
     def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
         """Build for these inputs. ValueError if it was built for others."""
-        if not self.built:
+        if not self.built or self._dtype is None:
             self._build([x.shape for x in inputs] if self.takes_several else inputs[0].shape, inputs[0].dtype)
             self._mark()
         elif self._parameters and self._parameters[0].dtype != inputs[0].dtype:
@@ -170,14 +178,27 @@ class Layer(Configured):
         """Make the parameters. ValueError for factors of weights that it does not train."""
         self._dtype = dtype
         names = list(inspect.signature(self.build).parameters)
-        if len(names) > 1 and names[1].endswith("shape") and isinstance(shape, list):  # one of each input (Keras)
-            self.build(*shape)
-        else:
-            self.build(*(shape, dtype)[: len(names)])  # type: ignore[arg-type]
+        self.building = True
+        try:
+            if len(names) > 1 and names[1].endswith("shape") and isinstance(shape, list):  # one of each input (Keras)
+                self.build(*shape)
+            else:
+                self.build(*(shape, dtype)[: len(names)])  # type: ignore[arg-type]
+        finally:
+            self.building = False
         own = [p.name for p in self._parameters if p.path == f"{self.name}/{p.name}" and p not in self._kept]
         for what in FACTORS:
             refuse_unknown(self.name, what, getattr(self, what), own)
         self.built = True
+
+    def build_for(self, shape: Any) -> None:
+        """Make the parameters for inputs of this shape, of which the batch's size does not count, of floatx (Keras)."""
+        if self.built and self._dtype is not None:
+            return
+        several = isinstance(shape, list | tuple) and bool(shape) and isinstance(shape[0], list | tuple)
+        sizes = [(None, *each[1:]) for each in shape] if several else (None, *shape[1:])
+        self._build(sizes, np.dtype(config.floatx()))
+        self._mark()
 
     def _on_arrays(self, x: Any, training: bool | None, apart: bool = False) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
@@ -185,6 +206,8 @@ class Layer(Configured):
         several = apart or self.takes_several
         values = [numbers(f"{self.name}'s input", each) for each in (listed(x) if several else [x])]
         arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in values]
+        if self.by_number and len(arrays) == 1 and arrays[0].ndim == 1:
+            return self._on_arrays(arrays[0][:, None], training)[:, 0]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         if any(array.ndim < 2 for array in arrays):
             raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")

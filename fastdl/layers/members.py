@@ -34,6 +34,8 @@ class RepeatVector(Layer):
 
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(**options)
+        if not isinstance(n, int | np.integer):
+            raise TypeError(f"n must be a positive integer, not {n!r}")
         self.n = whole("n", n)
 
     def call(self, x: Tensor) -> Tensor:

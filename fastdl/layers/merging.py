@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -72,17 +73,38 @@ class Multiply(_Merge):
         return product
 
 
+class Maximum(_Merge):
+    """The largest of tensors, element by element. Keras: layers.Maximum."""
+
+    def merge(self, inputs: list[Tensor]) -> Tensor:
+        return functools.reduce(ops.maximum, inputs)
+
+
+class Minimum(_Merge):
+    """The smallest of tensors, element by element. Keras: layers.Minimum."""
+
+    def merge(self, inputs: list[Tensor]) -> Tensor:
+        return functools.reduce(ops.minimum, inputs)
+
+
 class Concatenate(_Merge):
-    """The features of tensors of (batch, features) side by side. Keras: layers.Concatenate."""
+    """Tensors behind each other along an axis of a sample, the last as it is. Keras: layers.Concatenate.
+
+    ShapeError for tensors that differ in other sizes.
+    """
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be the features' (-1), not {axis}")
+        if not isinstance(axis, int) or axis == 0:
+            raise ValueError(f"axis must be that of a sample, the last (-1) or another, not {axis}")
         self.axis = axis
 
     def merge(self, inputs: list[Tensor]) -> Tensor:
-        return ops.Concatenate(inputs, self.name).output
+        ranks = {len(tensor.shape) for tensor in inputs}
+        if max(ranks) == 2 and self.axis in (-1, 1):
+            return ops.Concatenate(inputs, self.name).output
+        result: Tensor = ops.concatenate(inputs, self.axis)
+        return result
 
 
 def add(inputs: Sequence[Any], **options: Any) -> Any:
@@ -93,3 +115,28 @@ def add(inputs: Sequence[Any], **options: Any) -> Any:
 def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Any) -> Any:
     """As Concatenate(axis, **options)(inputs). Keras: layers.concatenate."""
     return Concatenate(axis, **options)(list(inputs))
+
+
+def maximum(inputs: Sequence[Any], **options: Any) -> Any:
+    """As Maximum(**options)(inputs). Keras: layers.maximum."""
+    return Maximum(**options)(list(inputs))
+
+
+def minimum(inputs: Sequence[Any], **options: Any) -> Any:
+    """As Minimum(**options)(inputs). Keras: layers.minimum."""
+    return Minimum(**options)(list(inputs))
+
+
+def subtract(inputs: Sequence[Any], **options: Any) -> Any:
+    """As Subtract(**options)(inputs). Keras: layers.subtract."""
+    return Subtract(**options)(list(inputs))
+
+
+def average(inputs: Sequence[Any], **options: Any) -> Any:
+    """As Average(**options)(inputs). Keras: layers.average."""
+    return Average(**options)(list(inputs))
+
+
+def multiply(inputs: Sequence[Any], **options: Any) -> Any:
+    """As Multiply(**options)(inputs). Keras: layers.multiply."""
+    return Multiply(**options)(list(inputs))

@@ -57,12 +57,12 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception]]] = [
     (lambda: layers.GaussianNoise(-1), ValueError),
     (lambda: layers.GaussianDropout(1), ValueError),
     (lambda: layers.AlphaDropout(1), ValueError),
-    (lambda: layers.LayerNormalization(axis=2), ValueError),
+    (lambda: layers.LayerNormalization(axis="last"), TypeError),
     (lambda: layers.LayerNormalization(epsilon=0), ValueError),
     (lambda: layers.Softmax(axis=0), ValueError),
     (lambda: layers.Activation("no such"), ValueError),
     (lambda: fastdl.Sequential([fastdl.Input((3, 2)), layers.PReLU()]), ShapeError),
-    (lambda: fastdl.Sequential([fastdl.Input((3, 2)), layers.LayerNormalization()]), ShapeError),
+    (lambda: fastdl.Sequential([fastdl.Input((2,)), layers.LayerNormalization(axis=2)]), ValueError),
 ]
 
 

@@ -507,11 +507,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "three to subtract": (lambda: layers.Subtract()([X8, X8, X8]), ShapeError, "two tensors, not 3"),
     "several into Dense": (lambda: layers.Dense(2)([X8, Z5]), ShapeError, "takes one tensor, not 2"),
     "images to concatenate": (
-        lambda: layers.Concatenate()([keras.Input((2, 3)), keras.Input((2, 3))]),
+        lambda: layers.Concatenate()([keras.Input((2, 3)), keras.Input((3, 3))]),
         ShapeError,
-        "put a Flatten",
+        "do not fit together",
     ),
-    "axis": (lambda: layers.Concatenate(axis=2), ValueError, "axis must be"),
+    "axis": (lambda: layers.Concatenate(axis=0), ValueError, "axis must be"),
     "tied to nothing": (lambda: layers.DenseTranspose(layers.ReLU()), ValueError, "of a Dense layer"),  # type: ignore[arg-type]
     "tied too early": (lambda: layers.DenseTranspose(layers.Dense(8))(X8), ValueError, "must be used before"),
     "one array of two": (lambda: wide_and_deep().predict(X), DataError, "list of 2 arrays"),

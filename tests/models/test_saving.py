@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 import fastdl
-from fastdl import constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from fastdl import activations, constraints, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from fastdl.callbacks import LambdaCallback
 from fastdl.errors import ModelFileError
 from fastdl.models import load_model, model_from_json
@@ -89,8 +89,16 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "AlphaDropout": lambda: layers.AlphaDropout(0.2, seed=1),
     "GaussianDropout": lambda: layers.GaussianDropout(0.2, 2**32 - 1),
     "GaussianNoise": lambda: layers.GaussianNoise(np.float32(0.1), seed=0),
+    "RMSNormalization": lambda: layers.RMSNormalization([1], 1e-3),
+    "UnitNormalization": lambda: layers.UnitNormalization(1),
+    "GroupNormalization": lambda: layers.GroupNormalization(
+        3, 1, 1e-2, gamma_regularizer="l2", beta_constraint="non_neg"
+    ),
+    "Permute": lambda: layers.Permute((1,)),
+    "Lambda": lambda: layers.Lambda(activations.celu, arguments={"alpha": 2.0}),
 }
 BRANCHED = "Add", "Subtract", "Average", "Multiply", "Concatenate", "DenseTranspose"  # see test_functional.py
+COMPOSED = "Maximum", "Minimum", "Dot"  # see test_composed.py
 ENSEMBLES = "RepeatVector", "GlobalAveragePooling1D", "EnsembleScale", "EnsembleDense"  # see test_members.py
 AUGMENTING = "RandomFlip", "RandomTranslation", "RandomRotation", "RandomZoom", "MixUp"  # see test_augmentation.py
 ENCODING = "CategoryEncoding", "Discretization", "HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"
@@ -183,7 +191,7 @@ def test_the_table_has_every_layer() -> None:
         "InputLayer",
         "NumpyLayer",
     }
-    elsewhere = {"Operation", *BRANCHED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
+    elsewhere = {"Operation", *BRANCHED, *COMPOSED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
     here = {type(make()).__name__ for make in LAYERS.values()} | elsewhere
     assert ours == here == set(layers.layer.CLASSES) - {"Input", "InputLayer", "Sequential", "Functional"}
     assert set(OPTIMIZERS) >= set(optimizers.CLASSES)
