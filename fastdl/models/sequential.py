@@ -20,6 +20,8 @@ class Sequential(Model):
     """A stack of layers. The input's shape comes from Input, a layer's input_shape=, or the first data."""
 
     takes_one_array = True
+    _no_other_layers = "`Sequential.layers` cannot be set. Use `add()` and `pop()` to change the layers"
+    _given: Input | None = None  # the Input that it was given
 
     def __init__(
         self,
@@ -68,15 +70,18 @@ class Sequential(Model):
             layer = layer.output
         if isinstance(layer, Input):
             if self.layers or self._samples:
-                raise ValueError("Input must come first, and once")
+                raise ValueError(f"{self.name} has already been configured: Input must come first, and once")
+            self._given = layer
             self._samples = [layer.sample]
             self._column_dtypes = [layer.dtype] if is_column(layer.dtype) else []
             return
         if not isinstance(layer, Layer):
             made = f": make one, {layer.__name__}(…)" if isinstance(layer, type) else ""
-            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}")
+            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}. Only instances of Layer can be added")
         if layer in self.layers:
             raise ValueError(f"layer {layer.name} is in this model already; each may stand in it once")
+        if any(layer.name == other.name for other in self.layers):
+            raise ValueError(f"all layers should have unique names: {self.name} has a layer {layer.name!r} already")
         if not self.layers and not self._samples:
             if layer.input_shape_argument:
                 self._samples = [Input([size or 0 for size in layer.input_shape_argument]).sample]
@@ -87,6 +92,11 @@ class Sequential(Model):
                 self._column_dtypes = [column_dtype(layer.kinds_of(0)[0])]
         self.layers.append(layer)
         self._forget()
+
+    def new_inputs(self) -> list[Input]:
+        """Inputs of the model's shapes and dtypes. fastdl's own."""
+        batch = None if self._given is None else self._given.batch_size
+        return [Input(shape, batch, dtype) for shape, dtype in zip(self._samples or [], self.input_dtypes, strict=True)]
 
     def pop(self) -> Layer:
         """Remove and return the last layer. IndexError if there is none."""
