@@ -178,7 +178,7 @@ class Network(Layer):
 
         ShapeError if the model takes inputs of another shape.
         """
-        shapes = [tuple(each) for each in _shapes(input_shape)]
+        shapes = [tuple(each) for each in shapes_of(input_shape)]
         self.build(input_shape)
         if [shape[1:] for shape in shapes] != self._samples:
             takes = only([(None, *sample) for sample in self._samples or []])
@@ -187,7 +187,7 @@ class Network(Layer):
 
     def build(self, input_shape: Any, dtype: Any = None) -> None:
         """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
-        shapes = _shapes(input_shape)
+        shapes = shapes_of(input_shape)
         if not all(len(shape) > 1 for shape in shapes):
             raise ShapeError(f"input_shape must be (None, sizes of a sample …), or a list of such, not {input_shape!r}")
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
@@ -402,7 +402,7 @@ class Network(Layer):
         return self.predict(x)
 
 
-def _shapes(input_shape: Any) -> list[Any]:
+def shapes_of(input_shape: Any) -> list[Any]:
     """One shape, or a list of such, as a list."""
     sizes = list(input_shape) if isinstance(input_shape, list | tuple) else []
     return sizes if sizes and all(isinstance(each, list | tuple) for each in sizes) else [sizes]

@@ -14,6 +14,7 @@ from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_layer import DataLayer
 from fastdl.layers.layer import Layer, deserialize, serialize
 from fastdl.models.model import Model
+from fastdl.models.network import shapes_of
 
 
 class Sequential(Model):
@@ -58,6 +59,14 @@ class Sequential(Model):
         model = cls(layers, name=config.get("name"), dtype=config.get("dtype"))
         model.restore_trainable(config.get("trainable", True))
         return model
+
+    def build(self, input_shape: Any, dtype: Any = None) -> None:
+        """As Model.build. ValueError if the model takes inputs of another shape by now (Keras)."""
+        shape = shapes_of(input_shape)[0]
+        for known in self._samples or []:
+            if len(shape) == len(known) + 1 and any(a not in (None, b) for a, b in zip(shape[1:], known, strict=True)):
+                raise ValueError(f"{self.name} has already been configured: for {(None, *known)}, not {input_shape!r}")
+        super().build(input_shape, dtype)
 
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""
