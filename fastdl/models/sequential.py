@@ -89,8 +89,6 @@ class Sequential(Model):
             raise TypeError(f"a Sequential holds layers, not {layer!r}{made}. Only instances of Layer can be added")
         if layer in self.layers:
             raise ValueError(f"layer {layer.name} is in this model already; each may stand in it once")
-        if any(layer.name == other.name for other in self.layers):
-            raise ValueError(f"all layers should have unique names: {self.name} has a layer {layer.name!r} already")
         if not self.layers and not self._samples:
             if layer.input_shape_argument:
                 self._samples = [Input([size or 0 for size in layer.input_shape_argument]).sample]
