@@ -26,6 +26,10 @@ class DataError(FastdlError, ValueError):
     """Training or prediction data that cannot be used: NaN, labels out of range, empty, a wrong dtype."""
 
 
+class NotBuiltError(ValueError, AttributeError):
+    """Something of a model that is known only once its input's shape is: hasattr is False before, as in Keras."""
+
+
 class ModelFileError(FastdlError):
     """A model file (ONNX or fastdl's own) that cannot be read or trusted."""
 

@@ -25,8 +25,8 @@ class BackupAndRestore(Callback):
         double_checkpoint: bool = False,
         delete_checkpoint: bool = True,
     ) -> None:
-        if not os.fspath(backup_dir):
-            raise ValueError("backup_dir must name a folder")
+        if not backup_dir or not os.fspath(backup_dir):
+            raise ValueError("Empty `backup_dir` argument passed: it must name a folder")
         if save_freq != "epoch":
             raise ValueError(f"save_freq must be 'epoch', not {save_freq!r}: training goes on from whole epochs")
         self.backup_dir, self.save_freq = Path(backup_dir), save_freq

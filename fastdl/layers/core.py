@@ -27,45 +27,36 @@ from fastdl.layers.seeds import checked_seed, no_shape
 from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 
 
-def no_batch_size(batch_size: Any) -> None:
-    """ValueError for any batch_size of Keras's but None."""
-    if batch_size is not None:
-        raise ValueError(
-            f"batch_size must be None, not {batch_size!r}: models take batches of any size, fit says which"
-        )
-
-
-def sample_of(shape: Any, batch_shape: Any) -> Any:
-    """The shape of one sample, given as that or behind the batch's size, which must be None. ValueError."""
-    if batch_shape is None:
-        return shape
-    if shape is not None:
-        raise ValueError(f"You cannot pass both `shape` and `batch_shape`: {shape!r} and {batch_shape!r}")
-    if not isinstance(batch_shape, list | tuple) or not batch_shape:
-        raise ValueError(f"batch_shape must be as (None, 4), not {batch_shape!r}")
-    no_batch_size(batch_shape[0])
-    return tuple(batch_shape[1:])
+def shape_and_batch(shape: Any, batch_size: Any, batch_shape: Any) -> tuple[Any, int | None]:
+    """The shape of a sample, and the batch's size if one was told, by itself or as the first of batch_shape."""
+    if batch_shape is not None:
+        if shape is not None or batch_size is not None:
+            raise ValueError(f"give batch_shape={batch_shape!r} alone, or shape and batch_size in its place")
+        if not isinstance(batch_shape, list | tuple) or not batch_shape:
+            raise ShapeError(f"batch_shape must be (None, sizes of a sample …), not {batch_shape!r}")
+        batch_size, *shape = batch_shape
+    return shape, None if batch_size is None else whole("batch_size", batch_size)
 
 
 class Input(Tensor, Configured):
     """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    shape: of one sample; or batch_shape, (None, *shape). batch_size must be None: batches are of any size. dtype:
-    float32 or float64, config.floatx() if None; or a column's, "string" or an integer's as "int64", which layers encode
-    before others compute with it. Keras: Input. ShapeError.
+    shape: of one sample. batch_size, or batch_shape, (batch_size, *shape), in place of both, is kept in configs; models
+    take batches of any size all the same, as Keras's do. dtype: float32 or float64, config.floatx() if None; or a
+    column's, "string" or an integer's as "int64", which layers encode before others compute with it. Keras: Input.
+    ShapeError.
     """
 
     def __init__(
         self,
         shape: Sequence[int] | None = None,
-        batch_size: None = None,
+        batch_size: int | None = None,
         dtype: Any = None,
         *,
         batch_shape: Sequence[int | None] | None = None,
         name: str | None = None,
     ) -> None:
-        no_batch_size(batch_size)
-        shape = sample_of(shape, batch_shape)
+        shape, self.batch_size = shape_and_batch(shape, batch_size, batch_shape)
         sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
         if not sizes or not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
             raise ShapeError(
@@ -82,8 +73,9 @@ class Input(Tensor, Configured):
         return tuple(size or 0 for size in self.shape[1:])
 
     def get_config(self) -> dict[str, Any]:
+        batch = {"batch_size": self.batch_size} if self.batch_size else {}
         column = {"dtype": dtype_name(self.dtype)} if is_column(self.dtype) else {}
-        return {"shape": list(self.sample), **column, "name": self.name}
+        return {"shape": list(self.sample), **batch, **column, "name": self.name}
 
 
 class InputLayer(Layer):
@@ -92,17 +84,18 @@ class InputLayer(Layer):
     def __init__(
         self,
         shape: Sequence[int] | None = None,
-        batch_size: None = None,
+        batch_size: int | None = None,
         dtype: Any = None,
         *,
+        batch_shape: Sequence[int | None] | None = None,
         input_tensor: Any = None,
         name: str | None = None,
     ) -> None:
-        no_batch_size(batch_size)
+        shape, batch_size = shape_and_batch(shape, batch_size, batch_shape)
         if (shape is None) == (input_tensor is None):
             raise ValueError("InputLayer takes a shape, or an input_tensor that Input has made")
         self._tensor = (
-            Input(shape, dtype=dtype, name=name) if input_tensor is None and shape is not None else input_tensor
+            Input(shape, batch_size, dtype, name=name) if input_tensor is None and shape is not None else input_tensor
         )
         if not isinstance(self._tensor, Tensor):
             raise TypeError(f"input_tensor must be what Input gives, not {input_tensor!r}")
@@ -120,7 +113,9 @@ class InputLayer(Layer):
         return self._tensor.shape
 
     def get_config(self) -> dict[str, Any]:
-        return {"shape": list(self._tensor.shape[1:]), "dtype": dtype_name(self._tensor.dtype), "name": self.name}
+        batch = {"batch_size": self._tensor.batch_size} if getattr(self._tensor, "batch_size", None) else {}
+        dtype = dtype_name(self._tensor.dtype)
+        return {"shape": list(self._tensor.shape[1:]), **batch, "dtype": dtype, "name": self.name}
 
 
 CLASSES["Input"] = Input  # which stands among layers in files

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from fastdl.base.arguments import flag
 from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import by_depth, calls_between
@@ -24,7 +25,7 @@ class Functional(Model, of_tensors=True):
     inputs, outputs: a tensor, a list, or a mapping of names. ValueError if an output needs other inputs.
     """
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, *, trainable: bool = True) -> None:
         named = inputs if isinstance(inputs, Mapping) else None
         sources = list(named.values()) if named is not None else listed(inputs)
         results = list(outputs.values()) if isinstance(outputs, Mapping) else listed(outputs)
@@ -45,6 +46,11 @@ class Functional(Model, of_tensors=True):
         self._samples = [tuple(size or 0 for size in tensor.shape[1:]) for tensor in sources]
         self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in sources]
         self.takes_several = len(sources) > 1
+        if isinstance(outputs, tuple):
+            kind: Any = type(outputs)
+            self.outputs_as = getattr(kind, "_make", kind)  # a named tuple's
+        if not flag("trainable", trainable):
+            self.trainable = False
         self.trace()
 
     @property
@@ -69,7 +75,7 @@ class Functional(Model, of_tensors=True):
         """The layers, in Keras's order; those that stand for inputs among them."""
         self._called_layers = list(dict.fromkeys(call.layer for call in self._calls))
         names = dict(zip(self._inputs, self._names, strict=True))
-        self.layers = [
+        self._layers = [
             each if isinstance(each, Layer) else InputLayer(input_tensor=each, name=names[each])
             for each in by_depth(self._inputs, self._outputs)
         ]
@@ -106,7 +112,9 @@ class Functional(Model, of_tensors=True):
             ],
             "calls": calls,
             "outputs": [numbers[tensor] for tensor in self._outputs],
-        } | ({"output_names": self.output_keys} if self.output_keys else {})
+            **({"output_names": self.output_keys} if self.output_keys else {}),
+            **({"outputs_as": "tuple"} if self.outputs_as is not list else {}),
+        }
 
     def get_config(self) -> dict[str, Any]:
         """Inputs, layers and their calls, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
@@ -134,6 +142,8 @@ class Functional(Model, of_tensors=True):
         outputs: Any = [tensors[number] for number in plan["outputs"]]
         if keys := plan.get("output_names"):
             outputs = dict(zip(keys, outputs, strict=True))
+        elif plan.get("outputs_as") == "tuple":
+            outputs = tuple(outputs)
         model = cls(inputs, outputs, plan["name"])
         model.restore_trainable(plan.get("trainable", True))
         return model
@@ -141,7 +151,7 @@ class Functional(Model, of_tensors=True):
     def __getstate__(self) -> dict[str, Any]:
         """The plan in place of tensors."""
         state = super().__getstate__()
-        for name in ("_inputs", "_outputs", "_calls", "layers"):
+        for name in ("_inputs", "_outputs", "_calls", "_layers"):
             del state[name]
         return {**state, "_plan_of_calls": self._plan()}
 
@@ -149,7 +159,7 @@ class Functional(Model, of_tensors=True):
         super().__setstate__(state)
         again = self._of(vars(self).pop("_plan_of_calls"), self._called_layers)
         self._inputs, self._outputs, self._calls = again._inputs, again._outputs, again._calls
-        self.layers = again.layers
+        self._layers = again.layers
 
     def with_layers(self, copy: Callable[[Layer], Layer]) -> Self:
         """The same calls of copies of the layers."""

@@ -112,6 +112,11 @@ class Model(Network):
             self.trace()
 
     @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called (Keras)."""
+        return self.session.optimizer is not None
+
+    @property
     def steps_per_execution(self) -> int:
         """How many batches callbacks hear of at once (Keras)."""
         return self.session.steps_per_execution

@@ -15,7 +15,7 @@ from fastdl.base.naming import free_name, unknown
 from fastdl.base.text import preformatted
 from fastdl.compiler.feeds import FEEDS, X_FEED
 from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
-from fastdl.errors import ShapeError
+from fastdl.errors import NotBuiltError, ShapeError
 from fastdl.layers.context import Call, calls_noted, listed, losses_added, on_its_own
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
@@ -38,14 +38,16 @@ class Network(Layer):
 
     nameable = False
     takes_one_array = False
+    _no_other_layers = "`Model.layers` attribute is reserved, and cannot be set: give layers other attributes' names"
     output_names: list[str]
 
     def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True) -> None:
         super().__init__(name=name, trainable=trainable)
+        self.outputs_as: Callable[[list[Any]], Any] = list  # what several outputs are given in; fastdl's own
         self.dtype = np.dtype(dtype or config.floatx())
         if self.dtype not in (np.float32, np.float64):
             raise ValueError(f"dtype must be float32 or float64, not {self.dtype}")
-        self.layers: list[Layer] = []
+        self._layers: list[Layer] = []
         self._samples: list[tuple[int, ...]] | None = None  # the shapes of the inputs' samples, once they are known
         self._column_dtypes: list[Dtype | None] = []  # of the inputs that are columns; none, or one for each input
         self._graph: Graph | None = None
@@ -59,6 +61,15 @@ class Network(Layer):
     def graph(self) -> Graph | None:
         """The graph, once its shape is known. fastdl's own."""
         return self._graph
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, in Keras's order. AttributeError when it is set."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Any) -> None:
+        raise AttributeError(self._no_other_layers)
 
     @property
     def input_samples(self) -> list[tuple[int, ...]] | None:
@@ -91,7 +102,7 @@ class Network(Layer):
             return self._graph
         if self._samples is None:
             if not all(shapes) or not shapes:
-                raise ValueError(f"{self.name} has no input shape yet: begin it with Input(shape), or call fit")
+                raise NotBuiltError(f"{self.name} has no input shape yet: begin it with Input(shape), or call fit")
             self._samples = [Input(shape).sample for shape in shapes]
             self._column_dtypes = list(dtypes) or self._column_dtypes
         sources = [
@@ -125,7 +136,7 @@ class Network(Layer):
     def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers that a subclass's `call` called: first its attributes, in their order, as in Keras."""
         met = dict.fromkeys(called)
-        self.layers = list(dict.fromkeys([*(layer for layer in self._inner_layers() if layer in met), *met]))
+        self._layers = list(dict.fromkeys([*(layer for layer in self._inner_layers() if layer in met), *met]))
 
     @property
     def input_names(self) -> list[str]:
@@ -162,10 +173,21 @@ class Network(Layer):
         """(None, *outputs of a sample), or a list of such. ValueError before it is known."""
         return only([tensor.shape for tensor in self.trace().outputs])
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """(batch, *outputs of a sample) of inputs of such a shape, or a list of such (Keras). The model is built by it.
+
+        ShapeError if the model takes inputs of another shape.
+        """
+        shapes = [tuple(each) for each in shapes_of(input_shape)]
+        self.build(input_shape)
+        if [shape[1:] for shape in shapes] != self._samples:
+            takes = only([(None, *sample) for sample in self._samples or []])
+            raise ShapeError(f"{self.name} takes inputs of shape {takes}, not {input_shape!r}")
+        return only([(shapes[0][0], *tensor.shape[1:]) for tensor in self.trace().outputs])
+
     def build(self, input_shape: Any, dtype: Any = None) -> None:
         """Make the parameters for inputs of (None, *sample), or a list of such. Keras: Model.build."""
-        sizes = list(input_shape) if isinstance(input_shape, list | tuple) else []
-        shapes = sizes if sizes and all(isinstance(each, list | tuple) for each in sizes) else [sizes]
+        shapes = shapes_of(input_shape)
         if not all(len(shape) > 1 for shape in shapes):
             raise ShapeError(f"input_shape must be (None, sizes of a sample …), or a list of such, not {input_shape!r}")
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
@@ -212,7 +234,7 @@ class Network(Layer):
         if more:
             training, more = more[0], ()
         if isinstance(x, Mapping) and x and all(isinstance(tensor, Tensor) for tensor in x.values()):
-            x = [tensor for _, tensor in data.by_name(self.name, x, self.input_names, True)]
+            x = only([tensor for _, tensor in data.by_name(self.name, x, self.input_names, True)])
         if all(isinstance(tensor, Tensor) for tensor in listed(x)):
             self._prepare(tuple(listed(x)))
             with unused(self.layers):
@@ -259,7 +281,9 @@ class Network(Layer):
 
     def answer(self, outputs: list[Any]) -> Any:
         """The outputs as the person is given them: one, a list, or a mapping of names. fastdl's own."""
-        return dict(zip(self.output_keys, outputs, strict=True)) if self.output_keys else only(outputs)
+        if self.output_keys:
+            return dict(zip(self.output_keys, outputs, strict=True))
+        return self.outputs_as(outputs) if len(outputs) > 1 else outputs[0]
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """A layer by name or index. ValueError if there is none."""
@@ -376,6 +400,12 @@ class Network(Layer):
     def predict_on_batch(self, x: Any) -> Any:
         """As predict. Keras: Model.predict_on_batch."""
         return self.predict(x)
+
+
+def shapes_of(input_shape: Any) -> list[Any]:
+    """One shape, or a list of such, as a list."""
+    sizes = list(input_shape) if isinstance(input_shape, list | tuple) else []
+    return sizes if sizes and all(isinstance(each, list | tuple) for each in sizes) else [sizes]
 
 
 def only(values: list[Any]) -> Any:

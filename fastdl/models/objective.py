@@ -279,5 +279,17 @@ def mapped(function: Callable[[Any], Any], chosen: Any) -> Any:
 
 
 def checked_losses(chosen: Any) -> Any:
-    """The same with losses for their names. ValueError for unknown ones."""
+    """The same with losses for their names; those of one output may stand in a list of one. ValueError for others."""
+    if isinstance(chosen, Mapping):
+        chosen = {name: _only_loss(each) for name, each in chosen.items()}
+    elif isinstance(chosen, list | tuple):
+        chosen = [_only_loss(each) for each in chosen]
     return mapped(losses.get, chosen)
+
+
+def _only_loss(chosen: Any) -> Any:
+    if not isinstance(chosen, list | tuple):
+        return chosen
+    if len(chosen) != 1:
+        raise ValueError(f"an output has one loss, not {chosen!r}: write one of your own that adds them")
+    return chosen[0]

@@ -14,12 +14,15 @@ from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_layer import DataLayer
 from fastdl.layers.layer import Layer, deserialize, serialize
 from fastdl.models.model import Model
+from fastdl.models.network import shapes_of
 
 
 class Sequential(Model):
     """A stack of layers. The input's shape comes from Input, a layer's input_shape=, or the first data."""
 
     takes_one_array = True
+    _no_other_layers = "`Sequential.layers` cannot be set. Use `add()` and `pop()` to change the layers"
+    _given: Input | None = None  # the Input that it was given
 
     def __init__(
         self,
@@ -57,6 +60,14 @@ class Sequential(Model):
         model.restore_trainable(config.get("trainable", True))
         return model
 
+    def build(self, input_shape: Any, dtype: Any = None) -> None:
+        """As Model.build. ValueError if the model takes inputs of another shape by now (Keras)."""
+        shape = shapes_of(input_shape)[0]
+        for known in self._samples or []:
+            if len(shape) == len(known) + 1 and any(a not in (None, b) for a, b in zip(shape[1:], known, strict=True)):
+                raise ValueError(f"{self.name} has already been configured: for {(None, *known)}, not {input_shape!r}")
+        super().build(input_shape, dtype)
+
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""
         self._append(layer)
@@ -68,13 +79,14 @@ class Sequential(Model):
             layer = layer.output
         if isinstance(layer, Input):
             if self.layers or self._samples:
-                raise ValueError("Input must come first, and once")
+                raise ValueError(f"{self.name} has already been configured: Input must come first, and once")
+            self._given = layer
             self._samples = [layer.sample]
             self._column_dtypes = [layer.dtype] if is_column(layer.dtype) else []
             return
         if not isinstance(layer, Layer):
             made = f": make one, {layer.__name__}(…)" if isinstance(layer, type) else ""
-            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}")
+            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}. Only instances of Layer can be added")
         if layer in self.layers:
             raise ValueError(f"layer {layer.name} is in this model already; each may stand in it once")
         if not self.layers and not self._samples:
@@ -87,6 +99,11 @@ class Sequential(Model):
                 self._column_dtypes = [column_dtype(layer.kinds_of(0)[0])]
         self.layers.append(layer)
         self._forget()
+
+    def new_inputs(self) -> list[Input]:
+        """Inputs of the model's shapes and dtypes. fastdl's own."""
+        batch = None if self._given is None else self._given.batch_size
+        return [Input(shape, batch, dtype) for shape, dtype in zip(self._samples or [], self.input_dtypes, strict=True)]
 
     def pop(self) -> Layer:
         """Remove and return the last layer. IndexError if there is none."""

@@ -25,6 +25,16 @@ def normal_error(x):
     return np.vectorize(erf)(x)
 
 
+def nearest_on_simplex(x):
+    """Of each row, by bisection: max(x - t, 0), with t such that it sums to one (Martins and Astudillo 2016)."""
+    low, high = x.min(-1, keepdims=True) - 1, x.max(-1, keepdims=True)
+    for _ in range(100):
+        middle = (low + high) / 2
+        above = np.maximum(x - middle, 0).sum(-1, keepdims=True) > 1
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return np.maximum(x - low, 0)
+
+
 # name: (what is computed of x (batch, 2, 3), the same by numpy, whether a file can hold it in float64)
 CASES = {
     "add": (lambda x: x + 2.0, lambda x: x + 2),
@@ -130,6 +140,21 @@ CASES = {
         lambda x: x[:, :1] * ops.transpose(ops.one_hot(ops.argmax(x, -1), 3), (0, 1, 2))[:, :1],
         lambda x: x[:, :1] * np.eye(3)[x.argmax(-1)][:, :1],
     ),
+    "celu": (lambda x: ops.celu(x, 0.7), lambda x: np.maximum(x, 0) + 0.7 * np.expm1(np.minimum(x, 0) / 0.7)),
+    "glu": (lambda x: ops.glu(x, axis=1), lambda x: x[:, :1] / (1 + np.exp(-x[:, 1:]))),
+    "hard_tanh": (lambda x: ops.hard_tanh(x), lambda x: np.clip(x, -1, 1)),
+    "hard_shrink": (lambda x: ops.hard_shrink(x), lambda x: np.where(abs(x) > 0.5, x, 0)),
+    "soft_shrink": (lambda x: ops.soft_shrink(x), lambda x: np.sign(x) * np.maximum(abs(x) - 0.5, 0)),
+    "tanh_shrink": (lambda x: ops.tanh_shrink(x), lambda x: x - np.tanh(x)),
+    "log_sigmoid": (lambda x: ops.log_sigmoid(x), lambda x: -np.logaddexp(-x, 0)),
+    "sparse_plus": (
+        lambda x: ops.sparse_plus(x),
+        lambda x: np.where(x <= -1, 0, np.where(x < 1, (x + 1) ** 2 / 4, x)),
+    ),
+    "sparse_sigmoid": (lambda x: ops.sparse_sigmoid(x), lambda x: np.clip((x + 1) / 2, 0, 1)),
+    "sparsemax": (lambda x: ops.sparsemax(x), nearest_on_simplex),
+    "squareplus": (lambda x: ops.squareplus(x), lambda x: (x + np.sqrt(x * x + 4)) / 2),
+    "threshold": (lambda x: ops.threshold(x, 0.2, 0.1), lambda x: np.where(x > 0.2, x, 0.1)),
     "more functions than one kernel holds": (
         lambda x: sum_of_many(x),
         lambda x: sum(np.sin(x * k) * np.cos(x + k) for k in range(1, 60)),

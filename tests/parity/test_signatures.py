@@ -71,7 +71,5 @@ def test_the_model_and_its_input() -> None:
     ours, theirs = positional(fastdl.Input), positional(keras.Input)
     assert ours == theirs[: len(ours)]
     assert positional(fastdl.Sequential.__init__) == positional(keras.Sequential.__init__)
-    with pytest.raises(ValueError, match="batch_size must be None, not 32"):
-        fastdl.Input((3,), 32)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="trainable must be True or False, not 'name'"):
         fastdl.Sequential([fastdl.layers.Dense(1)], "name")  # type: ignore[arg-type]
