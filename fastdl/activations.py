@@ -252,6 +252,7 @@ def _by_numpy(function: Callable[..., Any]) -> Either:
         array = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
         return np.asarray(function(array, *arguments, **options), given.dtype if given.dtype.kind == "f" else None)
 
+    either.__module__ = __name__  # for pickle: it is this file's by name, not that of the ops
     return cast(Either, either)
 
 

@@ -261,7 +261,7 @@ def test_none_leaves_a_variable_as_it_is() -> None:
 
 
 def test_learning_rate_and_iterations_can_be_assigned_to() -> None:
-    optimizer = optimizers.Adam(0.5)
+    optimizer = optimizers.Adam(0.5, name="adam")
     optimizer.learning_rate.assign(0.25)
     assert (optimizer.learning_rate, optimizer.learning_rate.numpy(), float(optimizer.learning_rate)) == (0.25,) * 3
     optimizer.iterations.assign(4)

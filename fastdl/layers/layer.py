@@ -101,7 +101,6 @@ class Layer(Configured):
     def build(self, shape: Shape, dtype: Dtype) -> None:
         """Make the parameters for inputs of this shape; called once."""
 
-    # what subclasses take is theirs to say: x or inputs, with or without training
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The layer as ops."""
         raise NotImplementedError
@@ -195,8 +194,9 @@ class Layer(Configured):
         """Make the parameters for inputs of this shape, of which the batch's size does not count, of floatx (Keras)."""
         if self.built and self._dtype is not None:
             return
-        several = isinstance(shape, list | tuple) and bool(shape) and isinstance(shape[0], list | tuple)
-        sizes = [(None, *each[1:]) for each in shape] if several else (None, *shape[1:])
+        if not isinstance(shape, list | tuple) or not shape:
+            raise ShapeError(f"{self.name}: input_shape must be as (None, 4), or a list of such, not {shape!r}")
+        sizes = [(None, *x[1:]) for x in shape] if isinstance(shape[0], list | tuple) else (None, *shape[1:])
         self._build(sizes, np.dtype(config.floatx()))
         self._mark()
 

@@ -20,7 +20,7 @@ def l1_of_ones_own(w):
 class Orthogonal(keras.regularizers.Regularizer):
     def __call__(self, x):
         gram = ops.matmul(ops.transpose(x), x)
-        return 0.01 * ops.sum(ops.square(gram - np.eye(6, dtype="float32")))
+        return 0.01 * ops.sum(ops.square(gram - ops.convert_to_tensor(np.eye(6, dtype="float32"))))
 
 
 class Bounded(keras.constraints.Constraint):

@@ -17,7 +17,7 @@ class Normalized(keras.layers.Layer):
 
 def prototypes(y_true, y_pred):
     """How much nearer each sample is to its own class's direction than to the others."""
-    scores = ops.reshape(y_pred, (-1, 3, 4)) * np.eye(3, 4, dtype="float32")
+    scores = ops.reshape(y_pred, (-1, 3, 4)) * ops.convert_to_tensor(np.eye(3, 4, dtype="float32"))
     logits = 10.0 * ops.sum(scores, axis=-1)
     return ops.logsumexp(logits, axis=-1) - ops.sum(y_true * logits, axis=-1)
 

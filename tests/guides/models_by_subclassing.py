@@ -32,7 +32,7 @@ rng = np.random.default_rng(0)
 x = rng.normal(size=(400, 8)).astype("float32")
 y = np.argmax(x[:, :3], axis=1)
 model = MyModel()
-model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 history = model.fit(x, y, batch_size=32, epochs=15, verbose=0).history
 assert history["accuracy"][-1] > 0.75, history["accuracy"]
 assert model.predict(x, verbose=0).shape == (400, 3)

@@ -31,7 +31,8 @@ def known(function: Any) -> set[str]:
 def classes(room: str) -> list[str]:
     made = getattr(fastdl, room)
     names = {name for name in dir(made) if isinstance(getattr(made, name), type)} | set(getattr(made, "CLASSES", ()))
-    return sorted(name for name in names if name[0].isupper() and getattr(made, name).__module__.startswith("fastdl."))
+    there = {name: getattr(made, name) for name in names if name[0].isupper() and hasattr(made, name)}
+    return sorted(name for name, kind in there.items() if kind.__module__.startswith("fastdl."))
 
 
 CASES = [(room, name) for room in ROOMS for name in classes(room)]
