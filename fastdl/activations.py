@@ -15,7 +15,7 @@ from typing import Any, Protocol, cast, overload
 import numpy as np
 
 from fastdl.base import registry
-from fastdl.base.arrays import refuse_masked
+from fastdl.base.arrays import Array, Dtype, refuse_masked
 from fastdl.base.naming import unknown
 from fastdl.compiler.formula import Form, Formula
 from fastdl.compiler.graph import Graph, Tensor
@@ -50,11 +50,8 @@ def of_arrays(function: Callable[..., Tensor]) -> Either:
     def either(x: Any, *arguments: Any, **options: Any) -> Any:
         if isinstance(x, Tensor):
             return function(x, *arguments, **options)
-        refuse_masked("x", x)
-        given = np.asarray(x)
-        if given.dtype.kind not in "fiub":
-            raise DataError(f"{function.__name__} takes real numbers, not {given.dtype}")
-        array = np.ascontiguousarray(np.atleast_1d(given), np.float64 if given.dtype == np.float64 else np.float32)
+        given, dtype = _numbers(function, x)
+        array = np.ascontiguousarray(np.atleast_1d(given), dtype)
         rows = array.reshape(-1, array.shape[-1]) if array.size else np.zeros((1, 1), array.dtype)
         source = Tensor((None, rows.shape[1]), rows.dtype, name="x")
         result = function(source, *arguments, **options)
@@ -63,6 +60,15 @@ def of_arrays(function: Callable[..., Tensor]) -> Either:
         return np.array(value.reshape(given.shape) if array.size else array.reshape(given.shape), kind)
 
     return cast(Either, either)
+
+
+def _numbers(function: Callable[..., Any], x: Any) -> tuple[Array, Dtype]:
+    """x as an array, and the dtype that it is computed in. DataError for what is no real number."""
+    refuse_masked("x", x)
+    given = np.asarray(x)
+    if given.dtype.kind not in "fiub":
+        raise DataError(f"{function.__name__} takes real numbers, not {given.dtype}")
+    return given, np.dtype(np.float64 if given.dtype == np.float64 else np.float32)
 
 
 def not_negative(name: str, value: float | None) -> float:
@@ -245,12 +251,9 @@ def _by_numpy(function: Callable[..., Any]) -> Either:
     def either(x: Any, *arguments: Any, **options: Any) -> Any:
         if isinstance(x, Tensor):
             return function(x, *arguments, **options)
-        refuse_masked("x", x)
-        given = np.asarray(x)
-        if given.dtype.kind not in "fiub":
-            raise DataError(f"{function.__name__} takes real numbers, not {given.dtype}")
-        array = given.astype(np.float64 if given.dtype == np.float64 else np.float32)
-        return np.asarray(function(array, *arguments, **options), given.dtype if given.dtype.kind == "f" else None)
+        given, dtype = _numbers(function, x)
+        value = function(given.astype(dtype), *arguments, **options)
+        return np.asarray(value, given.dtype if given.dtype.kind == "f" else None)
 
     either.__module__ = __name__  # for pickle: it is this file's by name, not that of the ops
     return cast(Either, either)
@@ -308,12 +311,13 @@ NAMES: dict[str, Callable[..., Tensor]] = {
 }
 # of several ops; `threshold` needs numbers, and so has no name that would do alone
 COMPOSED: dict[str, Callable[..., Tensor]] = {each: globals()[each] for each in composed.__all__ if each != "threshold"}
+_ALL = NAMES | COMPOSED
 
 
 def serialize(activation: Callable[..., Tensor]) -> Any:
     """The activation's name; of a function of one's own a mapping that names it (Keras). ValueError for a lambda."""
     name = getattr(activation, "__name__", "")
-    return name if {**NAMES, **COMPOSED}.get(name) is activation else registry.function_config(activation)
+    return name if _ALL.get(name) is activation else registry.function_config(activation)
 
 
 def deserialize(config: Any) -> Callable[[Tensor], Tensor]:
@@ -330,11 +334,11 @@ def get(activation: Any) -> Callable[[Tensor], Tensor]:
     if callable(activation):
         function: Callable[[Tensor], Tensor] = activation
         return function
-    if isinstance(activation, str) and activation in {**NAMES, **COMPOSED}:
-        return {**NAMES, **COMPOSED}[activation]
+    if isinstance(activation, str) and activation in _ALL:
+        return _ALL[activation]
     own = (
         registry.get_registered_object(activation) if isinstance(activation, str) else registry.function_of(activation)
     )
     if own is not None:
         return get(own)
-    raise ValueError(unknown("activation", activation, {**NAMES, **COMPOSED}))
+    raise ValueError(unknown("activation", activation, _ALL))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
@@ -63,8 +63,8 @@ def serialize(value: Any) -> dict[str, Any]:
     return {"class_name": registry.get_registered_name(type(value)), "config": value.get_config()}
 
 
-def is_fastdls(kind: type) -> bool:
-    """Whether the class is fastdl's own, not one of a user's."""
+def is_fastdls(kind: type | Callable[..., Any]) -> bool:
+    """Whether the class or function is fastdl's own, not one of a user's."""
     return kind.__module__.startswith("fastdl.")
 
 

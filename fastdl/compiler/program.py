@@ -75,6 +75,7 @@ class Program:
     output: write the graph's outputs to the feeds OUT_FEED; each: the first reading's values.
     """
 
+    @tracing()
     def __init__(
         self,
         graph: Graph,
@@ -89,23 +90,6 @@ class Program:
         recalibrates: bool = False,
         output: bool = False,
         each: bool = False,
-    ) -> None:
-        with tracing():
-            self._build(graph, batch, training, noisy, losses, metrics, optimizer, trained, recalibrates, output, each)
-
-    def _build(
-        self,
-        graph: Graph,
-        batch: int,
-        training: bool,
-        noisy: bool | None,
-        losses: Sequence[Reading],
-        metrics: Sequence[Reading],
-        optimizer: UpdateRule | None,
-        trained: Collection[Parameter] | None,
-        recalibrates: bool,
-        output: bool,
-        each: bool,
     ) -> None:
         outputs = graph.outputs if output else ()
         learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))

@@ -150,7 +150,7 @@ class Layer(Configured):
     @property
     def own_call(self) -> bool:
         """Whether `call` is one's own, and not fastdl's."""
-        return not type(self).call.__module__.startswith("fastdl.")
+        return not is_fastdls(type(self).call)
 
     def add_loss(self, loss: Any) -> None:
         """Add to the model's loss what `call` has computed: a tensor (batch, …), of which the mean counts, or one

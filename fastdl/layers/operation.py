@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import ops
 from fastdl.base.naming import auto_name, unknown
 from fastdl.compiler.graph import Arithmetic, Parameter, Tensor
 from fastdl.layers.context import listed
 from fastdl.layers.layer import Layer
-from fastdl.ops.activations import COMPOSED
-from fastdl.ops.elementwise import FUNCTIONS
-from fastdl.ops.functions import NAMES
-from fastdl.ops.numeric import DISPATCH, of_operator
+from fastdl.ops.numeric import BY_NAME, get_item
 
-KNOWN = {*NAMES, *COMPOSED, *FUNCTIONS, *DISPATCH, "broadcast_to", "concatenate", "reshape", "stop_gradient"} - {"view"}
+KNOWN = {**BY_NAME, "get_item": get_item}
 
 
 class Operation(Layer):
@@ -38,9 +34,7 @@ class Operation(Layer):
 
     def call(self, inputs: list[Tensor]) -> Any:
         arguments, options = _filled(self.arguments, inputs), _filled(self.options, inputs)
-        if self.function in NAMES or hasattr(ops, self.function):
-            return getattr(ops, self.function)(*arguments, **options)
-        return of_operator(self.function, *arguments)
+        return KNOWN[self.function](*arguments, **options)
 
 
 def _filled(value: Any, tensors: Sequence[Tensor]) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastdl import _ext
 from fastdl.base.arrays import Array, refuse_masked
-from fastdl.base.configured import Configured
+from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.dtypes import dtype_name
 from fastdl.base.naming import snake_case
 from fastdl.base.weighting import reduced, same_rank
@@ -29,7 +29,7 @@ class Loss(Configured):
 
     reduction: "sum_over_batch_size" or "mean", "sum", "mean_with_sample_weight" (divided by the sum of the weights), or
     "none": on arrays each sample's. loss(y_true, y_pred) is that on arrays, `call` gives each sample's. One of your own
-    overrides `per_sample`.
+    overrides `call`, made of fastdl.ops, or `per_sample`, by numpy.
     """
 
     sparse: ClassVar[bool] = False
@@ -74,7 +74,7 @@ class Loss(Configured):
     @property
     def own_call(self) -> bool:
         """Whether `call` is one's own."""
-        return not type(self).call.__module__.startswith("fastdl.")
+        return not is_fastdls(type(self).call)
 
     def check_axis(self, output: Tensor) -> None:
         """ValueError for an axis other than the output's last one."""

@@ -232,7 +232,7 @@ class Network(Layer):
         model stays as it is. Layers of augmentation act unless training=False; `losses` has activities' penalties.
         """
         if more:
-            training, more = more[0], ()
+            training = more[0]
         if isinstance(x, Mapping) and x and all(isinstance(tensor, Tensor) for tensor in x.values()):
             x = only([tensor for _, tensor in data.by_name(self.name, x, self.input_names, True)])
         if all(isinstance(tensor, Tensor) for tensor in listed(x)):

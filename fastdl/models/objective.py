@@ -203,8 +203,7 @@ class Objective:
         for each, total in zip(self.measured, totals[count:], strict=True):
             if not each.counts_itself:
                 each.metric.take(total)
-            merged(logs, each.name, each.metric.result())
-        return logs
+        return logs | self.results()
 
 
 class Judged(Protocol):

@@ -190,7 +190,7 @@ def _inlined(build: Builder, op: Elementwise) -> list[Elementwise]:
     made = [
         x.op for x in op.inputs if x.features == op.output.features and feature_map(x.shape, op.output.shape) is None
     ]
-    return [each for each in made if isinstance(each, Elementwise) and (each is op or build.waits(each))]
+    return [each for each in made if isinstance(each, Elementwise) and build.waits(each)]
 
 
 class _Code:

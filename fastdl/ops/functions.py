@@ -314,7 +314,12 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """Two axes exchanged (Keras: ops.swapaxes)."""
-    return x.apply("swapaxes", x, axis1, axis2) if symbolic(x) else np.swapaxes(array_of(x), axis1, axis2)
+    if not symbolic(x):
+        return np.swapaxes(array_of(x), axis1, axis2)
+    x = tensor_of(x)
+    axes = list(range(x.ndim))
+    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    return transposed(x, axes)
 
 
 def expand_dims(x: Any, axis: int) -> Any:

@@ -119,6 +119,7 @@ def reduce(x: Any, axis: Any, keepdims: bool, how: str, mean: bool = False) -> A
     return x
 
 
+@operation
 def get_item(x: Any, key: Any) -> Any:
     """x[key] by numpy's rules; of a tensor all samples: the first index is `:` or `...`."""
     if not symbolic(x):
@@ -267,31 +268,12 @@ def stop_gradient(x: Any) -> Any:
 
 
 BY_NAME: dict[str, Callable[..., Any]] = {}  # all that fastdl.ops calls so
-DISPATCH: dict[str, Callable[..., Any]] = {
-    "get_item": get_item,
-    "matmul": matmul,
-    "view": view,
-    "greater": lambda a, b: apply("less", b, a),
-    "greater_equal": lambda a, b: apply("less_equal", b, a),
-    "swapaxes": lambda x, a, b: transposed(x, _swap(x.ndim, a, b)),
-}
-
-
-def _swap(rank: int, a: int, b: int) -> list[int]:
-    axes = list(range(rank))
-    axes[a], axes[b] = axes[b], axes[a]
-    return axes
+UNNAMED: dict[str, Callable[..., Any]] = {"get_item": get_item, "view": view}  # what tensors do besides
 
 
 def _operator(name: str, *operands: Any) -> Any:
-    if not is_tracing() and any(map(_holds_tensor, operands)):
-        return Arithmetic.as_layer(name, operands, {})
-    return of_operator(name, *operands)
-
-
-def of_operator(name: str, *operands: Any) -> Any:
     """What stands for an operator of tensors, by its function's name."""
-    return DISPATCH[name](*operands) if name in DISPATCH else apply(name, *operands)
+    return (UNNAMED.get(name) or BY_NAME[name])(*operands)
 
 
 def _of_numpy(function: Any, method: str, operands: Sequence[Any], options: dict[str, Any]) -> Any:
@@ -299,9 +281,9 @@ def _of_numpy(function: Any, method: str, operands: Sequence[Any], options: dict
     if not any(map(_holds_symbol, (*operands, *options.values()))):
         return getattr(function, method)(*map(_plain, operands), **{key: _plain(each) for key, each in options.items()})
     name = _NUMPY_NAMES.get(function.__name__, function.__name__)
-    if method != "__call__" or name not in {*FUNCTIONS, *DISPATCH, *BY_NAME}:
+    if method != "__call__" or name not in BY_NAME:
         raise TypeError(f"numpy's {function.__name__} computes with arrays, not with symbolic tensors: see fastdl.ops")
-    return BY_NAME[name](*operands, **options) if name in BY_NAME else _operator(name, *operands)
+    return BY_NAME[name](*operands, **options)
 
 
 def _holds_symbol(value: Any) -> bool:
