@@ -35,6 +35,8 @@ def nearest_on_simplex(x):
     return np.maximum(x - low, 0)
 
 
+PLAIN_POWERS = -2, -1, -0.5, 0.5, 1, 2, 3, 4  # those that products, roots and quotients give
+
 # name: (what is computed of x (batch, 2, 3), the same by numpy, whether a file can hold it in float64)
 CASES = {
     "add": (lambda x: x + 2.0, lambda x: x + 2),
@@ -46,6 +48,7 @@ CASES = {
         lambda x: ops.power(abs(x), 1.7) + x**3 + (abs(x) + 1) ** -0.5,
         lambda x: abs(x) ** 1.7 + x**3 + (abs(x) + 1) ** -0.5,
     ),
+    **{f"power {n}": ((lambda x, n=n: (abs(x) + 1) ** n), (lambda x, n=n: (abs(x) + 1) ** n)) for n in PLAIN_POWERS},
     "maximum": (lambda x: ops.maximum(x, 0.3), lambda x: np.maximum(x, 0.3)),
     "minimum": (lambda x: ops.minimum(x, x[:, :, :1]), lambda x: np.minimum(x, x[:, :, :1])),
     "where": (lambda x: ops.where(x > 0, x, 0.1 * x), lambda x: np.where(x > 0, x, 0.1 * x)),
