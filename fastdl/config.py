@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 
 from fastdl import _ext
+from fastdl.base.cores import MOST, granted_threads
+from fastdl.base.cores import available_cores as available_cores
 
 _floatx = "float32"
 _threads: int | None = None
@@ -34,39 +34,21 @@ def epsilon() -> float:
     return 1e-7
 
 
-def _quota() -> float:
-    """Cores' worth of time that the control group grants; infinite without one."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return int(quota) / int(period)
-    except (OSError, ValueError):
-        return math.inf  # no control groups, or no quota ("max")
-
-
-_QUOTA = _quota()
-
-
-def available_cores() -> int:
-    """Cores this process may use: by affinity now, and by the control group's quota when fastdl was imported."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores if math.isinf(_QUOTA) else min(cores, max(1, math.ceil(_QUOTA)))
-
-
 def get_num_threads() -> int:
-    """Threads that fastdl uses at most: all available cores unless set, or limited where this is called."""
-    threads, limit = _threads if _threads is not None else available_cores(), _limit.get()
+    """Threads that fastdl uses at most: as many as were set, else as many as the variable FASTDL_NUM_THREADS says, else
+    OMP_NUM_THREADS, else as there are cores by affinity and the control group's quota; fewer within `thread_limit`.
+    ValueError for a variable that holds no number of threads.
+    """
+    threads, limit = _threads if _threads is not None else granted_threads(), _limit.get()
     return threads if limit is None else min(threads, limit)
 
 
-def uses_all_cores() -> bool:
-    """Whether nobody has set the number of threads."""
-    return _threads is None
-
-
 def set_num_threads(number: int | None) -> None:
-    """Use at most `number` threads (1 to 256); None for all available cores. Results do not depend on it."""
-    if number is not None and (not isinstance(number, int) or not 1 <= number <= 256):
-        raise ValueError(f"the number of threads must be an integer from 1 to 256, not {number!r}")
+    """Use at most `number` threads (1 to 256), whatever the environment says; None for as many as it says, see
+    `get_num_threads`. Results do not depend on it. ValueError for another number.
+    """
+    if number is not None and (not isinstance(number, int) or not 1 <= number <= MOST):
+        raise ValueError(f"the number of threads must be an integer from 1 to {MOST}, not {number!r}")
     global _threads
     _threads = number
 

@@ -48,10 +48,12 @@ class _Local(threading.local):
 class Runner:
     """An onnxruntime session for one model: a path, serialized bytes, or a ModelProto.
 
-    threads: None lets the size decide (one for small nets). limited: a model whose cost its size does not tell (a loop,
-    say) runs in a child process with limits of memory and time, in proportion to the file and the input, and one of
-    more than 10,000 nodes is refused; False for one that you trust. Safe to call from many threads at once. Raises
-    ModelFileError for a file that cannot be read, that onnxruntime does not run, or that takes too much to open.
+    threads: of one run (1 or more); None lets the size decide: one for small nets, else `get_num_threads`. limited: a
+    model whose cost its size does not tell (a loop, say) runs in a child process with limits of memory and time, in
+    proportion to the file and the input, and one of more than 10,000 nodes is refused; False for one that you trust.
+    Safe to call from many threads at once. Pickles and copies hold the model's bytes and these options, and open a
+    session of their own. Raises ModelFileError for a file that cannot be read, that onnxruntime does not run, or that
+    takes too much to open.
     """
 
     def __init__(
@@ -60,9 +62,10 @@ class Runner:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be 1 or more, or None; got {threads}")
         model = read_model(source, limited=limited)
+        self._options = {"threads": threads, "limited": limited}
         if threads is None:
             size = sum(prod(t.dims) for t in model.graph.initializer)
-            threads = 1 if size <= SMALL else config.available_cores()
+            threads = 1 if size <= SMALL else config.get_num_threads()
         self._engine = _engine(model, threads, limited)
         self._inputs = self._engine.inputs
         self._outputs = [output.name for output in self._engine.outputs]
@@ -192,6 +195,12 @@ class Runner:
             if maker is not None and maker.op_type == "ZipMap":
                 return np.array(keys(maker))
         return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"source": self._engine.content, **self._options}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Runner.__init__(self, **state)
 
     def __repr__(self) -> str:
         return f"Runner(input_shape={self.input_shape}, input_dtype={self.input_dtype})"

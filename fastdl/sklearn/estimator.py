@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -131,7 +130,6 @@ class Estimator(BaseEstimator):  # type: ignore[misc]
 
         judges: rows that say when to stop, in place of some that are held back.
         """
-        _share_cores()
         again = (more or self.warm_start) and hasattr(self, "_trained")
         state = None if self.random_state is None else check_random_state(self.random_state)
         with _drawn_from(state) as generator:
@@ -295,10 +293,3 @@ def _drawn_from(state: Any) -> Iterator[np.random.Generator]:
     own = random.generator() if state is None else np.random.default_rng(state.randint(2**31, size=4))
     with random.replaced(own):
         yield own
-
-
-def _share_cores() -> None:
-    """In a worker process of joblib's, use as many threads as joblib leaves it: the others have the rest."""
-    left = os.environ.get("OMP_NUM_THREADS", "")
-    if config.uses_all_cores() and multiprocessing.current_process().name != "MainProcess" and left.isdigit():
-        config.set_num_threads(min(max(int(left), 1), config.available_cores()))

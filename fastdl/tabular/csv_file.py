@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdl import config
 from fastdl.base.cells import TRUTHS, Column, Factor, merged, number_of
 from fastdl.base.frames import columns_of
 from fastdl.errors import DataError
@@ -231,7 +232,10 @@ def _by_pyarrow(text: bytes, dialect: Dialect) -> Any:
         return pc.read_csv(
             pa.BufferReader(text),
             read_options=pc.ReadOptions(
-                autogenerate_column_names=True, skip_rows_after_names=1, block_size=BLOCK, use_threads=True
+                autogenerate_column_names=True,
+                skip_rows_after_names=1,
+                block_size=BLOCK,
+                use_threads=config.get_num_threads() > 1,
             ),
             parse_options=pc.ParseOptions(delimiter=dialect.separator, newlines_in_values=b'"' in text),
             convert_options=pc.ConvertOptions(

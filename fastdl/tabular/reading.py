@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fastdl import config
 from fastdl.base.arguments import path as as_path
 from fastdl.errors import DataError
 from fastdl.tabular.csv_file import read_csv
@@ -44,7 +45,7 @@ def _read_parquet(file: Path, engine: str | None) -> Table:
             if name == "pyarrow":
                 import pyarrow.parquet as pq
 
-                frame = pq.ParquetFile(file).read()
+                frame = pq.ParquetFile(file).read(use_threads=config.get_num_threads() > 1)
             elif name == "polars":
                 import polars as pl
 

@@ -1,7 +1,9 @@
 """Serving: exact, checked, and safe for many threads."""
 
+import copy
 import json
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -455,6 +457,42 @@ def test_a_loop_runs_in_a_child_with_limits_and_gives_the_same():
     for _ in range(2):
         np.testing.assert_array_equal(limited.predict(x), 8 * x)
         np.testing.assert_array_equal(free.predict(x), 8 * x)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="there is no /proc here")
+def test_the_child_has_as_many_threads_as_were_given_and_room_for_their_stacks():
+    x, counts = draw(3), []
+    for threads in (1, 65):
+        runner = Runner(looping(3), threads=threads)
+        np.testing.assert_array_equal(runner.predict(x), 8 * x)
+        counts.append(len(os.listdir(f"/proc/{runner._engine._child._worker._process.pid}/task")))
+        runner._engine._child._worker._end()
+    assert counts[1] - counts[0] == 64
+
+
+@pytest.mark.parametrize("limited", [True, False])
+@pytest.mark.parametrize("other", [copy.copy, copy.deepcopy, lambda runner: pickle.loads(pickle.dumps(runner))])
+@pytest.mark.parametrize("make", [lambda: net(names=["a", "b", "c"]), lambda: looping(3)])
+def test_pickles_and_copies_answer_alike_with_the_same_options(make, other, limited):
+    runner, x = Runner(make(), 2, limited=limited), draw(3)
+    want = runner.predict(x)
+    again = other(runner)
+    np.testing.assert_array_equal(again.predict(x), want)
+    assert again._engine is not runner._engine
+    assert again.class_names == runner.class_names
+    assert (again._engine.session is None) == (runner._engine.session is None)
+    assert again.__getstate__() == runner.__getstate__() == {**again.__getstate__(), "threads": 2, "limited": limited}
+
+
+def test_a_pickle_is_opened_by_another_process_without_the_file(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(net().SerializeToString())
+    runner, x = Runner(tmp_path / "m.onnx"), draw(5)
+    (tmp_path / "m.onnx").unlink()
+    (tmp_path / "runner").write_bytes(pickle.dumps((runner, x)))
+    code = "import pickle, sys; runner, x = pickle.load(open(sys.argv[1], 'rb')); "
+    code += "sys.stdout.buffer.write(runner.predict(x))"
+    done = subprocess.run([sys.executable, "-P", "-c", code, tmp_path / "runner"], capture_output=True, check=True)
+    assert done.stdout == runner.predict(x).tobytes()
 
 
 def test_a_batch_that_costs_too_much_runs_in_the_child_too():

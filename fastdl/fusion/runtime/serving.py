@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from onnx import ModelProto
@@ -12,6 +13,7 @@ from fastdl.fusion.runtime.estimate import Estimator
 from fastdl.fusion.runtime.session import Feed, Port, Session
 
 KNOWN = 4096  # shapes of which it is remembered that they cost little
+STACK = 2**23  # bytes of address space that a thread takes besides
 USUAL = 1024  # rows up to which that is asked once for all
 
 
@@ -22,12 +24,12 @@ class Engine:
     """
 
     def __init__(self, model: ModelProto, threads: int, limited: bool) -> None:
-        content = model.SerializeToString()
-        self._file = len(content)
+        self.content = content = model.SerializeToString()
+        self._file, self._threads = len(content), threads
         self._known: set[tuple[tuple[int, ...], ...]] = set()
         self._usual: tuple[tuple[int, ...], ...] | None = None
         self._estimator = Estimator(model) if limited else None
-        self._child = Child(Session, content) if limited else None
+        self._child = Child(Session, content, threads) if limited else None
         self.session: Session | None = None
         self.inputs: list[Port]
         self.outputs: list[Port]
@@ -55,7 +57,8 @@ class Engine:
 
     def _there(self, method: str, *args: Any, given: int = 0, rows: int = 1) -> Any:
         assert self._child is not None
-        return self._child.call(method, *args, limits=limits(self._file, given, rows))
+        least = limits(self._file, given, rows)
+        return self._child.call(method, *args, limits=replace(least, memory=least.memory + STACK * (self._threads - 1)))
 
     def _costs_little(self, feed: Feed) -> bool:
         shapes = tuple(array.shape for array in feed.values())
