@@ -191,6 +191,16 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "shapes": (lambda m: losses.mean_squared_error(np.ones((3, 2)), np.ones((2, 2))), ShapeError, "does not fit"),
     "empty": (lambda m: losses.mean_squared_error(np.ones((0, 2)), np.ones((0, 2))), DataError, "empty"),
     "average": (lambda m: metrics.F1Score(average="mean"), ValueError, "average must be"),
+    "beta": (lambda m: metrics.FBetaScore(beta=2), ValueError, "beta must be a float above zero, as 2.0, not 2"),
+    "a threshold": (lambda m: metrics.F1Score(threshold=1), ValueError, "threshold must be a float in"),
+    "a metric's name": (lambda m: metrics.get("acuracy"), ValueError, "did you mean 'accuracy'"),
+    "a curve": (lambda m: metrics.AUC(curve="DET"), ValueError, "knows no curve 'DET'"),
+    "no matrix": (lambda m: metrics.R2Score()([0.0, 1.0], [0.0, 1.0]), ShapeError, "takes targets and predictions of"),
+    "other outputs": (
+        lambda m: [each(np.ones((2, n)), np.ones((2, n))) for each in [metrics.F1Score()] for n in (3, 1)],
+        ShapeError,
+        r"has counted in true_positives of shape \(3,\), not \(1,\)",
+    ),
     "curve": (lambda m: metrics.AUC(curve="RO"), ValueError, "no curve"),
     "thresholds": (lambda m: metrics.Precision([0.5, 0.1]), ValueError, "ascending"),
     "k": (lambda m: metrics.TopKCategoricalAccuracy(0), ValueError, "k must be"),
@@ -276,6 +286,10 @@ def test_configs(name: str) -> None:
 def test_functions_are_names_too() -> None:
     assert isinstance(losses.get(losses.huber), losses.Huber)
     assert isinstance(losses.get("MSE"), losses.MeanSquaredError)
+    assert isinstance(metrics.get("bce"), metrics.BinaryCrossentropy)
+    assert isinstance(metrics.get(metrics.serialize(metrics.get("auc"))), metrics.AUC)
+    assert metrics.get(metrics.mean_squared_error) is metrics.mean_squared_error
+    assert metrics.get(None) is None
 
 
 def test_shapes_of_functions() -> None:

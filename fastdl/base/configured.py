@@ -44,11 +44,12 @@ class Configured(Named):
         return cls(**config)
 
 
-def described(value: object) -> str:
-    """One line: the class, and its constructor's arguments where they are not the defaults."""
+def described(value: object, arguments: Mapping[str, Any] | None = None) -> str:
+    """One line: the class, and its constructor's arguments where they are not the defaults; by default its attributes
+    are these."""
     told = []
     for name, argument in inspect.signature(type(value)).parameters.items():
-        own = getattr(value, name, argument.default)
+        own = getattr(value, name, argument.default) if arguments is None else arguments[name]
         if name not in ("name", "dtype") and repr(own) != repr(argument.default):
             told.append(f"{name}={reprlib.repr(own)}")
     return f"{type(value).__name__}({', '.join(told)})"

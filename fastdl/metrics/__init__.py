@@ -14,9 +14,11 @@ from fastdl.compiler.graph import Tensor
 from fastdl.losses import Loss
 from fastdl.metrics.accuracy import *
 from fastdl.metrics.accuracy import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
+from fastdl.metrics.area import *
 from fastdl.metrics.counts import *
 from fastdl.metrics.errors import *
 from fastdl.metrics.errors import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy
+from fastdl.metrics.f_scores import *
 from fastdl.metrics.metric import Metric as Metric
 from fastdl.metrics.reduction import Mean as Mean
 from fastdl.metrics.reduction import MeanMetricWrapper as MeanMetricWrapper
@@ -42,8 +44,24 @@ def deserialize(config: Mapping[str, Any]) -> Metric:
     return configured.deserialize(config, CLASSES)
 
 
-def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
-    """A metric by Keras name, class, instance, or a function of one's own (see MeanMetricWrapper).
+def get(identifier: Any) -> Any:
+    """A metric by Keras name, class, instance or config; a function, and None, as they are. ValueError if none (Keras).
+
+    "accuracy" is Accuracy: `compile` chooses by the loss and the output (see `metric_for`).
+    """
+    if isinstance(identifier, str) and identifier in NAMES:
+        return NAMES[identifier]()
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Metric):
+        return identifier()
+    if identifier is None or callable(identifier):
+        return identifier
+    raise ValueError(unknown("metric", identifier, filter(str.islower, NAMES)))
+
+
+def metric_for(metric: Any, loss: Loss, output: Tensor) -> Metric:
+    """What `compile` takes for a metric: as `get`, or a function of one's own (see MeanMetricWrapper).
 
     "accuracy" and "crossentropy" are chosen by the loss and the shape of the output, as Keras does. ValueError for an
     unknown name, or one that the loss's targets cannot serve.
@@ -54,17 +72,12 @@ def get(metric: Any, loss: Loss, output: Tensor) -> Metric:
     if metric in ("crossentropy", "ce"):
         many = BinaryCrossentropy if output.channels == 1 else CategoricalCrossentropy
         return (SparseCategoricalCrossentropy if loss.sparse else many)(name=metric)
-    if isinstance(metric, str) and metric in NAMES:
-        made = NAMES[metric]()
-        made.name = metric
-    elif isinstance(metric, type) and issubclass(metric, Metric):
-        made = metric()
-    elif isinstance(metric, Metric):
-        made = metric
-    elif callable(metric):
-        made = MeanMetricWrapper(metric)
-    else:
+    if metric is None:
         raise ValueError(unknown("metric", metric, ["accuracy", *filter(str.islower, NAMES)]))
+    found = get(metric)
+    made: Metric = found if isinstance(found, Metric) else MeanMetricWrapper(found)
+    if isinstance(metric, str):
+        made.name = metric
     if made.sparse != loss.sparse and not (made.counts_itself or isinstance(made, MeanMetricWrapper)):
         wants = "integer labels" if made.sparse else "outputs with targets of the same shape"
         raise ValueError(f"metric {made.name!r} compares {wants}; {loss.name} has none")

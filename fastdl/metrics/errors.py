@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,10 +14,11 @@ from fastdl.base.weighting import elementwise as weights_of
 from fastdl.base.weighting import same_rank
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
-from fastdl.errors import DataWarning, warn
+from fastdl.errors import DataWarning, ShapeError, warn
 from fastdl.losses import Loss
 from fastdl.metrics.metric import Metric, predictions
 from fastdl.metrics.reduction import MeanOverSamples, elementwise
+from fastdl.metrics.variable import Variable
 from fastdl.ops.terminal import Counts, PerSample
 
 
@@ -48,8 +50,8 @@ class RootMeanSquaredError(MeanSquaredError):
 
     aliases = "rmse", "RMSE"
 
-    def value(self, totals: Array) -> Any:
-        return float(np.sqrt(super().value(totals)))
+    def result(self) -> Any:
+        return float(np.sqrt(super().result()))
 
     def values(self, y_true: Any, y_pred: Any) -> Array:
         return elementwise(lambda t, y: np.square(y - t), *same_rank(np.asarray(y_true), np.asarray(y_pred)))
@@ -129,6 +131,8 @@ class _CrossEntropy(MeanOverSamples):
 
 class BinaryCrossentropy(_CrossEntropy):
     """-target log p - (1 - target) log(1 - p)."""
+
+    aliases = "bce", "BCE"
 
     def __init__(
         self, name: str | None = None, dtype: Any = None, from_logits: bool = False, label_smoothing: float = 0.0
@@ -218,6 +222,11 @@ class R2Score(Metric):
     the adjusted R² (Wherry 1931), 0 for the plain one.
     """
 
+    sum: Variable
+    squared_sum: Variable
+    residual: Variable  # the errors' sum of squares
+    count: Variable  # the sum of the weights
+
     def __init__(
         self,
         class_aggregation: str | None = "uniform_average",
@@ -233,20 +242,15 @@ class R2Score(Metric):
             )
         self.class_aggregation = class_aggregation
         self.num_regressors = whole("num_regressors", num_regressors, 0)
-        self._numbers = 0  # that targets held; Keras counts these, not samples
-
-    @property
-    def counts_itself(self) -> bool:
-        return self.num_regressors > 0 or super().counts_itself
-
-    def reset_state(self) -> None:
-        super().reset_state()
-        self._numbers = 0
+        self.num_samples = self.add_variable((), "zeros", np.float64, name="num_samples")  # times outputs, as in Keras
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add samples, (samples, outputs). sample_weight: one a sample, or broadcast to these. ShapeError."""
+        if max(np.ndim(y_true), np.ndim(y_pred)) != 2:
+            shapes = f"{np.shape(y_true)} and {np.shape(y_pred)}"
+            raise ShapeError(f"R2Score takes targets and predictions of (samples, outputs), not {shapes}")
         predicted = predictions(y_pred)
-        self._numbers += predicted.size
+        self.num_samples.assign_add(predicted.size)
         if sample_weight is None or np.shape(sample_weight) in ((len(predicted),), (len(predicted), 1)):
             return super().update_state(y_true, predicted, sample_weight)
         target = np.asarray(y_true, np.float64).reshape(predicted.shape)
@@ -257,8 +261,18 @@ class R2Score(Metric):
     def terminal(self, features: int) -> Counts:
         return Counts("sum_moments", 4)
 
-    def value(self, totals: Array) -> Any:
+    def sums(self, totals: Array) -> Mapping[str, Array]:
         first, second, error, count = totals.reshape(4, -1)
+        return {"squared_sum": second, "sum": first, "residual": error, "count": count}
+
+    def take(self, totals: Array, rows: float) -> None:
+        super().take(totals, rows)
+        self.num_samples.assign(rows * self.sum.size)
+
+    def result(self) -> Any:
+        if not self.num_samples:
+            return 0.0
+        first, second, error, count = (np.asarray(x) for x in (self.sum, self.squared_sum, self.residual, self.count))
         with np.errstate(all="ignore"):
             variation = second - first * first / count
             scores = 1 - error / variation
@@ -272,8 +286,9 @@ class R2Score(Metric):
         """Of a linear model with so many inputs; the plain score, after a DataWarning, of too few samples."""
         if not self.num_regressors:
             return score
-        free = self._numbers - self.num_regressors - 1
+        numbers = int(self.num_samples)
+        free = numbers - self.num_regressors - 1
         if free <= 0:
-            warn(f"{self._numbers} numbers are too few for num_regressors={self.num_regressors}", DataWarning)
+            warn(f"{numbers} numbers are too few for num_regressors={self.num_regressors}", DataWarning)
             return score
-        return 1 - (1 - score) * (self._numbers - 1) / free
+        return 1 - (1 - score) * (numbers - 1) / free

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,14 +13,15 @@ from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.dtypes import dtype_name
 from fastdl.base.naming import auto_name, snake_case
 from fastdl.base.weighting import of_rows
-from fastdl.compiler.graph import Tensor
+from fastdl.compiler.graph import Parameter, Tensor
 from fastdl.compiler.program import Terminal
+from fastdl.errors import ShapeError
 from fastdl.metrics.variable import Variable
 from fastdl.ops.terminal import PerSample, on_arrays
 
 
 class Metric(Configured):
-    """Base: a kernel that adds to totals, and the `value` of totals. sparse: whether targets are labels.
+    """Base: a kernel that adds to totals, which are kept in variables. sparse: whether targets are labels.
 
     One of your own overrides `update_state(y_true, y_pred, sample_weight=None)`, which gets numpy arrays, and `result`,
     a number or a mapping of names to numbers; it counts in variables that `add_weight` makes, which `reset_state` sets
@@ -40,7 +42,6 @@ class Metric(Configured):
         self.dtype = dtype_name(dtype)
         self.name = name or (None if self.numbered else self.default_name) or auto_name(type(self).__name__)
         self._variables: list[Variable] = []
-        self._totals: Array | None = None
 
     # -- for programs -------------------------------------------------------------------------------------
 
@@ -48,8 +49,8 @@ class Metric(Configured):
         """The kernel of predictions of so many features."""
         raise NotImplementedError
 
-    def value(self, totals: Array) -> Any:
-        """The metric of what has been added up."""
+    def sums(self, totals: Array) -> Mapping[str, Array]:
+        """What its variables are to hold of such totals, by their names."""
         raise NotImplementedError
 
     def attach(self, output: Tensor, prediction: Tensor) -> tuple[Terminal, Tensor]:
@@ -66,9 +67,13 @@ class Metric(Configured):
         own = not all(is_fastdls(_definer(kind, name)) for name in ("update_state", "reset_state"))
         return own or kind.terminal is Metric.terminal
 
-    def take(self, totals: Array) -> None:
-        """The state becomes what a program has added up. fastdl's own."""
-        self._totals = totals
+    def take(self, totals: Array, rows: float) -> None:
+        """The state becomes what a program has added up over so many rows. fastdl's own."""
+        for name, part in self.sums(totals).items():
+            if name in vars(self) and vars(self)[name].shape != part.shape:  # it was in a model of other outputs
+                self._variables.remove(vars(self)[name])
+                del vars(self)[name]
+            self.counter(name, part.shape).assign(part)
 
     # -- on arrays ----------------------------------------------------------------------------------------
 
@@ -79,16 +84,25 @@ class Metric(Configured):
         self.add(on_arrays(self.terminal(predicted.shape[-1]), y_true, predicted, weights, each=False)[1])
 
     def add(self, totals: Array) -> None:
-        """Add to what has been added up."""
-        self._totals = totals if self._totals is None else self._totals + totals
+        """Add to what has been added up. ShapeError for totals of other outputs."""
+        for name, part in self.sums(totals).items():
+            self.counter(name, part.shape).assign_add(part)
+
+    def counter(self, name: str, shape: tuple[int, ...]) -> Variable:
+        """The variable of this name, which is an attribute too, made when first asked for. ShapeError."""
+        if name not in vars(self):
+            setattr(self, name, self.add_variable(shape, "zeros", np.float64, name=name))
+        variable: Variable = vars(self)[name]
+        if variable.shape != shape:
+            raise ShapeError(f"{self.name} has counted in {name} of shape {variable.shape}, not {shape}")
+        return variable
 
     def result(self) -> Any:
         """The metric of all samples added since `reset_state`; zero before the first."""
-        return 0.0 if self._totals is None else self.value(self._totals)
+        raise NotImplementedError
 
     def reset_state(self) -> None:
         """Forget all samples: its variables become zero."""
-        self._totals = None
         for variable in self.variables:
             variable.assign(np.zeros(variable.shape))
 
@@ -121,10 +135,13 @@ class Metric(Configured):
         return self.add_variable(shape, initializer, dtype, name=name)
 
     @property
-    def variables(self) -> list[Variable]:
-        """Its variables, and those of metrics that are its attributes (Keras)."""
-        inner = [value for value in vars(self).values() if isinstance(value, Metric)]
-        return [*self._variables, *(variable for metric in inner for variable in metric.variables)]
+    def variables(self) -> list[Variable | Parameter]:
+        """Its variables, and those of metrics that are its attributes, also in lists and mappings (Keras)."""
+        attributes = list(_within(list(vars(self).values())))
+        found = [value for value in attributes if not isinstance(value, Metric)]
+        for metric in (value for value in attributes if isinstance(value, Metric)):
+            found += metric.variables
+        return list({id(variable): variable for variable in [*self._variables, *found]}.values())
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments (Keras). NotImplementedError for one that is not kept."""
@@ -139,6 +156,17 @@ def predictions(y_pred: Any) -> Array:
     refuse_masked("y_pred", y_pred)
     predicted = np.asarray(y_pred)
     return predicted.reshape(-1, 1) if predicted.ndim < 2 else predicted
+
+
+def _within(value: Any) -> Iterator[Any]:
+    """The variables and metrics that a value is, or holds."""
+    if isinstance(value, Variable | Parameter | Metric):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _within(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _within(each)
 
 
 def _definer(kind: type, name: str) -> type:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,16 +48,12 @@ class Mean(Metric):
         self.total.assign_add(added.sum())
         self.count.assign_add(weights.sum())
 
-    def take(self, totals: Array) -> None:
-        self.total.assign(totals[0])
-        self.count.assign(totals[1])
+    def sums(self, totals: Array) -> Mapping[str, Array]:
+        return {"total": np.asarray(totals[0]), "count": np.asarray(totals[1])}
 
     def result(self) -> Any:
         """The mean of all values added since `reset_state`; zero before the first."""
-        return self.value(np.array([float(self.total), float(self.count)]))
-
-    def value(self, totals: Array) -> Any:
-        return float(totals[0] / totals[1]) if totals[1] else 0.0
+        return float(self.total) / float(self.count) if self.count else 0.0
 
 
 class MeanOverSamples(Mean):

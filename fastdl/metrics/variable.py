@@ -33,6 +33,10 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         return tuple(self._value.shape)
 
     @property
+    def size(self) -> int:
+        return self._value.size
+
+    @property
     def ndim(self) -> int:
         return self._value.ndim
 

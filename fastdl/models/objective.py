@@ -12,7 +12,7 @@ from fastdl import losses, metrics
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
 from fastdl.compiler.feeds import FEEDS, Y_FEED
-from fastdl.compiler.graph import Graph, Shape, Tensor
+from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor
 from fastdl.compiler.program import Reading, Terminal
 from fastdl.errors import ShapeError
 from fastdl.losses import Loss
@@ -83,7 +83,7 @@ class Objective:
                 raise ValueError(
                     f"output {self.names[output]!r} has metrics, but no loss that says what its targets are"
                 )
-            made = metrics.get(metric, loss, graph.outputs[output])
+            made = metrics.metric_for(metric, loss, graph.outputs[output])
             name = f"{self.names[output]}_{made.name}" if len(self.names) > 1 else made.name
             if weighted and name in self._taken:  # as Keras's: a_weighted_mse
                 name = f"{self.names[output]}_weighted_{made.name}" if len(self.names) > 1 else f"weighted_{name}"
@@ -202,7 +202,7 @@ class Objective:
             logs |= dict(zip(self.losses_in_logs, values, strict=False))
         for each, total in zip(self.measured, totals[count:], strict=True):
             if not each.counts_itself:
-                each.metric.take(total)
+                each.metric.take(total, float(totals[0][2]))
         return logs | self.results()
 
 
@@ -229,7 +229,7 @@ class CompileMetrics(Metric):
         return self._judged.objective.metrics if self._judged.objective else []
 
     @property
-    def variables(self) -> list[Variable]:
+    def variables(self) -> list[Variable | Parameter]:
         return [variable for metric in self.metrics for variable in metric.variables]
 
     def result(self) -> dict[str, Any]:

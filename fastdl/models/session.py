@@ -170,7 +170,7 @@ class Session:
         rows = float(sums[0][2])  # type: ignore[index]
         for tracker in self.metrics:
             if tracker.name in logs and isinstance(tracker, Mean):
-                tracker.take(np.array([logs[tracker.name] * rows, rows]))
+                tracker.take(np.array([logs[tracker.name] * rows, rows]), rows)
         return logs
 
     @contextmanager

@@ -156,3 +156,40 @@ def test_variables_need_the_base() -> None:
 
     with pytest.raises(RuntimeError, match=r"super\(\).__init__\(\)"):
         Forgets()
+
+
+HELD: dict[str, Any] = {
+    "one": lambda m: m("a"),
+    "a list": lambda m: [m("a"), m("b")],
+    "a mapping": lambda m: {"a": m("a"), "b": [m("b"), (m("c"),)]},
+    "itself": lambda m: None,
+}
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_variables_are_also_those_of_what_it_holds(held: str) -> None:
+    """Metrics and variables, in lists and mappings, each once; all of them are forgotten together."""
+    metric = metrics.Mean()
+
+    def inner(name: str) -> Any:
+        if name == "c":
+            return metrics.Sum().total.assign(3.0)
+        made = metrics.Mean(name=name)
+        made.update_state(2.0)
+        return made
+
+    metric.held, metric.again = HELD[held](inner), metric.total  # type: ignore[attr-defined]
+    names = {"one": 4, "a list": 6, "a mapping": 7, "itself": 2}
+    assert len(metric.variables) == names[held]
+    metric.reset_state()
+    assert [float(np.asarray(each)) for each in metric.variables] == [0.0] * names[held]
+
+
+def test_a_metric_counts_anew_in_a_model_of_other_outputs() -> None:
+    metric = metrics.F1Score(threshold=0.5)
+    for outputs in (3, 2):
+        model = fastdl.Sequential([fastdl.Input((outputs,)), layers.Rescaling(1.0)])
+        model.compile("sgd", "mse", metrics=[metric])
+        y = np.eye(outputs)
+        assert model.evaluate(y, y, verbose=0)[1] == pytest.approx(np.ones(outputs))
+        assert metric.true_positives.shape == (outputs,)

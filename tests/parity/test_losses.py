@@ -119,6 +119,9 @@ METRICS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "auc-pr": ("AUC", {"curve": "PR"}, "unit", "bits"),
     "auc-pr-majoring": ("AUC", {"curve": "PR", "summation_method": "majoring"}, "unit", "bits"),
     "auc-thresholds": ("AUC", {"thresholds": [0.1, 0.6, 0.7]}, "unit", "bits"),
+    "auc-gains": ("AUC", {"curve": "PRGAIN"}, "unit", "bits"),
+    "auc-gains-minoring": ("AUC", {"curve": "PRGAIN", "summation_method": "minoring"}, "unit", "bits"),
+    "auc-each": ("AUC", {"multi_label": True, "num_thresholds": 20}, "unit", "bits"),
     "auc-logits": ("AUC", {"from_logits": True}, "real", "bits"),
     "f1": ("F1Score", {}, "shares", "one-hot"),
     "f1-macro": ("F1Score", {"average": "macro", "threshold": 0.4}, "unit", "bits"),
@@ -283,6 +286,28 @@ def test_metrics_in_fit_and_evaluate_are_those_on_arrays(name: str) -> None:
     np.testing.assert_allclose(
         frozen["val_weighted"][0], other.__class__(**arguments)(y, model.predict(x), weight), rtol=1e-6
     )
+
+
+@each_metric
+def test_metrics_count_in_keras_variables(name: str) -> None:
+    """Their names, order, shapes and values, also of what a program counts."""
+    keras = pytest.importorskip("keras")
+    kind, arguments, predicted, targets = METRICS[name]
+    y_true, y_pred = drawn(targets, "float32", 5), drawn(predicted, "float32", 5 if predicted == "near" else 6)
+    ours, theirs = (getattr(api.metrics, kind)(**arguments) for api in (fastdl, keras))
+    for metric in (ours, theirs):
+        metric.update_state(y_true, y_pred)
+    assert [each.name for each in ours.variables] == [each.name for each in theirs.variables]
+    for mine, other in zip(ours.variables, theirs.variables, strict=True):
+        np.testing.assert_allclose(np.asarray(mine), other.numpy(), rtol=1e-5, atol=1e-5, err_msg=mine.name)
+    counted = [each.numpy() for each in ours.variables]
+    model = fastdl.Sequential([fastdl.Input(y_pred.shape[1:]), fastdl.layers.Rescaling(1.0)])
+    loss = {"labels": "categorical_generalized_cross_entropy"}.get(targets, "mse")
+    metric = getattr(metrics, kind)(**arguments)
+    model.compile("sgd", loss, metrics=[metric])
+    model.evaluate(y_pred, y_true, batch_size=64, verbose=0)
+    for mine, expected in zip(metric.variables, counted, strict=True):
+        np.testing.assert_allclose(np.asarray(mine), expected, rtol=1e-5, atol=1e-5, err_msg=mine.name)
 
 
 def test_names_of_keras_are_here() -> None:
