@@ -41,7 +41,7 @@ from fastdl.fusion.folds import RULES
 from fastdl.commands import COMMANDS
 assert fastdl.activations.get("hard_tanh") is fastdl.activations.hard_tanh
 assert type(fastdl.optimizers.get("qhm")) is fastdl.optimizers.QHM
-assert fastdl.losses.get("cauchy").scale == 1 and fastdl.losses.cauchy([[0.0]], [[1.0]])[0] > 0
+assert fastdl.losses.get("Cauchy").scale == 1 and fastdl.losses.cauchy([[0.0]], [[1.0]])[0] > 0
 assert fastdl.layers.deserialize(fastdl.layers.serialize(fastdl.layers.Square())).name
 assert repr(fastdl.callbacks.StopAfter(2)) == "StopAfter(seconds=2.0)"
 assert fastdl.metrics.NAMES["psnr"] is fastdl.metrics.PeakSignalToNoiseRatio

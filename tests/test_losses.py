@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -281,11 +282,15 @@ def test_configs(name: str) -> None:
             assert kind.from_config(made.get_config()).get_config() == made.get_config()
     if name in losses.CLASSES:
         assert type(losses.get(losses.serialize(losses.get(name)))).__name__ == name
+        function = losses.get(losses.snake_case(name))
+        assert pickle.loads(pickle.dumps(function)) is function
 
 
 def test_functions_are_names_too() -> None:
-    assert isinstance(losses.get(losses.huber), losses.Huber)
-    assert isinstance(losses.get("MSE"), losses.MeanSquaredError)
+    assert isinstance(losses.loss_for(losses.huber), losses.Huber)
+    assert losses.get("MSE") is losses.get("mean_squared_error") is losses.mean_squared_error
+    assert losses.get(losses.serialize(losses.huber)) is losses.get(losses.huber) is losses.huber
+    assert losses.get(None) is None
     assert isinstance(metrics.get("bce"), metrics.BinaryCrossentropy)
     assert isinstance(metrics.get(metrics.serialize(metrics.get("auc"))), metrics.AUC)
     assert metrics.get(metrics.mean_squared_error) is metrics.mean_squared_error

@@ -18,13 +18,14 @@ from fastdl.losses.loss import Function as Function
 from fastdl.losses.loss import Loss as Loss
 
 
-def _as_function(kind: Callable[..., Loss]) -> Callable[..., Any]:
+def _as_function(name: str, kind: Callable[..., Loss]) -> Callable[..., Any]:
     """The class as Keras's function: (y_true, y_pred, the class's arguments) → each sample's loss."""
 
     def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Any:
         return kind(*arguments, **options).call(y_true, y_pred)
 
     function.__doc__ = kind.__doc__
+    function.__name__ = function.__qualname__ = name  # by which pickle and files find it
     return function
 
 
@@ -39,30 +40,44 @@ def entropy(p: Any, base: float | None = None) -> Array:
 
 CLASSES = family(Loss)
 NAMES = names_of(CLASSES)
-FUNCTIONS = {snake_case(name): _as_function(kind) for name, kind in CLASSES.items()}
+FUNCTIONS = {snake_case(name): _as_function(snake_case(name), kind) for name, kind in CLASSES.items()}
 
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Loss:
-    """The loss that `serialize` described. ValueError if there is none of that name."""
-    return get(configured.deserialize(config, CLASSES))
+def deserialize(config: Mapping[str, Any]) -> Any:
+    """The loss, or the function, that `serialize` described. ValueError if there is none of that name."""
+    named = str((config.get("config") or {}).get("name")) if config.get("class_name") == "function" else ""
+    return FUNCTIONS[named] if named in FUNCTIONS else configured.deserialize(config, CLASSES)
 
 
-def get(loss: Any) -> Loss:
-    """A loss by Keras name, class, instance, config, or a function of one's own (see Function). ValueError if none."""
-    if isinstance(loss, Loss):
-        return loss
-    if isinstance(loss, type) and issubclass(loss, Loss):
-        return loss()
-    if isinstance(loss, str) and loss in NAMES:
-        return NAMES[loss]()
-    if isinstance(loss, Mapping):
-        return deserialize(loss)
-    if callable(loss):
-        by_function = {id(function): NAMES[name] for name, function in FUNCTIONS.items()}
-        return by_function[id(loss)]() if id(loss) in by_function else Function(loss)
-    raise ValueError(f"{unknown('loss', loss, filter(str.islower, sorted(NAMES)))}, or a fastdl.losses object")
+def get(identifier: Any) -> Any:
+    """A loss by its class's name, class, instance or config; a function by its name; a function, and None, as they are.
+
+    ValueError if there is none. Keras: losses.get.
+    """
+    if isinstance(identifier, str) and identifier in CLASSES:
+        return CLASSES[identifier]()
+    if isinstance(identifier, str) and identifier in NAMES:
+        return FUNCTIONS[snake_case(NAMES[identifier].__name__)]
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, type) and issubclass(identifier, Loss):
+        return identifier()
+    if identifier is None or callable(identifier):
+        return identifier
+    raise ValueError(f"{unknown('loss', identifier, filter(str.islower, sorted(NAMES)))}, or a fastdl.losses object")
+
+
+def loss_for(loss: Any) -> Loss:
+    """What `compile` takes for a loss: as `get`, but always a Loss, also of a function (see Function). ValueError."""
+    found = get(loss)
+    if found is None:
+        raise ValueError("a loss is needed, not None")
+    classes = {id(function): CLASSES[name] for name, function in zip(CLASSES, FUNCTIONS.values(), strict=True)}
+    if id(found) in classes:
+        return classes[id(found)]()
+    return found if isinstance(found, Loss) else Function(found)
 
 
 def __getattr__(name: str) -> Callable[..., Array]:

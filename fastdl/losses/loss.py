@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from fastdl import _ext
-from fastdl.base.arrays import Array, refuse_masked
+from fastdl import _ext, config
+from fastdl.base.arrays import Array, Dtype, refuse_masked
 from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.dtypes import dtype_name
 from fastdl.base.naming import snake_case
@@ -29,7 +30,8 @@ class Loss(Configured):
 
     reduction: "sum_over_batch_size" or "mean", "sum", "mean_with_sample_weight" (divided by the sum of the weights), or
     "none": on arrays each sample's. loss(y_true, y_pred) is that on arrays, `call` gives each sample's. One of your own
-    overrides `call`, made of fastdl.ops, or `per_sample`, by numpy.
+    overrides `call`, made of fastdl.ops, or `per_sample`, by numpy. dtype: what arrays are taken as, and the loss given
+    as, when it is called: float64, or float32 for all others; models have their own.
     """
 
     sparse: ClassVar[bool] = False
@@ -38,6 +40,7 @@ class Loss(Configured):
     reduction: str | None = AVERAGE
     dtype: str = "float32"
     axis: int = -1  # the classes', or what else it compares as one
+    unsaid: ClassVar[tuple[str, ...]] = ("dtype",)  # what configs leave out where it is the default, as Keras's do
     _name: str | None = None
 
     def __init__(self, name: str | None = None, reduction: str | None = AVERAGE, dtype: Any = None) -> None:
@@ -104,11 +107,21 @@ class Loss(Configured):
         return PerSampleLoss(y_true, y_pred, terminal, self.name).output
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of arrays, a number, or of tensors; each sample's without a reduction. ShapeError."""
-        values = self.call(y_true, y_pred)
-        if symbolic(values):
+        """The loss of arrays, a number of its dtype, or of tensors; each sample's without a reduction. ShapeError."""
+        if symbolic(y_true, y_pred):
+            values = self.call(y_true, y_pred)
             return self._reduced(values if sample_weight is None else values * sample_weight, sample_weight)
-        return reduced(np.asarray(values, np.float64), sample_weight, self.reduction, self.counted(y_true))
+        kind = np.dtype(np.float64 if self.dtype == "float64" else np.float32)
+        y_true, y_pred = as_kind("y_true", y_true, kind), as_kind("y_pred", y_pred, kind)
+        values = np.asarray(self.call(y_true, y_pred), np.float64)
+        return kind.type(reduced(values, sample_weight, self.reduction, self.counted(y_true)))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments (Keras)."""
+        defaults = {name: each.default for name, each in inspect.signature(type(self)).parameters.items()}
+        defaults["dtype"] = config.floatx()
+        given = super().get_config()
+        return {name: each for name, each in given.items() if name not in self.unsaid or each != defaults[name]}
 
     def _reduced(self, values: Any, weight: Any) -> Any:
         """The same of tensors."""
@@ -121,6 +134,13 @@ class Loss(Configured):
     def counted(self, y_true: Any) -> Array | None:
         """Which targets count, if not all do. fastdl's own."""
         return None
+
+
+def as_kind(name: str, value: Any, kind: Dtype) -> Array:
+    """Numbers as an array of that kind, others as an array as they are. DataError for what is masked."""
+    refuse_masked(name, value)
+    array = np.asarray(value)
+    return array.astype(kind) if array.dtype.kind in "biuf" else array
 
 
 class _Plain(Loss):
@@ -173,6 +193,7 @@ class Huber(_Elementwise):
     """Half the square of the error up to delta, straight on from there (Huber 1964)."""
 
     kind, own = "huber", "delta"
+    unsaid = "dtype", "delta"
 
     def __init__(
         self,
@@ -232,6 +253,8 @@ class KLDivergence(_Plain):
 
 class CosineSimilarity(Loss):
     """Minus the cosine of the angle between y and the target: -1 where they point the same way."""
+
+    unsaid = "dtype", "axis"
 
     def __init__(
         self, axis: int = -1, reduction: str | None = AVERAGE, name: str | None = None, dtype: Any = None

@@ -283,7 +283,7 @@ def checked_losses(chosen: Any) -> Any:
         chosen = {name: _only_loss(each) for name, each in chosen.items()}
     elif isinstance(chosen, list | tuple):
         chosen = [_only_loss(each) for each in chosen]
-    return mapped(losses.get, chosen)
+    return mapped(losses.loss_for, chosen)
 
 
 def _only_loss(chosen: Any) -> Any:

@@ -50,7 +50,7 @@ class FastdlRegressor(RegressorMixin, Estimator):  # type: ignore[misc]
         return self._train(X, targets, targets.shape[1], self._weights(sample_weight, X), more, judges)
 
     def _learn_units(self, targets: Array, weights: Array | None) -> None:
-        loss = None if self.loss is None else type(losses.get(self.loss))
+        loss = None if self.loss is None else type(losses.loss_for(self.loss))
         scaled = self.scale and self.model is None and (loss is None or loss in OF_ANY_UNIT)
         self._units = moments(targets, weights) if scaled else None
 

@@ -92,7 +92,7 @@ def test_it_heeds_weights_of_samples():
 def test_called_on_arrays_it_gives_what_it_says():
     assert Absolute()(Y, Y + 1) == pytest.approx(1)
     assert Halved()(Y, Y + 2) == pytest.approx(2)
-    np.testing.assert_allclose(losses.get(half_square).call(Y, Y + 1), np.full(96, 0.5))
+    np.testing.assert_allclose(losses.loss_for(half_square).call(Y, Y + 1), np.full(96, 0.5))
 
 
 METRICS = {

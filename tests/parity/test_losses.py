@@ -167,8 +167,9 @@ def test_losses_on_arrays(name: str, dtype: Dtype) -> None:
     keras = pytest.importorskip("keras")
     kind, arguments, activation, targets = LOSSES[name]
     y_true, y_pred = drawn(targets, dtype, 5), predictions(activation, dtype)
-    with keras_precision(keras, dtype):
+    with keras_precision(keras, dtype), floatx(fastdl, dtype):
         theirs = getattr(keras.losses, kind)(**arguments)
+        assert getattr(losses, kind)(**arguments)(y_true, y_pred).dtype == dtype
         for options in ({}, {"sample_weight": weights(dtype)}):
             expected = float(theirs(y_true, y_pred, **options))
             assert getattr(losses, kind)(**arguments)(y_true, y_pred, **options) == pytest.approx(
@@ -317,7 +318,7 @@ def test_names_of_keras_are_here() -> None:
         if issubclass(kind, keras.losses.Loss) and name != "Loss" and name not in left_out:
             assert name in losses.CLASSES, name
     for kind_name in losses.CLASSES:
-        assert losses.get(kind_name).name == losses.get(losses.snake_case(kind_name)).name
+        assert losses.get(kind_name).name == losses.loss_for(losses.snake_case(kind_name)).name
         assert callable(getattr(losses, losses.snake_case(kind_name)))
 
 
@@ -374,4 +375,4 @@ def test_losses_as_torch(name: str, dtype: Dtype) -> None:
     kind, arguments, activation, targets = LOSSES[name]
     y_true, y_pred = drawn(targets, dtype, 5), predictions(activation, dtype)
     expected = TORCH[name](torch.nn.functional, torch.from_numpy(y_pred), torch.from_numpy(y_true)).item()
-    assert getattr(losses, kind)(**arguments)(y_true, y_pred) == pytest.approx(expected, rel=RTOL[dtype])
+    assert getattr(losses, kind)(**arguments, dtype=dtype)(y_true, y_pred) == pytest.approx(expected, rel=RTOL[dtype])
