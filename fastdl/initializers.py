@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, overload
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from fastdl.base import configured, random
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured, family, names_of
 from fastdl.base.naming import no_such, unknown
+from fastdl.base.random import Seed, SeedGenerator
 from fastdl.errors import ShapeError
 
 Shape = tuple[int, ...]
@@ -75,22 +76,35 @@ class Identity(Initializer):
         return self.gain * np.eye(*shape)
 
 
-class _Random(Initializer):
-    """A draw: the same one at every call with a seed, from the global generator without."""
+class Values(Initializer):
+    """These values themselves, of their own shape; by `get` of an array. ShapeError for another shape."""
 
-    def __init__(self, seed: int | None = None) -> None:
-        self.seed = seed
+    def __init__(self, value: Any = 0.0) -> None:
+        self.value = np.array(value)
+
+    def draw(self, shape: Shape) -> Array:
+        if shape != self.value.shape:
+            raise ShapeError(f"the initializer holds values of shape {self.value.shape}, not {shape}")
+        return self.value
+
+
+class _Random(Initializer):
+    """A draw: the same one at every call with a seed, other ones with a SeedGenerator, or without, from the global
+    generator."""
+
+    def __init__(self, seed: Seed = None) -> None:
+        self.seed = SeedGenerator.from_config(seed["config"]) if isinstance(seed, Mapping) else seed
 
     def generator(self) -> np.random.Generator:
-        return random.generator() if self.seed is None else np.random.default_rng(self.seed)
+        return random.source(self.seed)
 
-
-def _cut_normal(draw: np.random.Generator, shape: Shape) -> Array:
-    """Standard normal numbers; those beyond two standard deviations are drawn again."""
-    values = np.asarray(draw.standard_normal(shape))
-    while (outside := np.abs(values) > 2).any():
-        values[outside] = draw.standard_normal(int(outside.sum()))
-    return values
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, a SeedGenerator as its class and config (Keras)."""
+        config = super().get_config()
+        return {
+            **config,
+            "seed": configured.serialize(self.seed) if isinstance(self.seed, SeedGenerator) else self.seed,
+        }
 
 
 class RandomNormal(_Random):
@@ -98,7 +112,7 @@ class RandomNormal(_Random):
 
     aliases = ("normal",)
 
-    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: Seed = None) -> None:
         super().__init__(seed)
         self.mean, self.stddev = mean, stddev
 
@@ -110,7 +124,7 @@ class TruncatedNormal(RandomNormal):
     """Normal, cut at two standard deviations from the mean, which leaves 0.8796 of `stddev`."""
 
     def draw(self, shape: Shape) -> Array:
-        return self.mean + self.stddev * _cut_normal(self.generator(), shape)
+        return self.mean + self.stddev * random.within_two(self.generator(), shape)
 
 
 class RandomUniform(_Random):
@@ -118,7 +132,7 @@ class RandomUniform(_Random):
 
     aliases = ("uniform",)
 
-    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: Seed = None) -> None:
         super().__init__(seed)
         self.minval, self.maxval = minval, maxval
 
@@ -141,7 +155,7 @@ class Orthogonal(_Random):
 
     aliases = ("OrthogonalInitializer",)
 
-    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+    def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         super().__init__(seed)
         self.gain = gain
 
@@ -158,7 +172,8 @@ class Orthogonal(_Random):
 class VarianceScaling(_Random):
     """Draws with variance scale / n, n the fan_in, fan_out or fan_avg of an (in, out) kernel (Keras).
 
-    distribution: "truncated_normal" (cut at two standard deviations), "untruncated_normal" or "uniform".
+    distribution: "truncated_normal" (cut at two standard deviations), "untruncated_normal" or "uniform". input_axes,
+    output_axes: which sizes of the shape are inputs and outputs, if not those; both, or neither.
     """
 
     def __init__(
@@ -166,9 +181,15 @@ class VarianceScaling(_Random):
         scale: float = 1.0,
         mode: str = "fan_in",
         distribution: str = "truncated_normal",
-        seed: int | None = None,
+        seed: Seed = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
     ) -> None:
         super().__init__(seed)
+        if (input_axes is None) != (output_axes is None):
+            raise ValueError("input_axes and output_axes go together: give both, or neither")
+        self.input_axes = None if input_axes is None else list(input_axes)
+        self.output_axes = None if output_axes is None else list(output_axes)
         if not scale > 0:
             raise ValueError(f"scale must be positive, not {scale}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
@@ -183,6 +204,8 @@ class VarianceScaling(_Random):
         """Of more than two sizes the leading ones are a window, which each input and output has (Keras)."""
         window = math.prod(shape[:-2])
         fan_in, fan_out = (window * shape[-2], window * shape[-1]) if len(shape) > 1 else (math.prod(shape),) * 2
+        if self.input_axes is not None and self.output_axes is not None:
+            fan_in, fan_out = (math.prod(shape[axis] for axis in axes) for axes in (self.input_axes, self.output_axes))
         count = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         return self.scale / max(1.0, count)
 
@@ -194,7 +217,7 @@ class VarianceScaling(_Random):
         if self.distribution == "untruncated_normal":
             return np.asarray(draw.standard_normal(shape) * math.sqrt(variance))
         # a normal cut at two standard deviations has this standard deviation left
-        return _cut_normal(draw, shape) * math.sqrt(variance) / 0.87962566103423978
+        return random.within_two(draw, shape) * math.sqrt(variance) / 0.87962566103423978
 
 
 class _Named(VarianceScaling):
@@ -202,8 +225,13 @@ class _Named(VarianceScaling):
 
     settings: ClassVar[tuple[float, str, str]]
 
-    def __init__(self, seed: int | None = None) -> None:
-        super().__init__(*self.settings, seed=seed)
+    def __init__(
+        self,
+        seed: Seed = None,
+        input_axes: Sequence[int] | None = None,
+        output_axes: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(*self.settings, seed, input_axes, output_axes)
 
 
 class GlorotUniform(_Named):
@@ -253,11 +281,24 @@ def deserialize(config: Mapping[str, Any]) -> Any:
     return configured.deserialize(config, NAMES)
 
 
-def get(initializer: str | Function | type[Initializer] | Mapping[str, Any]) -> Function:
-    """An initializer by Keras name, class, instance or `serialize`'s dict, or a function (shape, dtype) → values.
+@overload
+def get(initializer: None) -> None: ...
+
+
+@overload
+def get(initializer: str | Function | type[Initializer] | Mapping[str, Any] | Array) -> Function: ...
+
+
+def get(initializer: str | Function | type[Initializer] | Mapping[str, Any] | Array | None) -> Function | None:
+    """An initializer by Keras name, class, instance or `serialize`'s dict, a function (shape, dtype) → values, or an
+    array, which are these (see Values); None for None.
 
     ValueError if there is none.
     """
+    if initializer is None:
+        return None
+    if isinstance(initializer, np.ndarray | np.generic):
+        return Values(initializer)
     if isinstance(initializer, str) and initializer in NAMES:
         return NAMES[initializer]()
     if isinstance(initializer, type):

@@ -126,9 +126,38 @@ def test_names_classes_and_configs(name: str) -> None:
 
 def test_a_config_holds_every_argument() -> None:
     settings = {"scale": 0.3, "mode": "fan_avg", "distribution": "uniform", "seed": 5}
+    settings |= {"input_axes": [0], "output_axes": [1, 2]}
     assert initializers.VarianceScaling(**settings).get_config() == settings
     assert initializers.Constant(np.float32(2)).get_config() == {"value": 2.0}
     assert initializers.Constant(np.arange(2)).get_config() == {"value": [0, 1]}
+
+
+def test_fans_of_named_axes() -> None:
+    for mode, fan in (("fan_in", 6), ("fan_out", 35), ("fan_avg", 20.5)):
+        for kind in (initializers.VarianceScaling, initializers.HeNormal):
+            initializer = kind(input_axes=[1], output_axes=[0, 2])
+            initializer.mode = mode
+            assert initializer._variance((5, 6, 7)) == initializer.scale / fan
+
+
+def test_a_seed_generator_draws_others_at_each_call() -> None:
+    for kind in ("RandomNormal", "Orthogonal", "VarianceScaling", "GlorotUniform", "RandomSign"):
+        initializer = getattr(initializers, kind)(seed=keras.random.SeedGenerator(3))
+        first, second = initializer((9, 4)), initializer((9, 4))
+        assert not np.array_equal(first, second)
+        again = initializers.deserialize(json.loads(json.dumps(initializers.serialize(initializer))))
+        assert np.array_equal(first, again((9, 4)))
+
+
+def test_an_array_is_an_initializer_of_its_shape() -> None:
+    values = np.arange(6.0).reshape(2, 3)
+    dense = layers.Dense(3, kernel_initializer=values, bias_initializer=None)
+    fastdl.Sequential([fastdl.Input((2,)), dense])
+    assert np.array_equal(dense.get_weights()[0], values)
+    again = layers.Dense.from_config(dense.get_config())
+    fastdl.Sequential([fastdl.Input((2,)), again])
+    assert np.array_equal(again.get_weights()[0], values)
+    assert initializers.get(None) is None
 
 
 def test_a_function_and_a_class_of_ones_own() -> None:
@@ -161,6 +190,13 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "scale": (lambda: initializers.VarianceScaling(0), ValueError, "scale must be positive"),
     "mode": (lambda: initializers.VarianceScaling(mode="fan"), ValueError, "mode must be"),
     "distribution": (lambda: initializers.VarianceScaling(distribution="cauchy"), ValueError, "distribution must be"),
+    "one of two axes": (
+        lambda: initializers.HeNormal(input_axes=[0]),
+        ValueError,
+        "go together: give both, or neither",
+    ),
+    "shape": (lambda: initializers.get(np.ones(3))((4,)), ShapeError, r"values of shape \(3,\), not \(4,\)"),
+    "seed": (lambda: initializers.HeNormal("7")((2, 2)), ValueError, "seed must be an integer of zero or more"),
     "identity": (lambda: initializers.Identity()((3,)), ShapeError, r"matrices, not an array of shape \(3,\)"),
     "orthogonal": (lambda: initializers.Orthogonal()((3,)), ShapeError, "two or more dimensions"),
 }

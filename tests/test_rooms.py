@@ -52,7 +52,17 @@ MEMBERS = {
     "base": ["base", "config", "errors", "_ext"],
     "compiler": ["compiler", "kernels"],
     "vocabulary": (
-        ["activations", "constraints", "initializers", "losses", "metrics", "optimizers", "regularizers", "schedules"]
+        [
+            "activations",
+            "constraints",
+            "initializers",
+            "losses",
+            "metrics",
+            "optimizers",
+            "random",
+            "regularizers",
+            "schedules",
+        ]
     ),
     "on top of models": ["backend", "initialization", "pretraining", "saving", "sklearn", "utils"],
     "commands": ["cli", "commands", "__main__"],

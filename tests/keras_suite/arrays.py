@@ -131,18 +131,3 @@ def find(name: str) -> Any:
         return _of_arrays(OWN[name]) if name not in ("array", "convert_to_tensor", "shape", "ndim") else OWN[name]
     function = getattr(np, name, None)
     return _of_arrays(function) if callable(function) else Missing(f"ops.{name}")
-
-
-def uniform(shape: Any, minval: float = 0.0, maxval: float = 1.0, dtype: Any = None, seed: Any = None) -> Array:
-    draw = np.random.default_rng(seed if isinstance(seed, int) else None)
-    return tensor(draw.uniform(minval, maxval, tuple(shape)), dtype or "float32")
-
-
-def normal(shape: Any, mean: float = 0.0, stddev: float = 1.0, dtype: Any = None, seed: Any = None) -> Array:
-    draw = np.random.default_rng(seed if isinstance(seed, int) else None)
-    return tensor(draw.normal(mean, stddev, tuple(shape)), dtype or "float32")
-
-
-def randint(shape: Any, minval: int, maxval: int, dtype: Any = "int32", seed: Any = None) -> Array:
-    draw = np.random.default_rng(seed if isinstance(seed, int) else None)
-    return tensor(draw.integers(minval, maxval, tuple(shape)), dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,9 +35,7 @@ def through_json(instance: Any, carried: Any) -> Any:
     return deserialize(carried(serialize(instance)))
 
 
-RANDOM = SimpleNamespace(
-    uniform=arrays.uniform, normal=arrays.normal, randint=arrays.randint, SeedGenerator=Missing("random.SeedGenerator")
-)
+RANDOM = importlib.import_module("fastdl.random")
 
 
 def backend(name: str) -> Any:

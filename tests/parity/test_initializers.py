@@ -14,15 +14,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # Keras with numpy 2
 ]
 
-LATER = {"input_axes", "output_axes"}  # for convolutions
-OWN = {"RandomSign"}  # which Keras does not have
+OWN = {"RandomSign", "Values"}  # which Keras does not have
 each_class = pytest.mark.parametrize("name", [name for name in initializers.CLASSES if name not in OWN])
 
 
 def signature(kind: Any) -> dict[str, Any]:
     """Arguments and their defaults."""
     parameters = inspect.signature(kind).parameters
-    return {name: argument.default for name, argument in parameters.items() if name not in LATER}
+    return {name: argument.default for name, argument in parameters.items()}
 
 
 @each_class
