@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         regularizers,
         saving,
         schedules,
+        tree,
         utils,
     )
     from fastdl.diagnosis.finder import find_learning_rate
@@ -87,6 +88,7 @@ _MODULES = (
     "saving",
     "schedules",
     "sklearn",
+    "tree",
     "utils",
 )
 _NAMES = {
@@ -151,6 +153,7 @@ __all__ = [
     "saving",
     "schedules",
     "set_num_threads",
+    "tree",
     "utils",
 ]
 

@@ -49,7 +49,7 @@ BELOW = {
     "the package": ["commands"],
 }
 MEMBERS = {
-    "base": ["base", "config", "errors", "_ext"],
+    "base": ["base", "config", "errors", "tree", "_ext"],
     "compiler": ["compiler", "kernels"],
     "vocabulary": (
         [
