@@ -19,7 +19,8 @@ from fastdl import datasets
 ROOT = Path(__file__).parent.parent
 ALL = sorted(path.stem for path in (ROOT / "examples").glob("*.py") if path.stem != "data")
 COMMANDS = {"fashion_mnist_recipe": ["--seeds", "1", "--epochs", "1", "--width", "32"]}  # what takes arguments
-EXAMPLES = [name for name in ALL if name not in COMMANDS]
+SERVICES = ["service"]  # which tests/engines starts
+EXAMPLES = [name for name in ALL if name not in (*COMMANDS, *SERVICES)]
 NEEDS = {"regression": "sklearn", "vanishing_gradients": "matplotlib"}
 
 
