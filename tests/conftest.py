@@ -59,7 +59,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     lines = []
     if missing:
         names = " and ".join(sorted(set(missing)))
-        lines.append(f"{len(missing):,} compare with {names}, not installed here: pip install '.[parity]'")
+        lines.append(f"{len(missing):,} need {names}, not installed here: pip install '.[parity]' or '.[engines]'")
     others = Counter(reason for reason in reasons if not reason.startswith("could not import"))
     lines += [f"{count:,}: {reason}" for reason, count in others.most_common()]
     if lines:
