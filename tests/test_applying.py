@@ -249,6 +249,61 @@ def test_loss_scale() -> None:
     assert (optimizer.scale_loss(1.0), optimizers.SGD().scale_loss(1.0)) == (1024.0, 1.0)
 
 
+@every
+@pytest.mark.parametrize("shape", [(5, 4), (7,)])
+def test_a_step_of_the_rule_alone(name: str, shape: tuple[int, ...]) -> None:
+    """That of an optimizer without options, at another rate; nothing is counted."""
+    kind, first = optimizers.CLASSES[name], draw(shape, 0)
+    plain, stepped = (
+        kind(0.1, **({"weight_decay": 0.0} if name == "AdamW" else {"weight_decay": None})),
+        variable(first),
+    )
+    if name == "Muon":
+        plain.adam_weight_decay = None
+    full, moved = kind(0.7, weight_decay=0.3, clipvalue=1e-3, use_ema=True), variable(first)
+    for seed in (1, 2):
+        plain.apply([draw(shape, seed)], [stepped])
+        full.update_step(draw(shape, seed), moved, 0.1)
+        full.batches += 1
+        np.testing.assert_array_equal(moved.numpy(), stepped.numpy())
+    assert full.iterations == 2
+    assert full.learning_rate == 0.7
+
+
+@pytest.mark.parametrize("every_so_often", [None, 2])
+def test_a_gradient_in_the_place_of_a_variable(every_so_often: int | None) -> None:
+    first, second = variable([1.0, 2.0]), variable([1.0, 2.0])
+    first.overwrite_with_gradient = True
+    optimizer = optimizers.SGD(1.0, gradient_accumulation_steps=every_so_often)
+    for gradient, overwritten, stepped in (
+        ([4.0, 7.0], [4.0, 7.0], [-3.0, -5.0]) if not every_so_often else ([4.0, 7.0], [1.0, 2.0], [1.0, 2.0]),
+        ([6.0, 5.0], [6.0, 5.0], [-9.0, -10.0]) if not every_so_often else ([6.0, 5.0], [6.0, 7.0], [-4.0, -4.0]),
+    ):
+        optimizer.apply([np.array(gradient)] * 2, [first, second])
+        np.testing.assert_array_equal([first.numpy(), second.numpy()], [overwritten, stepped])
+    model = fastdl.Sequential([fastdl.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.weights[0].overwrite_with_gradient = True
+    with pytest.raises(ValueError, match="overwrite_with_gradient is for an optimizer's apply"):
+        model.fit(np.ones((4, 2)), np.ones(4), verbose=0)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5)])
+def test_muon_on_arrays(shape: tuple[int, ...]) -> None:
+    x = draw(shape, 3)
+    y = x / (np.linalg.norm(x) + 1e-7)
+    for _ in range(4):
+        s = y @ y.T
+        y = 3.4445 * y + (-4.7750 * s + 2.0315 * s @ s) @ y
+    optimizer = optimizers.Muon(0.3, exclude_layers=["matrix"])
+    np.testing.assert_allclose(optimizer.zeropower_via_newtonschulz5(x, 4), y, rtol=1e-9, atol=1e-9)
+    assert optimizer.zeropower_via_newtonschulz5(x.astype(np.float32), 4).dtype == np.float32
+    np.testing.assert_allclose(optimizer.lr_adjust(x), x * 0.2 * max(shape) ** 0.5)
+    np.testing.assert_array_equal(optimizers.Muon(rms_rate=None).lr_adjust(x), x)
+    with pytest.raises(ValueError, match="only a matrix"):
+        optimizer.zeropower_via_newtonschulz5(x[0], 4)
+
+
 def test_none_leaves_a_variable_as_it_is() -> None:
     first, second, optimizer = variable([3.0], "first"), variable([3.0], "second"), optimizers.SGD(1.0)
     with pytest.raises(ValueError, match="no gradient"):
@@ -264,6 +319,11 @@ def test_learning_rate_and_iterations_can_be_assigned_to() -> None:
     optimizer = optimizers.Adam(0.5, name="adam")
     optimizer.learning_rate.assign(0.25)
     assert (optimizer.learning_rate, optimizer.learning_rate.numpy(), float(optimizer.learning_rate)) == (0.25,) * 3
+    optimizer.learning_rate = 0.1 * 0.1
+    assert optimizer.learning_rate.numpy() != 0.01
+    assert optimizer.learning_rate.value == 0.01
+    assert optimizer.learning_rate.value.dtype == "float32"
+    optimizer.learning_rate = 0.25
     optimizer.iterations.assign(4)
     assert (optimizer.iterations, optimizer.batches) == (4, 4)
     assert [each.path for each in optimizer.variables] == ["adam/iteration", "adam/learning_rate"]

@@ -213,6 +213,7 @@ class Parameter(Arithmetic):
     learning_rate_factor: of the optimizer's step on it; weight_decay_factor: of its weight decay, which the other
     factor does not touch. Both take effect at the next `compile`.
     by_rows: a matrix lies row by row, without gaps, as tables are whose rows are looked up, and not in strips.
+    overwrite_with_gradient: an optimizer's `apply` puts the gradient in its place (Keras); fit refuses it.
     """
 
     def __init__(
@@ -228,6 +229,7 @@ class Parameter(Arithmetic):
         self.regularizer: WeightPenalty | None = None
         self.constraint: WeightConstraint | None = None
         self.learning_rate_factor = self.weight_decay_factor = 1.0
+        self.overwrite_with_gradient = False
         self.size = math.prod(shape)
         self.storage = self.like()
         self.assign(value)

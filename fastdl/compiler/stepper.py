@@ -19,7 +19,7 @@ class Stepper:
     """Steps parameters, of one dtype, by gradients of their shapes. still: others whose moving averages go on."""
 
     def __init__(self, optimizer: UpdateRule, parameters: Sequence[Parameter], still: Sequence[Parameter] = ()) -> None:
-        dtype = parameters[0].dtype
+        dtype = (*parameters, *still)[0].dtype
         graph = Graph([Tensor((None, 1), dtype)], [])
         build = Buffers(graph, 1, training=True)
         steps = Steps(build, graph, graph, optimizer, parameters, penalized=False)

@@ -61,6 +61,8 @@ class Steps:
         self._build, self.optimizer, self._penalized = build, optimizer, penalized
         parameters = [p for op in graph.ops for p in op.parameters]
         self._stepped = {p for p in parameters if (p.trainable if trained is None else p in trained)}
+        if overwritten := [p.path for p in self._stepped if p.overwrite_with_gradient]:
+            raise ValueError(f"{overwritten[0]}: overwrite_with_gradient is for an optimizer's apply; fit takes steps")
         self.penalties = aligned((1,), np.dtype(np.float64))
         self._partial: dict[Parameter, Ref] = {}  # gradients of parameters that several ops read, so far
         self._left = Counter(p for op in learned.ops for p in op.parameters)

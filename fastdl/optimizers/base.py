@@ -223,6 +223,10 @@ class BaseOptimizer(Configured):
             raise ValueError("exclude_from_weight_decay must be called before training begins")
         self._kept = set(var_list or ()), "|".join(var_names or ())
 
+    def exclude_only(self, variable: Parameter) -> None:
+        """Let this parameter keep its weights, and no other. fastdl's own."""
+        self._kept = {variable}, ""
+
     def keeps(self, parameter: Parameter) -> bool:
         """Whether a parameter was excluded from weight decay."""
         excluded, names = self._kept

@@ -257,8 +257,32 @@ class Muon(_Directed):
 
     def step(self, build: Buffers, parameter: Parameter, gradient: Ref) -> None:
         self.find(build, parameter, gradient, "nesterov" if self.nesterov else "momentum", (self.momentum,))
-        length = 1.0 if self.rms_rate is None else self.rms_rate * math.sqrt(max(parameter.shape))
+        length = self._length(parameter.shape)
         self.follow(build, parameter, self._orthogonal(build, parameter, gradient), _ext.LENGTH_GIVEN, (length, 0.0))
+
+    def _length(self, shape: tuple[int, ...]) -> float:
+        """What a matrix's direction is multiplied with, beside the rate."""
+        return 1.0 if self.rms_rate is None else self.rms_rate * math.sqrt(max(shape))
+
+    def lr_adjust(self, x: Any) -> Array:
+        """A matrix times what its step is multiplied with beside the rate (Keras: Muon.lr_adjust)."""
+        return np.asarray(x) * self._length(np.shape(x))
+
+    def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Array:
+        """The matrix that a step follows after so many products, near to an orthogonal one, in x's dtype.
+
+        ValueError for what is no matrix. Keras: Muon.zeropower_via_newtonschulz5.
+        """
+        matrix = np.asarray(x)
+        if matrix.ndim != 2:
+            raise ValueError(f"only a matrix has an orthogonal one near it, not an array of shape {matrix.shape}")
+        kind = np.dtype(np.float64 if matrix.dtype == np.float64 else np.float32)
+        other = self.fresh()
+        other.momentum, other.nesterov, other.rms_rate, other.ns_steps = 0.0, False, None, whole("steps", steps, 0)
+        other.exclude_layers = []
+        start = Parameter("matrix", matrix.shape, kind, np.zeros(matrix.shape))
+        other.update_step(matrix, start, 1.0)
+        return -start.numpy()
 
     def _orthogonal(self, build: Buffers, parameter: Parameter, x: Ref) -> Ref:
         """x / |x|, then ns_steps times x = a x + (b s + c s²) x, where s = x xᵀ. In the same buffer or in another.

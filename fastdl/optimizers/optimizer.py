@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from fastdl.base.arguments import real
 from fastdl.base.arrays import Array
 from fastdl.base.configured import refuse_overrides
 from fastdl.compiler.graph import Parameter
@@ -100,8 +102,36 @@ class Optimizer(BaseOptimizer):
         arrays = [self._gradient(parameters[i], gradients[i]) for i in found]
         self.resume()
         rates = self.rates(1)
-        self._stepper(stepped).run(arrays, rates, self.batches)
+        given = {p: gradient for p, gradient in zip(stepped, arrays, strict=True) if not p.overwrite_with_gradient}
+        self._overwrite({p: gradient for p, gradient in zip(stepped, arrays, strict=True) if p not in given})
+        self._stepper(tuple(given)).run(list(given.values()), rates, self.batches)
         self.batches += 1
+
+    def update_step(self, gradient: Any, variable: Parameter, learning_rate: float) -> None:
+        """The rule's step alone on one variable, at this rate: nothing is clipped, decays, is averaged or counted.
+
+        ValueError, ShapeError. Keras: Optimizer.update_step.
+        """
+        self._chosen([gradient], [variable])
+        plain = copy.copy(self)
+        plain.learning_rate, plain.batches = real("learning_rate", learning_rate), int(self.iterations)
+        plain.clipnorm = plain.clipvalue = plain.global_clipnorm = plain.gradient_accumulation_steps = None
+        plain.use_ema = False
+        plain.exclude_only(variable)
+        Stepper(plain, [variable]).run([self._gradient(variable, gradient)], plain.rates(1), plain.batches)
+
+    def _overwrite(self, gradients: Mapping[Parameter, Array]) -> None:
+        """Put gradients in the place of parameters; of several batches to a step the largest, number by number."""
+        last = (self.batches + 1) % (self.gradient_accumulation_steps or 1) == 0
+        for parameter, gradient in gradients.items():
+            value = gradient
+            if self.gradient_accumulation_steps:
+                self.accumulator(parameter)
+                kept = self.state.accumulated[parameter]
+                value = np.maximum(gradient, kept.numpy())
+                kept.assign(np.zeros(parameter.shape) if last else value)
+            if last:
+                parameter.assign(value)
 
     def _chosen(self, gradients: list[Any], variables: Iterable[Parameter] | None) -> list[Parameter]:
         """The parameters that the gradients are of, which it is built for. ValueError."""

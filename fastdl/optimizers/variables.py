@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from fastdl import config
 from fastdl.base.arrays import Array
 
 
@@ -55,6 +56,11 @@ class LearningRate(_Variable, float):
         number = super().__new__(cls, value)
         number.of = of
         return number
+
+    @property
+    def value(self) -> Array:
+        """Rounded to the dtype floatx, as Keras keeps it; `numpy` gives all digits."""
+        return np.array(self, config.floatx())
 
     def assign(self, value: Any) -> None:
         """Set the optimizer's, if it follows no schedule; else TypeError. ValueError for what is no rate."""

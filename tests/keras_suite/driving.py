@@ -32,12 +32,8 @@ class Variable(Parameter, np.lib.mixins.NDArrayOperatorsMixin):
         **_: Any,
     ) -> None:  # fmt: skip
         value = initializer(shape, dtype or "float32") if callable(initializer) else arrays.tensor(initializer, dtype)
-        value = np.atleast_1d(value)  # a scalar is a vector of one
         dtype = np.dtype(np.float64 if value.dtype == np.float64 and dtype else np.float32)
         super().__init__(f"{name}/{name}", value.shape, dtype, value, trainable)
-
-    def assign(self, value: Any) -> None:
-        super().assign(np.atleast_1d(np.asarray(value)))
 
     def __array_ufunc__(self, function: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return getattr(function, method)(*map(np.asarray, inputs), **options)
