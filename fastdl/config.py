@@ -10,6 +10,10 @@ from contextvars import ContextVar
 from fastdl import _ext
 from fastdl.base.cores import MOST, granted_threads
 from fastdl.base.cores import available_cores as available_cores
+from fastdl.base.messages import disable_interactive_logging as disable_interactive_logging
+from fastdl.base.messages import enable_interactive_logging as enable_interactive_logging
+from fastdl.base.messages import is_interactive_logging_enabled as is_interactive_logging_enabled
+from fastdl.base.messages import set_logging_verbosity as set_logging_verbosity
 
 _floatx = "float32"
 _threads: int | None = None

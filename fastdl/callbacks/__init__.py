@@ -8,6 +8,7 @@ from fastdl.callbacks.layer_statistics import *
 from fastdl.callbacks.learning_rate import *
 from fastdl.callbacks.model_checkpoint import *
 from fastdl.callbacks.optuna_pruning import *
+from fastdl.callbacks.swap_ema_weights import *
 from fastdl.callbacks.tensorboard import *
 from fastdl.callbacks.terminate_on_nan import *
 from fastdl.models.callback import Callback as Callback

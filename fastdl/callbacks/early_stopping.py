@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastdl.base.arrays import Array
+from fastdl.base.messages import say
 from fastdl.callbacks.monitor import Monitor
 from fastdl.models.callback import Logs
 
@@ -57,8 +58,8 @@ class EarlyStopping(Monitor):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
-            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+            say(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
             if self.verbose:
-                print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
+                say(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)

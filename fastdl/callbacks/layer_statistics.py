@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fastdl.base.messages import say
 from fastdl.diagnosis.layer_statistics import Probe, Snapshot
 from fastdl.models.callback import Callback, Logs
 from fastdl.models.feeding import Feeds
@@ -59,7 +60,7 @@ class LayerStatistics(Callback):
             when = f"after epoch {epoch}" if epoch else "before training"
             for kind, text in snapshot.findings.items():
                 if kind not in known:
-                    print(f"{kind}, {when}: {text}", flush=True)
+                    say(f"{kind}, {when}: {text}")
 
     @property
     def findings(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdl.base.messages import say
 from fastdl.callbacks.monitor import Monitor
 from fastdl.models.callback import Callback, Logs, Watched
 from fastdl.optimizers import Optimizer
@@ -37,7 +38,7 @@ class LearningRateScheduler(Callback):
             raise ValueError(f"the schedule must return a number, not {rate!r}")
         optimizer.learning_rate = float(rate)
         if self.verbose:
-            print(f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
+            say(f"Epoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
@@ -98,4 +99,4 @@ class ReduceLROnPlateau(Monitor):
         self.cooldown_counter, self.wait = self.cooldown, 0
         if self.verbose:
             rate = optimizer.learning_rate
-            print(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")
+            say(f"Epoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {rate}.")

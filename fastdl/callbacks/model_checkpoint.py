@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastdl.base.files import check_target
+from fastdl.base.messages import say
 from fastdl.callbacks.monitor import Monitor
 from fastdl.models.callback import Callback, Logs, overridden
 from fastdl.models.saving import check_ending
@@ -74,7 +75,7 @@ class ModelCheckpoint(Monitor):
             value = self.value(logs)
             if value is not None and not self.improves(value, self.best):
                 if self.verbose:
-                    print(f"{title}: {self.monitor} did not improve from {self.best}")
+                    say(f"{title}: {self.monitor} did not improve from {self.best}")
                 return
             self.best = self.best if value is None else value
         path = self._path(logs, names)
@@ -82,4 +83,4 @@ class ModelCheckpoint(Monitor):
         model: Any = self.model
         (model.save_weights if self.save_weights_only else model.save)(path)
         if self.verbose:
-            print(f"{title}: saved to {path}")
+            say(f"{title}: saved to {path}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from fastdl import ops
 from fastdl.models.callback import Callback, Logs
 
 HIGHER = ("acc", "auc", "precision", "recall", "f1", "fbeta", "f_beta", "r2", "iou", "top_", "cosine", "correlation")
@@ -29,18 +32,22 @@ def higher_is_better(monitor: str, mode: str = "auto") -> bool:
 
 
 class Monitor(Callback):
-    """Watches `monitor`; `best` is its best value so far, which another must pass by more than `min_delta`."""
+    """Watches `monitor`; `best` is its best value so far, which another must pass by more than `min_delta`.
+
+    monitor_op: what a better value is to a worse one, ops.greater or ops.less (Keras).
+    """
 
     def __init__(self, monitor: str, mode: str, min_delta: float = 0.0) -> None:
         self.monitor, self.mode, self.min_delta = monitor, mode, abs(min_delta)
         self.sign = 1 if higher_is_better(monitor, mode) else -1
+        self.monitor_op: Callable[[Any, Any], Any] = ops.greater if self.sign > 0 else ops.less
         self.best: float | None = None
 
     def improves(self, value: float, reference: float | None) -> bool:
         """Whether the value is better than the reference; every number is better than none, and NaN is never."""
         if reference is None:
             return not math.isnan(value)
-        return self.sign * value - self.min_delta > self.sign * reference
+        return bool(self.monitor_op(value - self.sign * self.min_delta, reference))
 
     def value(self, logs: Logs | None) -> float | None:
         """The watched number, or None after a warning that names those there are."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from fastdl.base.messages import say
 from fastdl.models.callback import Callback, Logs
 
 
@@ -23,5 +24,5 @@ class TerminateOnNaN(Callback):
         message = f"the loss became {loss} at or before batch {batch}"
         if self.raise_error:
             raise RuntimeError(message)
-        print(f"{message}: training ends")
+        say(f"{message}: training ends")
         self.model.stop_training = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from fastdl.base.naming import no_attribute
 from fastdl.models.callback import BATCH_HOOKS, Callback, Logs
 from fastdl.models.divergence import Divergence
 from fastdl.models.history import History
@@ -26,23 +28,57 @@ def _flat(callbacks: Callbacks) -> Iterator[Callback]:
 
 
 class CallbackList:
-    """Callbacks in their order, told of one call of the model's. TypeError for what is none."""
+    """Callbacks in their order, told of one call of the model's. TypeError for what is none.
 
-    def __init__(self, callbacks: Callbacks) -> None:
+    In a loop of one's own: their hooks are its methods, model and params are what they are introduced to, add_history
+    has a History among them. ValueError for add_progbar: the bar is fit's. Keras: callbacks.CallbackList.
+    """
+
+    def __init__(
+        self,
+        callbacks: Callbacks = None,
+        add_history: bool = False,
+        add_progbar: bool = False,
+        model: Any = None,
+        **params: Any,
+    ) -> None:
+        if add_progbar:
+            raise ValueError("add_progbar: fastdl's bar belongs to fit, evaluate and predict; print the logs yourself")
         self.callbacks = list(_flat(callbacks))
+        if add_history:
+            self.history()
         self._every_batch = {
             purpose for purpose in BATCH_HOOKS if any(callback.every_batch(purpose) for callback in self.callbacks)
         }
         self._execution = 1  # how many batches are told of at once
         self._waiting: list[Logs] = []  # those of the batches of an execution that has begun
         self._first = 0  # and its first batch
+        if params:
+            self.set_params(params)
+        if model is not None:
+            self.set_model(model)
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Tell each how the model was called."""
+        for callback in self.callbacks:
+            callback.set_params(params)
+
+    def set_model(self, model: Any) -> None:
+        """Introduce the model to each."""
+        for callback in self.callbacks:
+            callback.set_model(model)
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        """Each hook of a Callback is a method that calls those of all."""
+        if not name.startswith("on_") or not hasattr(Callback, name):
+            raise AttributeError(no_attribute("CallbackList has no attribute", name, dir(Callback)))
+        return functools.partial(self.tell, name)
 
     def begin(self, model: Any, **params: Any) -> None:
         """Introduce the model and how it was called."""
         self._execution = model.session.steps_per_execution
-        for callback in self.callbacks:
-            callback.set_params(params)
-            callback.set_model(model)
+        self.set_params(params)
+        self.set_model(model)
 
     def history(self) -> History:
         """The first History, or one that is put last: it records what the others add to the logs."""

@@ -11,6 +11,7 @@ from fastdl import optimizers
 from fastdl.base.arguments import flag, shown, whole
 from fastdl.base.arguments import path as checked_path
 from fastdl.base.configured import refuse_overrides
+from fastdl.base.messages import say
 from fastdl.base.naming import no_attribute
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
@@ -320,7 +321,7 @@ class Model(Network):
         hooks.begin(self, verbose=int(aloud > 0), epochs=1, steps=source.steps)
         logs = self._test(source, hooks)
         if aloud:
-            print(describe(logs))
+            say(describe(logs))
         return _results(logs, return_dict, self.session.compiled()[1].first)
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from fastdl.base.messages import is_interactive_logging_enabled, say
+
 
 def describe(logs: dict[str, Any]) -> str:
     """`loss: 0.4321 - accuracy: 0.8512 - learning_rate: 1.0000e-04 - f1_score: 0.9000 0.8000`"""
@@ -34,9 +36,10 @@ class Progress:
         self.title, self.verbose, self.steps, self.rows = f"Epoch {epoch + 1}/{epochs}", verbose, 0, 0
         self.started, self.total = time.perf_counter(), steps
         self.bar: Any = None
-        self.redraws = verbose == 1 and _in_notebook()  # the line itself, which a notebook writes over
+        live = verbose == 1 and is_interactive_logging_enabled()
+        self.redraws = live and _in_notebook()  # the line itself, which a notebook writes over
         self._drawn, self._width = 0.0, 0
-        if verbose == 1 and sys.stdout is not None and sys.stdout.isatty():
+        if live and sys.stdout is not None and sys.stdout.isatty():
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
@@ -84,7 +87,7 @@ class Progress:
         if self.redraws:
             self._draw(line, end="\n")
         elif self.verbose:
-            print(line, flush=True)
+            say(line)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastdl.base.arrays import Array, refuse_masked
+from fastdl.base.messages import (
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+    set_logging_verbosity,
+)
 from fastdl.base.naming import no_such
 from fastdl.base.random import local_random_seed, set_random_seed
 from fastdl.base.registry import (
@@ -27,13 +33,17 @@ __all__ = [
     "FeatureSpace",
     "clear_session",
     "custom_object_scope",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
+    "is_interactive_logging_enabled",
     "local_random_seed",
     "normalize",
     "plot_model",
     "register_keras_serializable",
+    "set_logging_verbosity",
     "set_random_seed",
     "to_categorical",
 ]

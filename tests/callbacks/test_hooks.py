@@ -39,6 +39,30 @@ def test_the_order_of_hooks_in_evaluate_and_predict() -> None:
         assert notes.model is model
 
 
+def test_a_list_in_a_loop_of_ones_own() -> None:
+    notes, model = Everything(), small()
+    several = CallbackList([[notes], None], add_history=True, model=model, epochs=2, steps=1)
+    assert notes.params == {"epochs": 2, "steps": 1}
+    several.on_train_begin({})
+    for epoch in range(2):
+        several.on_epoch_begin(epoch, {})
+        several.on_train_batch_begin(0, {})
+        logs = model.train_on_batch(*data(50), return_dict=True)
+        several.on_train_batch_end(0, logs)
+        several.on_epoch_end(epoch, logs)
+    several.on_train_end({})
+    batch = [("train_batch_begin", 0), ("train_batch_end", 0)]
+    epochs = [[("epoch_begin", i), *batch, ("epoch_end", i)] for i in range(2)]
+    assert notes.heard == [("train_begin",), *epochs[0], *epochs[1], ("train_end",)]
+    history = several.history()
+    assert history.model is model
+    assert len(history.history["loss"]) == 2
+    with pytest.raises(AttributeError, match="did you mean 'on_epoch_end'"):
+        several.on_epoch_ends(0)
+    with pytest.raises(ValueError, match="bar belongs to fit"):
+        CallbackList(add_progbar=True)
+
+
 def test_logs_are_means_over_the_pass_so_far() -> None:
     x, y = data(50)
     model, other, notes = small(), small(), Everything()

@@ -26,7 +26,7 @@ LEGACY = inspect.Parameter.VAR_KEYWORD
     "name",
     [
         *("CSVLogger", "EarlyStopping", "History", "LearningRateScheduler", "ModelCheckpoint"),
-        *("ReduceLROnPlateau", "TensorBoard", "TerminateOnNaN"),
+        *("ReduceLROnPlateau", "SwapEMAWeights", "TensorBoard", "TerminateOnNaN"),
     ],
 )
 def test_arguments_and_defaults(name: str) -> None:
