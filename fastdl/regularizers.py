@@ -160,6 +160,8 @@ class L2(_Norms):
 class L1L2(_Norms):
     """l1 times the sum of |x|, and l2 times that of x². By name, "l1_l2", both are 0.01."""
 
+    aliases = ("l1l2",)
+
     def __init__(self, l1: float | None = 0.0, l2: float | None = 0.0) -> None:
         self.l1, self.l2 = _strength("l1", l1 or 0.0), _strength("l2", l2 or 0.0)
         self.strengths = self.l1, self.l2
@@ -224,7 +226,7 @@ def get(
     """
     if regularizer is None or isinstance(regularizer, Regularizer):
         return regularizer
-    if regularizer == "l1_l2":  # what its strengths are by name, Keras says in words only
+    if regularizer in ("l1_l2", "l1l2"):  # what its strengths are by name, Keras says in words only
         return L1L2(0.01, 0.01)
     if isinstance(regularizer, str) and regularizer in NAMES:
         return NAMES[regularizer]()

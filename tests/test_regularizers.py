@@ -57,7 +57,8 @@ def test_by_name_class_instance_and_config(module: str, name: str) -> None:
 
 def test_strengths() -> None:
     assert regularizers.get("l1").strengths == (0.01, 0)  # type: ignore[union-attr]
-    assert regularizers.get("l1_l2").strengths == (0.01, 0.01)  # type: ignore[union-attr]
+    for name in ("l1_l2", "l1l2"):
+        assert regularizers.get(name).strengths == (0.01, 0.01)  # type: ignore[union-attr]
     assert regularizers.L1L2(l2=0.5).strengths == (0, 0.5)
     x = np.array([[1.0, -2.0], [0.0, 3.0]])
     assert regularizers.L1L2(0.5, 0.25)(x) == 0.5 * 6 + 0.25 * 14

@@ -15,6 +15,9 @@ from fastdl.losses import Loss
 from fastdl.metrics.accuracy import *
 from fastdl.metrics.accuracy import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
 from fastdl.metrics.area import *
+from fastdl.metrics.correlation import *
+from fastdl.metrics.correlation import concordance_correlation as concordance_correlation
+from fastdl.metrics.correlation import pearson_correlation as pearson_correlation
 from fastdl.metrics.counts import *
 from fastdl.metrics.errors import *
 from fastdl.metrics.errors import BinaryCrossentropy, CategoricalCrossentropy, SparseCategoricalCrossentropy

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastdl.base.arrays import Array
+from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.weighting import same_rank
 from fastdl.compiler.graph import Tensor
 from fastdl.compiler.program import Terminal
+from fastdl.errors import ShapeError
 from fastdl.metrics.reduction import MeanOverSamples, elementwise
 from fastdl.ops import Activation
 from fastdl.ops.terminal import Own, PerSample
@@ -50,9 +51,39 @@ class TopKCategoricalAccuracy(_Ranked):
 
 
 class SparseTopKCategoricalAccuracy(TopKCategoricalAccuracy):
-    """How often the label is among the k largest outputs."""
+    """How often the label is among the k largest outputs.
+
+    from_sorted_ids: the outputs are labels, the likeliest first, k of them or more; by numpy.
+    """
 
     sparse = True
+
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None, from_sorted_ids: bool = False) -> None:
+        super().__init__(k, name, dtype)
+        self.from_sorted_ids = bool(from_sorted_ids)
+
+    @property
+    def counts_itself(self) -> bool:
+        return self.from_sorted_ids or super().counts_itself
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        if not self.from_sorted_ids:
+            return super().values(y_true, y_pred)
+        refuse_masked("y_true", y_true)
+        refuse_masked("y_pred", y_pred)
+        ids, labels = np.asarray(y_pred), np.asarray(y_true)
+        if ids.ndim < 2 or ids.shape[-1] < self.k or labels.size != ids.size // ids.shape[-1]:
+            raise ShapeError(
+                f"from_sorted_ids takes labels (samples,) and {self.k} or more ids a sample, not {labels.shape} and "
+                f"{ids.shape}"
+            )
+        found = (ids.reshape(-1, ids.shape[-1])[:, : self.k] == labels.reshape(-1, 1)).any(1)
+        return np.asarray(found.reshape(labels.shape), np.float64)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; from_sorted_ids only if it is True (Keras)."""
+        config = super().get_config()
+        return config if self.from_sorted_ids else {n: each for n, each in config.items() if n != "from_sorted_ids"}
 
 
 class Accuracy(MeanOverSamples):

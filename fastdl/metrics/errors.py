@@ -204,11 +204,18 @@ class SparseCategoricalCrossentropy(_CrossEntropy):
 
 
 class CosineSimilarity(MeanOverSamples):
-    """The cosine of the angle between y and the target."""
+    """The cosine of the angle between y and the target. axis: others than the last by numpy, batch by batch."""
 
     def __init__(self, name: str | None = None, dtype: Any = None, axis: int = -1) -> None:
         super().__init__(name, dtype)
-        self.axis = last_axis(axis)
+        self.axis = int(axis)
+
+    @property
+    def counts_itself(self) -> bool:
+        return self.axis != -1 or super().counts_itself
+
+    def values(self, y_true: Any, y_pred: Any) -> Array:
+        return -np.asarray(losses.CosineSimilarity(self.axis).call(y_true, y_pred))
 
     def terminal(self, features: int) -> PerSample:
         return PerSample("cosine_similarity")

@@ -138,7 +138,7 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: metrics.Precision(top_k=5)(np.eye(3), np.eye(3)), ShapeError, "top_k=5 needs as many outputs"),
     (lambda: metrics.AUC(multi_label=True, num_labels=2)(np.eye(3), np.eye(3)), ShapeError, "num_labels is for 2"),
     (lambda: metrics.F1Score()(np.eye(3), np.eye(3), np.eye(3)), ShapeError, "this metric takes one a sample"),
-    (lambda: metrics.CosineSimilarity(axis=0), ValueError, "axis must be the outputs'"),
+    (lambda: metrics.CategoricalCrossentropy(axis=0), ValueError, "axis must be the outputs'"),
     (lambda: metrics.MeanSquaredError()(np.eye(3), np.eye(3), np.ones(2)), ShapeError, "cannot be broadcast"),
 ]
 

@@ -101,6 +101,8 @@ METRICS: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "r2": ("R2Score", {}, "near", "real"),
     "r2-each": ("R2Score", {"class_aggregation": None}, "near", "real"),
     "r2-weighted": ("R2Score", {"class_aggregation": "variance_weighted_average"}, "near", "real"),
+    "pearson": ("PearsonCorrelation", {}, "near", "real"),
+    "concordance": ("ConcordanceCorrelation", {}, "near", "real"),
     "binary": ("BinaryAccuracy", {}, "unit", "bits"),
     "binary-third": ("BinaryAccuracy", {"threshold": 0.3}, "unit", "bits"),
     "categorical": ("CategoricalAccuracy", {}, "shares", "one-hot"),
@@ -309,6 +311,40 @@ def test_metrics_count_in_keras_variables(name: str) -> None:
     model.evaluate(y_pred, y_true, batch_size=64, verbose=0)
     for mine, expected in zip(metric.variables, counted, strict=True):
         np.testing.assert_allclose(np.asarray(mine), expected, rtol=1e-5, atol=1e-5, err_msg=mine.name)
+
+
+@pytest.mark.parametrize("kind", ["PearsonCorrelation", "ConcordanceCorrelation", "CosineSimilarity"])
+@pytest.mark.parametrize("shape", [(12, 5), (4, 3, 5)])
+def test_metrics_along_other_axes(kind: str, shape: tuple[int, ...]) -> None:
+    keras = pytest.importorskip("keras")
+    y_true, y_pred = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    for axis in (0, len(shape) - 2, -1):
+        ours, theirs = (getattr(api.metrics, kind)(axis=axis) for api in (fastdl, keras))
+        assert ours(y_true, y_pred) == pytest.approx(float(theirs(y_true, y_pred)), rel=1e-5)
+    functions = {"PearsonCorrelation": "pearson_correlation", "ConcordanceCorrelation": "concordance_correlation"}
+    if kind in functions:
+        each = [np.asarray(getattr(api.metrics, functions[kind])(y_true, y_pred, axis=0)) for api in (fastdl, keras)]
+        np.testing.assert_allclose(*each, rtol=1e-5, atol=1e-6)
+    model = fastdl.Sequential([fastdl.Input(shape[1:]), fastdl.layers.Rescaling(1.0)])
+    model.compile("sgd", "mse", metrics=[getattr(metrics, kind)(axis=0)])
+    expected = float(getattr(keras.metrics, kind)(axis=0)(y_true, y_pred))
+    assert model.evaluate(y_pred, y_true, verbose=0)[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_sorted_ids() -> None:
+    keras = pytest.importorskip("keras")
+    rng = np.random.default_rng(0)
+    labels, ids = rng.integers(0, 9, 40), np.argsort(rng.random((40, 9)))[:, :4]
+    for k in (1, 3):
+        results = []
+        for api in (fastdl, keras):
+            metric = api.metrics.SparseTopKCategoricalAccuracy(k=k, from_sorted_ids=True)
+            metric.update_state(labels, ids)
+            metric.update_state(labels, ids, np.arange(40.0))
+            results.append(float(metric.result()))
+        assert results[0] == pytest.approx(results[1], rel=1e-6)
+    with pytest.raises(fastdl.errors.ShapeError, match="takes labels \\(samples,\\) and 5 or more ids"):
+        metrics.SparseTopKCategoricalAccuracy(from_sorted_ids=True)(labels, ids)
 
 
 def test_names_of_keras_are_here() -> None:
