@@ -30,6 +30,10 @@ class NotBuiltError(ValueError, AttributeError):
     """Something of a model that is known only once its input's shape is: hasattr is False before, as in Keras."""
 
 
+class ConfigError(ValueError, TypeError):
+    """A config of which its class cannot be made: a TypeError in Keras, and a ValueError as from the constructor."""
+
+
 class ModelFileError(FastdlError):
     """A model file (ONNX or fastdl's own) that cannot be read or trusted."""
 

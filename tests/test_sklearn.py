@@ -203,7 +203,7 @@ def test_inputs_and_targets_are_scaled_inside() -> None:
     assert FastdlRegressor(epochs=20, scale=False, random_state=0).fit(far, 5e5 + 1e3 * y).score(far, 5e5 + 1e3 * y) < 0
     weights = np.where(np.arange(len(x)) < 100, 1.0, 0.0)
     some = FastdlRegressor(epochs=1, random_state=0).fit(x, y, sample_weight=weights)
-    np.testing.assert_allclose(some.model_.layers[0].mean, x[:100].mean(0), atol=1e-6)
+    np.testing.assert_allclose(some.model_.layers[0].mean[0], x[:100].mean(0), atol=1e-6)
     np.testing.assert_allclose(some.model_.layers[-1].mean, y[:100].mean(), rtol=1e-6)
 
 

@@ -84,7 +84,11 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a layer's name": (lambda: net().get_layer("denze"), ValueError, "unknown layer 'denze'"),
     # models
     "Input of a number": (lambda: k.Input(4), ShapeError, "without the batch, as (4,), not 4"),
-    "Input with the batch": (lambda: k.Input((None, 4)), ShapeError, "without the batch, as (4,), not (None, 4)"),
+    "Input with the batch": (
+        lambda: k.Sequential([k.Input((None, 4)), ell.Dense(2)]),
+        ShapeError,
+        "'input' of shape (None, None, 4) has a size that is not known: a shape is without the batch",
+    ),
     "Input of a text": (lambda: k.Input("4"), ShapeError, "without the batch"),
     "layers without a list": (lambda: k.Sequential(k.Input((4,)), ell.Dense(3)), TypeError, "takes one list of layers"),
     "a class for a layer": (lambda: k.Sequential([ell.Dense]), TypeError, "make one, Dense(…)"),

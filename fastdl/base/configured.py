@@ -66,7 +66,7 @@ def serialize(value: Any) -> dict[str, Any]:
 
 def is_fastdls(kind: type | Callable[..., Any]) -> bool:
     """Whether the class or function is fastdl's own, not one of a user's."""
-    return kind.__module__.startswith("fastdl.")
+    return str(kind.__module__).startswith("fastdl.")  # of a module that was not imported it is None
 
 
 def refuse_overrides(kind: type, replaced: Mapping[str, str]) -> None:

@@ -140,10 +140,12 @@ class Tensor(Arithmetic):
     """A symbolic array: `shape` (None for the batch), `dtype`, and the op that computes it (None for an input).
 
     Without a batch axis it is one array for all samples, as a weight is: in programs, the same numbers beside each.
-    made_by: the call of a layer that gave it, for models to be made of calls.
+    made_by: the call of a layer that gave it, for models to be made of calls. batch_size: what a person has told of the
+    batch, which then is the first entry of `shape`; within layers and programs no tensor knows it.
     """
 
     made_by: Any = None
+    batch_size: int | None = None
 
     def __init__(self, shape: Shape, dtype: Dtype, op: Op | None = None, name: str = "") -> None:
         self.shape, self.dtype, self.op, self.name = shape, dtype, op, name
@@ -156,7 +158,7 @@ class Tensor(Arithmetic):
     @property
     def batched(self) -> bool:
         """Whether each sample has numbers of its own."""
-        return bool(self.shape) and self.shape[0] is None
+        return bool(self.shape) and (self.shape[0] is None or self.batch_size is not None)
 
     @property
     def sample(self) -> Shape:
@@ -171,6 +173,8 @@ class Tensor(Arithmetic):
     @property
     def channels(self) -> int:
         """The size of the last axis: what a Dense layer, a softmax or a loss looks at together."""
+        if self.batched and len(self.shape) == 1:
+            raise ShapeError(f"{self.name or 'a tensor'} of shape {self.shape} has one number a sample, and no axis")
         return self.shape[-1] or 0
 
     @property

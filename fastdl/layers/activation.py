@@ -21,9 +21,12 @@ from fastdl.layers.seeds import checked_seed
 class Activation(Layer):
     """An activation by name, function or layer. Keras: layers.Activation."""
 
+    scalars = True
+
     def __init__(self, activation: ActivationLike, **options: Any) -> None:
         super().__init__(**options)
         self.activation = activations.get(activation)
+        self.built = not isinstance(self.activation, Layer)
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         self.adopt(self.activation, shape, dtype)
@@ -35,7 +38,7 @@ class Activation(Layer):
 class ReLU(Layer):
     """min(x, max_value) above the threshold, negative_slope (x - threshold) up to it. Keras: layers.ReLU."""
 
-    by_number = True
+    scalars = True
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
@@ -52,7 +55,7 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """x, below 0 negative_slope x; alpha is the slope's older name. Keras: layers.LeakyReLU."""
 
-    by_number = True
+    scalars = True
 
     def __init__(self, negative_slope: float = 0.3, *, alpha: float | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -130,7 +133,7 @@ class RReLU(Layer):
 class ELU(Layer):
     """x, below 0 alpha (exp(x) - 1). Keras: layers.ELU."""
 
-    by_number = True
+    scalars = True
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastdl import config
+from fastdl.layers.given import argument_of, shapes
 
 
 def checked_dtype(dtype: Any) -> None:
@@ -22,9 +24,45 @@ def buildable(build: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(build)
     def either(layer: Any, *given: Any, **named: Any) -> None:
-        if not layer.building and len(given) + len(named) == 1:
-            layer.build_for(*given, *named.values())
-        else:
+        if layer.building:
             build(layer, *given, **named)
+        elif len(named) > 1:
+            layer.build_for(*given, **named)
+        else:
+            layer.build_for(*given, *named.values())
 
     return either
+
+
+def names_of_arguments(function: Callable[..., Any]) -> list[str]:
+    """Those that have a name of their own."""
+    several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return [name for name, each in inspect.signature(function).parameters.items() if each.kind not in several]
+
+
+def build_arguments(
+    layer: Any, args: Sequence[Any], named: Mapping[str, Any], dtype: Any, target: Any = None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a layer's `build`, or another function of shapes, is called with, where `call` is given these arguments.
+
+    One argument is the shape of the first one of `call`, and may have the dtype beside it; several are each of the one
+    whose name they have before _shape (Keras). ValueError for other names.
+    """
+    names = names_of_arguments(target or layer.build)
+    if len(names) < 2 or names[1] == "dtype":
+        first = shapes([*args, *named.values()][0])
+        return (first, dtype)[: len(names)], {}
+    takes = inspect.signature(layer.call)
+    given = takes.bind_partial(*args, **named).arguments
+    for name in names:
+        if not name.endswith("_shape"):
+            raise ValueError(
+                f"{layer.name}: build has the argument `{name}`, which does not end in `_shape`: of several, each must "
+                "name an argument of call()"
+            )
+        if argument_of(name) not in takes.parameters:
+            raise ValueError(
+                f"{layer.name}: build has the argument `{name}`, but `call()` does not have argument "
+                f"`{argument_of(name)}`"
+            )
+    return (), {name: shapes(given.get(argument_of(name))) for name in names}

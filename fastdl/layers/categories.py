@@ -20,7 +20,9 @@ class CategoryEncoding(DataLayer):
 
     output_mode: "one_hot", (batch, 1) → (batch, num_tokens) and (batch, n) → (batch, n, num_tokens); "multi_hot",
     (batch, n) → (batch, num_tokens), 1 for each that is there; "count", how often it is, or the sum of count_weights of
-    the input's shape. DataError for numbers out of the range, which become zeros in an exported file. ValueError.
+    the input's shape. Both run along axis 1 where there are more: (batch, n, ...) → (batch, ..., num_tokens); one axis
+    is one sample, (n,) → (num_tokens,), which no model computes. DataError for numbers out of the range, which become
+    zeros in an exported file. ValueError.
     """
 
     def __init__(
@@ -42,7 +44,7 @@ class CategoryEncoding(DataLayer):
             raise ValueError(f"count_weights are for output_mode 'count', not {self.output_mode!r}")
         if isinstance(x, Tensor):
             return super().__call__([x, count_weights], training)
-        return self.encode([self._array(each, place) for place, each in enumerate((x, count_weights))], float_dtype())
+        return self._on_values([x, count_weights])
 
     def _check_count(self, count: int) -> None:
         if count > 1 + (self.output_mode == "count"):
@@ -57,7 +59,7 @@ class CategoryEncoding(DataLayer):
     def encoded_shape(self, shapes: Sequence[Shape]) -> Shape:
         if shapes[1:] and shapes[1] != shapes[0]:
             raise ShapeError(f"count_weights have shape {shapes[1]}, the numbers {shapes[0]}")
-        return hot_shape(self.name, shapes[0], self.output_mode, self.num_tokens)
+        return hot_shape(shapes[0], self.output_mode, self.num_tokens)
 
     def encoded_dtype(self) -> Dtype:
         return float_dtype()
@@ -72,7 +74,7 @@ class CategoryEncoding(DataLayer):
                 f"{self.name}'s input holds {indices[wrong].flat[0]} in row {row}: num_tokens={self.num_tokens} is for "
                 f"0 to {self.num_tokens - 1}"
             )
-        return hot(self.name, indices, self.output_mode, self.num_tokens, dtype, arrays[1] if arrays[1:] else None)
+        return hot(indices, self.output_mode, self.num_tokens, dtype, arrays[1] if arrays[1:] else None)
 
     def onnx(self, graph: ColumnWriter, names: Sequence[str], tensor: DataTensor) -> str:
         weights = converted(graph, names[1], tensor.dtype, self.name) if names[1:] else None
@@ -121,18 +123,23 @@ class Discretization(DataLayer):
             joined = np.concatenate([_summary(values, self.epsilon), summary], axis=1)
             summary = _compressed(joined[:, np.argsort(joined[0])], self.epsilon)
         boundaries = [float(value) for value in _compressed(summary, 1.0 / self.num_bins)[0, :-1]]
-        before = self.bin_boundaries
-        if self.built and self.output_mode != "int" and before is not None and len(before) != len(boundaries):
+        bins = self.num_bins if self.bin_boundaries is None else len(self.bin_boundaries) + 1
+        if self.built and self.output_mode != "int" and bins != len(boundaries) + 1:
             raise ValueError(
-                f"{self.name} is in a model that was built for {len(before) + 1} bins, not {len(boundaries) + 1}: make "
-                "a new layer"
+                f"{self.name} is in a model that was built for {bins} bins, not {len(boundaries) + 1}: make a new layer"
             )
         self.bin_boundaries = boundaries
 
     def encoded_shape(self, shapes: Sequence[Shape]) -> Shape:
         if self.output_mode == "int":
             return shapes[0]
-        return hot_shape(self.name, shapes[0], self.output_mode, len(self._known()) + 1)
+        depth = self.num_bins if self.bin_boundaries is None else len(self.bin_boundaries) + 1
+        return hot_shape(shapes[0], self.output_mode, depth or 0)
+
+    @property
+    def output_dtype(self) -> Dtype:
+        """The dtype of what it gives (Keras)."""
+        return self.encoded_dtype()
 
     def encoded_dtype(self) -> Dtype:
         return INT64 if self.output_mode == "int" else float_dtype()
@@ -146,12 +153,12 @@ class Discretization(DataLayer):
         (values,) = arrays
         boundaries = np.array(self._known(), values.dtype)
         indices = np.digitize(values, boundaries).astype(np.int64)
-        return hot(self.name, indices, self.output_mode, len(boundaries) + 1, dtype)
+        return hot(indices, self.output_mode, len(boundaries) + 1, dtype)
 
     def onnx(self, graph: ColumnWriter, names: Sequence[str], tensor: DataTensor) -> str:
         (source,), name = tensor.sources, names[0]
         boundaries = graph.constant(np.array(self._known(), source.dtype), f"{self.name}.bin_boundaries")
-        single = source.shape[-1] == 1
+        single = source.shape[-1] == 1 and (self.output_mode == "one_hot" or len(source.shape) == 2)
         if not single:
             name = graph.computed("Unsqueeze", [name, graph.shape_constant([-1])], self.name)
         below = graph.computed("Less", [name, boundaries], self.name)  # NaN is below none

@@ -50,7 +50,7 @@ class RMSNormalization(Layer):
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         axes = sample_axes(self.name, self.axis, shape)
-        self.scale = self.add_weight("scale", tuple(shape[i] or 0 for i in axes), dtype, "ones")
+        self.scale = self.add_weight(tuple(shape[i] or 0 for i in axes), "ones", dtype, name="scale")
 
     def call(self, x: Tensor) -> Tensor:
         axes = sample_axes(self.name, self.axis, x.shape)

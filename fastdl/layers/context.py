@@ -10,10 +10,12 @@ from typing import Any
 
 from fastdl.compiler.graph import Tensor
 from fastdl.initializers import Function
+from fastdl.layers.given import filled, tensors_in
 
 losses_added: ContextVar[list[Tensor] | None] = ContextVar("losses_added", default=None)  # while a model is traced
 values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
 on_its_own: ContextVar[bool] = ContextVar("on_its_own", default=False)  # nobody says whether a model is training
+training_around: ContextVar[bool | None] = ContextVar("training_around", default=None)  # what a layer around it said
 _calls_noted: ContextVar[list[Any] | None] = ContextVar("calls_noted", default=None)
 _together: ContextVar[dict[str, Any] | None] = ContextVar("together", default=None)
 
@@ -27,19 +29,33 @@ class Call:
     outputs: tuple[Tensor, ...]
     training: bool | None
     apart: bool = False  # whether several inputs were given as several arguments
+    form: Any = None  # of inputs that were given in another way than one, a list or several: see `given`
 
     def again(self, inputs: Sequence[Tensor], training: bool | None = None) -> list[Tensor]:
         """The outputs of the same use of the layer with other inputs."""
         training = training if self.training is None else self.training
+        if self.form is not None:
+            args, named = filled(self.form, inputs)
+            return tensors_in(self.layer(*args, **named, training=training))
         if self.apart:
-            return listed(self.layer(*inputs, training=training))
+            return tensors_in(self.layer(*inputs, training=training))
         x: Any = list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]
-        return listed(self.layer(x, training=training))
+        return tensors_in(self.layer(x, training=training))
 
 
 def listed(value: Any) -> list[Any]:
     """A list of one, or of several."""
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+@contextmanager
+def within(training: bool | None) -> Iterator[None]:
+    """Layers that are called within act as the one around them does, unless they are told otherwise (Keras)."""
+    token = training_around.set(training)
+    try:
+        yield
+    finally:
+        training_around.reset(token)
 
 
 @contextmanager

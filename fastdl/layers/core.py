@@ -10,11 +10,12 @@ import numpy as np
 
 from fastdl import activations, config, initializers, ops, regularizers
 from fastdl.base.arguments import MOST, whole
-from fastdl.base.arrays import Dtype
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import column_dtype, dtype_name, is_column
 from fastdl.base.configured import Configured
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.errors import ShapeError
+from fastdl.layers.given import told_batch
 from fastdl.layers.layer import (
     CLASSES,
     ActivationLike,
@@ -38,13 +39,29 @@ def shape_and_batch(shape: Any, batch_size: Any, batch_shape: Any) -> tuple[Any,
     return shape, None if batch_size is None else whole("batch_size", batch_size)
 
 
+def _is_size(size: Any) -> bool:
+    return isinstance(size, int | np.integer) and not isinstance(size, bool) and bool(size >= 1)
+
+
+def sizes_of(tensor: Tensor) -> tuple[int, ...]:
+    """The sizes of a sample. ShapeError if one is not known: programs are compiled for known ones."""
+    sizes = tuple(size for size in tensor.shape[1:] if size is not None)
+    if len(sizes) < len(tensor.shape) - 1:
+        raise ShapeError(
+            f"{tensor.name!r} of shape {tensor.shape} has a size that is not known: a shape is without the batch, and "
+            "models are compiled for known sizes. Tell the Input, or leave it out: then the first data tell"
+        )
+    return sizes
+
+
 class Input(Tensor, Configured):
     """A symbolic input, (None, *shape): the first entry of a Sequential, or what layers of a Model are called on.
 
-    shape: of one sample. batch_size, or batch_shape, (batch_size, *shape), in place of both, is kept in configs; models
-    take batches of any size all the same, as Keras's do. dtype: float32 or float64, config.floatx() if None; or a
-    column's, "string" or an integer's as "int64", which layers encode before others compute with it. Keras: Input.
-    ShapeError.
+    shape: of one sample; () is one number, and None a size that is not known: layers tell shapes with it, but no model
+    is compiled. batch_size, or batch_shape, (batch_size, *shape), in place of both, is kept in the shapes of what is
+    made of it; models take batches of any size all the same, as Keras's do. dtype: float32 or float64, config.floatx()
+    if None; or a column's, "string" or an integer's as "int64", which layers encode before others compute with it.
+    Keras: Input. ShapeError.
     """
 
     def __init__(
@@ -56,26 +73,25 @@ class Input(Tensor, Configured):
         batch_shape: Sequence[int | None] | None = None,
         name: str | None = None,
     ) -> None:
-        shape, self.batch_size = shape_and_batch(shape, batch_size, batch_shape)
-        sizes = tuple(shape) if isinstance(shape, list | tuple) else ()
-        if not sizes or not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
-            raise ShapeError(
-                f"Input shape must be one or more positive sizes, without the batch, as (4,), not {shape!r}"
-            )
-        if math.prod(map(int, sizes)) > MOST:
+        shape, batch_size = shape_and_batch(shape, batch_size, batch_shape)
+        right = isinstance(shape, list | tuple) and all(size is None or _is_size(size) for size in shape)
+        if not right:
+            raise ShapeError(f"Input shape must be positive sizes, without the batch, as (4,), not {shape!r}")
+        if math.prod(int(size or 1) for size in shape) > MOST:
             raise ShapeError(f"Input shape {shape!r} is of more than {MOST:,} numbers")
-        sizes = tuple(map(int, sizes))
+        sizes = tuple(None if size is None else int(size) for size in shape)
         super().__init__((None, *sizes), column_dtype(dtype or config.floatx()), name=name or "input")
+        told_batch(self, batch_size)
 
     @property
     def sample(self) -> tuple[int, ...]:
-        """The shape of one sample."""
-        return tuple(size or 0 for size in self.shape[1:])
+        """The shape of one sample. ShapeError if a size is not known."""
+        return sizes_of(self)
 
     def get_config(self) -> dict[str, Any]:
         batch = {"batch_size": self.batch_size} if self.batch_size else {}
         column = {"dtype": dtype_name(self.dtype)} if is_column(self.dtype) else {}
-        return {"shape": list(self.sample), **batch, **column, "name": self.name}
+        return {"shape": list(self.shape[1:]), **batch, **column, "name": self.name}
 
 
 class InputLayer(Layer):
@@ -158,7 +174,8 @@ class Dense(Layer):
         self.adopt(self.activation, (*shape[:-1], self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
-        return self.activation(ops.Dense(x, self.kernel, self.bias, self.name).output)
+        y = ops.Dense(x, self.kernel, self.bias, self.name).output
+        return y if self.activation is None else self.activation(y)
 
 
 class _Normalization(Layer):
@@ -224,9 +241,11 @@ class BatchNormalization(_Normalization):
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         size = self._affine(shape, dtype)
-        self.moving_mean = self.add_weight("moving_mean", size, dtype, self.moving_mean_initializer, trainable=False)
+        self.moving_mean = self.add_weight(
+            size, self.moving_mean_initializer, dtype, name="moving_mean", trainable=False
+        )
         self.moving_variance = self.add_weight(
-            "moving_variance", size, dtype, self.moving_variance_initializer, trainable=False
+            size, self.moving_variance_initializer, dtype, name="moving_variance", trainable=False
         )
 
     def call(self, x: Tensor, training: bool | None = None) -> Tensor:
@@ -246,7 +265,7 @@ class BatchNormalization(_Normalization):
 class ActivityRegularization(Layer):
     """x itself, with a penalty: l1 times the sum of |x|, l2 times that of x². Keras: layers.ActivityRegularization."""
 
-    by_number = True
+    scalars = True
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
         super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **options)
@@ -262,10 +281,24 @@ class ActivityRegularization(Layer):
 
 
 class Flatten(Layer):
-    """(batch, ...) → (batch, features). Keras: layers.Flatten."""
+    """(batch, ...) → (batch, features); data_format "channels_first": the features of axis 1 last.
+
+    Keras: layers.Flatten. ValueError for another format.
+    """
+
+    scalars = True
+
+    def __init__(self, data_format: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        if data_format not in (None, "channels_last", "channels_first"):
+            raise ValueError(f"data_format must be 'channels_last' or 'channels_first', not {data_format!r}")
+        self.data_format = data_format or "channels_last"
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.Reshape(x, (x.features,), self.name).output
+        if self.data_format == "channels_first" and x.ndim > 2:
+            x = ops.transpose(x, (0, *range(2, x.ndim), 1))
+        features = None if None in x.shape[1:] else x.features
+        return ops.Reshape(x, (features,), self.name).output
 
 
 class Reshape(Layer):
@@ -282,17 +315,17 @@ class Reshape(Layer):
 
     def call(self, x: Tensor) -> Tensor:
         known = math.prod(size for size in self.target_shape if size > 0)
-        shape = tuple(x.features // known if size < 0 else size for size in self.target_shape)
-        return ops.Reshape(x, shape, self.name).output
+        left = None if None in x.shape[1:] else x.features // known
+        return ops.Reshape(x, tuple(left if size < 0 else size for size in self.target_shape), self.name).output
 
 
 class Identity(Layer):
     """x itself. Keras: layers.Identity."""
 
-    by_number = True
+    scalars = True
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.Reshape(x, tuple(size or 0 for size in x.shape[1:]), self.name).output
+        return ops.Reshape(x, x.shape[1:], self.name).output
 
 
 class Scale(Layer):
@@ -318,17 +351,34 @@ class Scale(Layer):
 
 
 class Rescaling(Layer):
-    """x scale + offset, two numbers. Keras: layers.Rescaling."""
+    """x scale + offset: numbers, or arrays that broadcast to a sample. Keras: layers.Rescaling. ShapeError."""
 
-    by_number = True
+    scalars = True
 
-    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
+    def __init__(self, scale: Any, offset: Any = 0.0, **options: Any) -> None:
         super().__init__(**options)
-        self.scale, self.offset = float(scale), float(offset)
+        self.scale, self.offset = _numbers("scale", scale), _numbers("offset", offset)
 
     def call(self, x: Tensor) -> Tensor:
-        scalars = self.scale, self.offset
-        return ops.Activation(x, "rescale", scalars, lambda v: v * self.scale + self.offset, self.name).output
+        if isinstance(self.scale, float) and isinstance(self.offset, float):
+            scale, offset = self.scale, self.offset
+            return ops.Activation(x, "rescale", (scale, offset), lambda v: v * scale + offset, self.name).output
+        result: Tensor = x * self.scale + self.offset
+        if result.shape != x.shape:
+            told = f"scale {np.shape(self.scale)} and offset {np.shape(self.offset)}"
+            raise ShapeError(f"{self.name}: {told} do not broadcast to {x.shape}")
+        return result
+
+
+def _numbers(name: str, value: Any) -> float | Array:
+    """A number, or an array of such. ValueError."""
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be a number, or an array of numbers, not {value!r}") from None
+    if isinstance(value, str | bool):
+        raise ValueError(f"{name} must be a number, or an array of numbers, not {value!r}")
+    return array if array.ndim else float(array)
 
 
 class Dropout(Layer):
@@ -338,6 +388,8 @@ class Dropout(Layer):
     give numbers in [0, 1]; of arrays, without an optimizer, its first one. seed: draws of its own, the same in each
     model; noise_shape must be None: each number is drawn.
     """
+
+    scalars = True
 
     def __init__(
         self,

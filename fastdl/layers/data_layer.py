@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import DataError, ShapeError
 from fastdl.layers.context import Call, listed
 from fastdl.layers.data_tensor import ColumnWriter, DataTensor, converted, float_dtype
+from fastdl.layers.given import batch_of, told_batch
 from fastdl.layers.layer import Layer
 
 KINDS = {"string": "O", "int64": "iu", "float": "f"}
@@ -37,14 +39,26 @@ class DataLayer(Layer):
         if not inputs or not all(isinstance(each, Tensor) for each in inputs):
             values = list(x) if self.takes_several and isinstance(x, list | tuple) else [x]
             self._check_count(len(values))
-            return self.encode([self._array(each, place) for place, each in enumerate(values)], float_dtype())
+            return self._on_values(values)
         self._check_count(len(inputs))
         read = [self._column(tensor, place) for place, tensor in enumerate(inputs)]
-        shape = self.encoded_shape([tensor.shape for tensor in read])
+        shape = self.encoded_shape([(None, *tensor.shape[1:]) for tensor in read])
         output = DataTensor(shape, self.encoded_dtype(), self, read)
+        told_batch(output, batch_of(self.name, read))
         self.built = True
         self._called = output.made_by = Call(self, inputs, (output,), training)
         return output
+
+    def _on_values(self, values: Sequence[Any]) -> Array:
+        """What people hold their columns in, encoded. A number or a text by itself counts as one sample (Keras)."""
+        alone = [
+            isinstance(each, str | bytes) or (np.isscalar(each) or getattr(each, "ndim", 1) == 0) for each in values
+        ]
+        values = [np.reshape(np.asarray(x), (1,)) if one else x for x, one in zip(values, alone, strict=True)]
+        result = self.encode([self._array(each, place) for place, each in enumerate(values)], float_dtype())
+        if not all(alone):
+            return result
+        return result.reshape([size or 0 for size in self.encoded_shape([()] * len(values))])
 
     def encode(self, arrays: Sequence[Array], dtype: Dtype) -> Array:
         """What the layer makes of arrays of the kinds that it reads; floats are of the dtype. DataError."""
@@ -139,23 +153,25 @@ def dense(sparse: Any) -> bool:
     return False
 
 
-def hot_shape(name: str, shape: Shape, mode: str, depth: int) -> Shape:
-    """The shape of indices of `shape` in an output mode. ShapeError."""
+def hot_shape(shape: Shape, mode: str, depth: int) -> Shape:
+    """The shape of indices of `shape` in an output mode. One axis is a sample by itself where samples are counted, as
+    none is: then the result has no batch (Keras)."""
     if mode == "int":
         return shape
     if mode == "one_hot":
         return (*(shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape), depth)
-    if len(shape) > 2:
-        raise ShapeError(f"{name}: output_mode {mode!r} is for (batch, indices), not for {shape}")
-    return (*shape[:-1], depth)
+    return (*shape[:1], *shape[2:], depth) if len(shape) > 1 else (depth,)
 
 
-def hot(name: str, indices: Array, mode: str, depth: int, dtype: Dtype, weights: Array | None = None) -> Array:
+def hot(indices: Array, mode: str, depth: int, dtype: Dtype, weights: Array | None = None) -> Array:
     """Indices, (...) of int64, in an output mode; those below zero are left out. weights: of each, for "count"."""
     if mode == "int":
         return indices
-    shape = tuple(size or 0 for size in hot_shape(name, indices.shape, mode, depth))
-    rows = np.zeros((int(np.prod(shape[:-1])), depth), dtype)
+    shape = tuple(size or 0 for size in hot_shape(indices.shape, mode, depth))
+    rows = np.zeros((math.prod(shape[:-1]), depth), dtype)
+    if mode != "one_hot" and indices.ndim > 1:  # what is counted together lies along axis 1
+        indices = np.moveaxis(indices, 1, -1)
+        weights = None if weights is None else np.moveaxis(weights, 1, -1)
     places = indices.reshape(len(rows), -1)
     row, place = np.nonzero(places >= 0)
     if mode == "count":
@@ -173,7 +189,7 @@ def write_hot(
     if mode == "int":
         return name
     owner, sample = tensor.name, tensor.sources[0].shape[1:]
-    single = sample[-1] == 1
+    single = sample[-1:] == (1,) and (mode == "one_hot" or len(sample) == 1)
     classes = graph.constant(np.arange(depth, dtype=np.int64), f"{owner}.classes")
     if not single:
         name = graph.computed("Unsqueeze", [name, graph.shape_constant([-1])], owner)

@@ -14,6 +14,7 @@ from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import TEXT, is_column
 from fastdl.base.order import in_order
 from fastdl.compiler.graph import Graph, Op, Parameter, Shape, Tensor
+from fastdl.errors import ShapeError
 from fastdl.ops import Reshape
 
 _floats: ContextVar[Dtype | None] = ContextVar("floats", default=None)
@@ -45,6 +46,8 @@ class DataTensor(Tensor):
         name = layer.name if layer else sources[0].name
         super().__init__(shape, dtype, None, name)
         self.layer, self.sources = layer, tuple(sources)
+        if layer is None:
+            self.batch_size = sources[0].batch_size
 
     def compute(self, arrays: Sequence[Array]) -> Array:
         """The rows, (rows, *sample), of those of its sources. DataError."""
@@ -116,6 +119,8 @@ def graph_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Graph:
     needed = set(in_order(read, _sources))
     if wrong := [tensor for tensor in needed if not isinstance(tensor, DataTensor) and tensor not in inputs]:
         raise ValueError(f"{wrong[0].name!r} of shape {wrong[0].shape} is needed, but is not among the inputs")
+    if joined := [tensor for tensor in needed if not tensor.batched]:
+        raise ShapeError(f"{joined[0].name} makes one array of all rows: begin with Input((1,)), or more numbers a row")
     return Graph(list(read), results, columns=inputs)
 
 
@@ -124,7 +129,7 @@ def _output(tensor: Tensor) -> Tensor:
     if not isinstance(tensor, DataTensor):
         return tensor
     source = as_floats("a model's output", tensor)
-    op: Op = Reshape(source, tuple(size or 0 for size in tensor.shape[1:]), tensor.name)
+    op: Op = Reshape(source, tensor.shape[1:], tensor.name)
     op.output.made_by = tensor.made_by
     return op.output
 

@@ -37,8 +37,15 @@ class _Lookup(Layer):
             table[list(zeroed)] = 0
             return table
 
-        regularizer, constraint = self.embeddings_regularizer, self.embeddings_constraint  # type: ignore[attr-defined]
-        return self.add_weight("embeddings", (rows, width), dtype, values, True, regularizer, constraint, by_rows=True)
+        return self.add_weight(
+            (rows, width),
+            values,
+            dtype,
+            name="embeddings",
+            regularizer=self.embeddings_regularizer,  # type: ignore[attr-defined]
+            constraint=self.embeddings_constraint,  # type: ignore[attr-defined]
+            by_rows=True,
+        )
 
 
 class Embedding(_Lookup):
@@ -46,8 +53,11 @@ class Embedding(_Lookup):
 
     Codes come in the model's dtype, as all that it reads. DataError for one that is not a whole number from 0 to
     input_dim - 1; where the codes are computed inside the model, such a one gives zeros. mask_zero must be False:
-    nothing here is masked. Keras: layers.Embedding. ValueError if float32 cannot hold codes up to input_dim.
+    nothing here is masked. weights: the rows to begin with, alone or in a list of one; configs do not hold them. Keras:
+    layers.Embedding. ValueError if float32 cannot hold codes up to input_dim; ShapeError for weights of another shape.
     """
+
+    scalars, needs_shape = True, False
 
     def __init__(
         self,
@@ -57,6 +67,8 @@ class Embedding(_Lookup):
         embeddings_regularizer: RegularizerLike = None,
         embeddings_constraint: ConstraintLike = None,
         mask_zero: bool = False,
+        *,
+        weights: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -69,6 +81,11 @@ class Embedding(_Lookup):
             embeddings_regularizer=embeddings_regularizer,
             embeddings_constraint=embeddings_constraint,
         )
+
+        if weights is not None:
+            self.build_for()
+            alone = isinstance(weights, list | tuple) and len(weights) == 1
+            self.set_weights(weights if alone else [weights])
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         self.embeddings = self._table(self.input_dim, self.output_dim, dtype)

@@ -60,7 +60,7 @@ class PeriodicEmbedding(Layer):
             "bias": initializers.RandomUniform(-bound, bound),
         }
         made = {
-            name: self.add_weight(name, sizes[name], dtype, draw, by_rows=True)
+            name: self.add_weight(sizes[name], draw, dtype, name=name, by_rows=True)
             for name, draw in draws.items()
             if not (plr and name == "phases")
         }

@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array, Dtype
+from fastdl.base.columns import integers
 from fastdl.compiler.graph import Shape
-from fastdl.errors import FusionError, ShapeError
+from fastdl.errors import DataError, FusionError, ShapeError
 from fastdl.layers.data_layer import INT64, DataLayer, checked_mode, dense, hot, hot_shape
 from fastdl.layers.data_tensor import ColumnWriter, DataTensor, float_dtype
 from fastdl.layers.fingerprints import bins, crossed
 
 CROSSING_MODES = ("int", "one_hot")
+BIN_DTYPES = "int64", "int32"
 
 
 class _Binned(DataLayer):
     """Base: indices of num_bins bins, in an output mode."""
 
-    kinds = ("string", "int64")
+    kinds: ClassVar[tuple[str, ...]] = ("string", "int64")
     num_bins: int
     output_mode: str
 
     def encoded_shape(self, shapes: Sequence[Shape]) -> Shape:
-        return hot_shape(self.name, shapes[0], self.output_mode, self.num_bins)
+        return hot_shape(shapes[0], self.output_mode, self.num_bins)
 
     def encoded_dtype(self) -> Dtype:
         return INT64 if self.output_mode == "int" else float_dtype()
@@ -43,8 +45,11 @@ class Hashing(_Binned):
 
     The bin is FarmHash's Fingerprint64 of the text, of a number that of its digits, modulo num_bins; with a salt, an
     integer or two, SipHash-2-4 keyed by them. mask_value is in bin 0, which then holds nothing else. output_mode:
-    "int", "one_hot", "multi_hot" or "count", as for CategoryEncoding. Cannot be exported: ONNX has no hash. ValueError.
+    "int", "one_hot", "multi_hot" or "count", as for CategoryEncoding. dtype: of bins int64 or int32; of what else comes
+    out the model's. Cannot be exported: ONNX has no hash. ValueError.
     """
+
+    kinds = ("string", "int64", "float")
 
     def __init__(
         self,
@@ -53,21 +58,31 @@ class Hashing(_Binned):
         salt: int | Sequence[int] | None = None,
         output_mode: str = "int",
         sparse: bool = False,
+        dtype: Any = None,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        self.output_mode, self.sparse = checked_mode(output_mode), dense(sparse)
+        bins_of = dtype if self.output_mode == "int" else None
+        super().__init__(dtype=None if bins_of else dtype, **options)
+        if bins_of is not None and str(getattr(bins_of, "name", bins_of)) not in BIN_DTYPES:
+            raise ValueError(f"dtype must be 'int64' or 'int32' where output_mode is 'int', not {dtype!r}")
+        self.dtype = None if dtype is None else str(getattr(dtype, "name", dtype))
         self.num_bins, self.mask_value = whole("num_bins", num_bins), mask_value
         self.salt = checked_salt(salt)
-        self.output_mode, self.sparse = checked_mode(output_mode), dense(sparse)
+
+    def encoded_dtype(self) -> Dtype:
+        return np.dtype(self.dtype) if self.dtype in BIN_DTYPES else super().encoded_dtype()
 
     def encode(self, arrays: Sequence[Array], dtype: Dtype) -> Array:
-        (values,) = arrays
+        values = arrays[0] if arrays[0].dtype.kind != "f" else integers(f"{self.name}'s input", arrays[0])
         masks = self.mask_value is not None and self.num_bins > 1  # bin 0 is kept for the mask
         indices = bins(map(str, values.ravel().tolist()), self.num_bins - masks, self.salt).reshape(values.shape)
         if masks:
             masked = [value == self.mask_value for value in values.ravel().tolist()]
             indices = np.where(np.reshape(masked, values.shape), 0, indices + 1)
-        return hot(self.name, indices, self.output_mode, self.num_bins, dtype)
+        if self.output_mode == "int":
+            return indices.astype(self.encoded_dtype(), copy=False)
+        return hot(indices, self.output_mode, self.num_bins, dtype)
 
 
 class HashedCrossing(_Binned):
@@ -88,6 +103,11 @@ class HashedCrossing(_Binned):
         if count < 2:
             raise ShapeError(f"{self.name} crosses a list of two columns or more, not {count}")
 
+    def _array(self, value: Any, place: int) -> Array:
+        if getattr(getattr(value, "dtype", None), "kind", "") == "f":
+            raise DataError(f"{self.name}'s input must hold whole numbers or texts, not {value.dtype}")
+        return super()._array(value, place)
+
     def encoded_shape(self, shapes: Sequence[Shape]) -> Shape:
         if any(shape != shapes[0] or shape[1:] not in ((), (1,)) for shape in shapes):
             raise ShapeError(f"{self.name} crosses columns of one shape, (batch, 1), not of {list(shapes)}")
@@ -95,7 +115,7 @@ class HashedCrossing(_Binned):
 
     def encode(self, arrays: Sequence[Array], dtype: Dtype) -> Array:
         self.encoded_shape([array.shape for array in arrays])
-        return hot(self.name, crossed(arrays, self.num_bins), self.output_mode, self.num_bins, dtype)
+        return hot(crossed(arrays, self.num_bins), self.output_mode, self.num_bins, dtype)
 
 
 def checked_salt(salt: Any) -> list[int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,34 +10,53 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fastdl import activations, config, constraints, initializers, ops, regularizers
-from fastdl.base import configured
+from fastdl import activations, config, ops, regularizers
+from fastdl.base import configured, registry
 from fastdl.base.arguments import UnknownArgumentError
-from fastdl.base.arrays import Array, Dtype, as_dtype, numbers
+from fastdl.base.arrays import Dtype
 from fastdl.base.configured import Configured, is_fastdls
-from fastdl.base.naming import auto_name, free_name, no_attribute
-from fastdl.compiler.graph import Graph, Parameter, Shape, Tensor, tracing
-from fastdl.constraints import Constraint
-from fastdl.errors import ShapeError
-from fastdl.initializers import Function, Initializer
-from fastdl.layers.building import buildable, checked_dtype
-from fastdl.layers.context import Call, calls_noted, listed, losses_added, made, note_call, on_its_own, values_from
+from fastdl.base.naming import auto_name, no_attribute
+from fastdl.compiler.graph import Graph, Tensor, tracing
+from fastdl.errors import ConfigError, ShapeError
+from fastdl.layers.building import build_arguments, buildable, checked_dtype, names_of_arguments
+from fastdl.layers.context import (
+    Call,
+    calls_noted,
+    listed,
+    losses_added,
+    made,
+    note_call,
+    on_its_own,
+    training_around,
+    within,
+)
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
-from fastdl.layers.weights import assign_all
-from fastdl.ops.on_arrays import compute
-from fastdl.regularizers import Regularizer
+from fastdl.layers.given import (
+    Slot,
+    any_batch,
+    argument_of,
+    batch_of,
+    filled,
+    gathered,
+    mapped,
+    refuse_values,
+    shapes,
+    shapes_as_tensors,
+    tensors_in,
+    told_batch,
+)
+from fastdl.layers.on_arrays import rows_of, with_losses
+from fastdl.layers.weighted import ConstraintLike as ConstraintLike
+from fastdl.layers.weighted import InitializerLike as InitializerLike
+from fastdl.layers.weighted import RegularizerLike as RegularizerLike
+from fastdl.layers.weighted import Weighted
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
-RegularizerLike = str | regularizers.OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None
-ConstraintLike = str | constraints.OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None
-InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
-
-VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
 
 
-class Layer(Configured):
+class Layer(Weighted):
     """Base layer. A subclass makes its parameters in `build` and composes ops in `call`.
 
     `call` takes a Tensor, or a list of them if `takes_several`; and `training`, if it heeds it: True or False to act as
@@ -50,8 +70,8 @@ class Layer(Configured):
     unbatched: ClassVar[bool] = False  # whether it may give one array for all samples
     nameable = False
     built_by_use: ClassVar[bool] = False  # whether it counts as built once it is used only, without weights as well
-    by_number: ClassVar[bool] = False  # whether it computes each number by itself, so that arrays may have one axis
-    building: bool = False  # within `build`
+    scalars: ClassVar[bool] = False  # whether a sample may be one number, without an axis
+    needs_shape: ClassVar[bool] = True  # to be built
     trains_by_default: ClassVar[bool] = False  # on arrays, where nobody says whether it is training
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -89,63 +109,90 @@ class Layer(Configured):
             )
         self.learning_rate_factors = checked_factors("learning_rate_factors", learning_rate_factors)
         self.weight_decay_factors = checked_factors("weight_decay_factors", weight_decay_factors)
-        self._trainable = bool(trainable)
-        self._dtype: Dtype | None = None  # of its inputs, once it is built
-        self._parameters: list[Parameter] = []
-        self._kept: set[Parameter] = set()  # never trained, as batch norm's moving averages
-        self._adopted: list[Layer] = []
+        super().__init__(trainable)
         self._called: Call | None = None  # the last use
-        self._activity: list[float] = []  # penalties of the outputs of the last use on arrays
         self.built = is_fastdls(type(self)) and type(self).build is Layer.build and not self.built_by_use
 
-    def build(self, shape: Shape, dtype: Dtype) -> None:
+    def build(self, *shape: Any, **named: Any) -> None:
         """Make the parameters for inputs of this shape; called once."""
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """The layer as ops."""
         raise NotImplementedError
 
-    def __call__(self, x: Any, *more: Any, training: bool | None = None) -> Any:
-        """The symbolic output of a symbolic input; or, of an array, the array that the layer makes of it.
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """The symbolic output of symbolic inputs; or, of arrays, the array that the layer makes of them.
 
-        Several inputs come as a list, or, where `call` takes them so, as several arguments. training may come second.
+        Inputs are what `call` takes: one, a list or a mapping of them, or several arguments, by position or by name.
+        What is no input stands by name. training: of layers within it as well. ValueError, ShapeError.
         """
-        if more and not isinstance(more[0], Tensor | np.ndarray):
-            training, more = more[0], more[1:]
-        inputs = (x, *more) if more else tuple(listed(x))
-        if not inputs or not all(isinstance(tensor, Tensor) for tensor in inputs):
-            return self._on_arrays(inputs if more else x, training, bool(more))
-        if (len(inputs) > 1 or isinstance(x, list)) and not self.takes_several:
-            if not self.own_call:
-                raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
-            self.takes_several = True
+        inputs, training = list[Tensor](), named.pop("training", None)
+        form = gathered((args, named), inputs, Tensor)
+        if not inputs:
+            return self._on_arrays(args, named, training)
+        refuse_values(args)
+        return self._on_tensors(form, inputs, training)
+
+    def _on_tensors(self, form: Any, inputs: list[Tensor], training: bool | None, arrays: Any = None) -> Any:
+        """The layer on tensors in the slots of the form. arrays: what it is called on, where they stand for it."""
+        self._check_form(form, inputs)
         read = of_one_dtype([self._readable(tensor) for tensor in inputs])
-        self._prepare(read)
+        self._prepare(read, filled(form, arrays or read))
+        args, named = filled(form, [any_batch(tensor) for tensor in read])
+        if self.takes_several and not self.own_call and len(args) == 1 and isinstance(args[0], Tensor):
+            args = ([args[0]],)
+        if training is None:
+            training = training_around.get()
         if training is None and self.trains_by_default and on_its_own.get():
             training = True
-        heeds = training is not None and "training" in inspect.signature(self.call).parameters
-        given = read if more else (read if isinstance(x, tuple) else list(read),) if self.takes_several else read[:1]
+        if training is not None and "training" in inspect.signature(self.call).parameters:
+            named = {**named, "training": training}
         note_call(self)
-        with tracing(), calls_noted(None):  # what it calls itself is no call of the model's
-            result = self.call(*given, **({"training": training} if heeds else {}))
-        tensors = listed(result)
-        if wrong := [each for each in tensors if not isinstance(each, Tensor) or not (each.batched or self.unbatched)]:
+        with tracing(), calls_noted(None), within(training):  # what it calls itself is no call of the model's
+            result = self.call(*args, **named)
+        tensors: list[Tensor] = []
+        shape = gathered(result, tensors, Tensor)
+        if wrong := self._not_given(shape, tensors):
             raise TypeError(f"{self.name}: call must give tensors (batch, …), not {wrong[0]!r}")
+        if any(0 in tensor.shape for tensor in tensors):
+            raise ShapeError(f"{self.name} needs sizes that are known: its input is {shapes(inputs)}")
         if self.activity_regularizer:
             tensors = [ops.Penalty(x, *self.activity_regularizer.strengths, self.name).output for x in tensors]
         # a layer that does nothing gives a tensor of its own too, for it stands in models
+        batch, given = batch_of(self.name, inputs), tensors_in((args, named))
         outputs = tuple(
-            ops.Reshape(tensor, tuple(size or 0 for size in tensor.shape[1:]), self.name).output
-            if tensor in read
-            else tensor
-            for tensor in tensors
+            told_batch(ops.Reshape(each, each.shape[1:], self.name).output if each in given else each, batch)
+            for each in tensors
         )
-        self._called = Call(self, inputs, outputs, training, bool(more))
+        self._called = Call(self, tuple(inputs), outputs, training, *self._told_form(form))
         for tensor in outputs:
             tensor.made_by = self._called
-        if not isinstance(result, list | tuple):
-            return outputs[0]
-        return outputs if isinstance(result, tuple) else list(outputs)
+        return filled(shape, outputs)
+
+    def _check_form(self, form: Any, inputs: Sequence[Tensor]) -> None:
+        """ShapeError for inputs that fastdl's own layers do not take."""
+        if self.own_call:
+            return
+        if not self.takes_several and form != ((Slot(0),), {}):
+            raise ShapeError(f"{self.name} takes one tensor, not {len(inputs)}: join them by Concatenate or Add")
+        if not (self.scalars or self.unbatched) and any(len(tensor.shape) < 2 for tensor in inputs):
+            shape = next(tensor.shape for tensor in inputs if len(tensor.shape) < 2)
+            raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {shape}")
+
+    def _not_given(self, shape: Any, tensors: Sequence[Tensor]) -> list[Any]:
+        """What `call` must not give."""
+        wrong: list[Any] = [tensor for tensor in tensors if not (tensor.batched or self.unbatched)]
+        mapped(shape, lambda each: None if isinstance(each, Slot) else wrong.append(each))
+        return wrong
+
+    def _told_form(self, form: Any) -> tuple[bool, Any]:
+        """How a model tells the form: of several arguments, or, if it is neither that nor one tensor or a list, all of
+        it."""
+        args, named = form
+        if not named and len(args) > 1 and all(isinstance(each, Slot) for each in args):
+            return True, None
+        plain = len(args) == 1 and not named and (isinstance(args[0], Slot) or not self.own_call or _is_list(args[0]))
+        return False, None if plain else form
 
     @property
     def own_call(self) -> bool:
@@ -165,60 +212,90 @@ class Layer(Configured):
         """What the layer reads of a tensor that it is called on. ValueError for one that it cannot read."""
         return as_floats(self.name, tensor)
 
-    def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
-        """Build for these inputs. ValueError if it was built for others."""
+    def _prepare(self, inputs: Sequence[Tensor], given: Any) -> None:
+        """Build for what it is given, arguments by position and by name. ValueError if it was built for others."""
         if not self.built or self._dtype is None:
-            self._build([x.shape for x in inputs] if self.takes_several else inputs[0].shape, inputs[0].dtype)
-            self._mark()
-        elif self._parameters and self._parameters[0].dtype != inputs[0].dtype:
-            raise ValueError(f"{self.name} was built for {self._parameters[0].dtype}, the input is {inputs[0].dtype}")
+            args, named = given
+            self._build(*build_arguments(self, args, named, inputs[0].dtype), inputs[0].dtype)
+        elif (dtype := self._float_dtype()) not in (None, inputs[0].dtype):
+            raise ValueError(f"{self.name} was built for {dtype}, the input is {inputs[0].dtype}")
 
-    def _build(self, shape: Any, dtype: Dtype) -> None:
+    def _float_dtype(self) -> Dtype | None:
+        return next((parameter.dtype for parameter in self._parameters if parameter.dtype.kind == "f"), None)
+
+    def _build(self, args: Sequence[Any], named: Mapping[str, Any], dtype: Dtype) -> None:
         """Make the parameters. ValueError for factors of weights that it does not train."""
-        self._dtype = dtype
-        names = list(inspect.signature(self.build).parameters)
-        self.building = True
+        self._dtype, self.building = dtype, True
         try:
-            if len(names) > 1 and names[1].endswith("shape") and isinstance(shape, list):  # one of each input (Keras)
-                self.build(*shape)
-            else:
-                self.build(*(shape, dtype)[: len(names)])  # type: ignore[arg-type]
+            self.build(*args, **named)
         finally:
             self.building = False
         own = [p.name for p in self._parameters if p.path == f"{self.name}/{p.name}" and p not in self._kept]
         for what in FACTORS:
             refuse_unknown(self.name, what, getattr(self, what), own)
         self.built = True
-
-    def build_for(self, shape: Any) -> None:
-        """Make the parameters for inputs of this shape, of which the batch's size does not count, of floatx (Keras)."""
-        if self.built and self._dtype is not None:
-            return
-        if not isinstance(shape, list | tuple) or not shape:
-            raise ShapeError(f"{self.name}: input_shape must be as (None, 4), or a list of such, not {shape!r}")
-        sizes = [(None, *x[1:]) for x in shape] if isinstance(shape[0], list | tuple) else (None, *shape[1:])
-        self._build(sizes, np.dtype(config.floatx()))
         self._mark()
 
-    def _on_arrays(self, x: Any, training: bool | None, apart: bool = False) -> Any:
+    def build_for(self, shape: Any = None, dtype: Any = None, **named: Any) -> None:
+        """Make the parameters for inputs of this shape, or such by the names of build's arguments, of floatx (Keras).
+
+        ShapeError for what is no shape.
+        """
+        if self.built and self._dtype is not None:
+            return
+        if shape is None and not named and is_fastdls(type(self)) and self.needs_shape:
+            raise ShapeError(f"{self.name}: input_shape must be as (None, 4), or a list of such, not None")
+        if shape is not None and (not isinstance(shape, list | tuple | Mapping) or not shape):
+            raise ShapeError(f"{self.name}: input_shape must be as (None, 4), or a list of such, not {shape!r}")
+        dtype = np.dtype(dtype or config.floatx())
+        args = () if named else (shape, dtype)[: len(names_of_arguments(self.build))]
+        self._build(args, named, dtype)
+
+    def _on_arrays(self, args: Sequence[Any], named: Mapping[str, Any], training: bool | None) -> Any:
         """The layer on arrays (batch, ...), of the dtype that it was built for, as in Keras."""
-        dtype = self._parameters[0].dtype if self._parameters else np.dtype(config.floatx())
-        several = apart or self.takes_several
-        values = [numbers(f"{self.name}'s input", each) for each in (listed(x) if several else [x])]
-        arrays = [np.ascontiguousarray(as_dtype(f"{self.name}'s input", each, dtype)) for each in values]
-        if self.by_number and len(arrays) == 1 and arrays[0].ndim == 1:
-            return self._on_arrays(arrays[0][:, None], training)[:, 0]
+        form, values = self._arrays_in(args, named)
+        dtype = self._float_dtype() or np.dtype(config.floatx())
+        arrays = [rows_of(f"{self.name}'s input", value, dtype) for value in values]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
-        if any(array.ndim < 2 for array in arrays):
-            raise ShapeError(f"{self.name} takes arrays of (batch, ...), not of shape {arrays[0].shape}")
-        used = self._called
-        outputs = self(*sources) if apart else self(sources if self.takes_several else sources[0])
+        used, added = self._called, list[Tensor]()
+        token = losses_added.set(added)
+        try:
+            outputs = self._on_tensors(form, sources, training, arrays)
+        finally:
+            losses_added.reset(token)
         self._called = used or self._called  # a use on arrays is none in a model
         acts = self.trains_by_default if training is None else bool(training)
-        results = compute(Graph(sources, listed(outputs)), arrays, acts, acts)
-        if self.activity_regularizer:
-            self._activity = [self.activity_regularizer(result) / len(result) for result in results]
-        return type(outputs)(results) if isinstance(outputs, list | tuple) else results[0]
+        found: list[Tensor] = []
+        shape = gathered(outputs, found, Tensor)
+        results, self._activity = with_losses(Graph(sources, found), arrays, added, acts)
+        return filled(shape, results)
+
+    def _arrays_in(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+        """The form of arguments that hold arrays, and these; what is no array may be what numpy makes one of."""
+        values: list[Any] = []
+        form = gathered((tuple(args), dict(named)), values, np.ndarray)
+        if named or len(args) != 1 or (values and self.own_call):
+            refuse_values(args)
+            return form, values
+        if self.takes_several and isinstance(args[0], list | tuple):
+            return (([Slot(i) for i in range(len(args[0]))],), {}), list(args[0])
+        return ((Slot(0),), {}), [args[0]]
+
+    def compute_output_shape(self, *input_shapes: Any, **named: Any) -> Any:
+        """The shapes of what it gives for inputs of such shapes, batch first (Keras). The layer stays as it is."""
+        sources = shapes_as_tensors(
+            (input_shapes, {argument_of(name): each for name, each in named.items()}), self._dtype
+        )
+        layer = self if self.built else copy.deepcopy(self)
+        with unused([layer]):
+            return shapes(layer(*sources[0], **sources[1]))
+
+    def compute_output_spec(self, *args: Any, **named: Any) -> Any:
+        """Symbolic tensors of the shapes that `compute_output_shape` gives for such inputs (Keras)."""
+        if is_fastdls(type(self).compute_output_shape):
+            return self(*args, **named)
+        given = build_arguments(self, args, named, None, self.compute_output_shape)
+        return shapes_as_tensors(self.compute_output_shape(*given[0], **given[1]), self._dtype)
 
     @property
     def output(self) -> Any:
@@ -244,120 +321,6 @@ class Layer(Configured):
             raise ValueError(f"{self.name} has not been used in a model yet")
         return self._called
 
-    def add_weight(
-        self,
-        name: Any = None,
-        shape: Any = None,
-        dtype: Any = None,
-        initializer: InitializerLike | None = None,
-        trainable: bool = True,
-        regularizer: RegularizerLike = None,
-        constraint: ConstraintLike = None,
-        by_rows: bool = False,
-    ) -> Parameter:
-        """Make a parameter of this layer. by_rows: a matrix whose rows are looked up (see Parameter).
-
-        The shape may come first, as in Keras; defaults are its: glorot_uniform, and the dtype of the inputs, or before
-        they are known that of config.floatx().
-        """
-        if isinstance(name, list | tuple | int):
-            name, shape, initializer = None, name, initializer if shape is None else shape
-        taken = {parameter.name for parameter in self._parameters}
-        name = name or free_name("variable", taken)
-        shape = (shape,) if isinstance(shape, int) else tuple(shape or ())
-        dtype = np.dtype(dtype or self._dtype or config.floatx())
-        regularizer, constraint = regularizers.get(regularizer), constraints.get(constraint)
-        draw = initializers.get("glorot_uniform" if initializer is None else initializer)
-        values = (values_from.get() or draw)(shape, dtype)
-        parameter = Parameter(f"{self.name}/{name}", shape, dtype, values, trainable, by_rows)
-        parameter.regularizer, parameter.constraint = regularizer, constraint
-        parameter.learning_rate_factor = (self.learning_rate_factors or {}).get(name, 1.0)
-        parameter.weight_decay_factor = (self.weight_decay_factors or {}).get(name, 1.0)
-        self._parameters.append(parameter)
-        if not trainable:
-            self._kept.add(parameter)
-        return parameter
-
-    def own_weight(self, name: str, shape: tuple[int, ...], dtype: Dtype) -> Parameter:
-        """Make a trained parameter, with the layer's initializer, regularizer and constraint for it (see `keep`)."""
-        initializer, regularizer, constraint = (getattr(self, f"{name}_{what}") for what in VOCABULARIES)
-        return self.add_weight(name, shape, dtype, initializer, True, regularizer, constraint)
-
-    def keep(self, **options: Any) -> None:
-        """Keep initializers, regularizers and constraints as attributes of their names, e.g. kernel_constraint."""
-        for name, value in options.items():
-            setattr(self, name, VOCABULARIES[name.rpartition("_")[2]].get(value))
-
-    def adopt(self, inner: Any, shape: Shape, dtype: Dtype) -> None:
-        """Take over the parameters of `inner`, an activation, if it is a layer."""
-        if not isinstance(inner, Layer):
-            return
-        if not inner.built:
-            inner._build(shape, dtype)
-        self._adopted.append(inner)
-        self._parameters += inner._parameters
-        self._kept |= inner._kept if inner.trainable else set(inner._parameters)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether `fit` changes this layer; takes effect at the next `compile`."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
-        self._mark()
-        for layer in self._inner_layers():
-            layer.trainable = value
-
-    def _mark(self) -> None:
-        for parameter in self._parameters:
-            parameter.trainable = self._trainable and parameter not in self._kept
-
-    def _inner_layers(self) -> list[Layer]:
-        """Layers that a layer of one's own is made of: its attributes, and those in lists, but not private ones."""
-        values = [listed(value) for name, value in vars(self).items() if not name.startswith("_")]
-        layers = [value for each in values for value in each if isinstance(value, Layer)]
-        return [layer for layer in layers if layer not in self._adopted]
-
-    @property
-    def weights(self) -> list[Parameter]:
-        """All parameters, in Keras's order."""
-        inner = (parameter for layer in self._inner_layers() for parameter in layer.weights)
-        return list(dict.fromkeys([*self._parameters, *inner]))
-
-    @property
-    def variables(self) -> list[Parameter]:
-        return self.weights
-
-    @property
-    def trainable_weights(self) -> list[Parameter]:
-        return [parameter for parameter in self.weights if parameter.trainable]
-
-    @property
-    def non_trainable_weights(self) -> list[Parameter]:
-        return [parameter for parameter in self.weights if not parameter.trainable]
-
-    trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
-
-    @property
-    def losses(self) -> list[float]:
-        """The penalties of activities in the last call on arrays, and of the weights that are trained (Keras)."""
-        return [*self._activity, *(p.regularizer(p.numpy()) for p in self.weights if p.trainable and p.regularizer)]
-
-    def get_weights(self) -> list[Array]:
-        """Copies of all parameters' values."""
-        return [parameter.numpy() for parameter in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Copy values into all parameters. ShapeError if they do not fit; then nothing is changed."""
-        assign_all(self.name, self.weights, weights)
-
-    def count_params(self) -> int:
-        """Numbers that all parameters hold."""
-        return sum(parameter.size for parameter in self.weights)
-
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as `from_config` takes them (Keras).
 
@@ -374,10 +337,16 @@ class Layer(Configured):
         for name, argument in inspect.signature(type(self)).parameters.items():
             if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
                 continue  # the base's, which are above, or an older name of another
+            if name == "activity_regularizer" and not self.activity_regularizer:
+                continue
             if not hasattr(self, name):
                 raise NotImplementedError(f"{type(self).__name__} keeps no attribute {name!r}: override get_config")
             config[name] = self._plain(name, getattr(self, name))
         return config
+
+    def saved_config(self) -> dict[str, Any]:
+        """The config that files hold: with all that was learned and is no weight."""
+        return self.get_config()
 
     def _plain(self, name: str, value: Any) -> Any:
         """An argument as JSON can hold it."""
@@ -405,7 +374,12 @@ class Layer(Configured):
         takes = inspect.signature(cls).parameters
         all_options = is_fastdls(cls) or any(each.kind is each.VAR_KEYWORD for each in takes.values())
         later = set() if all_options else {"name", "trainable"} - set(takes)
-        layer = cls(**{name: value for name, value in config.items() if name not in later})
+        try:
+            layer = cls(**{name: value for name, value in config.items() if name not in later})
+        except ValueError as error:
+            if type(error) is not ValueError:
+                raise
+            raise ConfigError(str(error)) from None
         for name in later & set(config):
             setattr(layer, name, config[name])
         return layer
@@ -437,13 +411,17 @@ def serialize(layer: Layer) -> dict[str, Any]:
             f"{layer.name} is a {type(layer).__name__} of your own, and a file would mean fastdl's layer of that name: "
             "rename the class, or register it by saving.register_keras_serializable"
         )
-    return configured.serialize(layer)
+    return {"class_name": registry.get_registered_name(type(layer)), "config": layer.saved_config()}
 
 
 def deserialize(config: Mapping[str, Any]) -> Configured:
     """The layer, or Input, that `serialize` described. ValueError if fastdl has none of that name."""
     layer: Configured = made(configured.deserialize(config, CLASSES))
     return layer
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(each, Slot) for each in value)
 
 
 def _one(values: Sequence[Any]) -> Any:

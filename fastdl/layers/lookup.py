@@ -73,6 +73,8 @@ class _Lookup(DataLayer):
         self._index: dict[Any, int] = {}
         self._idf: Array | None = None
         self.static = False  # whether the vocabulary was an argument
+        self._from_file = False  # whether that was a file's name
+        self._tells_special = False  # whether the vocabulary was given with the special tokens before it
 
     def _token(self, name: str, value: Any) -> Any:
         """ValueError unless it is one of the column's kind, or None."""
@@ -86,7 +88,7 @@ class _Lookup(DataLayer):
             raise ValueError("idf_weights are for output_mode 'tf_idf' alone")
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, idf_weights)
-            self.static = True
+            self.static, self._from_file = True, isinstance(vocabulary, str | Path)
 
     # -- vocabulary ---------------------------------------------------------------------------------------
 
@@ -113,13 +115,27 @@ class _Lookup(DataLayer):
 
     @property
     def vocabulary(self) -> list[Any] | None:
-        """As `get_config` has it: all tokens, special ones too; None before there are any."""
-        return self.get_vocabulary() if self._tokens else None
+        """As `get_config` has it: as it was given, or the tokens that were learned; None before there are any, and of a
+        file, which `serialize` reads (Keras)."""
+        return None if self._from_file else self._told()["vocabulary"]
 
     @property
     def idf_weights(self) -> list[float] | None:
         """The weight of each of `vocabulary`; None but in "tf_idf" mode."""
-        return None if self._idf is None else [float(weight) for weight in self._idf[: self.vocabulary_size()]]
+        return None if self._from_file else self._told()["idf_weights"]
+
+    def _told(self) -> dict[str, Any]:
+        """The tokens and their weights, with the special ones before them only where they were given so."""
+        first = 0 if self._tells_special else self._start
+        size = self.vocabulary_size()
+        weights = None if self._idf is None else [float(weight) for weight in self._idf[first:size]]
+        return {
+            "vocabulary": self.get_vocabulary()[first:] if self._tokens else None,
+            "idf_weights": weights,
+        }
+
+    def saved_config(self) -> dict[str, Any]:
+        return self.get_config() | self._told()
 
     def set_vocabulary(self, vocabulary: Any, idf_weights: Any = None) -> None:
         """Take these tokens, a list or array, or the lines of a text file; in "tf_idf" mode with their weights (Keras).
@@ -141,6 +157,7 @@ class _Lookup(DataLayer):
         if not given or not tokens:
             raise ValueError("vocabulary must hold at least one token")
         self._assign(column("vocabulary", tokens, (self.kind,)).ravel().tolist(), self._weights(idf_weights, given))
+        self._tells_special = bool(special) and whole_
 
     def _weights(self, idf_weights: Any, given: list[Any]) -> Array | None:
         """The weight of each index: special tokens without one have the mean of the others."""
@@ -199,6 +216,7 @@ class _Lookup(DataLayer):
             learned = np.log(1 + rows / (1 + np.array([documents[token] for token in tokens], np.float64)))
             idf = np.concatenate([np.full(self._start, learned.mean() if len(learned) else 0.0), learned])
         self._assign(tokens, idf)
+        self._tells_special = False
 
     def kinds_of(self, place: int) -> tuple[str, ...]:
         return ("int64",) if self.invert else self.kinds
@@ -213,7 +231,7 @@ class _Lookup(DataLayer):
         mode = "count" if self.output_mode == "tf_idf" else self.output_mode
         if mode != "int" and not self._tokens and not self.pad_to_max_tokens:
             raise ValueError(f"{self.name} has no vocabulary, and so no size: adapt it first, or call set_vocabulary")
-        return hot_shape(self.name, shapes[0], mode, self._depth(self.vocabulary_size()))
+        return hot_shape(shapes[0], mode, self._depth(self.vocabulary_size()))
 
     def encoded_dtype(self) -> Dtype:
         if self.invert:
@@ -227,10 +245,10 @@ class _Lookup(DataLayer):
         indices = self._indices(values)
         depth = self._depth(self.vocabulary_size())
         if self.output_mode != "tf_idf":
-            return hot(self.name, indices, self.output_mode, depth, dtype)
+            return hot(indices, self.output_mode, depth, dtype)
         if self._idf is None:
             raise ValueError(f"{self.name} has no idf_weights: adapt it first, or call set_vocabulary")
-        counts = hot(self.name, indices, "count", depth, dtype)
+        counts = hot(indices, "count", depth, dtype)
         return np.asarray(counts * self._padded_idf(depth).astype(dtype))
 
     def _padded_idf(self, depth: int) -> Array:

@@ -136,13 +136,12 @@ class EnsembleDense(Layer):
             return np.concatenate([np.asarray(draw((inputs, self.units), dtype)) for _ in range(members)])
 
         self.kernel = self.add_weight(
-            "kernel",
             (members * inputs, self.units),
-            dtype,
             of_each,
-            True,
-            self.kernel_regularizer,
-            self.kernel_constraint,
+            dtype,
+            name="kernel",
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         self.bias = self.own_weight("bias", (members * self.units,), dtype) if self.use_bias else None
         self.adopt(self.activation, (None, members, self.units), dtype)

@@ -16,7 +16,7 @@ from fastdl.layers.layer import Layer
 class _Merge(Layer):
     """Base: two tensors or more. ShapeError for fewer."""
 
-    takes_several = True
+    takes_several, scalars = True, True
 
     def call(self, inputs: list[Tensor]) -> Tensor:
         if len(inputs) < 2:
@@ -92,6 +92,8 @@ class Concatenate(_Merge):
 
     ShapeError for tensors that differ in other sizes.
     """
+
+    scalars = False
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)

@@ -18,6 +18,8 @@ from fastdl.layers.seeds import checked_seed, no_shape
 class GaussianNoise(Layer):
     """x plus noise of mean 0 and this standard deviation. Keras: layers.GaussianNoise."""
 
+    scalars = True
+
     def __init__(self, stddev: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.stddev, self.seed = not_negative("stddev", stddev), checked_seed(seed)
@@ -28,6 +30,8 @@ class GaussianNoise(Layer):
 
 class GaussianDropout(Layer):
     """x times noise of mean 1 and standard deviation sqrt(rate / (1 - rate)). Keras: layers.GaussianDropout."""
+
+    scalars = True
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -43,6 +47,8 @@ class AlphaDropout(Layer):
 
     Klambauer et al. 2017. Keras: layers.AlphaDropout.
     """
+
+    scalars = True
 
     def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)

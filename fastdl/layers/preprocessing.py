@@ -46,10 +46,10 @@ class Adapted(Layer, Generic[S]):
         batches, and of what a model that begins with this layer is given, they are taken by name.
         """
         statistic: S | None = None
-        shape, names = (self._sample, self.feature_names) if self.built else (None, None)
+        shape, names = (self._sample, self.feature_names) if self._dtype is not None else (None, None)
         columns = Columns(names)
         for rows in _pieces(self.name, data, columns):
-            if shape is not None and rows.shape[1:] != shape[1:]:
+            if shape is not None and self._told_apart(rows.shape) != self._told_apart(shape):
                 raise ShapeError(f"{self.name} takes {shape}, and is to adapt to data of shape {rows.shape}")
             shape = (None, *rows.shape[1:])
             axes = self._axes(shape)
@@ -61,11 +61,15 @@ class Adapted(Layer, Generic[S]):
             raise DataError(f"{self.name} is to adapt to no data at all")
         learned = self._learn(statistic)
         for parameter in self._parameters:
-            parameter.assign(learned[parameter.name])
+            if parameter.name in learned:
+                parameter.assign(learned[parameter.name])
         self._learned, self._sample, self.feature_names = learned, shape, columns.names
+        self.built = True  # its weights are made for the dtype of the model that it is used in
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
-        if self._sample is not None and self._sample[1:] != shape[1:]:
+        if None in self._told_apart(shape):
+            raise ShapeError(f"{self.name}: all sizes along axis {self.axis} must be known, and the input is {shape}")
+        if self._sample is not None and self._told_apart(self._sample) != self._told_apart(shape):
             raise ShapeError(f"{self.name} is adapted to data of shape {self._sample}, the input is {shape}")
         self._sample = shape
 
@@ -96,10 +100,14 @@ class Adapted(Layer, Generic[S]):
             learned = self._learned.get(name)
             return np.full(shape, default, dtype) if learned is None else learned.astype(dtype).ravel()
 
-        return self.add_weight(name, (count,), dtype, values, trainable=False)
+        return self.add_weight((count,), values, dtype, name=name, trainable=False)
+
+    def _told_apart(self, shape: Shape) -> Shape:
+        """The sizes along the axes whose places are told apart."""
+        return tuple(shape[axis] for axis in self._axes(shape))
 
     def _count(self, shape: Shape) -> int:
-        return math.prod(shape[axis] or 1 for axis in self._axes(shape))
+        return math.prod(size or 1 for size in self._told_apart(shape))
 
 
 @dataclass
@@ -120,6 +128,8 @@ def _pieces(name: str, data: Any, columns: Columns) -> Iterator[Array]:
     several = arrays.arrive_in_batches(data)
     for batch in arrays.each_batch(data) if several else [data]:
         value = arrays.parts(batch)[0] if several else batch
+        if several and isinstance(value, int | float | np.number):
+            raise TypeError(f"{name}'s data: each batch must be an array, which has a `.shape`, not {value!r}")
         rows = arrays.numbers(f"{name}'s data", columns.meet(f"{name}'s data", value))
         rows = rows[:, None] if rows.ndim == 1 else rows
         arrays.check_finite(f"{name}'s data", rows, "clean it")
@@ -132,8 +142,10 @@ class Normalization(Adapted[Moments]):
     """(x - mean) / max(sqrt(variance), 1e-7); with invert the way back, x max(sqrt(variance), 1e-7) + mean.
 
     mean, variance: for each place of `axis` (None: one for all), given or learned by `adapt`; the variance is biased.
-    Until then 0 and 1. A constant feature becomes 0. x: (batch, ...). Keras: layers.Normalization; scikit-learn's
-    StandardScaler. ValueError for one of mean and variance without the other, or a negative variance.
+    As attributes they have the input's axes, of size 1 where places are not told apart. Until then 0 and 1. A constant
+    feature becomes 0. What is learned are weights, and `count`, which is zero as Keras's; what is given is none.
+    x: (batch, ...). Keras: layers.Normalization; scikit-learn's StandardScaler. ValueError for one of mean and variance
+    without the other, or a negative variance.
     """
 
     def __init__(
@@ -149,18 +161,20 @@ class Normalization(Adapted[Moments]):
 
     @property
     def mean(self) -> Array | None:
-        """As learned or given, flat; None before."""
-        return self._known("mean", 0)
+        """As learned or given, in the rank of the input; None before its shape is known."""
+        return self._known("mean")
 
     @property
     def variance(self) -> Array | None:
         """As `mean`."""
-        return self._known("variance", 1)
+        return self._known("variance")
 
-    def _known(self, name: str, place: int) -> Array | None:
-        if self.built:
-            return self._parameters[place].numpy()
-        return self._given[place].ravel() if self._given else self._learned.get(name)
+    def _known(self, name: str) -> Array | None:
+        if self._sample is None:
+            return None
+        axes = self._axes(self._sample)
+        shape = [(size or 1) if axis in axes else 1 for axis, size in enumerate(self._sample)]
+        return (self._learned[name] if self._dtype is None else vars(self)[f"_{name}"].numpy()).reshape(shape)
 
     def get_config(self) -> dict[str, Any]:
         mean, variance = self._given or (None, None)
@@ -188,8 +202,15 @@ class Normalization(Adapted[Moments]):
             except ValueError:
                 raise ShapeError(f"{self.name}: a mean of shape {self._given[0].shape} does not fit {shape}") from None
             self._learned = {"mean": given[0], "variance": given[1]}
+        if self._given:  # arguments, which the config holds, are no weights
+            self._mean, self._variance = (
+                Parameter(f"{self.name}/{name}", (count,), dtype, self._learned[name].ravel(), trainable=False)
+                for name in ("mean", "variance")
+            )
+            return
         self._mean = self._weight("mean", count, dtype, 0.0)
         self._variance = self._weight("variance", count, dtype, 1.0)
+        self.add_weight((), "zeros", dtype, name="count", trainable=False)
 
     def call(self, inputs: Tensor) -> Tensor:
         center, offset, kind = (None, self._mean, "root") if self.invert else (self._mean, None, "inverse root")
@@ -285,7 +306,9 @@ class Whitening(Adapted[Covariance]):
             return np.eye(shape[0], shape[1], dtype=dtype) if learned is None else learned.astype(dtype)
 
         self._mean = self._weight("mean", count, dtype, 0.0)
-        self._kernel = self.add_weight("kernel", (count, self.n_components or count), dtype, kernel, trainable=False)
+        self._kernel = self.add_weight(
+            (count, self.n_components or count), kernel, dtype, name="kernel", trainable=False
+        )
 
     def call(self, inputs: Tensor) -> Tensor:
         centred = ops.Affine(inputs, self._mean, None, None, self._axes(inputs.shape), name=self.name).output

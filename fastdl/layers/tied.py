@@ -47,7 +47,7 @@ class DenseTranspose(Layer):
         if shape != (None, self.dense.units):
             raise ShapeError(f"{self.name} takes (None, {self.dense.units}), what {self.dense.name} gives, not {shape}")
         size = (self.dense.kernel.shape[0],)
-        self.bias = self.add_weight("bias", size, dtype, self.bias_initializer) if self.use_bias else None
+        self.bias = self.add_weight(size, self.bias_initializer, dtype, name="bias") if self.use_bias else None
         self.adopt(self.activation, (None, *size), dtype)
 
     def call(self, x: Tensor) -> Tensor:

@@ -12,9 +12,11 @@ from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import by_depth, calls_between
 from fastdl.layers.context import Call, listed, together
-from fastdl.layers.core import Input, InputLayer
+from fastdl.layers.core import Input, InputLayer, sizes_of
 from fastdl.layers.data_tensor import floats_of
+from fastdl.layers.given import Slot
 from fastdl.layers.layer import Layer, deserialize, serialize, unused
+from fastdl.layers.telling import as_json, from_json
 from fastdl.models.model import Model
 from fastdl.models.network import unique
 
@@ -43,7 +45,7 @@ class Functional(Model, of_tensors=True):
             raise ValueError(f"{self.name} needs one or more outputs, each made by a layer, and each once")
         self._calls = list(calls_between(self.name, self._inputs, self._outputs))
         self._note_order()
-        self._samples = [tuple(size or 0 for size in tensor.shape[1:]) for tensor in sources]
+        self._samples = [sizes_of(tensor) for tensor in sources]
         self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in sources]
         self.takes_several = len(sources) > 1
         if isinstance(outputs, tuple):
@@ -99,7 +101,8 @@ class Functional(Model, of_tensors=True):
         calls, places = [], {layer: place for place, layer in enumerate(self._called_layers)}
         for call in self._calls:
             told = [places[call.layer], [numbers[tensor] for tensor in call.inputs], call.training]
-            calls.append([*told, True] if call.apart else told)
+            more = [True] if call.apart else [] if call.form is None else [False, as_json(call.form, [])]
+            calls.append([*told, *more])
             for tensor in call.outputs:
                 numbers[tensor] = len(numbers)
         return {
@@ -135,10 +138,10 @@ class Functional(Model, of_tensors=True):
         }
         tensors: list[Tensor] = list(inputs.values())
         with floats_of(dtype):
-            for layer, numbers, training, *apart in plan["calls"]:
-                tensors += Call(layers[layer], (), (), training, bool(apart)).again(
-                    [tensors[number] for number in numbers]
-                )
+            for layer, numbers, training, *rest in plan["calls"]:
+                form = from_json(rest[1], [Slot(i) for i in range(len(numbers))]) if rest[1:] else None
+                call = Call(layers[layer], (), (), training, any(rest[:1]), form)
+                tensors += call.again([tensors[number] for number in numbers])
         outputs: Any = [tensors[number] for number in plan["outputs"]]
         if keys := plan.get("output_names"):
             outputs = dict(zip(keys, outputs, strict=True))

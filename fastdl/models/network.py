@@ -20,14 +20,13 @@ from fastdl.layers.context import Call, calls_noted, listed, losses_added, on_it
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
 from fastdl.layers.layer import Layer, unused
+from fastdl.layers.on_arrays import with_losses
 from fastdl.models import batches, data
 from fastdl.models.callback_list import CallbackList, Callbacks
 from fastdl.models.feeding import Feeds
 from fastdl.models.session import PREDICT_BATCH, Session
 from fastdl.models.summary import summary
 from fastdl.ops import Penalty
-from fastdl.ops.on_arrays import compute
-from fastdl.regularizers import L1L2
 
 
 class Network(Layer):
@@ -192,7 +191,7 @@ class Network(Layer):
             raise ShapeError(f"input_shape must be (None, sizes of a sample …), or a list of such, not {input_shape!r}")
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes))
 
-    def _prepare(self, inputs: tuple[Tensor, ...]) -> None:
+    def _prepare(self, inputs: Sequence[Tensor], given: Any = None) -> None:
         """For the first tensors that it is called on, as a layer."""
         if self._samples is None:
             floats = [tensor.dtype for tensor in inputs if not is_column(tensor.dtype)]
@@ -269,15 +268,10 @@ class Network(Layer):
 
     def _with_penalties(self, graph: Graph, feeds: Feeds, training: bool) -> Any:
         """The outputs of all rows as one batch; and what activities add to the loss."""
-        penalties = [op for op in graph.ops if isinstance(op, Penalty)]
         arrays = [feeds[X_FEED + FEEDS * i] for i in range(len(graph.inputs))]
-        wide = Graph(graph.inputs, [*graph.outputs, *(op.inputs[0] for op in penalties)])
         with self.session.lock:
-            results = compute(wide, arrays, training, training)
-        count = len(graph.outputs)
-        for op, activity in zip(penalties, results[count:], strict=True):
-            self._activity.append(L1L2(*op.strengths)(activity) / len(activity))
-        return self.answer(results[:count])
+            results, self._activity = with_losses(graph, arrays, [], training)
+        return self.answer(results)
 
     def answer(self, outputs: list[Any]) -> Any:
         """The outputs as the person is given them: one, a list, or a mapping of names. fastdl's own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastdl import _ext
 from fastdl.compiler.builder import Builder
-from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor, features_of
+from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
 from fastdl.compiler.phases import Access, Arguments, Ref, read, read_all, write, write_rows
 from fastdl.errors import ShapeError
 from fastdl.ops.dense import INFERENCE_BLOCK, TRAINING_BLOCK
@@ -30,7 +30,9 @@ class RepeatMembers(Op):
 
     def __init__(self, x: Tensor, count: int, name: str = "") -> None:
         self.count = count
-        super().__init__([x], (None, count, features_of(name, x.shape)), name=name)
+        if len(x.shape) != 2:
+            raise ShapeError(f"{name} takes (batch, features), not {x.shape}: put a Flatten() before it")
+        super().__init__([x], (None, count, x.shape[1]), name=name)
 
     def forward(self, build: Builder) -> None:
         (x,) = self.inputs

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 
 from fastdl.compiler.builder import Builder
-from fastdl.compiler.graph import NodeWriter, Op, Tensor
+from fastdl.compiler.graph import NodeWriter, Op, Shape, Tensor
 from fastdl.errors import ShapeError
 
 
 class Reshape(Op):
-    """x: (batch, ...) → (batch, *shape) with as many numbers a sample."""
+    """x: (batch, ...) → (batch, *shape) with as many numbers a sample. ShapeError where they differ."""
 
-    def __init__(self, x: Tensor, shape: tuple[int, ...], name: str = "") -> None:
-        if math.prod(shape) != x.features:
-            raise ShapeError(f"{name}: {x.shape[1:]} holds {x.features} numbers a sample, {shape} {math.prod(shape)}")
+    def __init__(self, x: Tensor, shape: Shape, name: str = "") -> None:
+        count = math.prod(size or 0 for size in shape)
+        if None not in (*shape, *x.shape[1:]) and count != x.features:
+            raise ShapeError(f"{name}: {x.shape[1:]} holds {x.features} numbers a sample, {shape} {count}")
         super().__init__([x], (None, *shape), name=name)
 
     @property

@@ -111,6 +111,8 @@ class WeightValue(_Symbolic):
     """A parameter as a tensor: the same numbers for every sample."""
 
     def __init__(self, parameter: Parameter) -> None:
+        if parameter.dtype.kind != "f":
+            raise TypeError(f"{parameter.path} is of {parameter.dtype}, and programs compute with floats alone")
         self.inputs, self.parameters, self.name = (), (parameter,), parameter.name
         self.output = Tensor(parameter.shape, parameter.dtype, self, parameter.name)
 

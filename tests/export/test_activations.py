@@ -29,6 +29,7 @@ LAYERS: dict[str, Any] = {
     "RReLU": layers.RReLU,
     "Softmax": layers.Softmax,
     "Rescaling": lambda: layers.Rescaling(1 / 3, 0.1),
+    "Rescaling by feature": lambda: layers.Rescaling(np.arange(1.0, 10.0) / 5, 0.1),
     "LayerNormalization": layers.LayerNormalization,
     "LayerNormalization, no affine": lambda: layers.LayerNormalization(epsilon=1e-5, center=False, scale=False),
 }

@@ -56,6 +56,14 @@ NETS: dict[str, tuple[Array, Callable[[], Callable[[str], fastdl.Sequential]]]] 
     "numbers, masked": (NUMBERS, lambda: stack((1,), "int64", I(vocabulary=[5, 7], mask_token=1))),
     "numbers as they are": (NUMBERS[:4], lambda: stack((1,), "int32")),
     "categories": (np.array([[1, 0, 1]]), lambda: stack((3,), "int64", C(5, "count"))),
+    "categories of several axes": (
+        np.arange(24).reshape(4, 2, 3) % 5,
+        lambda: stack((2, 3), "int64", C(5, "multi_hot")),
+    ),
+    "bins of several axes": (
+        np.arange(24, dtype=np.float32).reshape(4, 6, 1) / 8 - 1,
+        lambda: stack((6, 1), "float", D([-1.0, 0.0, 0.5], output_mode="count")),
+    ),
     "bins": (FLOATS, lambda: stack((3,), "float", D([-1.0, 0.0, 0.5, 2.0]))),
     "bins, one_hot": (FLOATS[:, :1], lambda: stack((1,), "float", D([-1.0, 0.0, 0.5, 2.0], output_mode="one_hot"))),
     "bins, count": (FLOATS, lambda: stack((3,), "float", D([-1.0, 0.0, 0.5, 2.0], output_mode="count"))),

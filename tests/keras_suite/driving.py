@@ -55,7 +55,7 @@ class DenseModel(fastdl.Model):
 
 def symbolic(shape: Any, dtype: str = "float32", name: str | None = None, **_: Any) -> Any:
     """`keras.KerasTensor` as an input."""
-    return fastdl.Input(tuple(shape)[1:], dtype=dtype, **({"name": name} if name else {}))
+    return fastdl.Input(batch_shape=tuple(shape), dtype=dtype, **({"name": name} if name else {}))
 
 
 def apply(self: Any, grads: Iterable[Any], trainable_variables: Any = None) -> None:

@@ -50,6 +50,8 @@ _BACKEND: dict[str, Any] = {
     "convert_to_numpy": _convert_to_numpy,
     "convert_to_tensor": arrays.tensor,
     "standardize_dtype": arrays.standardize_dtype,
+    "compute_output_spec": lambda function, *args, **options: function(*args, **options),
+    "standardize_shape": tuple,
     "is_tensor": lambda x: isinstance(x, np.ndarray),
     "is_float_dtype": lambda dtype: arrays.standardize_dtype(dtype).startswith(("float", "bfloat")),
     "is_int_dtype": lambda dtype: arrays.standardize_dtype(dtype).startswith(("int", "uint")),

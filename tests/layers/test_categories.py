@@ -28,6 +28,23 @@ def test_category_encoding(arguments: dict[str, Any], x: Any, expected: Any) -> 
     np.testing.assert_array_equal(layers.CategoryEncoding(**arguments)(x), expected)
 
 
+PLACES = np.random.default_rng(1).integers(0, 5, (6, 4, 3))
+
+
+@pytest.mark.parametrize("mode", ["multi_hot", "count"])
+def test_counts_run_along_the_first_axis_of_a_sample(mode: str) -> None:
+    counts = np.eye(5)[PLACES].sum(axis=1)
+    layer = layers.CategoryEncoding(5, mode)
+    np.testing.assert_array_equal(layer(PLACES), np.minimum(counts, 1) if mode == "multi_hot" else counts)
+    assert layer(Input((4, 3), dtype="int64")).shape == (None, 3, 5) == layer.compute_output_shape((None, 4, 3))
+
+
+@pytest.mark.parametrize("mode", ["one_hot", "multi_hot", "count"])
+def test_a_number_by_itself_is_a_sample(mode: str) -> None:
+    found = layers.CategoryEncoding(5, mode)(np.array(4))
+    assert found.tolist() == [0, 0, 0, 0, 1]
+
+
 def test_counts_have_weights() -> None:
     layer = layers.CategoryEncoding(4, output_mode="count")
     weights = np.array([[0.1, 0.2], [0.1, 0.1], [0.2, 0.3], [0.4, 0.2]])
@@ -95,7 +112,6 @@ REFUSED: list[tuple[Any, type[Exception], str]] = [
         ShapeError,
         "count_weights have shape",
     ),
-    (lambda: layers.CategoryEncoding(3)(np.zeros((2, 2, 2), int)), ShapeError, "(batch, indices)"),
     (lambda: layers.CategoryEncoding(3)(Input((1,))), ValueError, "reads int64"),
     (lambda: layers.Discretization(), ValueError, "one of bin_boundaries and num_bins"),
     (lambda: layers.Discretization([1.0], 2), ValueError, "one of bin_boundaries and num_bins"),

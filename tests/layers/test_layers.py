@@ -34,6 +34,7 @@ FORMULAS: list[tuple[Callable[[], layers.Layer], Array]] = [
     (layers.RReLU, np.where(WIDE < 0, 11 / 48 * WIDE, WIDE)),
     (lambda: layers.ELU(0.5), np.where(WIDE < 0, 0.5 * np.expm1(WIDE), WIDE)),
     (lambda: layers.Rescaling(0.5, -1), WIDE / 2 - 1),
+    (lambda: layers.Rescaling([1.0, 2.0, 3.0, 4.0, 5.0], np.full(5, 0.5)), WIDE * [1, 2, 3, 4, 5] + 0.5),
     (layers.Identity, WIDE),
     (lambda: layers.GaussianNoise(0.1), WIDE),
     (lambda: layers.GaussianDropout(0.1), WIDE),
@@ -54,6 +55,9 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception]]] = [
     (lambda: layers.LeakyReLU(None), ValueError),  # type: ignore[arg-type]
     (lambda: layers.ELU(-1), ValueError),
     (lambda: layers.RReLU(0.5, 0.1), ValueError),
+    (lambda: layers.Rescaling("no"), ValueError),
+    (lambda: through(layers.Rescaling([1.0, 2.0])), ShapeError),
+    (lambda: through(layers.Rescaling(np.ones((3, 5)))), ShapeError),
     (lambda: layers.GaussianNoise(-1), ValueError),
     (lambda: layers.GaussianDropout(1), ValueError),
     (lambda: layers.AlphaDropout(1), ValueError),

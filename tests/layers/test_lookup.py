@@ -12,6 +12,7 @@ import numpy as np
 import pandas
 import pytest
 
+import fastdl
 from fastdl import Input, layers
 from fastdl.errors import DataError, ShapeError
 
@@ -146,7 +147,7 @@ def test_weights_that_are_learned() -> None:
     layer = layers.StringLookup(7, mask_token="", oov_token="[OOV]", output_mode="tf_idf")
     layer.adapt([["one", "one"], ["one", "two"], ["two", "three"]])
     assert layer.idf_weights is not None
-    np.testing.assert_allclose(layer.idf_weights[1:], np.log(1 + 3 / (1 + np.array([2, 2, 1]))))
+    np.testing.assert_allclose(layer.idf_weights, np.log(1 + 3 / (1 + np.array([2, 2, 1]))))
     found = layer([["one", "two"], ["two", "four"]])
     np.testing.assert_allclose(found, [[0, 0.6931472, 0.6931472, 0], [0.76752836, 0, 0.6931472, 0]], rtol=1e-6)
     layer.adapt(WORDS)
@@ -187,6 +188,25 @@ def test_a_vocabulary_from_a_file(tmp_path: Path) -> None:
     assert layers.IntegerLookup(vocabulary=tmp_path / "numbers.txt").get_vocabulary() == [-1, 7, 5]
 
 
+def test_the_config_has_the_vocabulary_as_it_was_given(tmp_path: Path) -> None:
+    """Without special tokens unless they were given; of a file none, but `serialize` has what was read (Keras)."""
+    options: dict[str, Any] = {"mask_token": "m", "oov_token": "o"}
+    assert layers.StringLookup(vocabulary=ABC, **options).get_config()["vocabulary"] == ABC
+    with_special = ["m", "o", *ABC]
+    assert layers.StringLookup(vocabulary=with_special, **options).get_config()["vocabulary"] == with_special
+    learning = layers.StringLookup(**options)
+    assert learning.get_config()["vocabulary"] is None
+    learning.adapt(["b", "a", "b", "m"])
+    assert learning.get_config()["vocabulary"] == ["b", "a"]
+    (tmp_path / "tokens.txt").write_text("\n".join(ABC))
+    layer = layers.StringLookup(vocabulary=str(tmp_path / "tokens.txt"), **options)
+    assert layer.get_config()["vocabulary"] is None
+    (tmp_path / "tokens.txt").unlink()
+    model = fastdl.Sequential([Input((1,), dtype="string"), layer])
+    model.save(tmp_path / "model.fastdl")
+    assert fastdl.load_model(tmp_path / "model.fastdl").layers[0].get_vocabulary() == with_special
+
+
 @pytest.mark.parametrize("how", ["config", "pickle", "deepcopy"])
 @pytest.mark.parametrize(
     "made",
@@ -212,6 +232,25 @@ def test_copies_are_the_same(made: Any, how: str) -> None:
 
 
 # -- hashing ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [None, "int64", "int32"])
+def test_bins_are_of_the_dtype(dtype: Any) -> None:
+    layer = layers.Hashing(3, dtype=dtype)
+    right = np.dtype(dtype or "int64")
+    assert layer(["a", "b"]).dtype == right == layer(Input((1,), dtype="string")).dtype
+    assert layer.get_config()["dtype"] == dtype
+    with pytest.raises(ValueError, match="dtype must be 'int64' or 'int32'"):
+        layers.Hashing(3, dtype="float32")
+
+
+def test_whole_numbers_hash_alike_in_any_dtype() -> None:
+    layer = layers.Hashing(7)
+    assert layer(np.float32([0, 1, 5])).tolist() == layer([0, 1, 5]).tolist()
+    with pytest.raises(DataError, match="must hold whole numbers"):
+        layer(np.float32([0.5]))
+    with pytest.raises(DataError, match="whole numbers or texts, not float64"):
+        layers.HashedCrossing(7)([np.array([1.0]), np.array([2.0])])
 
 
 @pytest.mark.parametrize(

@@ -129,8 +129,8 @@ def test_moments_do_not_depend_on_how_the_data_are_cut(sizes: list[int], middle:
     data = np.random.default_rng(seed).standard_normal((sum(sizes), 3)) + middle
     layer = layers.Normalization()
     layer.adapt(np.split(data, np.cumsum(sizes)[:-1]))
-    np.testing.assert_allclose(layer.mean, data.mean(0), rtol=1e-12, atol=1e-12 * abs(middle) + 1e-12)
-    np.testing.assert_allclose(layer.variance, data.var(0), rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(layer.mean, data.mean(0, keepdims=True), rtol=1e-12, atol=1e-12 * abs(middle) + 1e-12)
+    np.testing.assert_allclose(layer.variance, data.var(0, keepdims=True), rtol=1e-6, atol=1e-9)
 
 
 def test_float32_data_far_from_zero_keep_their_variance() -> None:
@@ -140,8 +140,8 @@ def test_float32_data_far_from_zero_keep_their_variance() -> None:
     layer.adapt(data)
     assert layer.mean is not None
     assert layer.variance is not None
-    assert layer.mean[0] == pytest.approx(4096.5, rel=1e-14)
-    assert layer.variance[0] == pytest.approx(0.25, rel=1e-12)
+    assert layer.mean[0, 0] == pytest.approx(4096.5, rel=1e-14)
+    assert layer.variance[0, 0] == pytest.approx(0.25, rel=1e-12)
 
 
 def test_adapt_needs_memory_for_some_rows_only() -> None:

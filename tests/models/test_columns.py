@@ -195,6 +195,17 @@ MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
         ),
         COLOR.reshape(-1, 4),
     ),
+    "several numbers of several kinds a row": (
+        lambda: fastdl.Sequential(
+            [
+                Input((2, 2), dtype="int64"),
+                layers.CategoryEncoding(6, "count"),
+                layers.Dense(2),
+                layers.Flatten(),
+            ]
+        ),
+        COUNT.reshape(-1, 2, 2),
+    ),
     "hashed": (
         lambda: fastdl.Sequential(
             [Input((1,), dtype="string"), layers.Hashing(9, output_mode="one_hot"), layers.Dense(1)]

@@ -32,8 +32,8 @@ class Cubed(layers.NumpyLayer):
     """w x³ + v, in numpy."""
 
     def build(self, shape: Any, dtype: Any) -> None:
-        self.w = self.add_weight("w", (shape[1],), dtype, initializers.Constant(0.3))
-        self.v = self.add_weight("v", (1, shape[1]), dtype, initializers.Constant(0.1))
+        self.w = self.add_weight((shape[1],), initializers.Constant(0.3), dtype, name="w")
+        self.v = self.add_weight((1, shape[1]), initializers.Constant(0.1), dtype, name="v")
 
     def forward(self, x: Array, *weights: Array) -> Array:
         w, v = weights
@@ -47,10 +47,10 @@ class Formula(layers.Layer):
     """What layers of one's own may compute, with weights of all ranks."""
 
     def build(self, shape: Any) -> None:
-        self.slope = self.add_weight("slope", (), initializer="ones")
-        self.scale = self.add_weight("scale", (shape[-1],), initializer="ones")
-        self.mix = self.add_weight("mix", (4, shape[-1]), initializer=initializers.Constant(0.2))
-        self.cube = self.add_weight("cube", (2, 3, 2), initializer=initializers.Constant(0.1))
+        self.slope = self.add_weight((), "ones", name="slope")
+        self.scale = self.add_weight((shape[-1],), "ones", name="scale")
+        self.mix = self.add_weight((4, shape[-1]), initializers.Constant(0.2), name="mix")
+        self.cube = self.add_weight((2, 3, 2), initializers.Constant(0.1), name="cube")
 
     def call(self, x: Tensor) -> Any:
         paired = ops.matmul(x[:, :, None], x[:, None, :4])

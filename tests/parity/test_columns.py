@@ -22,7 +22,9 @@ BOUNDARIES = [-1.0, 0.0, 0.1, 0.7, 3.0]
 MODES = ["one_hot", "multi_hot", "count"]
 
 
-@pytest.mark.parametrize("x", [PLACES, PLACES[:, :1], PLACES[:, 0]])
+@pytest.mark.parametrize(
+    "x", [PLACES, PLACES[:, :1], PLACES[:, 0], PLACES.reshape(10, 5, 5), PLACES.reshape(10, 25, 1)]
+)
 @pytest.mark.parametrize("mode", MODES)
 def test_category_encoding_as_keras(mode: str, x: Array) -> None:
     keras = pytest.importorskip("keras")
