@@ -192,6 +192,13 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "shapes": (lambda m: losses.mean_squared_error(np.ones((3, 2)), np.ones((2, 2))), ShapeError, "does not fit"),
     "empty": (lambda m: losses.mean_squared_error(np.ones((0, 2)), np.ones((0, 2))), DataError, "empty"),
     "average": (lambda m: metrics.F1Score(average="mean"), ValueError, "average must be"),
+    "masks": (lambda m: losses.Dice()(np.ones((2, 3)), np.ones((2, 4))), ShapeError, "does not fit y_pred's"),
+    "no embeddings": (lambda m: losses.Circle()([0, 1], [1.0, 2.0]), ShapeError, "one label for each embedding"),
+    "several labels": (
+        lambda m: (m.compile("sgd", "circle"), m.fit(np.ones((4, 7)), np.ones((4, 2)), verbose=0)),
+        ShapeError,
+        r"circle takes one label a sample, \(rows,\), not targets of shape \('rows', 2\)",
+    ),
     "beta": (lambda m: metrics.FBetaScore(beta=2), ValueError, "beta must be a float above zero, as 2.0, not 2"),
     "a threshold": (lambda m: metrics.F1Score(threshold=1), ValueError, "threshold must be a float in"),
     "a metric's name": (lambda m: metrics.get("acuracy"), ValueError, "did you mean 'accuracy'"),
@@ -261,6 +268,67 @@ def test_a_number_for_each_class_is_printed(capsys: pytest.CaptureFixture[str]) 
     history = model.fit(*data(), verbose=2).history
     assert np.shape(history["f1_score"]) == (1, 3)
     assert "f1_score: 0." in capsys.readouterr().out
+
+
+WHOLE: dict[str, losses.Loss] = {
+    "dice": losses.Dice(),
+    "dice of each": losses.Dice(axis=-1),
+    "dice of each output": losses.Dice(axis=0),
+    "tversky": losses.Tversky(0.3, 0.7),
+    "circle": losses.Circle(4.0),
+    "circle, summed": losses.Circle(4.0, reduction="sum"),
+    "dice, summed": losses.Dice("sum"),
+    "circle, of weights": losses.Circle(4.0, reduction="mean_with_sample_weight"),
+}
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("name", WHOLE)
+def test_losses_of_a_whole_batch(name: str, weighted: bool) -> None:
+    """Of each batch by itself, as on arrays; whatever its size, and on any number of threads."""
+    loss = type(WHOLE[name]).from_config({**WHOLE[name].get_config(), "dtype": "float64"})
+    if weighted and ("each output" in name or "of weights" in name):
+        pytest.skip("weights of samples do not meet such values, or are refused in training")
+    rng = np.random.default_rng(2)
+    x, weights = rng.standard_normal((70, 7)), rng.integers(0, 3, 70).astype(float)
+    y = rng.integers(0, 3, 70) if "circle" in name else rng.integers(0, 2, (70, 3))
+    model = net(3, "sigmoid")
+    model.compile("sgd", loss)
+    each = []
+    for start in (0, 32, 64):
+        part = slice(start, start + 32)
+        of = (weights[part],) if weighted else ()
+        each.append((float(loss(y[part], model.predict(x[part]), *of)), len(x[part])))
+    total = sum(value * rows for value, rows in each) / 70
+    options: Any = {"batch_size": 32, "verbose": 0, "sample_weight": weights if weighted else None}
+    assert model.evaluate(x, y, **options) == pytest.approx(total, rel=1e-9)
+    trained = []
+    for threads in (1, 3):
+        fastdl.set_num_threads(threads)
+        try:
+            model = net(3, "sigmoid")
+            model.compile(optimizers.SGD(0.3), loss)
+            model.fit(x, y, epochs=3, shuffle=False, **options)
+        finally:
+            fastdl.set_num_threads(None)
+        trained.append(model.get_weights())
+    assert all(map(np.array_equal, *trained))
+
+
+def test_embeddings_of_one_label_draw_together() -> None:
+    fastdl.utils.set_random_seed(1)
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 240)
+    x = np.eye(3)[labels] + rng.normal(0, 0.2, (240, 3))
+    model = fastdl.Sequential(
+        [fastdl.Input((3,)), layers.Dense(16, "relu"), layers.Dense(4), layers.UnitNormalization()]
+    )
+    model.compile(optimizers.Adam(0.01), losses.Circle(32.0))
+    history = model.fit(x, labels, epochs=30, batch_size=60, verbose=0).history["loss"]
+    assert history[-1] < 0.1 * history[0]
+    cosines = model.predict(x) @ model.predict(x).T
+    alike = labels[:, None] == labels[None]
+    assert cosines[alike].mean() > 0.9 > 0.2 > cosines[~alike].mean()
 
 
 def test_entropy_and_divergence() -> None:

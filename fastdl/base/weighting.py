@@ -47,6 +47,19 @@ def reduced(values: Array, weights: Any, reduction: str | None, counted: Array |
     return float(values.sum() / divisor) if divisor else 0.0
 
 
+def slopes(values: Array, weights: Any, reduction: str | None, counted: Array | None = None) -> Array:
+    """How what `reduced` gives of values grows with each of them, of their shape. ShapeError."""
+    share = np.ones(values.shape)
+    if counted is not None:
+        by_size = reduction in ("sum_over_batch_size", "mean")
+        share = counted * (values.size / counted.sum() if by_size and counted.any() else 1.0)
+    full = share if weights is None else weighted(share, weights)[0]
+    of_weights = reduction == "mean_with_sample_weight" and (weights is not None or counted is not None)
+    divisor = 1.0 if reduction == "sum" else full.sum() if of_weights else full.size
+    added = full.sum(tuple(range(full.ndim - values.ndim))) / (divisor or 1.0)  # of a value that several weights meet
+    return np.asarray(added if added.shape == values.shape else added.sum(-1).reshape(values.shape))
+
+
 def samplewise(values: Array, weights: Any, reduce: Callable[..., Any] = np.mean) -> tuple[Array, Array]:
     """A metric's values as one a sample, times the weights of samples if there are any, and these.
 

@@ -12,6 +12,8 @@ from fastdl.base.arrays import Array
 from fastdl.base.configured import family, names_of
 from fastdl.base.naming import no_such, unknown
 from fastdl.base.naming import snake_case as snake_case
+from fastdl.losses.batchwise import *
+from fastdl.losses.batchwise import circle
 from fastdl.losses.cross_entropy import *
 from fastdl.losses.loss import *
 from fastdl.losses.loss import Function as Function
@@ -41,6 +43,7 @@ def entropy(p: Any, base: float | None = None) -> Array:
 CLASSES = family(Loss)
 NAMES = names_of(CLASSES)
 FUNCTIONS = {snake_case(name): _as_function(snake_case(name), kind) for name, kind in CLASSES.items()}
+FUNCTIONS["circle"] = circle  # which takes references as well
 
 serialize = configured.serialize
 

@@ -222,14 +222,14 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
         super().__init__(from_logits, 0.0, axis, reduction, name, dtype)
         self.ignore_class = None if ignore_class is None else int(ignore_class)
 
-    def counted(self, y_true: Any) -> Array | None:
+    def counted(self, y_true: Any, values: Any) -> Array | None:
         if self.ignore_class is None:
             return None
         labels = np.asarray(y_true)
         return np.asarray(labels != self.ignore_class)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        counted = self.counted(y_true)
+        counted = self.counted(y_true, None)
         if counted is None:
             return super().call(y_true, y_pred)
         values = super().call(np.where(counted, y_true, 0), y_pred)

@@ -37,6 +37,7 @@ class Loss(Configured):
     sparse: ClassVar[bool] = False
     targets: ClassVar[tuple[float, float]] = (-np.inf, np.inf)  # what it is defined for, ends included
     distributions: ClassVar[bool] = False  # whether each row of targets should sum to 1
+    whole_batch: ClassVar[bool] = False  # whether samples of a batch have no losses of their own
     reduction: str | None = AVERAGE
     dtype: str = "float32"
     axis: int = -1  # the classes', or what else it compares as one
@@ -114,7 +115,7 @@ class Loss(Configured):
         kind = np.dtype(np.float64 if self.dtype == "float64" else np.float32)
         y_true, y_pred = as_kind("y_true", y_true, kind), as_kind("y_pred", y_pred, kind)
         values = np.asarray(self.call(y_true, y_pred), np.float64)
-        return kind.type(reduced(values, sample_weight, self.reduction, self.counted(y_true)))
+        return kind.type(reduced(values, sample_weight, self.reduction, self.counted(y_true, values)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments (Keras)."""
@@ -131,8 +132,8 @@ class Loss(Configured):
             return numeric.sum(values) / numeric.sum(weight)
         return numeric.sum(values) if self.reduction == "sum" else numeric.mean(values)
 
-    def counted(self, y_true: Any) -> Array | None:
-        """Which targets count, if not all do. fastdl's own."""
+    def counted(self, y_true: Any, values: Any) -> Array | None:
+        """Which samples count, by their targets and losses, if not all do. fastdl's own."""
         return None
 
 

@@ -116,8 +116,10 @@ class Objective:
 
     @property
     def goes_by_batches(self) -> bool:
-        """Whether it matters how rows are cut into batches: for metrics called with each, and losses that are sums."""
-        return any(each.counts_itself for each in self.measured) or any(map(self.sums, self.outputs))
+        """Whether it matters how rows are cut into batches: for metrics called with each, losses that are sums or
+        of batches as a whole."""
+        whole = any(loss is not None and loss.whole_batch for loss in self.losses)
+        return whole or any(each.counts_itself for each in self.measured) or any(map(self.sums, self.outputs))
 
     def reset(self) -> None:
         """A pass begins: metrics forget what they have counted."""

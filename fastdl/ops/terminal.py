@@ -112,13 +112,18 @@ def targets_of(shape: Shape | None) -> Iterator[None]:
         _targets.reset(token)
 
 
+def target_shape(output: Tensor) -> Shape:
+    """What targets of the output have."""
+    return _targets.get() or output.shape
+
+
 def traced(function: Callable[[Any, Any], Any], output: Tensor) -> tuple[Tensor, Values]:
     """Each sample's value by a function of targets and predictions that is made of ops, and what sums it up.
 
     Of a function that gives several numbers a sample it is their mean, as in Keras. TypeError for one whose result is
     no tensor: it computes by numpy.
     """
-    target = Target(_targets.get() or output.shape, output.dtype, name="y_true")
+    target = Target(target_shape(output), output.dtype, name="y_true")
     with tracing():
         value = function(target, output)
     if not isinstance(value, Tensor):
@@ -255,6 +260,50 @@ class Own:
 
     def target_bytes(self, x: Tensor) -> int:
         return x.features * x.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class OfBatch:
+    """A loss of a batch as a whole, by numpy: it takes the GIL.
+
+    function: of (targets, predictions, weights of samples or None) the loss, as a mean over the batch, and its gradient
+    by the predictions. sample: the shape of one's predictions, which the function is given them in, and the targets as
+    well, if these are as many numbers; targets: how many these are.
+    """
+
+    function: Callable[[Array, Array, Array | None], tuple[float, Array]]
+    sample: tuple[int, ...]
+    targets: int
+
+    def width(self, features: int) -> int:
+        return 3
+
+    def emit(
+        self, build: Builder, x: Tensor, totals: Array, gradient: Ref | None, weight: Ref | None, each: Ref | None
+    ) -> None:
+        batch, dtype = build.batch, build.dtype
+        of_targets = self.sample if self.targets == x.features else (self.targets,)
+
+        def run(x: Array, y: Array, totals: Array, dx: Array | None, weight: Array | None, each: Array | None) -> None:
+            given = [from_panels(panels, batch, dtype) for panels in (y, x)]
+            weights = None if weight is None else from_panels(weight, batch, dtype)[:, 0].astype(np.float64)
+            loss, slope = self.function(
+                given[0].reshape(batch, *of_targets), given[1].reshape(batch, *self.sample), weights
+            )
+            totals[:3] += loss * batch, batch if weights is None else weights.sum(), batch
+            if dx is not None:
+                into_panels(dx, slope.reshape(batch, -1), dtype)
+            if each is not None:
+                into_panels(each, np.full((batch, 1), loss), dtype)
+
+        build.call(
+            run,
+            *(read(build.value(x)), read(build.target(self.targets)), write(build.array(totals))),
+            *(write(gradient) if gradient else None, read(weight) if weight else None, write(each) if each else None),
+        )
+
+    def target_bytes(self, x: Tensor) -> int:
+        return self.targets * x.dtype.itemsize
 
 
 def on_arrays(

@@ -66,6 +66,12 @@ LOSSES: dict[str, tuple[str, dict[str, Any], str, str]] = {
     "focal-sigmoid": ("CategoricalFocalCrossentropy", {}, "sigmoid", "one-hot"),
     "generalized": ("CategoricalGeneralizedCrossEntropy", {"q": 0.5}, "softmax", "labels"),
     "generalized-q": ("CategoricalGeneralizedCrossEntropy", {"q": 0.8}, "sigmoid", "labels"),
+    "dice": ("Dice", {}, "sigmoid", "bits"),
+    "dice-each": ("Dice", {"axis": -1}, "sigmoid", "bits"),
+    "tversky": ("Tversky", {}, "softmax", "one-hot"),
+    "tversky-uneven": ("Tversky", {"alpha": 0.2, "beta": 0.8, "axis": (1,)}, "sigmoid", "bits"),
+    "circle": ("Circle", {"gamma": 3.0}, "tanh", "labels"),
+    "circle-diagonal": ("Circle", {"gamma": 2.0, "margin": 0.25, "remove_diagonal": False}, "tanh", "labels"),
     "sparse": ("SparseCategoricalCrossentropy", {}, "softmax", "labels"),
     "sparse-logits": ("SparseCategoricalCrossentropy", {"from_logits": True}, "linear", "labels"),
     "sparse-sigmoid": ("SparseCategoricalCrossentropy", {}, "sigmoid", "labels"),
@@ -349,7 +355,7 @@ def test_sorted_ids() -> None:
 
 def test_names_of_keras_are_here() -> None:
     keras = pytest.importorskip("keras")
-    left_out = {"CTC", "Circle", "Dice", "Tversky"}  # of sequences, of embeddings, and of a whole batch as one
+    left_out = {"CTC"}  # of sequences
     for name, kind in inspect.getmembers(keras.losses, inspect.isclass):
         if issubclass(kind, keras.losses.Loss) and name != "Loss" and name not in left_out:
             assert name in losses.CLASSES, name
