@@ -19,6 +19,7 @@ cdef extern from "kernels.h" nogil:
     enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_FEEDS, FDL_MAX_RATES, FDL_MAX_WAVES, FDL_MAX_WAVE_OUTPUTS
     size_t FDL_SEEDED
     enum: FDL_LINEAR, FDL_RELU, FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
+    enum: FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE
     enum: FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
     enum: FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
     enum: FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR
@@ -102,6 +103,7 @@ cdef extern from "program.h" nogil:
     int fdl_finite_run(const fdl_build *build, const char *x, size_t rows, size_t columns, ptrdiff_t stride,
                        size_t itemsize, size_t threads)
     const fdl_build *fdl_find_build(const char *isa, size_t itemsize)
+    int fdl_multiplies_words(const fdl_build *build)
 
 PANEL = FDL_PANEL
 UNIT = FDL_UNIT
@@ -113,6 +115,7 @@ MAX_FEEDS = FDL_MAX_FEEDS
 SEEDED = FDL_SEEDED
 BY_FEATURE, BY_PANEL, ONCE, BY_HALF, AFTER_HALVES = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
 LINEAR, RELU = FDL_LINEAR, FDL_RELU
+FLOATS, ROUNDED, NATIVE = FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE
 SCALE, ROOT, INVERSE_ROOT = FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT
 NORM_COLUMNS, NORM_ROWS, NORM_ALL = FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
 LENGTH_GIVEN, LENGTH_LAMB, LENGTH_ADAFACTOR = FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR
@@ -182,6 +185,11 @@ def select_isa(str name):
 def isa():
     """Name of the build in use and the width of its vectors in bytes."""
     return build_name, build_f32.vector_bytes
+
+
+def multiplies_bfloat16():
+    """Whether this CPU multiplies bfloat16 by instructions that the build in use knows."""
+    return bool(fdl_multiplies_words(build_f32))
 
 
 cdef const fdl_build *build_for(size_t itemsize) except NULL:
@@ -293,13 +301,17 @@ cdef class Program:
         number, _, wants = KERNELS[kernel]
         memset(&instruction, 0, sizeof(instruction))
         instruction.kernel = build_for(self.itemsize).kernel[<size_t>number]
+        if instruction.kernel is NULL:
+            raise ValueError(f"{kernel} is not for elements of {self.itemsize} bytes")
         for name, (kind, count, optional, _) in wants.items():
             given = arguments.get(name)
             values = (given,) if count == 1 else (None,) * count if given is None else given
             if len(values) != count:
                 raise ValueError(f"{kernel} takes {count} numbers or arrays as {name}, not {len(values)}")
             for value in values:
-                if kind == "size":
+                if kind == "size" and value is None and optional:
+                    instruction.args.slot[at].n = 0
+                elif kind == "size":
                     instruction.args.slot[at].n = index(value)  # a float would be cut to a whole number
                 elif kind == "scalar" and isinstance(value, Scheduled):
                     instruction.args.slot[at].n = value.number

@@ -13,6 +13,7 @@
 #include "kernels/dense_forward.h"
 #include "kernels/dense_input_grad.h"
 #include "kernels/dense_step.h"
+#include "kernels/dense_words.h"
 #include "kernels/dense_weight_grad.h"
 #include "kernels/directions.h"
 #include "kernels/dropout.h"

@@ -208,3 +208,13 @@ const fdl_build *fdl_find_build(const char *isa, size_t itemsize) {
 #endif
     return NULL;
 }
+
+int fdl_multiplies_words(const fdl_build *build) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    return build == &fdl_v4_f32 && __builtin_cpu_supports("avx512bf16");
+#else
+    (void)build;
+    return 0;
+#endif
+}

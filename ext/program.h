@@ -57,4 +57,7 @@ int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsi
 /* The build by name ("portable", "v3", "v4") and element size, or NULL when this CPU cannot run it. */
 const fdl_build *fdl_find_build(const char *isa, size_t itemsize);
 
+/* Whether this CPU multiplies bfloat16 by instructions that the build knows (FDL_NATIVE). */
+int fdl_multiplies_words(const fdl_build *build);
+
 #endif

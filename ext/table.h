@@ -7,6 +7,7 @@
  *   MAYBE_READS  MAYBE_WRITES               the same, or NULL
  *   MAYBE_WRITES_EACH(name, count, what)    several of these; MAYBE_READS_EACH as well
  *   SIZE(name, what)                        a whole number
+ *   MAYBE_SIZE(name, what)                  the same; 0 where it is left out
  *   SIZES(name, count, what)                several of these
  *   SCALAR(name, what)                      a double
  *   SCALARS(name, count, what)              several doubles
@@ -30,6 +31,7 @@
 #define MAYBE_WRITES_EACH(name, count, what) FDL_SEVERAL(WRITTEN, name, count, 1, what)
 #define MAYBE_READS_EACH(name, count, what) FDL_SEVERAL(READ, name, count, 1, what)
 #define SIZE(name, what) FDL_ONE(SIZE, name, 0, what)
+#define MAYBE_SIZE(name, what) FDL_ONE(SIZE, name, 1, what)
 #define SIZES(name, count, what) FDL_SEVERAL(SIZE, name, count, 0, what)
 #define SCALAR(name, what) FDL_ONE(SCALAR, name, 0, what)
 #define SCALARS(name, count, what) FDL_SEVERAL(SCALAR, name, count, 0, what)
@@ -62,6 +64,9 @@
     SCALAR(decay, "of w") SCALAR(l1, "of w's penalty") SCALAR(l2, "of w's penalty")                \
     SCALAR(rate_factor, "times w's step")
 
+/* What a dense layer's products are of. */
+#define FDL_PRODUCTS "FDL_FLOATS, FDL_ROUNDED or FDL_NATIVE"
+
 /* Waves of numbers, cos(2 pi f x + phase), and sin of the same after them all if there are sines, and what W makes of them. */
 #define FDL_PERIODIC                                                                               \
     READS(x, "(P, N, 32)") READS(frequencies, "(N, k) row by row, in cycles") MAYBE_READS(phases, "(N, k) row by row")    \
@@ -87,20 +92,26 @@
       MAYBE_READS(mean, "(N), with scale") MAYBE_READS(scale, "(N), of a batch norm that follows")                    \
       MAYBE_READS(shift, "(N)") SIZE(inputs, "K") SIZE(outputs, "N") SIZE(act, "FDL_LINEAR or FDL_RELU")              \
       SIZE(block, "inputs summed at once: the fewer, the more exact")                                                 \
-      SIZE(middle, "inputs before it and from it on are summed apart, then added"),                                   \
+      SIZE(middle, "inputs before it and from it on are summed apart, then added") MAYBE_SIZE(products, FDL_PRODUCTS)       \
+      MAYBE_READS(pairs, "of x, see round_panels; where products are of words"),                                      \
       "y = act(x W + b), or act((x W + b - mean) scale + shift); half of the sum alone goes to y or second")          \
     K(dense_finish, WRITES(y, "(P, N, 32)") READS(second, "(P, N, 32)") MAYBE_READS(b, "(N)") SIZE(outputs, "N")      \
       SIZE(act, "FDL_LINEAR or FDL_RELU"),                                                                            \
       "y = act(y + second + b): what dense_forward leaves to do when threads shared it by halves")                    \
     K(dense_input_grad, READS(dy, "(P, N, 32)") READS(w, "strips of (K, N)") WRITES(dx, "(P, K, 32)")                 \
-      MAYBE_READS(relu, "(P, K, 32), output of the ReLU that gave x") SIZE(inputs, "K") SIZE(outputs, "N"),           \
+      MAYBE_READS(relu, "(P, K, 32), output of the ReLU that gave x") SIZE(inputs, "K") SIZE(outputs, "N")            \
+      MAYBE_SIZE(products, FDL_PRODUCTS) MAYBE_READS(pairs, "of dy, see round_panels; where products are of words"),        \
       "dx = dy W^T, and on through that ReLU; features are those of x")                                               \
-    K(dense_weight_grad, READS(x, "(P, K, 32)") READS(dy, "(P, N, 32)")                                               \
+    K(dense_weight_grad, READS(x, "(P, K, 32), or where products are of words, rows: see round_panels")               \
+      READS(dy, "(P, N, 32)") MAYBE_SIZE(products, FDL_PRODUCTS)                                                            \
       WRITES(dw, "strips of (K, N), for each part") MAYBE_WRITES(db, "(N), for each part") SIZE(inputs, "K")          \
       SIZE(outputs, "N") SIZE(dw_stride, "elements from one part's dw to the next one's")                             \
       SIZE(db_stride, "the same of db"), "dw = x^T dy, db = the sum of dy, over the range's panels")                  \
     K(sum_partials, READS(partials, "(parts, size)") WRITES(out, "(size)") SIZE(size, "elements")                     \
       SIZE(parts, "how many"), "out = the sum over the parts, in order; features are elements")                       \
+    K(round_panels, READS(x, "(P, F, 32)") MAYBE_WRITES(pairs, "(P, ceil(F / 2), 32) words: two features of a sample") \
+      MAYBE_WRITES(rows, "(P, F, 16) words: two samples of a feature, 0 beyond the batch") SIZE(features, "F")        \
+      MAYBE_SIZE(products, FDL_PRODUCTS), "x rounded to bfloat16, two numbers in a word")                                   \
     /* Element by element */                                                                                          \
     K(activation_forward, READS(x, "(P, F, 32)") WRITES(y, "(P, F, 32)") SIZE(features, "F")                          \
       SIZE(activation, "number of FDL_ACTIVATIONS") SCALARS(own, FDL_ACTIVATION_SCALARS, "its scalars"),              \
@@ -302,8 +313,9 @@
     K(optimizer_step, FDL_RULE_SETTINGS SIZE(inputs, "K, 1 for a vector") WRITES(w, "strips or vector")               \
       READS(dw, "as w") MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps")                    \
       MAYBE_READS(squares, "(1) double: the norm may be no larger than limit"), "features are columns")               \
-    K(dense_weight_step, FDL_RULE_SETTINGS SIZE(inputs, "K") SIZE(outputs, "N") READS(x, "(P, K, 32)")                \
-      READS(dy, "(P, N, 32)") WRITES(w, "strips of (K, N)")                                                           \
+    K(dense_weight_step, FDL_RULE_SETTINGS SIZE(inputs, "K") SIZE(outputs, "N") MAYBE_SIZE(products, FDL_PRODUCTS)          \
+      READS(x, "(P, K, 32), or where products are of words, rows: see round_panels") READS(dy, "(P, N, 32)")          \
+      WRITES(w, "strips of (K, N)")                                                                                   \
       MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as w, those that the rule keeps") MAYBE_WRITES(b, "(N)")               \
       MAYBE_WRITES_EACH(b_slots, FDL_MAX_SLOTS, "as b") SCALAR(b_decay, "of b") SCALAR(b_l1, "of b")                  \
       SCALAR(b_l2, "of b") SCALAR(b_rate_factor, "times b's step"),                                                                                           \

@@ -33,6 +33,10 @@
 enum { FDL_RULES(FDL_ENUM) FDL_RULE_COUNT };
 #undef FDL_ENUM
 
+/* What the products of a dense layer are of: numbers as they are; or two of them rounded to bfloat16 in a word, by the CPU's
+ * own instructions or by rounding, with the same bits. Sums are of the build's element type. */
+enum { FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE };
+
 /* Which weights a norm is of. */
 enum { FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL };
 

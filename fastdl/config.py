@@ -16,6 +16,8 @@ from fastdl.base.messages import is_interactive_logging_enabled as is_interactiv
 from fastdl.base.messages import set_logging_verbosity as set_logging_verbosity
 
 _floatx = "float32"
+_mixed = False  # whether layers multiply bfloat16
+_rounds = False
 _threads: int | None = None
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
@@ -29,6 +31,8 @@ def set_floatx(value: str) -> None:
     """Set the default dtype. ValueError unless "float32" or "float64". Keras: config.set_floatx."""
     if value not in ("float32", "float64"):
         raise ValueError(f"floatx must be 'float32' or 'float64', not {value!r}")
+    if value == "float64" and _mixed:
+        raise ValueError("mixed_bfloat16 is for float32: set_dtype_policy('float64') in place of set_floatx")
     global _floatx
     _floatx = value
 
@@ -36,6 +40,45 @@ def set_floatx(value: str) -> None:
 def epsilon() -> float:
     """What keeps quotients and logarithms finite: 1e-7, which cannot be changed. Keras: config.epsilon."""
     return 1e-7
+
+
+def dtype_policy() -> str:
+    """The dtype policy of layers that do not name one: "float32", "float64" or "mixed_bfloat16"."""
+    return "mixed_bfloat16" if _mixed else _floatx
+
+
+def set_dtype_policy(policy: str) -> None:
+    """Set the policy of layers made from now on. Keras: config.set_dtype_policy.
+
+    "mixed_bfloat16": weights, statistics, sums and the optimizer in float32, products of dense layers in bfloat16;
+    "float32" and "float64" as set_floatx. ValueError for others, and where the CPU has no products of bfloat16.
+    """
+    global _mixed
+    if policy not in ("float32", "float64", "mixed_bfloat16"):
+        raise ValueError(f"the dtype policy must be 'float32', 'float64' or 'mixed_bfloat16', not {policy!r}")
+    if policy == "mixed_bfloat16":
+        bfloat16_products()
+    _mixed = False
+    set_floatx("float64" if policy == "float64" else "float32")
+    _mixed = policy == "mixed_bfloat16"
+
+
+def bfloat16_products() -> int:
+    """How kernels multiply bfloat16 here: _ext.NATIVE or _ext.ROUNDED. ValueError where neither may be."""
+    if _ext.multiplies_bfloat16() and not _rounds:
+        return _ext.NATIVE
+    if not _rounds:
+        raise ValueError(
+            "mixed_bfloat16 needs a CPU with AVX512_BF16, which this one has not, or FASTDL_ISA hides: use float32, or "
+            "config.round_to_bfloat16(True), which gives the same numbers, slower than float32"
+        )
+    return _ext.ROUNDED
+
+
+def round_to_bfloat16(enabled: bool) -> None:
+    """Whether CPUs without products of bfloat16 compute them by rounding: the same bits, for tests and comparisons."""
+    global _rounds
+    _rounds = bool(enabled)
 
 
 def get_num_threads() -> int:

@@ -7,27 +7,8 @@
 #include "../shared/panels.h"
 #include "../shared/tile.h"
 #include "../shared/vec.h"
-
-/* What follows a dense layer's sums, by feature: act((sum + b - mean) scale + shift). Each may be NULL, mean only with
- * scale. */
-typedef struct {
-    const T *b, *mean, *scale, *shift;
-    int relu;
-} forward_end;
-
-INLINE forward_end end_at(const forward_end *end, size_t f) {
-    forward_end at = *end;
-    if (at.b) at.b += f;
-    if (at.scale) at.mean += f, at.scale += f;
-    if (at.shift) at.shift += f;
-    return at;
-}
-
-INLINE V finish_vector(const forward_end *end, size_t f, V v) {
-    if (end->b) v += end->b[f];
-    if (end->scale) v = (v - end->mean[f]) * end->scale[f] + (end->shift ? end->shift[f] : 0);
-    return end->relu ? keep(~(v < 0), v) : v;
-}
+#include "dense_words.h"
+#include "forward_end.h"
 
 /* What a dense layer's outputs are summed over: inputs [from, to) in blocks. Those before `middle` and those from it on are
  * summed apart, then added. */
@@ -143,6 +124,16 @@ INLINE void forward_rows(void *context, int rows, size_t f) {
 
 static void dense_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_forward_args *a = args;
+#if FDL_IS_F32
+    if (a->products == FDL_NATIVE) {
+        forward_native(a, range, step, scratch);
+        return;
+    }
+    if (a->products == FDL_ROUNDED) {
+        forward_rounded(a, range, step, scratch);
+        return;
+    }
+#endif
     const T *x = a->x, *w = a->w;
     T *y = a->y;
     size_t k = a->inputs, n = a->outputs;

@@ -6,6 +6,7 @@
 #include "../shared/panels.h"
 #include "../shared/tile.h"
 #include "../shared/vec.h"
+#include "dense_words.h"
 
 /* One tile of dx = dy W^T over outputs [from, to): block by block of FDL_GRADIENT_BLOCK, each from zero, which bounds
  * float32 rounding as in forward. */
@@ -57,6 +58,16 @@ INLINE void input_grad_rows(void *context, int rows, size_t f) {
 
 static void dense_input_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_input_grad_args *a = args;
+#if FDL_IS_F32
+    if (a->products == FDL_NATIVE) {
+        input_grad_native(a, range, step, scratch);
+        return;
+    }
+    if (a->products == FDL_ROUNDED) {
+        input_grad_rounded(a, range, step, scratch);
+        return;
+    }
+#endif
     size_t n = a->outputs;
     (void)scratch;
     for (size_t begin = 0, end; begin < n; begin = end) { /* outermost: a block of dy stays in the cache for all tiles */

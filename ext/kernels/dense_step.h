@@ -13,33 +13,34 @@
 
 /* acc += x^T dy over one full panel, and between its parts the step of the tile before, by that tile's gradient g: a step is
  * roots and divisions, which run in a unit of the processor that products leave idle. */
-INLINE void tile_and_step(int rule, int wide, rule_settings set, rule_place before, const T *g, const T *panel,
+INLINE void tile_and_step(int products, int rule, int wide, rule_settings set, rule_place before, const T *g, const T *panel,
                           const T *strip, V acc[FDL_TILE_MAX][2]) {
     size_t vectors = FDL_TILE_ROWS * wide, each = (vectors + FDL_PANEL / FDL_SIDE - 1) / (FDL_PANEL / FDL_SIDE);
     for (size_t s = 0, i = 0; s < FDL_PANEL; s += FDL_SIDE) {
         for (size_t end = i + each < vectors ? i + each : vectors; i < end; i++)
             step_vector(rule, set, before, i / wide * FDL_STRIP + i % wide * VL, load(g + i * VL));
-        tile(FDL_TILE_ROWS, wide, FDL_SIDE, panel + s, FDL_PANEL, 1, strip + s * 2 * VL, 2 * VL, acc);
+        sample_tile(products, FDL_TILE_ROWS, wide, s, FDL_SIDE, panel, strip, acc);
     }
 }
 
 /* The tallest tiles of rows [i, k1) of a strip; returns the first row that is left. place: weights and slots; the strip
  * begins at their element `at`. gradient: room for one tile. */
-INLINE size_t step_tall_tiles(int rule, int wide, rule_settings set, const rule_preparation *prepare, rule_place place,
-                              size_t at, size_t i, size_t k1, size_t k, const T *x, size_t batch, const T *strip,
-                              T *gradient) {
+INLINE size_t step_tall_tiles(int products, int rule, int wide, rule_settings set, const rule_preparation *prepare,
+                              rule_place place, size_t at, size_t i, size_t k1, size_t k, const T *x, size_t batch,
+                              const T *strip, T *gradient) {
+    const size_t lane = lane_width(products);
     rule_place before = {NULL, {NULL}};
     for (; i + FDL_TILE_ROWS <= k1; i += FDL_TILE_ROWS) {
         V acc[FDL_TILE_MAX][2];
         size_t done = 0;
         tile_clear(FDL_TILE_ROWS, wide, acc);
         if (before.w) {
-            tile_and_step(rule, wide, set, before, gradient, x + i * FDL_PANEL, strip, acc);
+            tile_and_step(products, rule, wide, set, before, gradient, x + i * lane, strip, acc);
             done = FDL_PANEL;
         }
         if (done < batch)
-            weight_grad_tile(FDL_TILE_ROWS, wide, k, x + (done * k + i * FDL_PANEL), 0, batch - done,
-                             strip + done * 2 * VL, acc);
+            weight_grad_tile(products, FDL_TILE_ROWS, wide, k, x + (done / FDL_PANEL * k + i) * lane, 0, batch - done,
+                             strip + done * (products == FDL_FLOATS ? 2 * VL : VL), acc);
         tile_store(FDL_TILE_ROWS, wide, acc, gradient, wide * VL);
         before = place_at(place, at + i * FDL_STRIP);
         if (prepare) prepare_rows(prepare, before.w, gradient, gradient, wide * VL, FDL_TILE_ROWS, wide * VL);
@@ -63,7 +64,7 @@ typedef struct {
 /* A strip of the weights: outputs [f, f + wide VL), which begin at element `at`. */
 typedef struct {
     const weight_steps *steps;
-    int wide;
+    int products, wide;
     size_t at;
 } step_strip;
 
@@ -74,35 +75,41 @@ INLINE void step_tile(void *context, int rows, size_t i) {
     V acc[FDL_TILE_MAX][2];
     rule_place place = place_at(t->w, s->at + i * FDL_STRIP);
     tile_clear(rows, s->wide, acc);
-    weight_grad_tile(rows, s->wide, t->k, t->x + i * FDL_PANEL, 0, t->batch, t->strip, acc);
+    weight_grad_tile(s->products, rows, s->wide, t->k, t->x + i * lane_width(s->products), 0, t->batch, t->strip, acc);
     tile_store(rows, s->wide, acc, t->gradient, columns);
     if (t->prepare_w) prepare_rows(t->prepare_w, place.w, t->gradient, t->gradient, columns, rows, columns);
     rule_steppers[t->rule](t->set_w, place, t->gradient, columns, rows, columns);
 }
 
-INLINE void step_weights(void *context, int wide, size_t f) {
-    const weight_steps *t = context;
+INLINE void step_weights(int products, const weight_steps *t, int wide, size_t f) {
     const size_t at = column(t->k, f), columns = wide * VL;
     const int tall = FDL_TILE_ROWS == 12 && t->batch >= FDL_PANEL;
-    step_strip strip = {t, wide, at};
+    step_strip strip = {t, products, wide, at};
     size_t i = t->k0;
-    transpose_strip(wide, t->dy, t->n, f, 0, t->batch, t->strip);
+    turn_strip(products, wide, t->dy, t->n, f, 0, t->batch, t->strip);
     if (tall && t->rule == FDL_RULE_adam)
-        i = step_tall_tiles(FDL_RULE_adam, wide, *t->set_w, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch, t->strip,
-                            t->gradient);
-    else if (tall && t->rule == FDL_RULE_rmsprop)
-        i = step_tall_tiles(FDL_RULE_rmsprop, wide, *t->set_w, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch,
+        i = step_tall_tiles(products, FDL_RULE_adam, wide, *t->set_w, t->prepare_w, t->w, at, i, t->k1, t->k, t->x, t->batch,
                             t->strip, t->gradient);
+    else if (tall && t->rule == FDL_RULE_rmsprop)
+        i = step_tall_tiles(products, FDL_RULE_rmsprop, wide, *t->set_w, t->prepare_w, t->w, at, i, t->k1, t->k, t->x,
+                            t->batch, t->strip, t->gradient);
     for_tiles(step_tile, &strip, i, t->k1);
     if (!t->b.w || t->k0 > 0) return;
-    sum_strip(wide, t->strip, t->batch, NULL, t->gradient);
+    if (products == FDL_FLOATS) sum_strip(wide, t->strip, t->batch, NULL, t->gradient);
+    else sum_features(wide, t->dy, t->n, f, 0, t->batch, NULL, t->gradient);
     if (t->prepare_b) prepare_rows(t->prepare_b, t->b.w + f, t->gradient, t->gradient, 0, 1, columns);
     rule_steppers[t->rule](t->set_b, place_at(t->b, f), t->gradient, 0, 1, columns);
 }
+INLINE void step_floats(void *context, int wide, size_t f) { step_weights(FDL_FLOATS, context, wide, f); }
+#if FDL_IS_F32
+INLINE void step_rounded(void *context, int wide, size_t f) { step_weights(FDL_ROUNDED, context, wide, f); }
+INLINE void step_native(void *context, int wide, size_t f) { step_weights(FDL_NATIVE, context, wide, f); }
+#endif
 
 /* dense_weight_grad for a batch of one chunk, and the optimizer's step on each tile while it is in the cache: dW is
- * never written, and weights and slots are read in the order they lie in. `prepare` is a constant in each use. */
-INLINE void weight_step(int prepare, const dense_weight_step_args *a, fdl_range range, const fdl_step *step, void *scratch) {
+ * never written, and weights and slots are read in the order they lie in. `prepare` and `each` are constants in each use. */
+INLINE void weight_step(strip_body each, int prepare, const dense_weight_step_args *a, fdl_range range, const fdl_step *step,
+                        void *scratch) {
     const rule_settings set_w = settings_of(step->rates, a->rate_factor, a->constants);
     const rule_settings set_b = settings_of(step->rates, a->b_rate_factor, a->constants);
     const rule_preparation prepare_w = preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2);
@@ -113,19 +120,42 @@ INLINE void weight_step(int prepare, const dense_weight_step_args *a, fdl_range 
                           .w = place_of(a->w, a->slots), .b = place_of(a->b, a->b_slots), .set_w = &set_w, .set_b = &set_b,
                           .prepare_w = prepare ? &prepare_w : NULL, .prepare_b = prepare ? &prepare_b : NULL,
                           .rule = (int)a->rule};
-    for_strips(step_weights, &steps, 0, a->outputs);
+    for_strips(each, &steps, 0, a->outputs);
 }
 
 /* Not inlined, so that the step without preparation is as fast as if there were none. */
 static __attribute__((noinline)) void prepared_weight_step(const dense_weight_step_args *a, fdl_range range,
                                                            const fdl_step *step, void *scratch) {
-    weight_step(1, a, range, step, scratch);
+    weight_step(step_floats, 1, a, range, step, scratch);
 }
+
+#if FDL_IS_F32
+static __attribute__((noinline)) void rounded_weight_step(const dense_weight_step_args *a, fdl_range range,
+                                                          const fdl_step *step, void *scratch) {
+    weight_step(step_rounded, 1, a, range, step, scratch);
+}
+
+static __attribute__((noinline)) void native_weight_step(const dense_weight_step_args *a, fdl_range range,
+                                                         const fdl_step *step, void *scratch) {
+    if (a->prepare) weight_step(step_native, 1, a, range, step, scratch);
+    else weight_step(step_native, 0, a, range, step, scratch);
+}
+#endif
 
 static void dense_weight_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_weight_step_args *a = args;
+#if FDL_IS_F32
+    if (a->products == FDL_NATIVE) {
+        native_weight_step(a, range, step, scratch);
+        return;
+    }
+    if (a->products == FDL_ROUNDED) {
+        rounded_weight_step(a, range, step, scratch);
+        return;
+    }
+#endif
     if (a->prepare) prepared_weight_step(a, range, step, scratch);
-    else weight_step(0, a, range, step, scratch);
+    else weight_step(step_floats, 0, a, range, step, scratch);
 }
 
 #endif

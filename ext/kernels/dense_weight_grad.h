@@ -89,7 +89,7 @@ typedef struct {
 /* A strip of such a chunk: outputs [f, f + wide VL). */
 typedef struct {
     const weight_chunk *chunk;
-    int wide;
+    int products, wide;
     size_t f;
 } weight_strip;
 
@@ -100,17 +100,32 @@ INLINE void weight_grad_rows(void *context, int rows, size_t i) {
     T *to = c->dw + column(c->k, s->f) + i * FDL_STRIP;
     if (c->first) tile_clear(rows, s->wide, acc);
     else tile_load(rows, s->wide, to, FDL_STRIP, acc);
-    weight_grad_tile(rows, s->wide, c->k, c->x + i * FDL_PANEL, c->s0, c->s1, c->strip, acc);
+    weight_grad_tile(s->products, rows, s->wide, c->k, c->x + i * lane_width(s->products), c->s0, c->s1, c->strip, acc);
     tile_store(rows, s->wide, acc, to, FDL_STRIP);
 }
 
-INLINE void weight_grad_strip(void *context, int wide, size_t f) {
-    const weight_chunk *c = context;
-    weight_strip strip = {c, wide, f};
-    transpose_strip(wide, c->dy, c->n, f, c->s0, c->s1, c->strip);
+INLINE void weight_grad_strip(int products, const weight_chunk *c, int wide, size_t f) {
+    weight_strip strip = {c, products, wide, f};
+    const T *from = c->first ? NULL : c->db + f;
+    turn_strip(products, wide, c->dy, c->n, f, c->s0, c->s1, c->strip);
     for_tiles(weight_grad_rows, &strip, 0, c->k);
-    if (c->db) sum_strip(wide, c->strip, c->s1 - c->s0, c->first ? NULL : c->db + f, c->db + f);
+    if (c->db && products == FDL_FLOATS) sum_strip(wide, c->strip, c->s1 - c->s0, from, c->db + f);
+    else if (c->db) sum_features(wide, c->dy, c->n, f, c->s0, c->s1, from, c->db + f);
 }
+INLINE void grad_of_floats(void *context, int wide, size_t f) { weight_grad_strip(FDL_FLOATS, context, wide, f); }
+#if FDL_IS_F32
+INLINE void grad_of_rounded(void *context, int wide, size_t f) { weight_grad_strip(FDL_ROUNDED, context, wide, f); }
+INLINE void grad_of_native(void *context, int wide, size_t f) { weight_grad_strip(FDL_NATIVE, context, wide, f); }
+#endif
+
+/* The gradients over one chunk, by products of a kind; not inlined, so that each kind has the registers to itself. */
+#define FDL_CHUNK_OF(products)                                                                                      static __attribute__((noinline)) void chunk_of_##products(weight_chunk *chunk, size_t f0, size_t f1) {         for_strips(grad_of_##products, chunk, f0, f1);                                                              }
+FDL_CHUNK_OF(floats)
+#if FDL_IS_F32
+FDL_CHUNK_OF(rounded)
+FDL_CHUNK_OF(native)
+#endif
+#undef FDL_CHUNK_OF
 
 /* dW = x^T dy, db = sum of dy, over the range's panels. Samples go in chunks whose transposed dy stays in the
  * first-level cache. Where samples have members, those of the batch's last panel, if it is not full, are chunks of their
@@ -126,7 +141,7 @@ static void dense_weight_grad(const void *args, fdl_range range, const fdl_step 
         if (end > full) end = full;
     }
     if (db) db += range.part * a->db_stride;
-    if (by_dots(k, end - begin)) {
+    if (a->products == FDL_FLOATS && by_dots(k, end - begin)) {
         weight_dots(k, n, x, dy, range, step, dw);
         if (db) bias_sums(n, dy, range, step, db);
         return;
@@ -137,7 +152,11 @@ static void dense_weight_grad(const void *args, fdl_range range, const fdl_step 
         if (s0 >= full) next = s0 + FDL_PANEL;
         s1 = s0 < full ? next : s0 + rest;
         weight_chunk chunk = {x, dy, dw, db, scratch, k, n, s0, s1, s0 == begin};
-        for_strips(weight_grad_strip, &chunk, range.f0, range.f1);
+#if FDL_IS_F32
+        if (a->products == FDL_NATIVE) chunk_of_native(&chunk, range.f0, range.f1);
+        if (a->products == FDL_ROUNDED) chunk_of_rounded(&chunk, range.f0, range.f1);
+#endif
+        if (a->products == FDL_FLOATS) chunk_of_floats(&chunk, range.f0, range.f1);
     }
 }
 

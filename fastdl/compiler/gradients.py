@@ -95,8 +95,19 @@ class Gradients:
         """The gradient of a matrix (in, out) from x (batch, in) and dy (batch, out)."""
         return self.of_dense(kernel, None, x, dy)[0]
 
-    def of_dense(self, kernel: Parameter, bias: Parameter | None, x: Access, dy: Access, members: int = 1) -> list[Ref]:
-        """The gradients of a matrix, and of the bias if there is one. members: of a sample, which all add to them."""
+    def of_dense(
+        self,
+        kernel: Parameter,
+        bias: Parameter | None,
+        x: Access,
+        dy: Access,
+        members: int = 1,
+        products: int = _ext.FLOATS,
+    ) -> list[Ref]:
+        """The gradients of a matrix, and of the bias if there is one.
+
+        members: of a sample, which all add to them. products: what they are of, in which form x is then given.
+        """
         rows, columns = kernel.shape
         parameters = [kernel] if bias is None else [kernel, bias]
         shared = self._build.axis == _ext.BY_PANEL
@@ -110,6 +121,7 @@ class Gradients:
             db=write(written[1]) if bias else None,
             inputs=rows,
             outputs=columns,
+            products=products,
             dw_stride=kernel.storage.size,
             db_stride=bias.storage.size if bias else 0,
             over=columns,

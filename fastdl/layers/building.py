@@ -11,12 +11,18 @@ from fastdl import config
 from fastdl.layers.given import argument_of, shapes
 
 
-def checked_dtype(dtype: Any) -> None:
-    """ValueError unless it is None or config.floatx(): a layer computes in the dtype of its model."""
-    if dtype is not None and str(getattr(dtype, "name", dtype)) != config.floatx():
+def policy_of(dtype: Any) -> str:
+    """config.dtype_policy() for None. ValueError unless it is that of the model, or "mixed_bfloat16" where the CPU has it."""
+    if dtype is None:
+        return config.dtype_policy()
+    name = str(getattr(dtype, "name", dtype))
+    if name == "mixed_bfloat16" and config.floatx() == "float32":
+        config.bfloat16_products()
+    elif name != config.floatx():
         raise ValueError(
-            f"dtype must be {config.floatx()} or None, not {dtype!r}: layers take the dtype of their model"
+            f"dtype must be {config.floatx()}, mixed_bfloat16 or None, not {dtype!r}: layers take the dtype of their model"
         )
+    return name
 
 
 def buildable(build: Callable[..., None]) -> Callable[..., None]:

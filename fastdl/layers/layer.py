@@ -18,7 +18,7 @@ from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.naming import auto_name, no_attribute
 from fastdl.compiler.graph import Graph, Tensor, tracing
 from fastdl.errors import ConfigError, ShapeError
-from fastdl.layers.building import build_arguments, buildable, checked_dtype, names_of_arguments
+from fastdl.layers.building import build_arguments, buildable, names_of_arguments, policy_of
 from fastdl.layers.context import (
     Call,
     calls_noted,
@@ -97,7 +97,7 @@ class Layer(Weighted):
         for argument in unknown:
             names = inspect.signature(type(self)).parameters
             raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
-        checked_dtype(dtype)
+        self.dtype_policy = policy_of(dtype)
         self.name = name or auto_name(type(self).__name__)
         shape = (input_dim,) if input_shape is None and input_dim is not None else input_shape
         self.input_shape_argument = None if shape is None else tuple(shape)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from fastdl import _ext
+from fastdl import _ext, config
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
 from fastdl.compiler.memory import padded
 from fastdl.compiler.phases import (
     Arguments,
+    Ref,
     read,
     read_all,
     read_inputs,
@@ -27,12 +28,17 @@ HALVED_INPUTS = 64  # fewer are not worth cutting a sum for
 
 
 class Dense(Op):
-    """x: (batch, ..., in); kernel: (in, out); bias: (out,) or None → (batch, ..., out): over the last axis."""
+    """x: (batch, ..., in); kernel: (in, out); bias: (out,) or None → (batch, ..., out): over the last axis.
 
-    def __init__(self, x: Tensor, kernel: Parameter, bias: Parameter | None = None, name: str = "") -> None:
+    bfloat16: products are of x, kernel and dy rounded to bfloat16; sums and all else stay in float32.
+    """
+
+    def __init__(
+        self, x: Tensor, kernel: Parameter, bias: Parameter | None = None, name: str = "", bfloat16: bool = False
+    ) -> None:
         if len(x.shape) < 2 or x.shape[-1] != kernel.shape[0]:
             raise ShapeError(f"{name}: a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
-        self.kernel, self.bias = kernel, bias
+        self.kernel, self.bias, self.bfloat16 = kernel, bias, bfloat16
         parameters = [kernel] if bias is None else [kernel, bias]
         super().__init__([x], (*x.shape[:-1], kernel.shape[1]), parameters, name)
 
@@ -56,11 +62,17 @@ class Dense(Op):
         value, output = build.value(x), build.value(last.output if rectified is None else rectified)
         block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
         sizes: Arguments = {"inputs": rows, "outputs": columns, "act": kind, "block": block}
+        pairs = None
+        if self.bfloat16:
+            trains = build.training and build.steps.trains(self.kernel)
+            pairs, build.saved[self] = self._rounded(build, x, value, keeps_rows=trains)
+            sizes["products"] = config.bfloat16_products()
         halved = build.halves and rows >= HALVED_INPUTS
         if not halved:
             build.emit(
                 "dense_forward",
                 x=read_all(value),
+                pairs=read_all(pairs) if pairs else None,
                 w=read(build.parameter(self.kernel)),
                 b=bias,
                 y=write(output),
@@ -76,6 +88,7 @@ class Dense(Op):
         build.emit(
             "dense_forward",
             x=read_inputs(value, rows),
+            pairs=read_inputs(pairs, rows) if pairs else None,
             w=read_all(build.parameter(self.kernel)),
             b=bias,
             y=write_half(output),
@@ -102,16 +115,20 @@ class Dense(Op):
         (x,) = self.inputs
         rows, columns = self.kernel.shape
         gradient = build.gradients.of(self.output)
+        sizes: Arguments = {"products": config.bfloat16_products()} if self.bfloat16 else {}
         if build.gradients.needed(x):
+            pairs = self._rounded(build, self.output, gradient)[0] if self.bfloat16 else None
             relu = build.neighbours.relu_before(self)
             build.emit(
                 "dense_input_grad",
                 dy=read_all(gradient),
+                pairs=read_all(pairs) if pairs else None,
                 w=read_rows(build.parameter(self.kernel)),
                 dx=write(build.gradients.give(relu.inputs[0] if relu else x)),
                 relu=read(build.value(x)) if relu else None,
                 inputs=rows,
                 outputs=columns,
+                **sizes,
                 over=rows,
                 members=x.members,
             )
@@ -120,8 +137,8 @@ class Dense(Op):
         if build.steps.at_once(self.parameters) and build.batch <= _ext.CHUNK and x.members == 1:
             self._step_at_once(build)
             return
-        inputs, slopes = read_all(build.value(x)), read(gradient)
-        gradients = build.gradients.of_dense(self.kernel, self.bias, inputs, slopes, x.members)
+        inputs, slopes = read_all(self._inputs(build)), read(gradient)
+        gradients = build.gradients.of_dense(self.kernel, self.bias, inputs, slopes, x.members, **sizes)
         for parameter, ref in zip(self.parameters, gradients, strict=True):
             build.steps.train(parameter, ref)
 
@@ -130,8 +147,9 @@ class Dense(Op):
         rows, columns = self.kernel.shape
         build.emit(
             "dense_weight_step",
-            x=read(build.value(self.inputs[0])),
+            x=read(self._inputs(build)),
             dy=read_all(build.gradients.of(self.output)),
+            products=config.bfloat16_products() if self.bfloat16 else _ext.FLOATS,
             w=write_rows(build.parameter(self.kernel)),
             slots=[write_rows(slot) if slot else None for slot in build.steps.slots(self.kernel)],
             b=write_all(build.parameter(self.bias)) if self.bias else None,
@@ -145,6 +163,27 @@ class Dense(Op):
         )
         for parameter in self.parameters:
             build.steps.end(parameter)
+
+    def _inputs(self, build: Builder) -> Ref:
+        """What the products of the weights' gradient read of x: its values, or these rounded."""
+        return build.saved[self][0] if self.bfloat16 else build.value(self.inputs[0])
+
+    def _rounded(self, build: Builder, x: Tensor, value: Ref, keeps_rows: bool = False) -> tuple[Ref, tuple[Ref, ...]]:
+        """Values (batch, ..., features) as words of two features, and, if they are kept, as words of two samples."""
+        features, members = x.shape[-1], x.members
+        assert features is not None
+        pairs = build.panel_ref(members * (-(-features // 2)))
+        rows = (build.panel_ref(-(-members * features // 2)),) if keeps_rows else ()
+        build.emit(
+            "round_panels",
+            x=read(value),
+            pairs=write(pairs),
+            rows=write(rows[0]) if rows else None,
+            features=features,
+            products=config.bfloat16_products(),
+            members=members,
+        )
+        return pairs, rows
 
     def onnx(self, graph: NodeWriter) -> None:
         (x,) = self.inputs
