@@ -19,6 +19,7 @@ _floatx = "float32"
 _mixed = False  # whether layers multiply bfloat16
 _rounds = False
 _threads: int | None = None
+_exact: ContextVar[bool] = ContextVar("exact", default=False)
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
 
@@ -69,14 +70,40 @@ def bfloat16_products() -> int:
         return _ext.NATIVE
     if not _rounds:
         raise ValueError(
-            "mixed_bfloat16 needs a CPU with AVX512_BF16, which this one has not, or FASTDL_ISA hides: use float32, or "
-            "config.round_to_bfloat16(True), which gives the same numbers, slower than float32"
+            "mixed_bfloat16 needs a CPU with AVX512_BF16, and this one has none, or FASTDL_ISA hides it: use float32, "
+            "or config.round_to_bfloat16(True), which gives the same numbers, but slower than float32"
         )
     return _ext.ROUNDED
 
 
+@contextmanager
+def policy_of_files() -> Iterator[None]:
+    """Within a `with`, layers that name no policy are not mixed: files name what is."""
+    global _mixed
+    before, _mixed = _mixed, False
+    try:
+        yield
+    finally:
+        _mixed = before
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether dense layers of the policy mixed_bfloat16 follow it: not within `float32_products`."""
+    return not _exact.get()
+
+
+@contextmanager
+def float32_products() -> Iterator[None]:
+    """Within a `with`, programs are compiled with products of float32, as files have them, whatever the policy."""
+    token = _exact.set(True)
+    try:
+        yield
+    finally:
+        _exact.reset(token)
+
+
 def round_to_bfloat16(enabled: bool) -> None:
-    """Whether CPUs without products of bfloat16 compute them by rounding: the same bits, for tests and comparisons."""
+    """Whether products of bfloat16 are computed by rounding, on any CPU: the same bits, for tests and comparisons."""
     global _rounds
     _rounds = bool(enabled)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastdl import _ext
+from fastdl import _ext, config
 from fastdl.base.arrays import Array
 from fastdl.compiler.memory import aligned, from_strips, to_strips
 from fastdl.compiler.phases import Arguments
@@ -21,36 +21,60 @@ def bias(x: ArrayLike, b: ArrayLike) -> Array:
     return dense(x, np.eye(x.shape[1], dtype=x.dtype), b)
 
 
-def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, relu: bool = False) -> Array:
-    """x (batch, in) @ w (in, out) + b (out,), then max(·, 0) if `relu` → (batch, out). ShapeError."""
+def dense(x: ArrayLike, w: ArrayLike, b: ArrayLike | None = None, relu: bool = False, bfloat16: bool = False) -> Array:
+    """x (batch, in) @ w (in, out) + b (out,), then max(·, 0) if `relu` → (batch, out). ShapeError.
+
+    bfloat16: products of x and w, float32, are of both rounded to bfloat16; sums are float32. ValueError where the CPU
+    has no such products (see config.round_to_bfloat16).
+    """
     x = checked("x", x, 2)
     w = checked("w", w, 2, x.dtype)
     if x.shape[1] != w.shape[0]:
         raise ShapeError(f"x has {x.shape[1]} features, w takes {w.shape[0]}")
     call = KernelCall(len(x), x.dtype)
-    storage, (inputs, outputs) = to_strips(w), w.shape
+    panel, storage, (inputs, outputs) = call.rows(x), to_strips(w), w.shape
     offset = None if b is None else call.vector(checked("b", b, 1, x.dtype), outputs)
     out = call.panel(outputs)
     kind = _ext.RELU if relu else _ext.LINEAR
     sizes: Arguments = {"inputs": inputs, "outputs": outputs, "act": kind, "block": 128, "middle": inputs}
-    call.run("dense_forward", outputs, x=call.rows(x), w=storage, b=offset, y=out, **sizes)
+    if bfloat16:
+        pairs, _, products = _rounded(call, panel)
+        sizes |= {"pairs": pairs, "products": products}
+    call.run("dense_forward", outputs, x=panel, w=storage, b=offset, y=out, **sizes)
     return call.back(out)
 
 
-def dense_backward(x: ArrayLike, w: ArrayLike, dy: ArrayLike) -> tuple[Array, Array, Array]:
-    """dx (batch, in), dw (in, out), db (out,) of x (batch, in) @ w (in, out) + b, from dy (batch, out)."""
+def dense_backward(x: ArrayLike, w: ArrayLike, dy: ArrayLike, bfloat16: bool = False) -> tuple[Array, Array, Array]:
+    """dx (batch, in), dw (in, out), db (out,) of x (batch, in) @ w (in, out) + b, from dy (batch, out).
+
+    bfloat16: as for `dense`, of dy too; db is the sum of dy as it is.
+    """
     x = checked("x", x, 2)
     w, dy = checked("w", w, 2, x.dtype), checked("dy", dy, 2, x.dtype)
     if dy.shape != (len(x), w.shape[1]) or x.shape[1] != w.shape[0]:
         raise ShapeError(f"x {x.shape}, w {w.shape} and dy {dy.shape} do not belong together")
     call = KernelCall(len(x), x.dtype)
-    storage, gradient = to_strips(w), call.rows(dy)
+    panel, storage, gradient = call.rows(x), to_strips(w), call.rows(dy)
     inputs, outputs = w.shape
     dx, dw, db = call.panel(inputs), aligned(storage.shape, x.dtype), call.vector(None, outputs)
     sizes: Arguments = {"inputs": inputs, "outputs": outputs}
-    call.run("dense_input_grad", inputs, dy=gradient, w=storage, dx=dx, **sizes)
-    call.run("dense_weight_grad", outputs, x=call.rows(x), dy=gradient, dw=dw, db=db, dw_stride=0, db_stride=0, **sizes)
+    pairs = None
+    if bfloat16:
+        pairs, _, sizes["products"] = _rounded(call, gradient)
+        _, panel, _ = _rounded(call, panel)
+    call.run("dense_input_grad", inputs, dy=gradient, pairs=pairs, w=storage, dx=dx, **sizes)
+    call.run("dense_weight_grad", outputs, x=panel, dy=gradient, dw=dw, db=db, dw_stride=0, db_stride=0, **sizes)
     return call.back(dx), from_strips(dw, outputs), db[:outputs].copy()
+
+
+def _rounded(call: KernelCall, panel: Array) -> tuple[Array, Array, int]:
+    """A panel in bfloat16, two features in a word, and two samples in a word; and how words are multiplied."""
+    if panel.dtype != np.float32:
+        raise ValueError(f"bfloat16 is a rounding of float32, not of {panel.dtype}")
+    features, products = panel.shape[1], config.bfloat16_products()
+    pairs, rows = call.panel(-(-features // 2)), aligned((call.panels, features, _ext.PANEL // 2), panel.dtype)
+    call.run("round_panels", features, x=panel, pairs=pairs, rows=rows, features=features, products=products)
+    return pairs, rows, products
 
 
 def activation(name: str, x: ArrayLike, *scalars: float) -> Array:

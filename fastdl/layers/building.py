@@ -12,7 +12,7 @@ from fastdl.layers.given import argument_of, shapes
 
 
 def policy_of(dtype: Any) -> str:
-    """config.dtype_policy() for None. ValueError unless it is that of the model, or "mixed_bfloat16" where the CPU has it."""
+    """config.dtype_policy() for None. ValueError unless it is the model's, or "mixed_bfloat16" where the CPU has it."""
     if dtype is None:
         return config.dtype_policy()
     name = str(getattr(dtype, "name", dtype))
@@ -20,9 +20,14 @@ def policy_of(dtype: Any) -> str:
         config.bfloat16_products()
     elif name != config.floatx():
         raise ValueError(
-            f"dtype must be {config.floatx()}, mixed_bfloat16 or None, not {dtype!r}: layers take the dtype of their model"
+            f"dtype must be {config.floatx()}, mixed_bfloat16 or None, not {dtype!r}: layers take their model's"
         )
     return name
+
+
+def saved_policy(policy: str) -> dict[str, str]:
+    """A layer's policy in its config: only where it is not plainly that of its model."""
+    return {"dtype": policy} if policy == "mixed_bfloat16" else {}
 
 
 def buildable(build: Callable[..., None]) -> Callable[..., None]:

@@ -138,7 +138,11 @@ CLASSES["Input"] = Input  # which stands among layers in files
 
 
 class Dense(Layer):
-    """activation(x W + b) over the last axis: (batch, ..., in) → (batch, ..., units). Keras: layers.Dense."""
+    """activation(x W + b) over the last axis: (batch, ..., in) → (batch, ..., units). Keras: layers.Dense.
+
+    dtype: the model's, or "mixed_bfloat16": x, W and gradients are rounded to bfloat16 for the products, which are
+    summed in float32; all else, and exported files, are float32.
+    """
 
     def __init__(
         self,
@@ -174,7 +178,7 @@ class Dense(Layer):
         self.adopt(self.activation, (*shape[:-1], self.units), dtype)
 
     def call(self, x: Tensor) -> Tensor:
-        y = ops.Dense(x, self.kernel, self.bias, self.name).output
+        y = ops.Dense(x, self.kernel, self.bias, self.name, self.dtype_policy == "mixed_bfloat16").output
         return y if self.activation is None else self.activation(y)
 
 

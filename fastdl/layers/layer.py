@@ -18,7 +18,7 @@ from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.naming import auto_name, no_attribute
 from fastdl.compiler.graph import Graph, Tensor, tracing
 from fastdl.errors import ConfigError, ShapeError
-from fastdl.layers.building import build_arguments, buildable, names_of_arguments, policy_of
+from fastdl.layers.building import build_arguments, buildable, names_of_arguments, policy_of, saved_policy
 from fastdl.layers.context import (
     Call,
     calls_noted,
@@ -327,7 +327,7 @@ class Layer(Weighted):
         ValueError for a function of one's own, NotImplementedError for an argument that is not kept.
         """
         shape = self.input_shape_argument
-        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable, **saved_policy(self.dtype_policy)}
         config |= {} if shape is None else {"input_shape": list(shape)}
         if self.activity_regularizer:
             config["activity_regularizer"] = self._plain("activity_regularizer", self.activity_regularizer)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import losses, metrics, optimizers
+from fastdl import config, losses, metrics, optimizers
 from fastdl.base import configured
 from fastdl.base.arrays import Array
 from fastdl.base.registry import custom_object_scope
@@ -44,7 +44,7 @@ def load_model(
         raise TypeError("custom_objects must be a mapping of names; compile comes by name: load_model(file, compile=…)")
     content = tensor_file.read(filepath)
     try:
-        with custom_object_scope(custom_objects):
+        with custom_object_scope(custom_objects), config.policy_of_files():
             return _load(content, compile)
     except (ModelFileError, MemoryError):
         raise

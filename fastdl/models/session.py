@@ -99,6 +99,17 @@ class Session:
         _, objective = self.compiled()
         return self.feeding.with_targets(objective, x, y, sample_weight, check, class_weight, what)
 
+    @contextmanager
+    def in_float32(self) -> Iterator[None]:
+        """Within a `with`, products are of float32, as in files, whatever the layers' policy."""
+        with self.lock:
+            before, self._engine = self._engine, Engine()
+            try:
+                with config.float32_products():
+                    yield
+            finally:
+                self._engine = before
+
     # -- train and test -----------------------------------------------------------------------------------
 
     def program(self, batch: int, training: bool, weighted: bool = False) -> Program:

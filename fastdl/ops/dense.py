@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastdl import _ext, config
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
@@ -38,9 +40,15 @@ class Dense(Op):
     ) -> None:
         if len(x.shape) < 2 or x.shape[-1] != kernel.shape[0]:
             raise ShapeError(f"{name}: a kernel of shape {kernel.shape} does not fit an input of shape {x.shape}")
+        if bfloat16 and x.dtype != "float32":
+            raise ValueError(f"{name}: mixed_bfloat16 is for float32 models, the input is {x.dtype}")
         self.kernel, self.bias, self.bfloat16 = kernel, bias, bfloat16
         parameters = [kernel] if bias is None else [kernel, bias]
         super().__init__([x], (*x.shape[:-1], kernel.shape[1]), parameters, name)
+
+    @property
+    def _mixed(self) -> bool:
+        return self.bfloat16 and config.multiplies_bfloat16()
 
     @property
     def flops(self) -> int:
@@ -61,63 +69,64 @@ class Dense(Op):
         kind = _ext.RELU if rectified is not None else _ext.LINEAR
         value, output = build.value(x), build.value(last.output if rectified is None else rectified)
         block = TRAINING_BLOCK if build.training else INFERENCE_BLOCK
+        halved = build.halves and rows >= HALVED_INPUTS
+        reads = read_inputs(value, rows) if halved else read_all(value)
         sizes: Arguments = {"inputs": rows, "outputs": columns, "act": kind, "block": block}
-        pairs = None
-        if self.bfloat16:
+        if self._mixed:
             trains = build.training and build.steps.trains(self.kernel)
             pairs, build.saved[self] = self._rounded(build, x, value, keeps_rows=trains)
+            sizes["pairs"] = read_inputs(pairs, rows) if halved else read_all(pairs)
             sizes["products"] = config.bfloat16_products()
-        halved = build.halves and rows >= HALVED_INPUTS
-        if not halved:
-            build.emit(
-                "dense_forward",
-                x=read_all(value),
-                pairs=read_all(pairs) if pairs else None,
-                w=read(build.parameter(self.kernel)),
-                b=bias,
-                y=write(output),
-                **after,
-                **sizes,
-                middle=rows,
-                over=columns,
-                members=x.members,
-            )
+        if halved:
+            self._in_halves(build, output, kind, x=reads, b=bias, **sizes)
             return
-        # each of two threads reads the inputs and the rows of W that are its own, and only sums cross between them
-        second = build.panel_ref(self.output.features)
         build.emit(
             "dense_forward",
-            x=read_inputs(value, rows),
-            pairs=read_inputs(pairs, rows) if pairs else None,
-            w=read_all(build.parameter(self.kernel)),
+            x=reads,
+            w=read(build.parameter(self.kernel)),
             b=bias,
+            y=write(output),
+            **after,
+            **sizes,
+            middle=rows,
+            over=columns,
+            members=x.members,
+        )
+
+    def _in_halves(self, build: Builder, output: Ref, kind: int, **arguments: Any) -> None:
+        """Each of two threads reads the inputs and the rows of W that are its own, and only sums cross between them."""
+        rows, columns = self.kernel.shape
+        second, members = build.panel_ref(self.output.features), self.output.members
+        build.emit(
+            "dense_forward",
+            w=read_all(build.parameter(self.kernel)),
             y=write_half(output),
             second=write_half(second),
-            **sizes,
+            **arguments,
             middle=padded(rows) // _ext.UNIT // 2 * _ext.UNIT,
             over=columns,
             axis=_ext.BY_HALF,
-            members=x.members,
+            members=members,
         )
         build.emit(
             "dense_finish",
             y=write(output),
             second=read(second),
-            b=bias,
+            b=arguments["b"],
             outputs=columns,
             act=kind,
             over=columns,
             axis=_ext.AFTER_HALVES,
-            members=x.members,
+            members=members,
         )
 
     def backward(self, build: Builder) -> None:
         (x,) = self.inputs
         rows, columns = self.kernel.shape
         gradient = build.gradients.of(self.output)
-        sizes: Arguments = {"products": config.bfloat16_products()} if self.bfloat16 else {}
+        sizes: Arguments = {"products": config.bfloat16_products()} if self._mixed else {}
         if build.gradients.needed(x):
-            pairs = self._rounded(build, self.output, gradient)[0] if self.bfloat16 else None
+            pairs = self._rounded(build, self.output, gradient)[0] if self._mixed else None
             relu = build.neighbours.relu_before(self)
             build.emit(
                 "dense_input_grad",
@@ -149,7 +158,7 @@ class Dense(Op):
             "dense_weight_step",
             x=read(self._inputs(build)),
             dy=read_all(build.gradients.of(self.output)),
-            products=config.bfloat16_products() if self.bfloat16 else _ext.FLOATS,
+            products=config.bfloat16_products() if self._mixed else _ext.FLOATS,
             w=write_rows(build.parameter(self.kernel)),
             slots=[write_rows(slot) if slot else None for slot in build.steps.slots(self.kernel)],
             b=write_all(build.parameter(self.bias)) if self.bias else None,
@@ -166,7 +175,7 @@ class Dense(Op):
 
     def _inputs(self, build: Builder) -> Ref:
         """What the products of the weights' gradient read of x: its values, or these rounded."""
-        return build.saved[self][0] if self.bfloat16 else build.value(self.inputs[0])
+        return build.saved[self][0] if self._mixed else build.value(self.inputs[0])
 
     def _rounded(self, build: Builder, x: Tensor, value: Ref, keeps_rows: bool = False) -> tuple[Ref, tuple[Ref, ...]]:
         """Values (batch, ..., features) as words of two features, and, if they are kept, as words of two samples."""
