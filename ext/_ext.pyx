@@ -53,6 +53,9 @@ cdef extern from "kernels.h" nogil:
         size_t vector_bytes
         fdl_kernel kernel[1]
 
+cdef extern from "team.h" nogil:
+    enum: FDL_MAX_THREADS
+
 cdef extern from "signature.h" nogil:
     enum: FDL_READ, FDL_WRITTEN, FDL_SIZE, FDL_SCALAR
     ctypedef struct fdl_argument:
@@ -94,9 +97,12 @@ cdef extern from "program.h" nogil:
         uint32_t scheduled
     ctypedef struct fdl_program:
         size_t count, batch, parts
+        uint64_t *ticks
         int stop
     int fdl_program_append(fdl_program *program, const fdl_instruction *instruction)
     void fdl_program_free(fdl_program *program)
+    int fdl_program_measure(fdl_program *program, int enabled)
+    uint64_t fdl_now()
     void fdl_program_run(const fdl_program *program, const fdl_step *first, size_t steps, size_t threads)
     int fdl_index_fits(const int64_t *index, size_t n, size_t rows)
     int fdl_matmul_run(const fdl_build *build, const fdl_matmul *args, size_t itemsize, size_t threads)
@@ -185,6 +191,11 @@ def select_isa(str name):
 def isa():
     """Name of the build in use and the width of its vectors in bytes."""
     return build_name, build_f32.vector_bytes
+
+
+def now():
+    """A clock of constant rate, in which programs measure kernels."""
+    return fdl_now()
 
 
 def multiplies_bfloat16():
@@ -329,6 +340,18 @@ cdef class Program:
         if fdl_program_append(&self.program, &instruction):
             raise MemoryError("cannot grow the program")
         self.alive.append(arguments)
+
+    def measure(self, bint enabled):
+        """Whether runs measure from now on how long each kernel takes each thread; counts begin at 0. MemoryError."""
+        if fdl_program_measure(&self.program, enabled):
+            raise MemoryError("no memory for a program's clocks")
+
+    def ticks(self, size_t threads):
+        """How long each kernel took, and last the waiting, in units of `now`: (threads, kernels + 1)."""
+        if self.program.ticks is NULL or threads > FDL_MAX_THREADS:
+            raise ValueError("call measure(True) before the run; there are at most 256 threads")
+        width = self.program.count + 1
+        return [[self.program.ticks[t * width + n] for n in range(width)] for t in range(threads)]
 
     def emit_call(self, function, bint barrier):
         """Append a Python function without arguments. From then on the program runs on the caller's thread alone."""

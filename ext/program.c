@@ -3,6 +3,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <x86intrin.h>
+#endif
 
 #include "team.h"
 
@@ -20,7 +24,24 @@ int fdl_program_append(fdl_program *program, const fdl_instruction *instruction)
 
 void fdl_program_free(fdl_program *program) {
     free(program->instructions);
+    free(program->ticks);
     memset(program, 0, sizeof *program);
+}
+
+int fdl_program_measure(fdl_program *program, int enabled) {
+    free(program->ticks);
+    program->ticks = enabled ? calloc((program->count + 1) * FDL_MAX_THREADS, sizeof(uint64_t)) : NULL;
+    return enabled && !program->ticks ? -1 : 0;
+}
+
+uint64_t fdl_now(void) {
+#if defined(__x86_64__)
+    return __rdtsc();
+#else
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+#endif
 }
 
 typedef struct {
@@ -72,10 +93,18 @@ static void run_kernel(const fdl_instruction *in, fdl_range range, fdl_step *ste
     in->kernel(args, range, step, scratch);
 }
 
+/* The same for instruction n of a program; how long it takes is added to the thread's ticks, if it has any. */
+static void run_instruction(const fdl_program *program, size_t n, fdl_range range, fdl_step *step, uint64_t *ticks,
+                            void *scratch) {
+    uint64_t began = ticks ? fdl_now() : 0;
+    run_kernel(&program->instructions[n], range, step, scratch);
+    if (ticks) ticks[n] += fdl_now() - began;
+}
+
 /* Runs the instructions [from, to), which are all split by panels: all of them on one part, then on the next, so that an
  * instruction finds in the cache what the one before it wrote. */
 static void run_parts(const fdl_program *program, size_t from, size_t to, fdl_step *step, size_t thread,
-                      size_t threads, void *scratch) {
+                      size_t threads, uint64_t *ticks, void *scratch) {
     size_t panels = (step->batch + FDL_PANEL - 1) / FDL_PANEL;
     size_t end = share(program->parts, thread + 1, threads);
     for (size_t part = share(program->parts, thread, threads); part < end; part++)
@@ -83,8 +112,15 @@ static void run_parts(const fdl_program *program, size_t from, size_t to, fdl_st
             const fdl_instruction *in = &program->instructions[n];
             fdl_range range = {share(panels, part, program->parts), share(panels, part + 1, program->parts), 0,
                                in->features, part};
-            run_kernel(in, range, step, scratch);
+            run_instruction(program, n, range, step, ticks, scratch);
         }
+}
+
+/* Waits for the other threads. */
+static void meet(job *j, size_t threads, uint64_t *ticks) {
+    uint64_t began = ticks ? fdl_now() : 0;
+    fdl_barrier_wait(&j->barrier, threads);
+    if (ticks) ticks[j->program->count] += fdl_now() - began;
 }
 
 static void run_steps(void *argument, size_t thread, size_t threads) {
@@ -93,6 +129,7 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
     _Alignas(64) char scratch[FDL_SCRATCH];
     fdl_step step = *j->first;
     size_t panels = (step.batch + FDL_PANEL - 1) / FDL_PANEL;
+    uint64_t *ticks = program->ticks ? program->ticks + thread * (program->count + 1) : NULL;
     unsigned long fpu = fdl_fpu_enter();
     for (size_t i = 0; i < j->steps && !program->stop; i++) {
         for (size_t n = 0, next; n < program->count && !program->stop; n = next) {
@@ -100,16 +137,16 @@ static void run_steps(void *argument, size_t thread, size_t threads) {
             next = n + 1;
             /* A half's threads read all inputs of that half. With two threads, each wrote its half itself; with more, others
              * wrote some of it. */
-            if (in->barrier || (in->axis == FDL_BY_HALF && threads > 2)) fdl_barrier_wait(&j->barrier, threads);
+            if (in->barrier || (in->axis == FDL_BY_HALF && threads > 2)) meet(j, threads, ticks);
             if (in->axis == FDL_BY_PANEL) {
                 while (next < program->count && in[next - n].axis == FDL_BY_PANEL && !in[next - n].barrier) next++;
-                run_parts(program, n, next, &step, thread, threads, scratch);
+                run_parts(program, n, next, &step, thread, threads, ticks, scratch);
                 continue;
             }
             fdl_range range = share_of(in, panels, thread, threads);
-            if (range.f0 < range.f1) run_kernel(in, range, &step, scratch);
+            if (range.f0 < range.f1) run_instruction(program, n, range, &step, ticks, scratch);
         }
-        fdl_barrier_wait(&j->barrier, threads);
+        meet(j, threads, ticks);
         step.start += step.batch;
         step.step++;
         if (step.rates) step.rates += FDL_MAX_RATES;

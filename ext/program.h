@@ -32,12 +32,20 @@ typedef struct {
     fdl_instruction *instructions;
     size_t count, capacity;
     size_t batch, parts;
+    uint64_t *ticks; /* NULL, or where each thread adds how long each instruction took it, and last how long it waited */
     int stop; /* set by a kernel that fails, so that nothing after it runs; only for programs on one thread */
 } fdl_program;
 
 /* Appends a copy; returns 0, or -1 when out of memory. */
 int fdl_program_append(fdl_program *program, const fdl_instruction *instruction);
 void fdl_program_free(fdl_program *program);
+
+/* Whether runs measure from now on how long each instruction takes; all counts begin at 0. Returns 0, or -1 when out of
+ * memory. Thread t's are ticks[t (count + 1) ...], in fdl_now()'s units. */
+int fdl_program_measure(fdl_program *program, int enabled);
+
+/* A clock that is read in a few nanoseconds and counts at some constant rate. */
+uint64_t fdl_now(void);
 
 /* Runs `steps` steps. `first` describes the first; each next one starts `batch` rows later, is numbered one
  * higher, and takes the next FDL_MAX_RATES of its rates (steps, FDL_MAX_RATES), which may be NULL, as may be its values

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from fastdl.diagnosis.finder import find_learning_rate
     from fastdl.diagnosis.layer_statistics import layer_statistics
     from fastdl.diagnosis.monte_carlo import mc_predict
+    from fastdl.diagnosis.profile import profile
     from fastdl.initialization import initialize_from_data
     from fastdl.initializers import Initializer
     from fastdl.layers import Input, Layer
@@ -108,6 +109,7 @@ _NAMES = {
     "layer_statistics": "fastdl.diagnosis.layer_statistics",
     "load_model": "fastdl.models",
     "mc_predict": "fastdl.diagnosis.monte_carlo",
+    "profile": "fastdl.diagnosis.profile",
 }
 
 __all__ = [

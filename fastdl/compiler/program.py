@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import Call, Ref, place, read, schedule, write
 from fastdl.compiler.steps import UpdateRule
 
+PRODUCTS = "dense_forward", "dense_input_grad", "dense_weight_grad", "dense_weight_step"
 MOST_NESTED = 16  # programs of which each runs in a Python function of the one around it: each takes 64 kB of C stack
 
 
@@ -47,6 +48,19 @@ class Reading:
     share: float = 1.0  # of a loss in the sum of all
 
 
+@dataclass(frozen=True)
+class KernelTime:
+    """What a kernel of a program took: ticks of `_ext.now` by threads, over all runs that were measured.
+
+    flops: of the matrix product that it is, a step; 0 if it is none. nbytes: of the arrays that it is called with.
+    """
+
+    kernel: str
+    ticks: tuple[int, ...]
+    flops: int
+    nbytes: int
+
+
 class _Nested(threading.local):
     depth = 0  # programs that this thread is in the middle of, and that call Python
 
@@ -64,6 +78,11 @@ def emit(program: _ext.Program, calls: list[Call]) -> None:
             program.emit_call(partial(call.function, *arrays), barrier)
         else:
             program.emit(call.kernel, call.placed(), call.axis, call.features, barrier, call.members, call.every)
+
+
+def _nbytes(call: Call) -> int:
+    refs = {access.ref for access in call.accesses if access}
+    return sum(ref.array.nbytes for ref in refs if ref.array is not None)
 
 
 class Program:
@@ -129,7 +148,7 @@ class Program:
         self.phases = calls[-1].phase + 1
         self._program = _ext.Program(batch, self.dtype.itemsize, build.parts)
         emit(self._program, calls)
-        self._schedules = build.schedules
+        self._schedules, self._calls = build.schedules, calls
         self._calls_python, self._runs = any(call.function for call in calls), False
         self._declare_feeds(graph.inputs, outputs, readings, bool(values))
         self.flops = graph.flops * batch * (3 if training else 1)
@@ -194,6 +213,20 @@ class Program:
         if not self._schedules:
             return None
         return np.ascontiguousarray(np.stack([schedule(steps) for schedule in self._schedules], axis=1), np.float64)
+
+    def measure(self, enabled: bool) -> None:
+        """Whether runs measure, from now on, what each kernel takes."""
+        self._program.measure(enabled)
+
+    def times(self, threads: int) -> list[KernelTime]:
+        """What each kernel took since `measure(True)`, and last, named "", how long threads waited for each other."""
+        ticks = list(zip(*self._program.ticks(threads), strict=True))
+        found = [KernelTime(call.kernel, each, self._flops(call), _nbytes(call)) for call, each in zip(self._calls, ticks)]
+        return [*found, KernelTime("", ticks[-1], 0, 0)]
+
+    def _flops(self, call: Call) -> int:
+        sizes: Any = call.arguments
+        return 2 * sizes["inputs"] * sizes["outputs"] * self.batch * call.members if call.kernel in PRODUCTS else 0
 
     @property
     def steps_done(self) -> int:
