@@ -19,8 +19,7 @@ cdef extern from "kernels.h" nogil:
     enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_FEEDS, FDL_MAX_RATES, FDL_MAX_WAVES, FDL_MAX_WAVE_OUTPUTS
     size_t FDL_SEEDED
     enum: FDL_LINEAR, FDL_RELU, FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT, FDL_CHUNK, FDL_MAX_SLOTS, FDL_ACTIVATION_SCALARS, FDL_NOISE_SCALARS
-    enum: FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE
-    enum: FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
+    enum: FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE, FDL_FILL_CONSTANT, FDL_FILL_NEAREST, FDL_FILL_REFLECT, FDL_FILL_WRAP
     enum: FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
     enum: FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR
     ctypedef union fdl_slot:
@@ -53,9 +52,6 @@ cdef extern from "kernels.h" nogil:
         size_t vector_bytes
         fdl_kernel kernel[1]
 
-cdef extern from "team.h" nogil:
-    enum: FDL_MAX_THREADS
-
 cdef extern from "signature.h" nogil:
     enum: FDL_READ, FDL_WRITTEN, FDL_SIZE, FDL_SCALAR
     ctypedef struct fdl_argument:
@@ -76,8 +72,7 @@ cdef extern from "signature.h" nogil:
     ctypedef struct fdl_function:
         const char *name
         int operands
-    enum: FDL_FUNCTION_COUNT, FDL_FORMULA_INPUTS, FDL_FORMULA_SLOTS
-    enum: FDL_SUM_OF, FDL_PRODUCT_OF, FDL_LARGEST_OF, FDL_SMALLEST_OF
+    enum: FDL_FUNCTION_COUNT, FDL_FORMULA_INPUTS, FDL_FORMULA_SLOTS, FDL_SUM_OF, FDL_PRODUCT_OF, FDL_LARGEST_OF, FDL_SMALLEST_OF
     const fdl_function fdl_functions[1]
     enum: FDL_KERNEL_COUNT, FDL_RULE_COUNT, FDL_ACTIVATION_COUNT, FDL_NOISE_COUNT, FDL_MOTION_COUNT, FDL_LOSS_COUNT
     const fdl_signature fdl_signatures[1]
@@ -88,7 +83,7 @@ cdef extern from "signature.h" nogil:
     const char *fdl_losses[1]
 
 cdef extern from "program.h" nogil:
-    enum: FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
+    enum: FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES, FDL_MAX_THREADS
     ctypedef struct fdl_instruction:
         fdl_kernel kernel
         fdl_args args
@@ -120,8 +115,7 @@ MAX_WAVES, MAX_WAVE_OUTPUTS = FDL_MAX_WAVES, FDL_MAX_WAVE_OUTPUTS
 MAX_FEEDS = FDL_MAX_FEEDS
 SEEDED = FDL_SEEDED
 BY_FEATURE, BY_PANEL, ONCE, BY_HALF, AFTER_HALVES = FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES
-LINEAR, RELU = FDL_LINEAR, FDL_RELU
-FLOATS, ROUNDED, NATIVE = FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE
+LINEAR, RELU, FLOATS, ROUNDED, NATIVE = FDL_LINEAR, FDL_RELU, FDL_FLOATS, FDL_ROUNDED, FDL_NATIVE
 SCALE, ROOT, INVERSE_ROOT = FDL_SCALE, FDL_ROOT, FDL_INVERSE_ROOT
 NORM_COLUMNS, NORM_ROWS, NORM_ALL = FDL_NORM_COLUMNS, FDL_NORM_ROWS, FDL_NORM_ALL
 LENGTH_GIVEN, LENGTH_LAMB, LENGTH_ADAFACTOR = FDL_LENGTH_GIVEN, FDL_LENGTH_LAMB, FDL_LENGTH_ADAFACTOR
@@ -194,8 +188,7 @@ def isa():
 
 
 def now():
-    """A clock of constant rate, in which programs measure kernels."""
-    return fdl_now()
+    return fdl_now()  # the clock in which programs measure kernels
 
 
 def multiplies_bfloat16():
@@ -342,7 +335,7 @@ cdef class Program:
         self.alive.append(arguments)
 
     def measure(self, bint enabled):
-        """Whether runs measure from now on how long each kernel takes each thread; counts begin at 0. MemoryError."""
+        """Whether runs measure how long each kernel takes each thread; counts begin at 0. MemoryError."""
         if fdl_program_measure(&self.program, enabled):
             raise MemoryError("no memory for a program's clocks")
 
@@ -350,8 +343,7 @@ cdef class Program:
         """How long each kernel took, and last the waiting, in units of `now`: (threads, kernels + 1)."""
         if self.program.ticks is NULL or threads > FDL_MAX_THREADS:
             raise ValueError("call measure(True) before the run; there are at most 256 threads")
-        width = self.program.count + 1
-        return [[self.program.ticks[t * width + n] for n in range(width)] for t in range(threads)]
+        return [[self.program.ticks[t * (self.program.count + 1) + n] for n in range(self.program.count + 1)] for t in range(threads)]
 
     def emit_call(self, function, bint barrier):
         """Append a Python function without arguments. From then on the program runs on the caller's thread alone."""

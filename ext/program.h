@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "kernels.h"
+#include "team.h"
 
 /* How an instruction's work is divided among threads. */
 enum {

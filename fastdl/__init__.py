@@ -143,6 +143,7 @@ __all__ = [
     "load_model",
     "losses",
     "mc_predict",
+    "profile",
     "metrics",
     "models",
     "onnx",

@@ -40,14 +40,35 @@ def test_the_best_peer_is_sought_at_all_thread_counts_and_is_not_us() -> None:
         ("runner", 1): [0.1, 0.1],
         ("torch", 1): [9.0, 9.0],
         ("torch", 2): [6.0, 4.0],
+        ("torch-bf16", 1): [2.0, 2.0],
+        ("fastdl-bf16", 1): [0.5, 0.25],
         ("jax-scan", 1): [6.0, 6.0],
     }
+    assert ratios.best_peer(rounds, mixed=True) == ("torch-bf16", 1)
+    assert ratios.to_best(rounds, ("fastdl-bf16", 1)) == 6
     assert ratios.best_peer(rounds) == ("torch", 2)
     line = ratios.compare(rounds, 1)
-    assert set(line["entries"]) == {"fastdl", "fastdl-v3", "runner", "torch", "jax-scan"}
+    assert set(line["entries"]) == {
+        *("fastdl", "fastdl-v3", "runner", "torch", "jax-scan", "torch-bf16", "fastdl-bf16")
+    }
     assert line["entries"]["torch"]["ratio"] == 9
     assert line["best_peer"] == {"peer": "torch", "threads": 2, "median_us": 5e6, "ratio": 5}
     assert ratios.compare(rounds, 2)["best_peer"]["ratio"] == 10
+
+
+def test_the_wall_is_products_at_the_peak_and_traffic_at_the_bandwidth() -> None:
+    from bench.workloads import Workload
+
+    work = Workload("", (100, 50, 10), batch=32, rows=64)
+    flops = 32 * 2 * (2 * 100 * 50 + 3 * 50 * 10)  # the first layer has no gradient of its inputs
+    assert work.step_flops == flops
+    assert work.state_bytes == 24 * (101 * 50 + 51 * 10)
+    rows = 4 * 32 * 100
+    assert work.wall_us(10.0, 5.0, cache=1 << 30) == pytest.approx(1e-3 * (flops / 10 + rows / 5))
+    kept = work.state_bytes  # no cache holds it
+    assert work.wall_us(10.0, 5.0, cache=0) == pytest.approx(1e-3 * (flops / 10 + (rows + kept) / 5))
+    whole = Workload("", (100, 50, 10), batch=64, rows=64)  # its rows stay where they are
+    assert whole.wall_us(10.0, 5.0, cache=1 << 30) == pytest.approx(1e-3 * whole.step_flops / 10)
 
 
 def test_alone_there_is_no_best_peer_and_without_us_no_ratio() -> None:
@@ -123,7 +144,7 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def test_train_from_command_line_to_json(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
     done = run("train", "--workload", "tiny", "--peers", "fastdl", "--rounds", "1", "--threads", "1", "--rows", "640",
-               "--seconds", "0.01", "--json", str(out))  # fmt: skip
+               "--profile", "--seconds", "0.01", "--json", str(out))  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "tiny, 32" in done.stdout
     everything = json.loads(out.read_text())

@@ -220,9 +220,10 @@ class Program:
 
     def times(self, threads: int) -> list[KernelTime]:
         """What each kernel took since `measure(True)`, and last, named "", how long threads waited for each other."""
-        ticks = list(zip(*self._program.ticks(threads), strict=True))
-        found = [KernelTime(call.kernel, each, self._flops(call), _nbytes(call)) for call, each in zip(self._calls, ticks)]
-        return [*found, KernelTime("", ticks[-1], 0, 0)]
+        *ticks, waiting = zip(*self._program.ticks(threads), strict=True)
+        calls = zip(self._calls, ticks, strict=True)
+        found = [KernelTime(call.kernel, each, self._flops(call), _nbytes(call)) for call, each in calls]
+        return [*found, KernelTime("", waiting, 0, 0)]
 
     def _flops(self, call: Call) -> int:
         sizes: Any = call.arguments

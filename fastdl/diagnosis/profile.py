@@ -91,7 +91,9 @@ def profile(model: Model, x: Any, y: Any, batch_size: int = 32, threads: int | N
     *kernels, waiting = program.times(count)
     return Profile(
         tuple(
-            KernelProfile(each.kernel, max(each.ticks) * tick, float(np.mean(each.ticks)) * tick, each.flops, each.nbytes)
+            KernelProfile(
+                each.kernel, max(each.ticks) * tick, float(np.mean(each.ticks)) * tick, each.flops, each.nbytes
+            )
             for each in kernels
         ),
         seconds / (runs * steps) * 1e6,

@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         one.add_argument("--plot", type=Path, help="draw pictures into this folder")
         if name == "train":
             one.add_argument("--workload", nargs="+", choices=train.NAMES, help="default: all")
+            one.add_argument("--profile", action="store_true", help="where fastdl's time goes, kernel by kernel")
             one.add_argument("--rows", type=int, help="rows of an epoch, instead of each workload's own")
         if name == "fusion":
             one.add_argument("--net", nargs="+", choices=list(NETS), help="default: all")
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     with Pool(names, options.threads) as pool:
         isa = pool.versions.get("isa", "portable")
         isas = [isa, "v3"] if "fastdl-v3" in names and isa == "v4" else [isa]
+        isas += ["bfloat16"] if ("fastdl-bf16", options.threads[0]) in pool.children else []
         limits = machine.Limits(isas, options.threads)
         rivals = pool.rivals()
         results = command.run(options, pool, limits)

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).with_name("peak.c")
-FLAGS = {  # how peak.c is compiled for each of fastdl's instruction sets
+FLAGS = {  # how peak.c is compiled for each of fastdl's instruction sets, and for products of bfloat16
+    "bfloat16": ["-mavx512f", "-mavx512bf16", "-DLANES=16", "-DCHAINS=24", "-DBFLOAT16"],
     "v4": ["-mavx512f", "-mprefer-vector-width=512", "-DLANES=16", "-DCHAINS=24"],
     "v3": ["-mavx2", "-mfma", "-DLANES=8", "-DCHAINS=12"],
     "neon": ["-DLANES=4", "-DCHAINS=24"],
@@ -43,6 +44,15 @@ def pin(count: int) -> None:
     """Keep this process on the first `count` of its cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores()[:count])
+
+
+def last_cache() -> int:
+    """Bytes of the largest cache of the first core; 32 MB where the system does not tell."""
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        sizes.append(int(text[:-1]) * {"K": 1 << 10, "M": 1 << 20}[text[-1]])
+    return max(sizes, default=32 << 20)
 
 
 def load() -> float:

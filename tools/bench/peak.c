@@ -1,5 +1,14 @@
 /* The machine's limits, by measurement: fused multiply-adds in registers, and a triad through memory.
-   usage: peak THREADS; prints JSON. Compiled with -DLANES=(floats a vector) -DCHAINS=(vectors in flight). */
+   usage: peak THREADS; prints JSON. Compiled with -DLANES=(floats a vector) -DCHAINS=(vectors in flight); with -DBFLOAT16
+   the multiply-adds are VDPBF16PS: two products of bfloat16 a lane. */
+#ifdef BFLOAT16
+#include <immintrin.h>
+#define PRODUCTS 2
+#define MULTIPLY(sum, x, y) sum = (vec)_mm512_dpbf16_ps((__m512)(sum), (__m512bh)(x), (__m512bh)(y))
+#else
+#define PRODUCTS 1
+#define MULTIPLY(sum, x, y) sum = sum * x + y
+#endif
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +35,7 @@ static void *multiply(void *unused) {
     for (int k = 0; k < CHAINS; k++) sum[k] = x * (float)k;
     for (long i = 0; i < ROUNDS; i++)
 #pragma GCC unroll 32
-        for (int k = 0; k < CHAINS; k++) sum[k] = sum[k] * x + y;
+        for (int k = 0; k < CHAINS; k++) MULTIPLY(sum[k], x, y);
     for (int k = 1; k < CHAINS; k++) sum[0] += sum[k];
     sink = sum[0][0];
     return unused;
@@ -60,7 +69,7 @@ int main(int count, char **arguments) {
     a = malloc(FLOATS * sizeof *a), b = malloc(FLOATS * sizeof *b), c = malloc(FLOATS * sizeof *c);
     if (!a || !b || !c) return 1;
     for (size_t i = 0; i < FLOATS; i++) a[i] = b[i] = c[i] = 1.0f;
-    double flops = 2.0 * LANES * CHAINS * ROUNDS * (double)threads;
+    double flops = 2.0 * PRODUCTS * LANES * CHAINS * ROUNDS * (double)threads;
     double bytes = 3.0 * sizeof(float) * (double)(share * threads);
     printf("{\"gflops\": %.2f, ", 1e-9 * flops / best_of(20, multiply, threads));
     printf("\"gbytes\": %.2f}\n", 1e-9 * bytes / best_of(5, triad, threads));

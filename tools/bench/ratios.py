@@ -28,10 +28,20 @@ def entry(theirs: Sequence[float], ours: Sequence[float] | None) -> dict[str, An
     return found
 
 
-def best_peer(rounds: Mapping[Who, Sequence[float]]) -> Who | None:
-    """The peer and thread count of the smallest median, of all but us; None if we are alone."""
+def best_peer(rounds: Mapping[Who, Sequence[float]], mixed: bool = False) -> Who | None:
+    """The peer and thread count of the smallest median, of all but us; None if we are alone.
+
+    mixed: of those that round to bfloat16 as well.
+    """
     others = [who for who in rounds if not who[0].startswith(OURS) and who[0] != "runner"]
+    others = [who for who in others if mixed or not who[0].endswith("-bf16")]
     return min(others, key=lambda who: median(rounds[who]), default=None)
+
+
+def to_best(rounds: Mapping[Who, Sequence[float]], who: Who) -> float | None:
+    """The best peer's time, at any precision, over this one's, pair by pair; None if there is no peer."""
+    best = best_peer(rounds, mixed=True)
+    return None if best is None or who not in rounds else median(pairs(rounds[best], rounds[who]))
 
 
 def compare(rounds: Mapping[Who, Sequence[float]], threads: int) -> dict[str, Any]:

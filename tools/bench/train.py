@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from bench import ratios, tables
-from bench.machine import Limits
+from bench.machine import Limits, last_cache
 from bench.pool import Pool
 from bench.workloads import TRAINING, Workload
 
-PEERS = ("fastdl", "torch", "torch-compile", "jax-step", "jax-scan", "sklearn", "keras")
+PEERS = ("fastdl", "fastdl-bf16", "torch", "torch-compile", "torch-bf16", "jax-step", "jax-scan", "sklearn", "keras")
+MIXED = "fastdl-bf16"
+NOTE = """beside it the peer's time over fastdl's at as many threads,
+pair by pair. Best peer: the fastest at any thread count of this run. The wall: the step's products at the peak, the
+batch's rows, and what Adam keeps if no cache holds it, at the bandwidth, as measured in this run. Others: cores that
+other processes used meanwhile."""
 NAMES = [work.name for work in TRAINING]
 
 
@@ -32,7 +37,7 @@ def run(options: argparse.Namespace, pool: Pool, limits: Limits) -> list[dict[st
         others = rivals.cores()
         for threads in options.threads:
             line = ratios.compare(rounds, threads)
-            ours = line["entries"].get(ratios.OURS)
+            ours, mixed = line["entries"].get(ratios.OURS), line["entries"].get(MIXED)
             results.append(
                 {
                     "workload": work.name,
@@ -44,11 +49,32 @@ def run(options: argparse.Namespace, pool: Pool, limits: Limits) -> list[dict[st
                     "others": others,
                     **line,
                     "gflops": ours and 1e-3 * work.step_flops / ours["median_us"],
+                    "wall_us": wall(work, limits, isa_of(pool), threads),
+                    "mixed": mixed and mixed["median_us"],
+                    "mixed_wall_us": wall(work, limits, "bfloat16", threads),
+                    "mixed_ratio": mixed and ratios.to_best(rounds, (MIXED, threads)),
                     "skipped": {who: word for (who, at), word in words.items() if at == threads},
                 }
             )
         print(_progress(work, results[-len(options.threads) :]), flush=True)
+        for who, child in pool.children.items() if options.profile else ():
+            if who[0] in (ratios.OURS, MIXED):
+                print(
+                    f"\n{work.name}, {who[0]}: " + child.ask("profile", case=dataclasses.asdict(work)) + "\n",
+                    flush=True,
+                )
     return results
+
+
+def isa_of(pool: Pool) -> str:
+    """The instruction set that fastdl runs on."""
+    return str(pool.versions.get("isa", "portable"))
+
+
+def wall(work: Workload, limits: Limits, isa: str, threads: int) -> float | None:
+    """The least that a step can take, in microseconds, by what was measured in this run; None if nothing was."""
+    gflops, gbytes = limits.gflops(isa, threads), limits.gbytes(threads)
+    return work.wall_us(gflops, gbytes, last_cache()) if gflops and gbytes else None
 
 
 def _progress(work: Workload, results: list[dict[str, Any]]) -> str:
@@ -69,7 +95,9 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
         lines = [line for line in results if line["threads"] == threads]
         peers = [name for name in PEERS if any(name in line["entries"] for line in lines)]
         head = [f"{threads} thread{'s' * (threads > 1)}, batch", *peers]
-        head += ["best peer, its threads", "ours × best", "target", "GFLOP/s", "of peak", "others"]
+        mixed = any(line["mixed"] for line in lines)
+        head += ["best peer, its threads", "ours × best", *["bf16 × best"] * mixed, "target", "GFLOP/s", "of peak"]
+        head += ["of the wall", *["bf16 of its wall"] * mixed, "others"]
         peak = limits.gflops(isa, threads)
         rows = []
         for line in lines:
@@ -82,20 +110,23 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
                     *(tables.cell(entries.get(name)) for name in peers),
                     f"{best['peer']}, {best['threads']}" if best else "–",
                     tables.times(ratio) + hit,
+                    *[tables.times(line["mixed_ratio"])] * mixed,
                     f"≥ {line['target']:g}" if line["target"] else "–",
                     tables.number(rate),
                     tables.percent(rate / peak if rate and peak else None),
+                    tables.percent(_share(line["wall_us"], line["entries"].get(ratios.OURS))),
+                    *[tables.percent(_share(line["mixed_wall_us"], line["entries"].get(MIXED)))] * mixed,
                     f"{line['others']:.1f}",
                 ]
             )
         parts.append(tables.table(head, rows))
-    parts.append(
-        f"µs per step, median of {options.rounds} rounds; beside it the peer's time over fastdl's at as many "
-        "threads,\npair by pair. Best peer: the fastest at any thread count of this run. Others: cores that other "
-        "processes used meanwhile."
-    )
+    parts.append(f"µs per step, median of {options.rounds} rounds; {NOTE}")
     skipped = {f"{line['workload']}: {who}: {word}" for line in results for who, word in line["skipped"].items()}
     return "\n\n".join([*parts, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])])
+
+
+def _share(wall_us: float | None, entry: dict[str, Any] | None) -> float | None:
+    return wall_us / entry["median_us"] if wall_us and entry else None
 
 
 def plot(results: list[dict[str, Any]], folder: Path, limits: Limits, isa: str) -> list[Path]:

@@ -77,6 +77,10 @@ class Worker:
             done += chunk
         return (time.perf_counter() - began) / (done * self.unit.steps)
 
+    def profile(self, case: dict[str, Any]) -> str:
+        """Where a step's time goes."""
+        return str(self.peer.profile(workload(case)))
+
     def first(self, case: dict[str, Any]) -> float:
         """Seconds from making a model to the end of one step, less a warm step's."""
         work = workload(case)

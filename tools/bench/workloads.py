@@ -64,6 +64,20 @@ class Workload:
         first = 2 * self.widths[0] * self.widths[1]
         return self.batch * (3 * self.forward_flops - first)
 
+    @property
+    def state_bytes(self) -> int:
+        """What a step of Adam reads and writes of weights and moments."""
+        return 6 * 4 * sum((inputs + 1) * outputs for inputs, outputs in self.layers)
+
+    def wall_us(self, gflops: float, gbytes: float, cache: int) -> float:
+        """The least that a step can take: its products at the peak, and its traffic at the bandwidth.
+
+        Traffic are the batch's rows; and weights and moments, where they do not fit into the cache.
+        """
+        traffic = 4 * self.batch * self.widths[0] * (not self.full_batch)
+        traffic += self.state_bytes * (self.state_bytes / 2 > cache)
+        return 1e-3 * (self.step_flops / gflops + traffic / gbytes)
+
     @functools.cached_property
     def data(self) -> tuple[Array, Array]:
         """x (rows, inputs) float32 in [0, 1), y (rows,) int64: a random teacher's classes, a fifth of them wrong."""

@@ -30,9 +30,11 @@ def _keras() -> Peer:
 PEERS = {
     "fastdl": Peer("with_fastdl", ("fastdl",)),
     "fastdl-v3": Peer("with_fastdl", ("fastdl",), environment={"FASTDL_ISA": "v3"}),
+    "fastdl-bf16": Peer("with_fastdl", ("fastdl",), "bfloat16"),
     "runner": Peer("with_fastdl", ("fastdl", "onnx", "onnxruntime"), "runner"),
     "torch": Peer("with_torch", ("torch",)),
     "torch-compile": Peer("with_torch", ("torch",), "compile"),
+    "torch-bf16": Peer("with_torch", ("torch",), "bfloat16"),
     "jax-step": Peer("with_jax", ("jax",), "step"),
     "jax-scan": Peer("with_jax", ("jax",), "scan"),
     "sklearn": Peer("with_sklearn", ("sklearn",)),

@@ -19,6 +19,8 @@ def setup(threads: int, which: str) -> None:
     """Called once, before anything else."""
     global variant
     variant = which
+    if variant == "bfloat16":
+        fastdl.config.set_dtype_policy("mixed_bfloat16")
     fastdl.set_num_threads(threads)
 
 
@@ -45,6 +47,12 @@ def train(work: Workload) -> Unit:
     """An epoch."""
     (x, y), net = work.data, model(work)
     return Unit(lambda: net.fit(x, y, epochs=1, batch_size=work.batch, verbose=0), work.steps)
+
+
+def profile(work: Workload) -> str:
+    """Where a step's time goes, kernel by kernel."""
+    (x, y), net = work.data, model(work)
+    return str(fastdl.profile(net, x, y, work.batch))
 
 
 def predict(work: Workload) -> Unit:

@@ -1,4 +1,7 @@
-"""PyTorch: eager with fused Adam, and torch.compile around net and loss. Denormals are flushed, as fastdl does."""
+"""PyTorch: eager with fused Adam, torch.compile around net and loss, and eager with autocast to bfloat16.
+
+Denormals are flushed, as fastdl does.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ def _stepper(work: Workload) -> tuple[torch.nn.Sequential, Any]:
     adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
 
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return cross_entropy(net(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=variant == "bfloat16"):
+            return cross_entropy(net(x), y)
 
     loss = torch.compile(loss_of) if variant == "compile" else loss_of
 
@@ -77,7 +81,7 @@ def predict(work: Workload) -> Unit:
     net = torch.nn.Sequential(*model(work), torch.nn.Softmax(1)).eval()
 
     def run() -> torch.Tensor:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=variant == "bfloat16"):
             return net(x)
 
     return Unit(run)
