@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast, overload
 
 import numpy as np
@@ -320,25 +320,26 @@ def serialize(activation: Callable[..., Tensor]) -> Any:
     return name if _ALL.get(name) is activation else registry.function_config(activation)
 
 
-def deserialize(config: Any) -> Callable[[Tensor], Tensor]:
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Callable[[Tensor], Tensor]:
     """The activation of that name (Keras). ValueError if there is none."""
-    return get(config)
+    with registry.custom_object_scope(custom_objects):
+        return get(config)
 
 
-def get(activation: Any) -> Callable[[Tensor], Tensor]:
+def get(identifier: Any) -> Callable[[Tensor], Tensor]:
     """An activation by Keras name, or a function of tensors, as a layer is; None: linear. ValueError: no such name."""
-    if activation is None:
+    if identifier is None:
         return linear
-    if isinstance(activation, type):  # a layer's class
-        activation = activation()
-    if callable(activation):
-        function: Callable[[Tensor], Tensor] = activation
+    if isinstance(identifier, type):  # a layer's class
+        identifier = identifier()
+    if callable(identifier):
+        function: Callable[[Tensor], Tensor] = identifier
         return function
-    if isinstance(activation, str) and activation in _ALL:
-        return _ALL[activation]
+    if isinstance(identifier, str) and identifier in _ALL:
+        return _ALL[identifier]
     own = (
-        registry.get_registered_object(activation) if isinstance(activation, str) else registry.function_of(activation)
+        registry.get_registered_object(identifier) if isinstance(identifier, str) else registry.function_of(identifier)
     )
     if own is not None:
         return get(own)
-    raise ValueError(unknown("activation", activation, _ALL))
+    raise ValueError(unknown("activation", identifier, _ALL))

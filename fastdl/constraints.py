@@ -187,31 +187,31 @@ NAMES = names_of(CLASSES)
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Constraint:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Constraint:
     """The constraint that `serialize` described. ValueError if there is none of that name."""
-    made = get(configured.deserialize(config, NAMES))
+    made = get(configured.deserialize(config, NAMES, custom_objects))
     assert made is not None
     return made
 
 
 def get(
-    constraint: str | OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None,
+    identifier: str | OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None,
 ) -> Constraint | None:
     """A constraint by Keras name, class, instance, config, or a function of one's own (see Function); None for None.
 
     ValueError if there is none.
     """
-    if constraint is None or isinstance(constraint, Constraint):
-        return constraint
-    if isinstance(constraint, str) and constraint in NAMES:
-        return NAMES[constraint]()
-    if isinstance(constraint, type) and issubclass(constraint, Constraint):
-        return constraint()
-    if isinstance(constraint, Mapping):
-        return deserialize(constraint)
-    if callable(constraint) and not isinstance(constraint, type):
-        return Function(constraint)
-    raise ValueError(unknown("constraint", constraint, NAMES))
+    if identifier is None or isinstance(identifier, Constraint):
+        return identifier
+    if isinstance(identifier, str) and identifier in NAMES:
+        return NAMES[identifier]()
+    if isinstance(identifier, type) and issubclass(identifier, Constraint):
+        return identifier()
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if callable(identifier) and not isinstance(identifier, type):
+        return Function(identifier)
+    raise ValueError(unknown("constraint", identifier, NAMES))
 
 
 def __getattr__(name: str) -> type[Constraint]:

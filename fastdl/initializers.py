@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, overload
+from typing import Any, ClassVar, Self, overload
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class Initializer(Configured):
     def draw(self, shape: Shape) -> Array:
         """The values in float64."""
         raise NotImplementedError
+
+    def clone(self) -> Self:
+        """Another one of the same arguments (Keras)."""
+        return self.from_config(self.get_config())
 
     def __call__(self, shape: Shape, dtype: Any = None) -> Array:
         return np.asarray(self.draw(tuple(shape)), np.dtype(dtype or config.floatx()))
@@ -276,38 +280,38 @@ NAMES = names_of(CLASSES)
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Any:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The initializer that `serialize` described. ValueError if there is none of that name."""
-    return configured.deserialize(config, NAMES)
+    return configured.deserialize(config, NAMES, custom_objects)
 
 
 @overload
-def get(initializer: None) -> None: ...
+def get(identifier: None) -> None: ...
 
 
 @overload
-def get(initializer: str | Function | type[Initializer] | Mapping[str, Any] | Array) -> Function: ...
+def get(identifier: str | Function | type[Initializer] | Mapping[str, Any] | Array) -> Function: ...
 
 
-def get(initializer: str | Function | type[Initializer] | Mapping[str, Any] | Array | None) -> Function | None:
+def get(identifier: str | Function | type[Initializer] | Mapping[str, Any] | Array | None) -> Function | None:
     """An initializer by Keras name, class, instance or `serialize`'s dict, a function (shape, dtype) → values, or an
     array, which are these (see Values); None for None.
 
     ValueError if there is none.
     """
-    if initializer is None:
+    if identifier is None:
         return None
-    if isinstance(initializer, np.ndarray | np.generic):
-        return Values(initializer)
-    if isinstance(initializer, str) and initializer in NAMES:
-        return NAMES[initializer]()
-    if isinstance(initializer, type):
-        initializer = initializer()
-    if isinstance(initializer, Mapping):
-        initializer = deserialize(initializer)
-    if callable(initializer):
-        return initializer
-    raise ValueError(unknown("initializer", initializer, filter(str.islower, NAMES)))
+    if isinstance(identifier, np.ndarray | np.generic):
+        return Values(identifier)
+    if isinstance(identifier, str) and identifier in NAMES:
+        return NAMES[identifier]()
+    if isinstance(identifier, type):
+        identifier = identifier()
+    if isinstance(identifier, Mapping):
+        identifier = deserialize(identifier)
+    if callable(identifier):
+        return identifier
+    raise ValueError(unknown("initializer", identifier, filter(str.islower, NAMES)))
 
 
 def __getattr__(name: str) -> type[Initializer]:

@@ -210,33 +210,33 @@ NAMES = names_of(CLASSES)
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Regularizer:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Regularizer:
     """The regularizer that `serialize` described. ValueError if there is none of that name."""
-    made = get(configured.deserialize(config, NAMES))
+    made = get(configured.deserialize(config, NAMES, custom_objects))
     assert made is not None
     return made
 
 
 def get(
-    regularizer: str | OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None,
+    identifier: str | OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None,
 ) -> Regularizer | None:
     """A regularizer by Keras name, class, instance, config, or a function of one's own (see Function); None for None.
 
     ValueError if there is none.
     """
-    if regularizer is None or isinstance(regularizer, Regularizer):
-        return regularizer
-    if regularizer in ("l1_l2", "l1l2"):  # what its strengths are by name, Keras says in words only
+    if identifier is None or isinstance(identifier, Regularizer):
+        return identifier
+    if identifier in ("l1_l2", "l1l2"):  # what its strengths are by name, Keras says in words only
         return L1L2(0.01, 0.01)
-    if isinstance(regularizer, str) and regularizer in NAMES:
-        return NAMES[regularizer]()
-    if isinstance(regularizer, type) and issubclass(regularizer, Regularizer):
-        return regularizer()
-    if isinstance(regularizer, Mapping):
-        return deserialize(regularizer)
-    if callable(regularizer) and not isinstance(regularizer, type):
-        return Function(regularizer)
-    raise ValueError(unknown("regularizer", regularizer, NAMES))
+    if isinstance(identifier, str) and identifier in NAMES:
+        return NAMES[identifier]()
+    if isinstance(identifier, type) and issubclass(identifier, Regularizer):
+        return identifier()
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if callable(identifier) and not isinstance(identifier, type):
+        return Function(identifier)
+    raise ValueError(unknown("regularizer", identifier, NAMES))
 
 
 def __getattr__(name: str) -> type[Regularizer]:

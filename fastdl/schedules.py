@@ -303,9 +303,9 @@ CLASSES = family(LearningRateSchedule)
 serialize: Callable[[LearningRateSchedule], dict[str, Any]] = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> LearningRateSchedule:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> LearningRateSchedule:
     """The schedule that `serialize` described. ValueError if there is none of that name."""
-    return configured.deserialize(config, CLASSES)
+    return configured.deserialize(config, CLASSES, custom_objects)
 
 
 def told(schedule: LearningRateSchedule) -> dict[str, Any]:

@@ -116,9 +116,14 @@ def is_named_function(value: Any) -> bool:
     return callable(value) and getattr(value, "__name__", "<lambda>") != "<lambda>"
 
 
-def deserialize(config: Mapping[str, Any], classes: Mapping[str, type[T]]) -> T:
+def deserialize(
+    config: Mapping[str, Any], classes: Mapping[str, type[T]], custom_objects: Mapping[str, Any] | None = None
+) -> T:
     """The object that `serialize` described, or the function. ValueError for a class that is not one of `classes`, nor
     registered, nor a custom object: none is imported."""
+    if custom_objects:
+        with registry.custom_object_scope(custom_objects):
+            return deserialize(config, classes)
     if (function := registry.function_of(config)) is not None:
         return cast(T, function)
     name = str(config.get("class_name"))

@@ -81,15 +81,19 @@ class ReduceLROnPlateau(Monitor):
         value = self.value(logs)
         if value is None:
             return
-        if self.cooldown_counter:
+        if self.in_cooldown():
             self.cooldown_counter -= 1
             self.wait = 0
         if self.improves(value, self.best):
             self.best, self.wait = value, 0
-        elif not self.cooldown_counter:
+        elif not self.in_cooldown():
             self.wait += 1
             if self.wait >= self.patience:
                 self._reduce(epoch)
+
+    def in_cooldown(self) -> bool:
+        """Whether epochs are not counted, as the rate was reduced just now (Keras)."""
+        return self.cooldown_counter > 0
 
     def _reduce(self, epoch: int) -> None:
         optimizer = _optimizer(self.model)

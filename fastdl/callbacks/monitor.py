@@ -49,6 +49,10 @@ class Monitor(Callback):
             return not math.isnan(value)
         return bool(self.monitor_op(value - self.sign * self.min_delta, reference))
 
+    def get_monitor_value(self, logs: Logs | None) -> float | None:
+        """As `value`. Keras: EarlyStopping.get_monitor_value."""
+        return self.value(logs)
+
     def value(self, logs: Logs | None) -> float | None:
         """The watched number, or None after a warning that names those there are."""
         value = (logs or {}).get(self.monitor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,14 +20,23 @@ from fastdl.losses.loss import *
 from fastdl.losses.loss import Function as Function
 from fastdl.losses.loss import Loss as Loss
 
+OF_OBJECTS = "reduction", "name", "dtype"  # arguments of classes that functions do not have
+
 
 def _as_function(name: str, kind: Callable[..., Loss]) -> Callable[..., Any]:
-    """The class as Keras's function: (y_true, y_pred, the class's arguments) → each sample's loss."""
+    """The class as Keras's function: (y_true, y_pred, what the loss depends on) → each sample's loss."""
+    own = [each for each in inspect.signature(kind).parameters.values() if each.name not in OF_OBJECTS]
+    both = [inspect.Parameter(each, inspect.Parameter.POSITIONAL_OR_KEYWORD) for each in ("y_true", "y_pred")]
+    signature = inspect.Signature([*both, *own])
 
-    def function(y_true: Any, y_pred: Any, *arguments: Any, **options: Any) -> Any:
-        return kind(*arguments, **options).call(y_true, y_pred)
+    def function(*arguments: Any, **options: Any) -> Any:
+        given = signature.bind(*arguments, **options).arguments
+        return kind(**{n: each for n, each in given.items() if n not in ("y_true", "y_pred")}).call(
+            given["y_true"], given["y_pred"]
+        )
 
     function.__doc__ = kind.__doc__
+    function.__signature__ = signature  # type: ignore[attr-defined] # what help tells
     function.__name__ = function.__qualname__ = name  # by which pickle and files find it
     return function
 
@@ -48,10 +58,11 @@ FUNCTIONS["circle"] = circle  # which takes references as well
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Any:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The loss, or the function, that `serialize` described. ValueError if there is none of that name."""
-    named = str((config.get("config") or {}).get("name")) if config.get("class_name") == "function" else ""
-    return FUNCTIONS[named] if named in FUNCTIONS else configured.deserialize(config, CLASSES)
+    told = config.get("config") if config.get("class_name") == "function" else None
+    named = str(told.get("name") if isinstance(told, Mapping) else told)
+    return FUNCTIONS[named] if named in FUNCTIONS else configured.deserialize(config, CLASSES, custom_objects)
 
 
 def get(identifier: Any) -> Any:

@@ -12,6 +12,7 @@ from fastdl.base.configured import family, names_of
 from fastdl.base.naming import no_such, unknown
 from fastdl.compiler.graph import Tensor
 from fastdl.losses import Loss
+from fastdl.metrics import accuracy
 from fastdl.metrics.accuracy import *
 from fastdl.metrics.accuracy import BinaryAccuracy, CategoricalAccuracy, SparseCategoricalAccuracy
 from fastdl.metrics.area import *
@@ -33,18 +34,20 @@ NAMES = names_of(CLASSES)
 
 
 def __getattr__(name: str) -> Callable[..., Array]:
-    """Losses as functions are metrics too, as in Keras: `metrics.mean_squared_error` is `losses`'s."""
+    """Accuracies as functions, and losses as functions too, as in Keras: `metrics.mean_squared_error` is `losses`'s."""
+    if name in accuracy.FUNCTIONS:
+        return accuracy.FUNCTIONS[name]
     if name in losses.FUNCTIONS:
         return losses.FUNCTIONS[name]
-    raise no_such(__name__, name, [*CLASSES, *losses.NAMES])
+    raise no_such(__name__, name, [*CLASSES, *accuracy.FUNCTIONS, *losses.NAMES])
 
 
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Metric:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Metric:
     """The metric that `serialize` described, without its state. ValueError if there is none of that name."""
-    return configured.deserialize(config, CLASSES)
+    return configured.deserialize(config, CLASSES, custom_objects)
 
 
 def get(identifier: Any) -> Any:
@@ -77,7 +80,7 @@ def metric_for(metric: Any, loss: Loss, output: Tensor) -> Metric:
         return (SparseCategoricalCrossentropy if loss.sparse else many)(name=metric)
     if metric is None:
         raise ValueError(unknown("metric", metric, ["accuracy", *filter(str.islower, NAMES)]))
-    found = get(metric)
+    found = get(getattr(metric, "__name__", None) if metric in accuracy.FUNCTIONS.values() else metric)
     made: Metric = found if isinstance(found, Metric) else MeanMetricWrapper(found)
     if isinstance(metric, str):
         made.name = metric

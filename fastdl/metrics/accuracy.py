@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdl import config
 from fastdl.base.arrays import Array, refuse_masked
 from fastdl.base.weighting import same_rank
 from fastdl.compiler.graph import Tensor
@@ -14,6 +15,7 @@ from fastdl.compiler.program import Terminal
 from fastdl.errors import ShapeError
 from fastdl.metrics.reduction import MeanOverSamples, elementwise
 from fastdl.ops import Activation
+from fastdl.ops.numeric import symbolic
 from fastdl.ops.terminal import Own, PerSample
 
 
@@ -116,3 +118,44 @@ class BinaryAccuracy(MeanOverSamples):
             return self.terminal(output.features), output
         logit = float(np.log(self.threshold / (1 - self.threshold)))  # sigmoid x > t where x > logit t
         return replace(self.terminal(output.features), own=logit), prediction
+
+
+def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> Array:
+    """As BinaryAccuracy, of each number of each sample: 1 or 0. Keras: metrics.binary_accuracy."""
+    return _floats(BinaryAccuracy(threshold=threshold), y_true, y_pred)
+
+
+def categorical_accuracy(y_true: Any, y_pred: Any) -> Array:
+    """As CategoricalAccuracy, of each sample: 1 or 0. Keras: metrics.categorical_accuracy."""
+    return _floats(CategoricalAccuracy(), y_true, y_pred)
+
+
+def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> Array:
+    """As SparseCategoricalAccuracy, of each sample: 1 or 0. Keras: metrics.sparse_categorical_accuracy."""
+    return _floats(SparseCategoricalAccuracy(), y_true, y_pred)
+
+
+def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Array:
+    """As TopKCategoricalAccuracy, of each sample: 1 or 0. Keras: metrics.top_k_categorical_accuracy."""
+    return _floats(TopKCategoricalAccuracy(k), y_true, y_pred)
+
+
+def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Array:
+    """As SparseTopKCategoricalAccuracy, of each sample: 1 or 0. Keras: metrics.sparse_top_k_categorical_accuracy."""
+    return _floats(SparseTopKCategoricalAccuracy(k, from_sorted_ids=from_sorted_ids), y_true, y_pred)
+
+
+def _floats(metric: MeanOverSamples, y_true: Any, y_pred: Any) -> Array:
+    """The metric's values in the dtype floatx. TypeError for symbolic tensors: they have none."""
+    if symbolic(y_true, y_pred):
+        raise TypeError(f"{metric.name} counts answers by numpy: give compile the metric {metric.name!r}")
+    return metric.values(y_true, y_pred).astype(config.floatx())
+
+
+FUNCTIONS = {
+    each.__name__: each
+    for each in (
+        *(binary_accuracy, categorical_accuracy, sparse_categorical_accuracy),
+        *(top_k_categorical_accuracy, sparse_top_k_categorical_accuracy),
+    )
+}

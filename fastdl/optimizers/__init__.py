@@ -19,30 +19,30 @@ NAMES = {name.lower(): kind for name, kind in CLASSES.items()}
 serialize = configured.serialize
 
 
-def deserialize(config: Mapping[str, Any]) -> Optimizer:
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
     """The optimizer that `serialize` described, without its slots; by its class's name or that in lower case.
 
     ValueError if there is none of that name.
     """
-    return configured.deserialize(config, CLASSES | NAMES)
+    return configured.deserialize(config, CLASSES | NAMES, custom_objects)
 
 
 @overload
-def get(optimizer: None) -> None: ...
+def get(identifier: None) -> None: ...
 
 
 @overload
-def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Optimizer: ...
+def get(identifier: str | Optimizer | type[Optimizer] | Mapping[str, Any]) -> Optimizer: ...
 
 
-def get(optimizer: str | Optimizer | type[Optimizer] | Mapping[str, Any] | None) -> Optimizer | None:
+def get(identifier: str | Optimizer | type[Optimizer] | Mapping[str, Any] | None) -> Optimizer | None:
     """An optimizer by Keras name, class, instance or config; None for None. ValueError if there is none."""
-    if optimizer is None or isinstance(optimizer, Optimizer):
-        return optimizer
-    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
-        return optimizer()
-    if isinstance(optimizer, Mapping):
-        return deserialize(optimizer)
-    if isinstance(optimizer, str) and optimizer.lower() in NAMES:
-        return NAMES[optimizer.lower()]()
-    raise ValueError(f"{unknown('optimizer', optimizer, NAMES)}, or a fastdl.optimizers object")
+    if identifier is None or isinstance(identifier, Optimizer):
+        return identifier
+    if isinstance(identifier, type) and issubclass(identifier, Optimizer):
+        return identifier()
+    if isinstance(identifier, Mapping):
+        return deserialize(identifier)
+    if isinstance(identifier, str) and identifier.lower() in NAMES:
+        return NAMES[identifier.lower()]()
+    raise ValueError(f"{unknown('optimizer', identifier, NAMES)}, or a fastdl.optimizers object")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastdl import schedules
-from fastdl.callbacks import LearningRateScheduler, ReduceLROnPlateau
+from fastdl.callbacks import EarlyStopping, LearningRateScheduler, ReduceLROnPlateau
 
 from .small import Stub, data, run, small
 
@@ -115,6 +115,17 @@ def test_plateau_in_fit_and_what_they_print(capsys: pytest.CaptureFixture[str]) 
         "Epoch 3: ReduceLROnPlateau reducing learning rate to 0.005.",
         "Epoch 1: LearningRateScheduler setting learning rate to 0.1.",
     ]
+
+
+def test_what_a_watcher_tells() -> None:
+    plateau = ReduceLROnPlateau("loss", factor=0.5, patience=1, cooldown=2)
+    plateau.set_model(Stub())
+    resting = []
+    for epoch in range(4):
+        plateau.on_epoch_end(epoch, {"loss": 4.0})
+        resting.append(plateau.in_cooldown())
+    assert resting == [False, True, True, True]  # the pause ends in the fourth, which reduces the rate again
+    assert EarlyStopping("loss").get_monitor_value({"loss": np.float32(0.5)}) == 0.5
 
 
 def test_a_schedule_in_the_optimizer_cannot_be_set_as_well() -> None:

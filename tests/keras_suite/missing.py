@@ -50,6 +50,8 @@ class Missing:
 
     __instancecheck__ = __subclasscheck__ = __bool__ = __iter__ = __len__ = __getitem__ = __enter__ = _used
     __array__ = __float__ = __int__ = __setattr__ = __add__ = __radd__ = __mul__ = __rmul__ = __sub__ = __lt__ = _used
+    __eq__ = __ne__ = _used  # type: ignore[assignment] # that it is equal to nothing would look like a wrong answer
+    __hash__ = object.__hash__
 
     def __exit__(self, *_: Any) -> None: ...
     def __repr__(self) -> str:

@@ -353,6 +353,51 @@ def test_sorted_ids() -> None:
         metrics.SparseTopKCategoricalAccuracy(from_sorted_ids=True)(labels, ids)
 
 
+def test_functions_take_keras_arguments() -> None:
+    keras = pytest.importorskip("keras")
+    for api, theirs in ((losses, keras.losses), (metrics, keras.metrics)):
+        for name, function in inspect.getmembers(theirs, inspect.isfunction):
+            expected = inspect.signature(function).parameters
+            if name in ("get", "serialize", "deserialize", "ctc"):
+                continue
+            found = inspect.signature(getattr(api, name)).parameters
+            assert list(found) == list(expected), name
+            for argument, parameter in expected.items():
+                if name != "categorical_generalized_cross_entropy":  # Keras's has no default of q
+                    assert found[argument].default == parameter.default, (name, argument)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "targets", "predicted"),
+    [
+        ("binary_accuracy", {}, "bits", "unit"),
+        ("binary_accuracy", {"threshold": 0.3}, "bits", "unit"),
+        ("categorical_accuracy", {}, "one-hot", "shares"),
+        ("sparse_categorical_accuracy", {}, "labels", "shares"),
+        ("top_k_categorical_accuracy", {"k": 2}, "one-hot", "shares"),
+        ("sparse_top_k_categorical_accuracy", {"k": 3}, "labels", "shares"),
+    ],
+)
+def test_accuracies_as_functions(name: str, arguments: Any, targets: str, predicted: str) -> None:
+    keras = pytest.importorskip("keras")
+    y_true, y_pred = drawn(targets, "float32", 5), drawn(predicted, "float32", 6)
+    expected = np.asarray(getattr(keras.metrics, name)(y_true, y_pred, **arguments))
+    found = getattr(metrics, name)(y_true, y_pred, **arguments)
+    assert found.dtype == "float32"
+    np.testing.assert_array_equal(found, expected)
+    assert 0 < found.mean() < 1
+
+
+def test_an_accuracy_as_a_function_is_compiled() -> None:
+    x, y = np.random.default_rng(0).normal(size=(40, FEATURES)), drawn("one-hot", "float32", 5)[:40]
+    model = model_of(fastdl, "softmax")
+    model.compile("sgd", "categorical_crossentropy", metrics=[metrics.categorical_accuracy, metrics.mean_squared_error])
+    logs = model.evaluate(x, y, verbose=0, return_dict=True)
+    y_pred = model.predict(x)
+    assert logs["categorical_accuracy"] == pytest.approx(metrics.categorical_accuracy(y, y_pred).mean())
+    assert logs["mean_squared_error"] == pytest.approx(((y - y_pred) ** 2).mean(), rel=1e-6)
+
+
 def test_names_of_keras_are_here() -> None:
     keras = pytest.importorskip("keras")
     left_out = {"CTC"}  # of sequences
