@@ -34,6 +34,12 @@ class ConfigError(ValueError, TypeError):
     """A config of which its class cannot be made: a TypeError in Keras, and a ValueError as from the constructor."""
 
 
+class UnknownOutputError(ValueError, KeyError):
+    """A loss for an output that the model has not."""
+
+    __str__ = ValueError.__str__  # a KeyError shows its text in quotes
+
+
 class ModelFileError(FastdlError):
     """A model file (ONNX or fastdl's own) that cannot be read or trusted."""
 

@@ -54,28 +54,29 @@ class Builder(Buffers):
         self._targets: dict[int, Ref] = {}
         self._weights: dict[int, Ref] = {}
 
-    def feed(self, first: int) -> int:
-        """The number of the output's feed, whose first one is given."""
-        return first + FEEDS * self.output
+    def feed(self, first: int, output: int | None = None) -> int:
+        """The number of the feed of an output, of the terminal's if None; that of output 0 is given."""
+        return first + FEEDS * (self.output if output is None else output)
 
     def _gathered(self, feed: int, features: int) -> Ref:
         ref = self.panel_ref(features)
         self.emit("gather", out=write(ref), feed=feed, features=features, axis=_ext.BY_PANEL)
         return ref
 
-    def target(self, features: int) -> Ref:
-        """The batch's rows of the output's targets, gathered once."""
-        if self.output not in self._targets:
-            plain = self._targets[self.output] = self._gathered(self.feed(Y_FEED), features)
+    def target(self, features: int, output: int | None = None) -> Ref:
+        """The batch's rows of an output's targets, of the terminal's if None, gathered once."""
+        feed = self.feed(Y_FEED, output)
+        if feed not in self._targets:
+            plain = self._targets[feed] = self._gathered(feed, features)
             if self.mixing:
-                self._targets[self.output] = self.panel_ref(features)
-                self.mixing.mix(self, plain, self._targets[self.output], features)
-        return self._targets[self.output]
+                self._targets[feed] = self.panel_ref(features)
+                self.mixing.mix(self, plain, self._targets[feed], features)
+        return self._targets[feed]
 
     def value(self, tensor: Tensor) -> Ref:
         """As Buffers.value; of targets, the batch's rows, gathered once."""
         if isinstance(tensor, Target) and tensor not in self._values:
-            self.bind(tensor, self.target(tensor.features))
+            self.bind(tensor, self.target(tensor.features, tensor.output))
         return super().value(tensor)
 
     def weight(self) -> Ref:

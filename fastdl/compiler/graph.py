@@ -200,7 +200,12 @@ class Tensor(Arithmetic):
 
 
 class Target(Tensor):
-    """The targets of an output: what losses and metrics that are made of ops read beside it."""
+    """The targets of an output: what losses and metrics that are made of ops read beside it.
+
+    output: its number, where a loss reads several; None: that of the terminal.
+    """
+
+    output: int | None = None
 
 
 def features_of(owner: str, shape: Shape) -> int:
@@ -383,7 +388,10 @@ class Graph:
     """The ops between `inputs` and `outputs`, each after those it reads.
 
     columns: what a model is given, where its inputs are computed of that before the graph runs; else the inputs.
+    added: tensors that layers add to the loss.
     """
+
+    added: tuple[Tensor, ...] = ()
 
     def __init__(
         self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], columns: Sequence[Tensor] | None = None

@@ -14,7 +14,7 @@ from fastdl import _ext
 from fastdl.base.arrays import Array
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED
-from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
+from fastdl.compiler.graph import Graph, Parameter, Target, Tensor, tracing
 from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import Call, Ref, place, read, schedule, write
 from fastdl.compiler.steps import UpdateRule
@@ -150,16 +150,17 @@ class Program:
         emit(self._program, calls)
         self._schedules, self._calls = build.schedules, calls
         self._calls_python, self._runs = any(call.function for call in calls), False
-        self._declare_feeds(graph.inputs, outputs, readings, bool(values))
+        self._declare_feeds(graph, outputs, readings, bool(values))
         self.flops = graph.flops * batch * (3 if training else 1)
 
-    def _declare_feeds(
-        self, inputs: Sequence[Tensor], outputs: Sequence[Tensor], readings: Sequence[Reading], each: bool
-    ) -> None:
+    def _declare_feeds(self, graph: Graph, outputs: Sequence[Tensor], readings: Sequence[Reading], each: bool) -> None:
         """The arrays of rows that a run must be given, and what a row of each holds."""
         item = self.dtype.itemsize
-        for i, source in enumerate(inputs):
+        for i, source in enumerate(graph.inputs):
             self._program.declare_feed(X_FEED + FEEDS * i, source.features * item, False)
+        for target in (tensor for op in graph.ops for tensor in op.inputs if isinstance(tensor, Target)):
+            if target.output is not None:
+                self._program.declare_feed(Y_FEED + FEEDS * target.output, target.features * item, False)
         for reading in readings:
             at = FEEDS * reading.output
             if size := reading.terminal.target_bytes(reading.tensor):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,6 +20,28 @@ _calls_noted: ContextVar[list[Any] | None] = ContextVar("calls_noted", default=N
 _together: ContextVar[dict[str, Any] | None] = ContextVar("together", default=None)
 
 
+class Phase(int):
+    """What a `call` of one's own is told of training where nobody has said it: 1 or 0, by the graph that is traced.
+
+    Handed on to a layer of fastdl's it stands for nothing said: that one acts as the program does.
+    """
+
+    told = False  # whether a `call` has been given it
+
+
+phase: ContextVar[Phase | None] = ContextVar("phase", default=None)  # while a model is traced
+
+
+@contextmanager
+def having(variable: ContextVar[Any], value: Any) -> Iterator[None]:
+    """Within, the variable has this value."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
 @dataclass(frozen=True, eq=False)
 class Call:
     """One use of a layer: what it read, and what it gave."""
@@ -31,16 +53,24 @@ class Call:
     apart: bool = False  # whether several inputs were given as several arguments
     form: Any = None  # of inputs that were given in another way than one, a list or several: see `given`
 
-    def again(self, inputs: Sequence[Tensor], training: bool | None = None) -> list[Tensor]:
-        """The outputs of the same use of the layer with other inputs."""
-        training = training if self.training is None else self.training
+    def arguments(self, inputs: Sequence[Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+        """What it was called with, by position and by name, with other inputs, of which one may be missing."""
         if self.form is not None:
             args, named = filled(self.form, inputs)
-            return tensors_in(self.layer(*args, **named, training=training))
+            return args, named
         if self.apart:
-            return tensors_in(self.layer(*inputs, training=training))
-        x: Any = list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]
-        return tensors_in(self.layer(x, training=training))
+            return inputs, {}
+        return [list(inputs) if len(inputs) > 1 or self.layer.takes_several else inputs[0]], {}
+
+    def again(self, inputs: Sequence[Any], training: bool | None = None) -> list[Tensor]:
+        """The outputs of the same use of the layer with other inputs.
+
+        That it is told to train counts where nobody runs the model for a purpose, as in Keras.
+        """
+        if self.training is False or (self.training and on_its_own.get()):
+            training = self.training
+        args, named = self.arguments(inputs)
+        return tensors_in(self.layer(*args, **named, training=training))
 
 
 def listed(value: Any) -> list[Any]:
@@ -49,23 +79,10 @@ def listed(value: Any) -> list[Any]:
 
 
 @contextmanager
-def within(training: bool | None) -> Iterator[None]:
-    """Layers that are called within act as the one around them does, unless they are told otherwise (Keras)."""
-    token = training_around.set(training)
-    try:
-        yield
-    finally:
-        training_around.reset(token)
-
-
-@contextmanager
 def calls_noted(calls: list[Any] | None) -> Iterator[None]:
     """Each layer that is called within is added to the list."""
-    token = _calls_noted.set(calls)
-    try:
+    with having(_calls_noted, calls):
         yield
-    finally:
-        _calls_noted.reset(token)
 
 
 def note_call(layer: Any) -> None:

@@ -111,7 +111,9 @@ def of_one_dtype(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 def graph_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Graph:
     """The graph between a model's inputs and outputs; of columns it begins behind the layers that encode them."""
-    results = [_output(tensor) for tensor in outputs]
+    results: list[Tensor] = []
+    for tensor in outputs:
+        results.append(_output(tensor, results))
     plain = Graph(inputs, results)
     read = dict.fromkeys(tensor for op in plain.ops for tensor in op.inputs if tensor.op is None)
     if not any(isinstance(tensor, DataTensor) for tensor in read):
@@ -124,9 +126,9 @@ def graph_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Graph:
     return Graph(list(read), results, columns=inputs)
 
 
-def _output(tensor: Tensor) -> Tensor:
-    """A model's output; one that no program computes is copied by one."""
-    if not isinstance(tensor, DataTensor):
+def _output(tensor: Tensor, before: Sequence[Tensor]) -> Tensor:
+    """A model's output; one that no program computes, or that is one already, is copied by one."""
+    if tensor.op is not None and tensor not in before:
         return tensor
     source = as_floats("a model's output", tensor)
     op: Op = Reshape(source, tensor.shape[1:], tensor.name)

@@ -21,14 +21,16 @@ from fastdl.errors import ConfigError, ShapeError
 from fastdl.layers.building import build_arguments, buildable, names_of_arguments, policy_of, saved_policy
 from fastdl.layers.context import (
     Call,
+    Phase,
     calls_noted,
+    having,
     listed,
     losses_added,
     made,
     note_call,
     on_its_own,
+    phase,
     training_around,
-    within,
 )
 from fastdl.layers.data_tensor import as_floats, of_one_dtype
 from fastdl.layers.factors import FACTORS, checked_factors, refuse_unknown
@@ -141,15 +143,11 @@ class Layer(Weighted):
         args, named = filled(form, [any_batch(tensor) for tensor in read])
         if self.takes_several and not self.own_call and len(args) == 1 and isinstance(args[0], Tensor):
             args = ([args[0]],)
-        if training is None:
-            training = training_around.get()
-        if training is None and self.trains_by_default and on_its_own.get():
-            training = True
-        if training is not None and "training" in inspect.signature(self.call).parameters:
-            named = {**named, "training": training}
+        training = self._said(training)
         note_call(self)
-        with tracing(), calls_noted(None), within(training):  # what it calls itself is no call of the model's
-            result = self.call(*args, **named)
+        around = None if isinstance(training, Phase) else training
+        with tracing(), calls_noted(None), having(training_around, around):  # what it calls is no call of the model's
+            result = self.call(*args, **named, **self.told(training))
         tensors: list[Tensor] = []
         shape = gathered(result, tensors, Tensor)
         if wrong := self._not_given(shape, tensors):
@@ -168,6 +166,23 @@ class Layer(Weighted):
         for tensor in outputs:
             tensor.made_by = self._called
         return filled(shape, outputs)
+
+    def _said(self, training: bool | None) -> bool | None:
+        """What is said of training, here or around the layer."""
+        if isinstance(training, Phase) and not self.own_call:
+            training = None
+        if training is None:
+            training = training_around.get()
+        return True if training is None and self.trains_by_default and on_its_own.get() else training
+
+    def told(self, training: bool | None) -> dict[str, Any]:
+        """What `call` is told of training, if it asks; one's own also which graph is traced. fastdl's own."""
+        if "training" not in inspect.signature(self.call).parameters:
+            return {}
+        if training is None and self.own_call and (graph := phase.get()) is not None:
+            graph.told = True
+            return {"training": graph}
+        return {} if training is None else {"training": training}
 
     def _check_form(self, form: Any, inputs: Sequence[Tensor]) -> None:
         """ShapeError for inputs that fastdl's own layers do not take."""

@@ -274,14 +274,13 @@ def predict(session: Session, x: Any, steps: int | None, callbacks: CallbackList
         callbacks.batch_begins("predict", number)
         feeds = session.feeding.inputs(arrays.parts(batch)[0], False, f"batch {number + 1}'s ")
         outputs = session.predict(feeds, training=training, noisy=training)
-        callbacks.batch_ends("predict", number, {"outputs": outputs if len(outputs) > 1 else outputs[0]})
+        callbacks.batch_ends("predict", number, {"outputs": session.model.answer(outputs)})
         predicted.append(outputs)
         if session.model.stop_predicting:
             break
     callbacks.pass_ends("predict")
     callbacks.tell("on_predict_end", {})
-    joined = [np.concatenate(each) for each in zip(*predicted, strict=True)]
-    return joined if len(joined) > 1 else joined[0]
+    return session.model.answer([np.concatenate(each) for each in zip(*predicted, strict=True)])
 
 
 def streams(x: Any, listed: bool = False) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import fusion
+from fastdl import fusion, tree
 from fastdl.base.files import check_target, write_atomically
 from fastdl.base.metadata import CLASS_NAMES_KEY, FEATURE_NAMES_KEY
 from fastdl.compiler.graph import Graph, first_not_finite
@@ -20,7 +20,6 @@ from fastdl.fusion.proof.feeds import Feeder
 from fastdl.fusion.proof.truth import Truth
 from fastdl.fusion.report.report import FusionReport
 from fastdl.fusion.runtime.session import Session
-from fastdl.layers.context import listed
 from fastdl.models.network import Network
 from fastdl.onnx.export import to_onnx
 
@@ -89,7 +88,7 @@ def compare_with_predict(model: Network, plain: Any, written: Any, samples: Any)
             for exact, served, predicted in zip(
                 truth(feed),
                 session.run(None, feed),
-                listed(model.predict(arrays if len(arrays) > 1 else arrays[0])),
+                tree.flatten(model.predict(tree.pack_sequence_as(model.input_structure, arrays))),
                 strict=True,
             ):
                 scale = float(np.abs(exact).max(initial=0))

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastdl import tree
 from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import TEXT, holds_texts, is_column
 from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
@@ -16,7 +17,7 @@ from fastdl.layers.data_tensor import encoded
 from fastdl.layers.layer import Layer
 from fastdl.layers.preprocessing import Adapted
 from fastdl.losses import Loss
-from fastdl.models import data
+from fastdl.models import data, structures
 from fastdl.models.objective import Objective, by_output
 from fastdl.ops import Reshape
 
@@ -30,9 +31,11 @@ class Traced(Protocol):
     dtype: Dtype
     layers: list[Layer]
     output_names: list[str]
-    added_losses: list[Tensor]
     takes_one_array: bool  # whether it has one input whatever its first data are
     stop_predicting: bool  # set by a callback
+    input_structure: Any
+    output_structure: Any
+    optional: frozenset[int]
 
     @property
     def input_names(self) -> list[str]: ...
@@ -42,7 +45,9 @@ class Traced(Protocol):
     def column_dtype(self) -> Dtype | None: ...
     @property
     def graph(self) -> Graph | None: ...
-    def trace(self, *shapes: tuple[int, ...], dtypes: Sequence[Dtype | None] = ()) -> Graph: ...
+    def trace(self, *shapes: tuple[int, ...], dtypes: Sequence[Dtype | None] = (), structure: Any = None) -> Graph: ...
+    def graph_for(self, training: bool, absent: frozenset[int] = frozenset()) -> Graph: ...
+    def answer(self, outputs: Sequence[Any]) -> Any: ...
 
 
 class Feeding:
@@ -78,16 +83,17 @@ class Feeding:
     def arrays(self, x: Any, check: bool = True, what: str = "", learns: bool = False) -> list[Array]:
         """x as `inputs` takes it: of each input its rows, (rows, features), or of a column (rows, *sample)."""
         model, graph = self._model, self._model.graph
-        samples = model.input_samples
-        several = len(samples) > 1 if samples else not model.takes_one_array and _is_list_of_arrays(x)
-        names = model.input_names if samples else [f"input_{i}" for i in range(len(x))] if several else ["input"]
+        samples, structure = model.input_samples, model.input_structure
+        if samples is None:
+            structure = structures.of_data(x, model.takes_one_array)
+        names = model.input_names if samples else structures.default_names(structure)
+        several = tree.is_nested(structure)
         if several and data.is_frame(x):
             x = {column: x[column] for column in x.columns}
-        values = data.by_name(what + "x", x, names, several)
-        graph = graph or (model.trace() if samples else self._first_trace(values))
+        values = structures.values(what + "x", x, structure, names)
+        graph = graph or (model.trace() if samples else self._first_trace(values, structure))
         rows: list[Array] = []
-        for i, ((_, each), source) in enumerate(zip(values, graph.columns, strict=True)):
-            name = f"{what}x[{source.name!r}]" if several else f"{what}x"
+        for i, ((name, each), source) in enumerate(zip(values, graph.columns, strict=True)):
             columns = self.columns(i)
             array = data.in_order(name, each, columns)
             if is_column(source.dtype):
@@ -100,7 +106,7 @@ class Feeding:
                 self.learned_columns[model.input_names[i]] = columns or data.column_names(name, each)
         return rows
 
-    def _first_trace(self, values: list[tuple[str, Any]]) -> Graph:
+    def _first_trace(self, values: list[tuple[str, Any]], structure: Any) -> Graph:
         """The model's graph, for the shapes of its first data where it was given none. Strings are columns."""
         shapes, dtypes = list[tuple[int, ...]](), list[Dtype | None]()
         for name, value in values:
@@ -108,7 +114,7 @@ class Feeding:
             array = data.read_column(name, value, dtype) if dtype else data.numbers(name, value)
             shapes.append((1,) if dtype and array.ndim == 1 else array.shape[1:])
             dtypes.append(dtype)
-        return self._model.trace(*shapes, dtypes=dtypes if any(dtypes) else ())
+        return self._model.trace(*shapes, dtypes=dtypes if any(dtypes) else (), structure=structure)
 
     def columns(self, i: int) -> list[str] | None:
         """The columns that input i is made of, in order, if fit or the layer that reads it has learnt from a frame."""
@@ -164,7 +170,9 @@ class Feeding:
             sample_weight = data.class_weights(feeds[Y_FEED], class_weight, self._classes(objective))
         if sample_weight is not None:
             several = isinstance(sample_weight, Mapping) or (isinstance(sample_weight, list | tuple) and len(names) > 1)
-            weights = by_output("sample_weight", sample_weight, names) if several else None
+            weights = (
+                by_output("sample_weight", sample_weight, names, self._model.output_structure) if several else None
+            )
             for i in objective.outputs:
                 each = weights[i] if weights else sample_weight
                 weight = np.ones(rows, self._model.dtype) if each is None else each
@@ -178,17 +186,8 @@ class Feeding:
     def _targets(self, objective: Objective, y: Any, rows: int, check: bool, what: str) -> Feeds:
         """The targets of `rows` samples, for each output that has a loss."""
         graph, feeds, every = self._model.trace(), Feeds(), self._model.output_names
-        names = [every[i] for i in objective.outputs]
-        if not names:  # what layers add to the loss is all there is
-            return feeds
-        if len(names) < len(every):  # what outputs without a loss are given is not needed
-            if isinstance(y, Mapping):
-                y = {name: each for name, each in y.items() if name in names or name not in every}
-            elif isinstance(y, list | tuple) and len(y) == len(every):
-                y = [y[i] for i in objective.outputs]
-        one_in_a_list = isinstance(y, list | tuple) and len(y) == 1 < len(every)
-        several = len(names) > 1 or one_in_a_list
-        for i, (name, each) in zip(objective.outputs, data.by_name(what + "y", y, names, several), strict=True):
+        given = structures.targets(what + "y", y, self._model.output_structure, every, objective.outputs)
+        for i, (name, each) in zip(objective.outputs, given, strict=True):
             output, loss = graph.outputs[i], objective.losses[i]
             assert loss is not None
             if loss.sparse:
@@ -239,8 +238,3 @@ def _check_readers(graph: Graph, source: Tensor, name: str, rows: Array) -> None
         if isinstance(op, Reshape):
             _check_readers(graph, op.output, name, rows)
         op.check_rows(name, rows)
-
-
-def _is_list_of_arrays(x: Any) -> bool:
-    """Whether the first data of a model that states no shape is one array for each of several inputs."""
-    return isinstance(x, list | tuple) and all(np.ndim(each) > 1 for each in x)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from fastdl import tree
 from fastdl.base.arguments import flag
 from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import by_depth, calls_between
-from fastdl.layers.context import Call, listed, together
+from fastdl.layers.context import together
 from fastdl.layers.core import Input, InputLayer, sizes_of
 from fastdl.layers.data_tensor import floats_of
-from fastdl.layers.given import Slot
 from fastdl.layers.layer import Layer, deserialize, serialize, unused
-from fastdl.layers.telling import as_json, from_json
+from fastdl.models import plans, structures
 from fastdl.models.model import Model
-from fastdl.models.network import unique
 
 
 class Functional(Model, of_tensors=True):
@@ -28,29 +27,25 @@ class Functional(Model, of_tensors=True):
     """
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, *, trainable: bool = True) -> None:
-        named = inputs if isinstance(inputs, Mapping) else None
-        sources = list(named.values()) if named is not None else listed(inputs)
-        results = list(outputs.values()) if isinstance(outputs, Mapping) else listed(outputs)
-        for tensor in (*sources, *results):
-            if not isinstance(tensor, Tensor):
-                raise TypeError(f"a Model is made of tensors, as Input and layers give them, not of {tensor!r}")
+        sources, results = tree.flatten(inputs), tree.flatten(outputs)
+        for what, tensors in (("inputs", sources), ("outputs", results)):
+            if wrong := [tensor for tensor in tensors if not isinstance(tensor, Tensor)]:
+                raise ValueError(f"a Model is made of tensors: all `{what}` must be such, not {wrong[0]!r}")
         floats = [tensor.dtype for tensor in sources if not is_column(tensor.dtype)]
         super().__init__(name=name, dtype=floats[0] if floats else None)
         self._inputs, self._outputs = tuple(sources), tuple(results)
-        self.output_keys = [str(key) for key in outputs] if isinstance(outputs, Mapping) else None
-        self._names = list(named) if named is not None else unique([tensor.name for tensor in sources])
+        self.input_structure = tree.map_structure(lambda _: None, inputs)
+        self._given_outputs = tree.pack_sequence_as(outputs, range(len(results)))
+        self._names = structures.names_in(inputs, lambda tensor: tensor.name)
         if len(set(sources)) != len(sources) or not sources:
             raise ValueError(f"{self.name} needs one or more inputs, each once")
-        if len(set(results)) != len(results) or any(tensor.made_by is None for tensor in results):
-            raise ValueError(f"{self.name} needs one or more outputs, each made by a layer, and each once")
+        if not results:
+            raise ValueError(f"{self.name} needs one or more outputs")
         self._calls = list(calls_between(self.name, self._inputs, self._outputs))
         self._note_order()
+        self.says_training = any(call.training for call in self._calls)
         self._samples = [sizes_of(tensor) for tensor in sources]
         self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in sources]
-        self.takes_several = len(sources) > 1
-        if isinstance(outputs, tuple):
-            kind: Any = type(outputs)
-            self.outputs_as = getattr(kind, "_make", kind)  # a named tuple's
         if not flag("trainable", trainable):
             self.trainable = False
         self.trace()
@@ -83,15 +78,26 @@ class Functional(Model, of_tensors=True):
         ]
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        tensors = listed(inputs)
+        """The outputs of other inputs, in the structures that it was made of; one in a list comes by itself."""
+        tensors = tree.flatten(inputs)
         if len(tensors) != len(self._inputs):
             raise ValueError(f"{self.name} takes {len(self._inputs)} tensors, not {len(tensors)}")
-        made = dict(zip(self._inputs, tensors, strict=True))
+        made: dict[Tensor, Any] = dict(zip(self._inputs, tensors, strict=True))
         with unused(self._called_layers):  # their inputs and outputs stay those that the model was made of
             for call in self._calls:
                 made |= zip(call.outputs, call.again([made[tensor] for tensor in call.inputs], training), strict=True)
-        results = [made[tensor] for tensor in self._outputs]
-        return results if len(results) > 1 else results[0]
+        results = tree.map_structure(lambda number: made[self._outputs[number]], self._given_outputs)
+        return results[0] if isinstance(results, list | tuple) and len(results) == 1 else results
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs, in the structure in which they were given (Keras)."""
+        return tree.pack_sequence_as(self.input_structure, self._inputs)
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs, in the structure in which they were given (Keras)."""
+        return tree.map_structure(lambda number: self._outputs[number], self._given_outputs)
 
     # -- files and copies ---------------------------------------------------------------------------------
 
@@ -100,9 +106,7 @@ class Functional(Model, of_tensors=True):
         numbers = {tensor: i for i, tensor in enumerate(self._inputs)}
         calls, places = [], {layer: place for place, layer in enumerate(self._called_layers)}
         for call in self._calls:
-            told = [places[call.layer], [numbers[tensor] for tensor in call.inputs], call.training]
-            more = [True] if call.apart else [] if call.form is None else [False, as_json(call.form, [])]
-            calls.append([*told, *more])
+            calls.append([places[call.layer], *plans.of_call(call, numbers)])
             for tensor in call.outputs:
                 numbers[tensor] = len(numbers)
         return {
@@ -114,42 +118,18 @@ class Functional(Model, of_tensors=True):
                 for name, sample, dtype in zip(self.input_names, self._samples or [], self.input_dtypes, strict=True)
             ],
             "calls": calls,
-            "outputs": [numbers[tensor] for tensor in self._outputs],
-            **({"output_names": self.output_keys} if self.output_keys else {}),
-            **({"outputs_as": "tuple"} if self.outputs_as is not list else {}),
+            **plans.of_ends(self.input, self.output, numbers),
         }
 
     def get_config(self) -> dict[str, Any]:
         """Inputs, layers and their calls, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
         return {**self._plan(), "layers": [serialize(layer) for layer in self._called_layers]}
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A model with these layers, and weights of its own (Keras)."""
+    @staticmethod
+    def revived(kind: type[Model], config: Mapping[str, Any]) -> Any:
+        """A model of the class, of what `get_config` told. fastdl's own."""
         with together():
-            return cls._of(config, [deserialize(layer) for layer in config["layers"]])
-
-    @classmethod
-    def _of(cls, plan: Mapping[str, Any], layers: Sequence[Any]) -> Self:
-        dtype = np.dtype(plan["dtype"])
-        inputs = {
-            each["name"]: Input(each["shape"], dtype=each.get("dtype", dtype), name=each["name"])
-            for each in plan["inputs"]
-        }
-        tensors: list[Tensor] = list(inputs.values())
-        with floats_of(dtype):
-            for layer, numbers, training, *rest in plan["calls"]:
-                form = from_json(rest[1], [Slot(i) for i in range(len(numbers))]) if rest[1:] else None
-                call = Call(layers[layer], (), (), training, any(rest[:1]), form)
-                tensors += call.again([tensors[number] for number in numbers])
-        outputs: Any = [tensors[number] for number in plan["outputs"]]
-        if keys := plan.get("output_names"):
-            outputs = dict(zip(keys, outputs, strict=True))
-        elif plan.get("outputs_as") == "tuple":
-            outputs = tuple(outputs)
-        model = cls(inputs, outputs, plan["name"])
-        model.restore_trainable(plan.get("trainable", True))
-        return model
+            return _made(kind, config, [deserialize(layer) for layer in config["layers"]])
 
     def __getstate__(self) -> dict[str, Any]:
         """The plan in place of tensors."""
@@ -160,11 +140,50 @@ class Functional(Model, of_tensors=True):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        again = self._of(vars(self).pop("_plan_of_calls"), self._called_layers)
+        again = _made(Functional, vars(self).pop("_plan_of_calls"), self._called_layers)
         self._inputs, self._outputs, self._calls = again._inputs, again._outputs, again._calls
         self._layers = again.layers
 
-    def with_layers(self, copy: Callable[[Layer], Layer]) -> Self:
-        """The same calls of copies of the layers."""
+    def with_layers(
+        self, copy: Callable[[Layer], Layer], call: Callable[..., Any] | None = None, inputs: Any = None
+    ) -> Any:
+        """The same calls of copies of the layers. call: what calls one, (layer, *arguments, **named); inputs: tensors
+        in place of new ones, in the structure of the model's. ValueError for another structure."""
+        sources = None
+        if inputs is not None:
+            try:
+                tree.assert_same_structure(self.input, inputs)
+            except ValueError as error:
+                raise ValueError(f"`input_tensors` must have the same structure as model.input: {error}") from None
+            sources = tree.flatten(inputs)
         with together():
-            return self._of(self._plan(), [copy(layer) for layer in self._called_layers])
+            return _made(Functional, self._plan(), [copy(layer) for layer in self._called_layers], sources, call)
+
+
+PLANNED = {"name", "dtype", "trainable", "inputs", "calls", "layers", *plans.ENDS}
+
+
+def _made(
+    kind: type[Model],
+    plan: Mapping[str, Any],
+    layers: Sequence[Any],
+    sources: Sequence[Tensor] | None = None,
+    call: Callable[..., Any] | None = None,
+) -> Any:
+    """A model of the class, of a plan and layers; what else the plan holds goes to its constructor.
+
+    sources: tensors in place of new inputs; call: what calls a layer in place of itself.
+    """
+    dtype = np.dtype(plan["dtype"])
+    sources = sources or [
+        Input(each["shape"], dtype=each.get("dtype", dtype), name=each["name"]) for each in plan["inputs"]
+    ]
+    tensors: list[Tensor] = list(sources)
+    with floats_of(dtype):
+        for layer, *told in plan["calls"]:
+            tensors += plans.call_again(layers[layer], told, tensors, call)
+    inputs, outputs = plans.ends(plan, sources, tensors)
+    own = {name: value for name, value in plan.items() if name not in PLANNED}
+    model = kind(inputs=inputs, outputs=outputs, name=plan["name"], **own)
+    model.restore_trainable(plan.get("trainable", True))
+    return model

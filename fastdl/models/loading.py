@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import config, losses, metrics, optimizers
+from fastdl import config, losses, metrics, optimizers, tree
 from fastdl.base import configured
 from fastdl.base.arrays import Array
 from fastdl.base.registry import custom_object_scope
 from fastdl.errors import ModelFileError
 from fastdl.layers.context import made, together, values_from
 from fastdl.layers.layer import CLASSES, Layer
-from fastdl.models import saving, state, tensor_file
+from fastdl.metrics import Metric
+from fastdl.models import saving, state, tensor_file, terms
 from fastdl.models.functional import Functional
 from fastdl.models.model import Model
 from fastdl.models.sequential import Sequential
@@ -141,24 +142,67 @@ def _made(metric: Any) -> Any:
 # -- copies -----------------------------------------------------------------------------------------------
 
 
-def clone_model(model: Model, clone_function: Callable[[Layer], Layer] | None = None) -> Any:
-    """The same layers with new weights, not compiled. Keras: models.clone_model.
+def clone_model(
+    model: Model,
+    input_tensors: Any = None,
+    clone_function: Callable[[Layer], Layer] | None = None,
+    call_function: Callable[..., Any] | None = None,
+    recursive: bool = False,
+) -> Any:
+    """The same layers with new weights, compiled alike if it is compiled. Keras: models.clone_model.
 
-    clone_function: makes each new layer of the old one.
+    input_tensors: what it is made of in place of new inputs, in the structure of model.input. clone_function: makes
+    each new layer of the old one; call_function: calls each, (layer, *arguments, **named), of a model of tensors;
+    recursive: those of models within it as well. ValueError for what a model of one's own cannot heed.
     """
     copy = clone_function or _copy
-    if not isinstance(model, Functional | Sequential):
-        raise ValueError(f"{model.name} is a {type(model).__name__}, a model of your own: make a new one by its class")
-    cloned: Functional | Sequential
+
+    def copied(layer: Layer) -> Layer:
+        inner = recursive and isinstance(layer, Model)
+        new = clone_model(layer, None, clone_function, call_function, True) if inner else copy(layer)  # type: ignore[arg-type]
+        return made(new)  # type: ignore[no-any-return]
+
+    cloned: Model
     if isinstance(model, Functional):
-        cloned = model.with_layers(lambda layer: made(copy(layer)))
-    else:
+        cloned = model.with_layers(copied, call_function, input_tensors)
+    elif isinstance(model, Sequential):
+        _refuse(model, call_function=call_function)
         with together():
-            layers = [made(copy(layer)) for layer in model.layers]
-        cloned = Sequential([*model.new_inputs(), *layers], name=model.name, dtype=model.dtype)
+            layers = [copied(layer) for layer in model.layers]
+        inputs = model.new_inputs() if input_tensors is None else tree.flatten(input_tensors)
+        cloned = Sequential([*inputs, *layers], name=model.name, dtype=model.dtype)
+    else:
+        _refuse(model, input_tensors=input_tensors, clone_function=clone_function, call_function=call_function)
+        cloned = type(model).from_config(model.get_config())
     cloned.feature_names, cloned.class_names = model.session.feeding.all_columns(), model.class_names
+    _compile_alike(model, cloned)
     return cloned
+
+
+def _refuse(model: Model, **arguments: Any) -> None:
+    """ValueError for arguments that are given."""
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None for {model.name}, which is a {type(model).__name__}: see Functional")
 
 
 def _copy(layer: Layer) -> Layer:
     return clone_model(layer) if isinstance(layer, Model) else type(layer).from_config(layer.get_config())
+
+
+def _compile_alike(model: Model, cloned: Model) -> None:
+    optimizer, chosen = model.session.optimizer, model.session.compiled_with
+    if optimizer is None or chosen is None:
+        return
+    fresh = [
+        terms.checked(
+            lambda each: type(each).from_config(each.get_config()) if isinstance(each, Metric) else each, given
+        )
+        for given in (chosen.metrics, chosen.weighted_metrics)
+    ]
+    cloned.compile(type(optimizer).from_config(optimizer.get_config()), chosen.loss, chosen.loss_weights, *fresh)
+
+
+def _fresh(metric: Any) -> Any:
+    """A metric that has counted nothing; names and functions are what they are."""
+    return type(metric).from_config(metric.get_config()) if isinstance(metric, Metric) else metric

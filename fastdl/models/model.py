@@ -13,6 +13,7 @@ from fastdl.base.arguments import path as checked_path
 from fastdl.base.configured import refuse_overrides
 from fastdl.base.messages import say
 from fastdl.base.naming import no_attribute
+from fastdl.base.registry import custom_object_scope
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
 from fastdl.errors import ADVICE, DivergenceWarning, warn
@@ -22,9 +23,10 @@ from fastdl.models.batches import Source
 from fastdl.models.callback_list import CallbackList, Callbacks
 from fastdl.models.history import History
 from fastdl.models.network import Network, batch_rows
-from fastdl.models.objective import Compiled, checked_losses, checked_share, mapped
+from fastdl.models.objective import Compiled
 from fastdl.models.progress import Progress, describe
 from fastdl.models.scale import warn_of_scale
+from fastdl.models.terms import checked, checked_losses, checked_share
 from fastdl.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ class Model(Network):
     """
 
     nameable = False
-    _of_tensors: ClassVar[type[Model]]  # what Model(inputs, outputs) makes
+    _of_tensors: ClassVar[Any]  # Functional, which stands above: what Model(inputs, outputs) makes
 
     def __init_subclass__(cls, of_tensors: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -61,15 +63,30 @@ class Model(Network):
             Model._of_tensors = cls
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
-        return super().__new__(Model._of_tensors if cls is Model else cls)
+        return super().__new__(Model._of_tensors if cls is Model and _of_tensors(args, options) else cls)
 
-    def __init__(self, *, name: str | None = None, dtype: Any = None, trainable: bool = True) -> None:
-        super().__init__(name=name, dtype=dtype, trainable=trainable)
+    def __init__(
+        self, *args: Any, name: str | None = None, dtype: Any = None, trainable: bool = True, **options: Any
+    ) -> None:
+        if _of_tensors(args, options):
+            _become(type(self), Model._of_tensors)
+            Model._of_tensors.__init__(self, *args, name=name, trainable=trainable, **options)
+            return
+        super().__init__(name=name, dtype=dtype, trainable=trainable, **options)
         self.loss: Any = None  # a Loss, or one for each output
         self.history: History | None = None
         self.stop_training = self.stop_evaluating = False  # a callback sets them
         self.initial_epoch = 0  # of the fit that runs; a callback that goes on with another sets it when it begins
         self._diverged = False  # in the last train_on_batch
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+        """A model of this class of what `get_config` told, with weights of its own (Keras).
+
+        custom_objects: classes and functions of one's own that the config names, by name.
+        """
+        with custom_object_scope(custom_objects):
+            return cls._of_tensors.revived(cls, config) if "calls" in config else super().from_config(config)
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -104,7 +121,7 @@ class Model(Network):
         """
         for name in unknown:
             raise TypeError(no_attribute("compile has no argument", name, COMPILE))
-        losses, shares = checked_losses(loss), mapped(checked_share, loss_weights)
+        losses, shares = checked_losses(loss), checked(checked_share, loss_weights)
         self.steps_per_execution = steps_per_execution
         self.session.compile(optimizers.get(optimizer), Compiled(losses, shares, metrics, weighted_metrics))
         self.loss = losses
@@ -362,12 +379,13 @@ class Model(Network):
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is made again when it is needed: for pickle and copy.deepcopy."""
-        made_again = "_graph", "_called"
+        made_again = "_graph", "_others", "_called"
         return {name: value for name, value in vars(self).items() if name not in made_again}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self._graph = self._called = None
+        self._others = {}
 
     # -- export -------------------------------------------------------------------------------------------
 
@@ -397,6 +415,22 @@ class Model(Network):
             }
             samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
         return export(self, target, fuse=fuse, samples=samples, class_names=class_names)
+
+
+def _of_tensors(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+    """Whether a model is made of these: inputs and outputs, as Keras tells it."""
+    return bool(args) or "inputs" in options or "outputs" in options
+
+
+def _become(kind: type, of_tensors: type[Model]) -> None:
+    """From now on the class, which derives from Model, is one of models of tensors, as in Keras: its __init__ hands
+    inputs and outputs to Model's."""
+    if issubclass(kind, of_tensors):
+        return
+    for base in kind.__bases__:
+        if base is not Model and issubclass(base, Model):
+            _become(base, of_tensors)
+    kind.__bases__ = tuple(of_tensors if base is Model else base for base in kind.__bases__)
 
 
 def _results(logs: dict[str, float], return_dict: bool, first: Sequence[str]) -> Any:

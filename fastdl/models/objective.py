@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
-
-from fastdl import losses, metrics
+from fastdl import metrics, tree
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
 from fastdl.compiler.feeds import FEEDS, Y_FEED
@@ -18,6 +16,7 @@ from fastdl.errors import ShapeError
 from fastdl.losses import Loss
 from fastdl.metrics import MeanMetricWrapper, Metric, Variable
 from fastdl.metrics.counting import Counting, Targets, merged
+from fastdl.models.terms import terms
 from fastdl.ops.terminal import Values, as_value, targets_of
 
 
@@ -46,34 +45,42 @@ class Measured:
 class Objective:
     """What was chosen, for a graph whose outputs have these names. ValueError if it does not fit them."""
 
-    def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str], added: Sequence[Tensor] = ()) -> None:
-        """added: tensors that are losses by themselves (see Layer.add_loss)."""
-        self.names, self.added = names, [as_value(tensor) for tensor in added]
+    def __init__(self, chosen: Compiled, graph: Graph, names: Sequence[str], structure: Any) -> None:
+        """structure: of the outputs, with their numbers."""
+        self.names, self._added = names, len(graph.added)  # what layers add to the loss
         self.target_shapes: dict[int, Shape] = {}  # of outputs whose loss takes targets of another shape than theirs
         self.samples: dict[int, tuple[int, ...]] = {}  # of outputs, the shape of a row of targets as it was given
-        self.losses: list[Loss | None] = by_output("loss", chosen.loss, names)
-        if not any(self.losses) and not added:
+        self.terms = terms(chosen.loss, chosen.loss_weights, structure, names)
+        if not self.terms and not graph.added:
             raise ValueError(
                 "compile needs a loss, e.g. loss='sparse_categorical_crossentropy', for one output at least, or a "
                 "layer that calls add_loss"
             )
-        for loss in self.losses:
-            if loss is not None and loss.reduction in (None, "none"):
+        for loss in (term.loss for term in self.terms):
+            if loss.reduction in (None, "none"):
                 raise ValueError(
                     f"{loss.name} must be one number to be trained by: reduction={loss.reduction!r} gives one a sample"
                 )
-        shares = by_output("loss_weights", chosen.loss_weights, names)
-        self.shares = [1.0 if share is None else share for share in shares]
-        self._taken = {"loss", *(f"{name}_loss" for name in names if len(names) > 1)}
+        self.losses = [self._loss_of(i) for i in range(len(names))]
+        self._taken = {"loss", *self.losses_in_logs}
         self.measured = [
             measured
             for what, of, weighted in (
                 ("metrics", chosen.metrics, False),
                 ("weighted_metrics", chosen.weighted_metrics, True),
             )
-            for i, each in enumerate(by_output(what, of, names, several=True))
+            for i, each in enumerate(by_output(what, of, names, structure, several=True))
             for measured in self._measures(i, each, weighted, graph)
         ]
+
+    def _loss_of(self, output: int) -> Loss | None:
+        """The loss that says what the output's targets are: one of it alone, if there is one. ValueError if losses of
+        it take other targets."""
+        of_it = [term for term in self.terms if output in term.outputs]
+        alone = [term.loss for term in of_it if not term.joint] or [term.loss for term in of_it]
+        if len({loss.sparse for loss in alone}) > 1:
+            raise ValueError(f"{alone[0].name} and {alone[1].name} of one output take other targets: labels, and rows")
+        return alone[0] if alone else None
 
     def _measures(self, output: int, chosen: Any, weighted: bool, graph: Graph) -> list[Measured]:
         measures = []
@@ -104,8 +111,8 @@ class Objective:
 
     @property
     def losses_in_logs(self) -> list[str]:
-        """The names of the outputs' own losses, if there are several outputs."""
-        return [f"{self.names[i]}_loss" for i in self.outputs] if len(self.names) > 1 else []
+        """The names of the terms of the loss, if there are several."""
+        return [f"{term.name}_loss" for term in self.terms] if len(self.terms) > 1 else []
 
     def results(self) -> dict[str, Any]:
         """What the metrics make of what they have counted so far."""
@@ -118,8 +125,8 @@ class Objective:
     def goes_by_batches(self) -> bool:
         """Whether it matters how rows are cut into batches: for metrics called with each, losses that are sums or
         of batches as a whole."""
-        whole = any(loss is not None and loss.whole_batch for loss in self.losses)
-        return whole or any(each.counts_itself for each in self.measured) or any(map(self.sums, self.outputs))
+        by_batch = any(term.sums or term.loss.whole_batch for term in self.terms)
+        return by_batch or any(each.counts_itself for each in self.measured)
 
     def reset(self) -> None:
         """A pass begins: metrics forget what they have counted."""
@@ -138,41 +145,36 @@ class Objective:
         """Those that have targets."""
         return [i for i, loss in enumerate(self.losses) if loss is not None]
 
-    def sums(self, output: int) -> bool:
-        """Whether the output's loss is a sum over the batch, not a mean. ValueError if it is neither."""
-        loss = self.losses[output]
-        return loss is not None and loss.reduction == "sum"
-
     def readings(self, graph: Graph, weighted: bool, batch: int) -> tuple[list[Reading], list[Reading]]:
         """What a program of such batches reads for losses and for metrics. weighted: samples have weights.
 
         ValueError for a loss that divides by the weights of a batch.
         """
-        for loss in self.losses:
-            if weighted and loss is not None and loss.reduction == "mean_with_sample_weight":
+        for loss in (term.loss for term in self.terms):
+            if weighted and loss.reduction == "mean_with_sample_weight":
                 raise ValueError(
                     f"{loss.name}: reduction='mean_with_sample_weight' is for arrays: in training divide the "
                     "weights by their mean, which is the same for batches alike"
                 )
-        attached: dict[int, tuple[Tensor, Terminal]] = {}
-        for i, loss in enumerate(self.losses):
-            if loss is not None:
-                with targets_of(self.target_shapes.get(i)):
-                    attached[i] = loss.attach(graph.outputs[i])
-        losses = [
-            Reading(terminal, tensor, i, weighted, self.shares[i] * (batch if self.sums(i) else 1))
-            for i, (tensor, terminal) in attached.items()
-        ]
-        losses += [Reading(Values(), tensor) for tensor in self.added]
+        terminal: Terminal
+        losses, read = list[Reading](), dict[int, Tensor]()
+        for term in self.terms:
+            tensor, terminal = term.attach(graph, self.target_shapes)
+            losses.append(
+                Reading(terminal, tensor, term.outputs[0], weighted, term.share * (batch if term.sums else 1))
+            )
+            if not term.joint:
+                read.setdefault(term.structure, tensor)
+        losses += [Reading(Values(), as_value(tensor)) for tensor in graph.added]
+        self._added = len(graph.added)
         metrics: list[Reading] = []
         for each in self.measured:
-            terminal: Terminal
-            output, loss = graph.outputs[each.output], self.losses[each.output]
+            output, of_it = graph.outputs[each.output], self.losses[each.output]
             if each.counts_itself:
-                terminal, tensor = Counting(each.metric, each.targets, bool(loss and loss.sparse)), output
+                terminal, tensor = Counting(each.metric, each.targets, bool(of_it and of_it.sparse)), output
             else:
                 with targets_of(self.target_shapes.get(each.output)):
-                    terminal, tensor = each.metric.attach(output, attached[each.output][0])
+                    terminal, tensor = each.metric.attach(output, read.get(each.output, output))
             metrics.append(Reading(terminal, tensor, each.output, weighted and each.weighted))
         self._refuse_other_targets([*losses, *metrics])
         return losses, metrics
@@ -193,15 +195,14 @@ class Objective:
 
         penalties: those of weights and activities, times the batches' sizes; they are part of the loss.
         """
-        outputs, count = self.outputs, len(self.outputs) + len(self.added)
+        count = len(self.terms) + self._added
         values = [float(total / rows) for total, _, rows in totals[:count]]
-        shares = [*(self.shares[i] for i in outputs), *[1.0] * len(self.added)]
+        shares = [*(term.share for term in self.terms), *[1.0] * self._added]
         loss = values[0] * shares[0]
         for value, share in zip(values[1:], shares[1:], strict=True):
             loss += value * share
         logs: dict[str, Any] = {"loss": loss + penalties / float(totals[0][2])}
-        if len(self.names) > 1:
-            logs |= dict(zip(self.losses_in_logs, values, strict=False))
+        logs |= dict(zip(self.losses_in_logs, values, strict=False))
         for each, total in zip(self.measured, totals[count:], strict=True):
             if not each.counts_itself:
                 each.metric.take(total, float(totals[0][2]))
@@ -243,13 +244,6 @@ class CompileMetrics(Metric):
             self._judged.objective.reset()
 
 
-def checked_share(share: Any) -> float:
-    """One entry of loss_weights as a float. ValueError if it is no finite number."""
-    if isinstance(share, bool) or not isinstance(share, int | float | np.number) or not -1e300 < share < 1e300:
-        raise ValueError(f"loss_weights must be finite numbers, not {share!r}; metrics are given as metrics=[…]")
-    return float(share)
-
-
 def listed(chosen: Any) -> list[Any]:
     """One, several, or none."""
     if chosen is None:
@@ -257,8 +251,19 @@ def listed(chosen: Any) -> list[Any]:
     return list(chosen) if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]
 
 
-def by_output(what: str, chosen: Any, names: Sequence[str], several: bool = False) -> list[Any]:
-    """What was given, output by output. several: a list belongs to the output, if there is but one."""
+def by_output(what: str, chosen: Any, names: Sequence[str], structure: Any, several: bool = False) -> list[Any]:
+    """What was given, output by output. several: a list belongs to the output, if there is but one.
+
+    In the structure of the outputs, with their numbers, or by their names, or one for all. ValueError.
+    """
+    if any(len(path) > 1 for path, _ in tree.flatten_with_path(structure)) and tree.is_nested(chosen):
+        try:
+            found = tree.map_structure_up_to(
+                tree.lists_to_tuples(structure), lambda each: (each,), tree.lists_to_tuples(chosen)
+            )
+        except ValueError as error:
+            raise ValueError(f"{what} must be in the structure of the outputs: {error}") from None
+        return [found_at(found, path)[0] for path, _ in tree.flatten_with_path(structure)]
     if isinstance(chosen, Mapping):
         if unknown := set(chosen) - set(names):
             raise ValueError(f"{what} names {sorted(unknown)[0]!r}: the outputs are {', '.join(names)}")
@@ -270,6 +275,13 @@ def by_output(what: str, chosen: Any, names: Sequence[str], several: bool = Fals
     return [chosen] * len(names)
 
 
+def found_at(structure: Any, path: tree.Path) -> Any:
+    """What stands in the structure at the path."""
+    for key in path:
+        structure = structure[key]
+    return structure
+
+
 def mapped(function: Callable[[Any], Any], chosen: Any) -> Any:
     """The function of each entry of what may be one, a list, or a mapping; None stays."""
     if isinstance(chosen, Mapping):
@@ -277,20 +289,3 @@ def mapped(function: Callable[[Any], Any], chosen: Any) -> Any:
     if isinstance(chosen, list | tuple):
         return [mapped(function, each) for each in chosen]
     return None if chosen is None else function(chosen)
-
-
-def checked_losses(chosen: Any) -> Any:
-    """The same with losses for their names; those of one output may stand in a list of one. ValueError for others."""
-    if isinstance(chosen, Mapping):
-        chosen = {name: _only_loss(each) for name, each in chosen.items()}
-    elif isinstance(chosen, list | tuple):
-        chosen = [_only_loss(each) for each in chosen]
-    return mapped(losses.loss_for, chosen)
-
-
-def _only_loss(chosen: Any) -> Any:
-    if not isinstance(chosen, list | tuple):
-        return chosen
-    if len(chosen) != 1:
-        raise ValueError(f"an output has one loss, not {chosen!r}: write one of your own that adds them")
-    return chosen[0]

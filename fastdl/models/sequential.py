@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from fastdl.base import configured
 from fastdl.base.arguments import flag
 from fastdl.base.columns import column_dtype, is_column
+from fastdl.base.registry import custom_object_scope
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.context import together
 from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_layer import DataLayer
 from fastdl.layers.layer import Layer, deserialize, serialize
+from fastdl.models import structures
 from fastdl.models.model import Model
-from fastdl.models.network import shapes_of
 
 
 class Sequential(Model):
     """A stack of layers. The input's shape comes from Input, a layer's input_shape=, or the first data."""
 
-    takes_one_array = True
     _no_other_layers = "`Sequential.layers` cannot be set. Use `add()` and `pop()` to change the layers"
     _given: Input | None = None  # the Input that it was given
 
@@ -42,8 +43,18 @@ class Sequential(Model):
             self._append(layer)
         if not trainable:
             self.trainable = False
-        if self._samples and self.layers:
+        self._trace_if_ready()
+
+    def _trace_if_ready(self) -> None:
+        """Once the input's shape and layers are known."""
+        empty = any(isinstance(layer, Sequential) and not layer.layers for layer in self.layers)
+        if self._samples and self.layers and not empty:
             self.trace()
+
+    @property
+    def takes_one_array(self) -> bool:  # type: ignore[override]
+        """Whether its first layer takes one array, and no list of several. fastdl's own."""
+        return not (self.layers and (self.layers[0].own_call or self.layers[0].takes_several))
 
     def get_config(self) -> dict[str, Any]:
         """Name, dtype and layers, as `from_config` takes them (Keras). ValueError for a layer of one's own."""
@@ -52,9 +63,9 @@ class Sequential(Model):
         return {"name": self.name, "dtype": self.dtype.name, "trainable": self.trainable, "layers": layers}
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
         """A model with these layers, and weights of its own (Keras)."""
-        with together():
+        with together(), custom_object_scope(custom_objects):
             layers: list[Any] = [deserialize(layer) for layer in config["layers"]]
         model = cls(layers, name=config.get("name"), dtype=config.get("dtype"))
         model.restore_trainable(config.get("trainable", True))
@@ -62,8 +73,8 @@ class Sequential(Model):
 
     def build(self, input_shape: Any, dtype: Any = None) -> None:
         """As Model.build. ValueError if the model takes inputs of another shape by now (Keras)."""
-        shape = shapes_of(input_shape)[0]
-        for known in self._samples or []:
+        _, shapes = structures.shapes_in(input_shape)
+        for shape, known in zip(shapes, self._samples or [], strict=False):
             if len(shape) == len(known) + 1 and any(a not in (None, b) for a, b in zip(shape[1:], known, strict=True)):
                 raise ValueError(f"{self.name} has already been configured: for {(None, *known)}, not {input_shape!r}")
         super().build(input_shape, dtype)
@@ -71,8 +82,7 @@ class Sequential(Model):
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""
         self._append(layer)
-        if self._samples and self.layers:
-            self.trace()
+        self._trace_if_ready()
 
     def _append(self, layer: Layer | Input) -> None:
         if isinstance(layer, InputLayer):
@@ -86,14 +96,16 @@ class Sequential(Model):
             return
         if not isinstance(layer, Layer):
             made = f": make one, {layer.__name__}(…)" if isinstance(layer, type) else ""
-            raise TypeError(f"a Sequential holds layers, not {layer!r}{made}. Only instances of Layer can be added")
+            raise ValueError(f"a Sequential holds layers, not {layer!r}{made}. Only instances of Layer can be added")
         if layer in self.layers:
             raise ValueError(f"layer {layer.name} is in this model already; each may stand in it once")
+        if layer.name in [other.name for other in self.layers]:
+            raise ValueError(f"{self.name} has a layer {layer.name!r} already: all should have unique names")
         if not self.layers and not self._samples:
             if layer.input_shape_argument:
                 self._samples = [Input([size or 0 for size in layer.input_shape_argument]).sample]
             elif isinstance(layer, Model) and layer.input_samples:
-                self._samples = list(layer.input_samples)
+                self._samples, self.input_structure = list(layer.input_samples), layer.input_structure
                 self._column_dtypes = [dtype if is_column(dtype) else None for dtype in layer.input_dtypes]
             if isinstance(layer, DataLayer) and layer.kinds_of(0)[0] != "float":
                 self._column_dtypes = [column_dtype(layer.kinds_of(0)[0])]
@@ -115,14 +127,35 @@ class Sequential(Model):
         super()._forget()
         self.built = self._samples is not None
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The layers one after another."""
         if not self.layers:
             raise ValueError(f"{self.name} has no layers")
         x: Any = inputs
         for layer in self.layers:
+            _check_call(layer)
             x = layer(x, training=training)
         return x
 
+    def _sources(self) -> list[Tensor]:
+        """The Input that it was given, if it is of the model's dtype."""
+        made, given = super()._sources(), self._given
+        return [given] if given is not None and (given.shape, given.dtype) == (made[0].shape, made[0].dtype) else made
+
     def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers are those that were given."""
+
+
+def _check_call(layer: Layer) -> None:
+    """ValueError for a layer of one's own that must be given more than its input."""
+    if layer.own_call:
+        needed = [
+            name
+            for name, each in inspect.signature(layer.call).parameters.items()
+            if each.default is each.empty and each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)
+        ]
+        if len(needed) > 1:
+            raise ValueError(
+                f"{layer.name} stands in a Sequential, whose layers can only have a single positional argument, the "
+                f"input: its call needs {', '.join(needed)}"
+            )

@@ -84,7 +84,7 @@ class Session:
             raise RuntimeError(f"{self.model.name} is not compiled: call compile(optimizer=…, loss=…) first")
         if self._objective is None:
             graph = self.model.trace()
-            self._objective = Objective(self.compiled_with, graph, self.model.output_names, self.model.added_losses)
+            self._objective = Objective(self.compiled_with, graph, self.model.output_names, self.model.output_structure)
         return self.optimizer, self._objective
 
     @property
@@ -115,7 +115,7 @@ class Session:
     def program(self, batch: int, training: bool, weighted: bool = False) -> Program:
         """A new program that trains or tests on batches of this size. weighted: its samples have weights."""
         optimizer, objective = self.compiled()
-        graph = self.model.trace()
+        graph = self.model.graph_for(training)
         losses, metrics = objective.readings(graph, weighted, batch)
         if training:  # in the model's order, whichever the program meets first
             found = dict.fromkeys(p for op in graph.ops for p in op.parameters)
@@ -173,8 +173,8 @@ class Session:
         passed = list(programs)
         each = [program.totals for program in passed]
         for program, totals in zip(passed, each, strict=True):
-            for total, output in zip(totals, objective.outputs, strict=False):
-                total[0] *= program.batch if objective.sums(output) else 1
+            for total, term in zip(totals, objective.terms, strict=False):
+                total[0] *= program.batch if term.sums else 1
         sums = [sum(totals) for totals in zip(*each, strict=True)]
         logs = objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
         self.metrics += [Mean(name=name) for name in objective.losses_in_logs[len(self.metrics) - 2 :]]
@@ -228,7 +228,7 @@ class Session:
     def recalibrate(self, feeds: Feeds) -> None:
         """Batch norm's moving averages become the statistics of these rows, all of them as one batch."""
         with self.exclusive():
-            graph = self.model.trace()
+            graph = self.model.graph_for(True)
             self.answers(feeds, graph)
             program = Program(graph, len(feeds[X_FEED]), training=True, noisy=False, recalibrates=True, output=True)
             program.run(feeds, threads=config.get_num_threads())
@@ -237,7 +237,7 @@ class Session:
 
     def predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> list[Array]:
         """The outputs. noisy: with the noise of training; training: also with the statistics of the batch."""
-        graph, rows = self.model.trace(), len(feeds[X_FEED])
+        graph, rows = self.model.graph_for(training or noisy), len(feeds[X_FEED])
         answers = self.answers(feeds, graph)
         purpose, make = self._predicting(graph, training, noisy)
         seed = random.draw_seed() if noisy or graph.always_draws else 0
@@ -255,7 +255,7 @@ class Session:
         self, feeds: Feeds, batch: int, most: int | None, training: bool
     ) -> Iterator[tuple[slice, Callable[[], None]]]:
         """Slices of a prediction: their rows, and what computes them, to be called before the next. Hold the lock."""
-        graph = self.model.trace()
+        graph = self.model.graph_for(training)
         purpose, make = self._predicting(graph, training, training)
         seed = random.draw_seed() if training or graph.always_draws else 0
         for slice_ in self._engine.slices(purpose, len(feeds[X_FEED]), batch, make, most):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdl import _ext
+from fastdl import _ext, tree
 from fastdl.base.arrays import Array, Dtype, as_labels, refuse_masked
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
@@ -124,11 +124,32 @@ def traced(function: Callable[[Any, Any], Any], output: Tensor) -> tuple[Tensor,
     no tensor: it computes by numpy.
     """
     target = Target(target_shape(output), output.dtype, name="y_true")
+    return _value(function, target, output), Values(targets=target.features)
+
+
+def traced_jointly(
+    function: Callable[[Any, Any], Any], structure: Any, outputs: Sequence[Tensor], shapes: Mapping[int, Shape]
+) -> tuple[Tensor, Values]:
+    """As `traced`, of several outputs and their targets, each in the structure, which holds the outputs' numbers.
+
+    shapes: of targets that have not that of their output.
+    """
+
+    def target(number: int) -> Target:
+        made = Target(shapes.get(number) or outputs[number].shape, outputs[number].dtype, name="y_true")
+        made.output = number
+        return made
+
+    targets = tree.map_structure(target, structure)
+    return _value(function, targets, tree.map_structure(lambda number: outputs[number], structure)), Values()
+
+
+def _value(function: Callable[[Any, Any], Any], targets: Any, outputs: Any) -> Tensor:
     with tracing():
-        value = function(target, output)
+        value = function(targets, outputs)
     if not isinstance(value, Tensor):
         raise TypeError(f"{naming(function)} gives {type(value).__name__}, not a tensor")
-    return as_value(value), Values(targets=target.features)
+    return as_value(value)
 
 
 def as_value(value: Tensor) -> Tensor:

@@ -89,7 +89,9 @@ def test_clones_have_the_layers_and_new_weights(make: Callable[[], layers.Layer]
     fastdl.utils.set_random_seed(8)
     made = clone_model(model)
     assert made.get_config() == model.get_config()
-    assert made.optimizer is None
+    assert made.optimizer is not model.optimizer  # it is compiled alike, as in Keras
+    assert made.optimizer.get_config() == model.optimizer.get_config()
+    assert made.optimizer.iterations == 0
     assert not np.array_equal(made.layers[1].get_weights()[0], model.layers[1].get_weights()[0])
     assert not set(map(id, made.layers)) & set(map(id, model.layers))
 

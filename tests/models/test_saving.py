@@ -310,7 +310,11 @@ def test_models_that_wait_for_their_shape(tmp_path: Path) -> None:
 
 
 def test_names_that_stand_twice(tmp_path: Path) -> None:
-    model = net(layers.Dense(4, name="a"), layers.Dense(4, name="a"), layers.Dense(6, name="a_1"))
+    source = h = fastdl.Input((6,))
+    for layer in (layers.Dense(4, name="a"), layers.Dense(4, name="a"), layers.Dense(6, name="a_1")):
+        h = layer(h)
+    model = fastdl.Model(source, layers.Dense(3, activation="softmax")(h))
+    model.compile("adam", "sparse_categorical_crossentropy")
     fit(model)
     assert goes_on_as(model, again(model, tmp_path))
     shared = layers.PReLU()

@@ -382,7 +382,12 @@ WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
         ValueError,
         "Input must come first",
     ),
-    "not a layer": (lambda: keras.Sequential([3]), TypeError, "holds layers"),
+    "not a layer": (lambda: keras.Sequential([3]), ValueError, "holds layers"),
+    "one name twice": (
+        lambda: keras.Sequential([layers.Dense(2, name="a"), layers.Dense(2, name="a")]),
+        ValueError,
+        "'a' already: all should have unique names",
+    ),
     "metric": (lambda: compiled_with(["auk"]).evaluate(X, np.eye(3)[Y]), ValueError, "unknown metric 'auk'"),
     "metric of labels": (
         lambda: compiled_with(["mae"], "sparse_categorical_crossentropy").fit(X, Y),
