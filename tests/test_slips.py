@@ -91,7 +91,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     ),
     "Input of a text": (lambda: k.Input("4"), ShapeError, "without the batch"),
     "layers without a list": (lambda: k.Sequential(k.Input((4,)), ell.Dense(3)), TypeError, "takes one list of layers"),
-    "a class for a layer": (lambda: k.Sequential([ell.Dense]), TypeError, "make one, Dense(…)"),
+    "a class for a layer": (lambda: k.Sequential([ell.Dense]), ValueError, "make one, Dense(…)"),
     "units in quotes": (lambda: ell.Dense("64"), ValueError, "units must be a positive integer, not '64'"),
     "rate in quotes": (lambda: ell.Dropout("0.2"), ValueError, "rate must lie in [0, 1], not '0.2'"),
     "no Flatten": (

@@ -89,11 +89,12 @@ class Network(Tracing):
         model stays as it is. Layers of augmentation act unless training=False; `losses` has activities' penalties.
         """
         training = named.pop("training", None)
-        if len(args) == 2 and (args[1] is None or isinstance(args[1], bool)):
-            args, training = args[:1], args[1]
-        if len(args) + len(named) != 1:
+        given = [*args, *named.values()]
+        if len(args) == 2 and (given[1] is None or isinstance(given[1], bool)):
+            training = given.pop(1)
+        if len(given) != 1:
             raise TypeError(f"{self.name} takes its inputs as one argument: a list, or another structure, of them")
-        (x,) = args or named.values()
+        x = given[0]
         if tensors_in(x):
             if self._samples is None:
                 self._takes(x)

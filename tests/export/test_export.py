@@ -322,7 +322,8 @@ def test_export_refuses() -> None:
 
 
 def test_layers_of_one_name_do_not_collide() -> None:
-    model = fastdl.Sequential([fastdl.Input((4,)), D(3, name="same"), D(2, name="same"), D(2, name="output")])
+    x = fastdl.Input((4,))
+    model = fastdl.Model(x, D(2, name="output")(D(2, name="same")(D(3, name="same")(x))))
     proto = to_onnx(model.trace(), "m")
     names = [initializer.name for initializer in proto.graph.initializer]
     assert len(set(names)) == len(names) == 6
