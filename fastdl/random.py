@@ -13,8 +13,10 @@ from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.base.random import Seed, source, within_two
 from fastdl.base.random import SeedGenerator as SeedGenerator
+from fastdl.compiler.graph import Tensor
 from fastdl.errors import ShapeError
-from fastdl.ops.numeric import symbolic
+from fastdl.ops import Dropout
+from fastdl.ops.numeric import symbolic, tensor_of
 
 Shape = Sequence[int]
 
@@ -70,8 +72,13 @@ def categorical(logits: Any, num_samples: int, dtype: Any = "int32", seed: Seed 
     return np.asarray((rows[:, None, :] + noise).argmax(-1), np.dtype(dtype))
 
 
-def dropout(inputs: Any, rate: float, noise_shape: Shape | None = None, seed: Seed = None) -> Array:
-    """Each number zero with the probability `rate`, else / (1 - rate). noise_shape: that of the draws, broadcast."""
+def dropout(inputs: Any, rate: float, noise_shape: Shape | None = None, seed: Seed = None) -> Any:
+    """Each number zero with the probability `rate`, else / (1 - rate). noise_shape: that of the draws, broadcast.
+
+    Of a symbolic tensor, as in a layer's `call`, a tensor, whose draws are others in each batch. ValueError.
+    """
+    if symbolic(inputs):
+        return _dropped(tensor_of(inputs), rate, noise_shape, seed)
     x = _array("inputs", inputs)
     x = x if x.dtype.kind == "f" else x.astype(config.floatx())
     if not 0 <= rate <= 1:
@@ -83,6 +90,20 @@ def dropout(inputs: Any, rate: float, noise_shape: Shape | None = None, seed: Se
     )
     kept = source(seed).random(sizes) >= rate
     return np.where(kept, x / max(1 - rate, 1e-300), 0).astype(x.dtype)
+
+
+def _dropped(x: Tensor, rate: float, noise_shape: Shape | None, seed: Seed) -> Tensor:
+    """The same by a kernel."""
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must lie in [0, 1), not {rate}")
+    if noise_shape is not None:
+        raise ValueError(f"noise_shape must be None, not {noise_shape!r}: in a model each number is drawn by itself")
+    if seed is not None and not isinstance(seed, SeedGenerator):
+        raise ValueError(
+            f"in a model each batch has draws of its own: seed must be a SeedGenerator or None, not {seed!r}"
+        )
+    own = None if seed is None else int(np.random.default_rng(seed.next()).integers(2**32))
+    return Dropout(x, float(rate), active=True, seed=own).output
 
 
 def shuffle(x: Any, axis: int = 0, seed: Seed = None) -> Array:

@@ -75,6 +75,33 @@ def test_dropout_of_a_shape_and_shuffle_of_an_axis() -> None:
     assert not random.dropout(x, 1.0).any()
 
 
+class Dropping(fastdl.layers.Layer):
+    """As Keras's guide has people write it."""
+
+    def __init__(self, rate: float = 0.25) -> None:
+        super().__init__()
+        self.rate, self.seed_generator = rate, random.SeedGenerator(1337)
+
+    def call(self, inputs: Any) -> Any:
+        return random.dropout(inputs, self.rate, seed=self.seed_generator)
+
+
+def test_dropout_in_a_layers_call() -> None:
+    model = fastdl.Sequential([fastdl.Input((50,)), Dropping()])
+    x = np.ones((400, 50), np.float32)
+    first, second = model.predict(x, batch_size=400), model.predict(x, batch_size=400)
+    for y in (first, second):
+        assert set(np.unique(y)) == {0, np.float32(4 / 3)}
+        assert (y == 0).mean() == pytest.approx(0.25, abs=0.02)
+    dense = fastdl.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = fastdl.Sequential([fastdl.Input((50,)), Dropping(), dense])
+    model.compile(fastdl.optimizers.SGD(1.0), lambda y_true, y_pred: y_pred)
+    model.fit(x, np.zeros(400), batch_size=400, verbose=0)
+    slopes = 1 - dense.get_weights()[0]  # of each number the mean of what came through: its gradient
+    assert slopes.mean() == pytest.approx(1, abs=0.02)
+    assert slopes.std() == pytest.approx((1 / 3 / 400) ** 0.5, rel=0.3)
+
+
 def test_what_others_draw_follows_the_seed_too() -> None:
     drawn = []
     for _ in range(2):
@@ -101,6 +128,13 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "integer": (lambda: random.randint((2,), 0, 2, "float32"), ValueError, "must be an integer's, not 'float32'"),
     "logits": (lambda: random.categorical([1.0], 2), ShapeError, r"\(rows, classes\), not \(1,\)"),
     "rate": (lambda: random.dropout([1.0], 1.5), ValueError, r"rate must lie in \[0, 1\]"),
+    "a seed in a model": (
+        lambda: random.dropout(fastdl.Input((3,)), 0.5, seed=3),
+        ValueError,
+        "must be a SeedGenerator",
+    ),
+    "a model's shape": (lambda: random.dropout(fastdl.Input((3,)), 0.5, (1, 3)), ValueError, "noise_shape must be"),
+    "all in a model": (lambda: random.dropout(fastdl.Input((3,)), 1.0), ValueError, r"rate must lie in \[0, 1\)"),
     "tensor": (lambda: random.shuffle(fastdl.Input((3,))), TypeError, "drawn by layers, as layers.Dropout"),
 }
 

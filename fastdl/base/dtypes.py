@@ -1,4 +1,4 @@
-"""The dtype of losses and metrics: taken and kept, for they are summed in float64 whatever it is."""
+"""The dtype of losses, which compute in it on arrays, and of metrics, which sum in float64 whatever it is."""
 
 from __future__ import annotations
 

@@ -185,6 +185,24 @@ def test_variables_are_also_those_of_what_it_holds(held: str) -> None:
     assert [float(np.asarray(each)) for each in metric.variables] == [0.0] * names[held]
 
 
+@pytest.mark.parametrize("kind", [metrics.AUC, metrics.F1Score])
+def test_variables_of_ones_own_beside_those_of_a_built_in_metric(kind: Any) -> None:
+    class Counting(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = self.add_weight(name="calls")
+
+        def update_state(self, *arguments: Any) -> None:
+            self.calls.assign_add(1)
+            super().update_state(*arguments)
+
+    y_true, y_pred = np.eye(3), np.random.default_rng(0).random((3, 3))
+    own, plain = Counting(), kind()
+    assert own.result() == plain.result() == 0
+    np.testing.assert_array_equal(own(y_true, y_pred), plain(y_true, y_pred))
+    assert float(own.calls) == 1
+
+
 def test_a_metric_counts_anew_in_a_model_of_other_outputs() -> None:
     metric = metrics.F1Score(threshold=0.5)
     for outputs in (3, 2):
