@@ -16,8 +16,9 @@ from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
 from fastdl.errors import DataError, DataWarning, warn
 from fastdl.models.callback_list import CallbackList
-from fastdl.models.engine import SLICE_SECONDS, Slice
+from fastdl.models.engine import Slice
 from fastdl.models.feeding import Feeds
+from fastdl.models.pace import SLICE_SECONDS
 from fastdl.models.session import PREDICT_BATCH, Session
 
 JOINED = 64  # batches at most that are drawn before the first of them is used

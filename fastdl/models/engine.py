@@ -1,4 +1,4 @@
-"""Runs programs for a model: which are compiled, how many threads, how a pass over data is cut into slices."""
+"""Runs programs for a model: which are compiled, and how a pass over data is cut into slices."""
 
 from __future__ import annotations
 
@@ -7,73 +7,26 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from fastdl import config
 from fastdl.base.arrays import Array
 from fastdl.compiler.program import Program
+from fastdl.models.pace import THREADS_FROM_FLOPS, Pace, Plan
 
-SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, callbacks; beside rivals it takes longer
-FIRST_SLICE_FLOPS = 2e7  # a few milliseconds on any machine: it measures how long a step takes
-THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
-PROBE_EVERY = 3  # at least so many slices between two looks at the thread count that was slower last time
-PROBE_SHARE = 8  # how much shorter such a look is than a slice
-PROBE_LOSS = 0.02  # and how much of all time these looks may lose
 KEPT_PROGRAMS = 16
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Steps that one C call runs: `steps` batches of the program from row `start`, on `threads` threads."""
+    """Steps that one C call runs: `steps` batches of the program from row `start`, as its pace has planned them."""
 
     program: Program
     pace: Pace
     start: int
     steps: int
-    threads: int
-    probe: bool
+    plan: Plan
 
-
-class Pace:
-    """How many threads a program is fastest on, by measurement: on a busy machine one thread beats two that wait.
-
-    Results do not depend on the number of threads, so it may change from slice to slice.
-    """
-
-    def __init__(self, flops: int) -> None:
-        self.flops = max(flops, 1)
-        self.seconds: dict[int, float] = {}  # a step's time, by threads, lately
-        self._last: dict[int, float] = {}  # the last slice's, by threads
-        self._warm: set[int] = set()
-        self._slices = 0  # since the last probe
-        self._spent = 0.0  # seconds since then
-
-    def choose(self) -> tuple[int, bool]:
-        """The threads for the next slice, and whether it is a probe, which should be short."""
-        limit = config.get_num_threads() if self.flops >= THREADS_FROM_FLOPS else 1
-        for threads in (limit, 1):
-            if threads not in self.seconds:
-                return threads, True
-        best, other = sorted((limit, 1), key=lambda threads: self.seconds[threads])
-        lost = self.steps(other, probe=True) * (self.seconds[other] - self.seconds[best])
-        probe = limit > 1 and self._slices >= PROBE_EVERY and lost <= PROBE_LOSS * self._spent
-        return (other if probe else best), probe
-
-    def steps(self, threads: int, probe: bool) -> int:
-        """How many steps to take at once."""
-        if threads not in self.seconds:
-            return max(1, int(FIRST_SLICE_FLOPS / self.flops))
-        seconds = SLICE_SECONDS / (PROBE_SHARE if probe else 1)
-        return max(1, int(seconds / max(self.seconds[threads], 1e-9)))
-
-    def record(self, threads: int, seconds: float, steps: int, probe: bool) -> None:
-        """Note what steps took. The first slice is not counted: it wakes threads and fills caches."""
-        self._slices, self._spent = (0, 0.0) if probe else (self._slices + 1, self._spent + seconds)
-        if threads not in self._warm:
-            self._warm.add(threads)
-            return
-        each = seconds / steps
-        # others on the machine only ever make a step slower: one slow slice is theirs, two may be the program's
-        self.seconds[threads] = min(each, self._last.get(threads, each))
-        self._last[threads] = each
+    @property
+    def threads(self) -> int:
+        return self.plan.threads
 
 
 class Engine:
@@ -116,9 +69,9 @@ class Engine:
             program.reset()
             done = 0
             while done < full:
-                threads, probe = pace.choose()
-                steps = min(pace.steps(threads, probe), full - done, most or full)
-                yield Slice(program, pace, begin + done * size, steps, threads, probe)
+                plan = pace.plan(min(full - done, most or full))
+                steps = min(plan.steps, full - done, most or full)
+                yield Slice(program, pace, begin + done * size, steps, plan)
                 done += steps
 
     def some(self, purpose: str, rows: int, steps: int, make: Callable[[int], Program], met: set[Program]) -> Slice:
@@ -127,8 +80,7 @@ class Engine:
         if program not in met:
             program.reset()
             met.add(program)
-        threads, probe = pace.choose()
-        return Slice(program, pace, 0, steps, threads, probe)
+        return Slice(program, pace, 0, steps, pace.plan(steps))
 
 
 def run(
@@ -154,4 +106,4 @@ def run(
         threads=slice_.threads,
         schedule_step=schedule_step,
     )
-    slice_.pace.record(slice_.threads, time.perf_counter() - began, slice_.steps, slice_.probe)
+    slice_.pace.record(slice_.plan, time.perf_counter() - began, slice_.steps)

@@ -1,0 +1,134 @@
+"""How many threads a program is fastest on, by measurement while it runs, on a machine that others use as well.
+
+Results do not depend on the number of threads, so it may change from slice to slice. That others have come, and that two
+threads have become slow, a slice tells by itself; that they have gone, nothing tells but a look. So one thread looks at
+two often, and two look at one seldom. A look begins with steps that are not measured: a thread that sleeps takes 17 to
+150 microseconds to wake, and its caches are cold. Beside others two threads may be fast for a millisecond and then wait
+for four: so what a look has found is tried in short slices first, and where that fails, the next look comes later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from statistics import median
+
+from fastdl import config
+
+THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
+FIRST_FLOPS = 2e7  # of the first steps, before it is known how long one takes: a few milliseconds on any machine
+SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, callbacks; beside rivals it takes longer
+WARM_SECONDS = 0.0003  # of steps that are not measured, after a pause or on another number of threads
+LOOK_SECONDS = 0.001  # of those that are, of a look
+PAUSE_SECONDS = 0.002  # after a pause as long, threads sleep and caches are cold
+LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds between looks at more threads, and at fewer
+MOST_PATIENCE = 4  # so many times LOOK_UP, where looks up have failed again and again
+LOOK_LOSS = 0.02  # of the time since the last look, what a look may lose
+FORGETTING = 0.05  # in so many seconds, how much slower the other count was is believed by half as much
+CHANGED = 1.15  # a slice that took so much longer than the one before it: others have come
+BETTER = 0.97  # of its time must the other count take to be preferred
+SHORT_STEPS = 3  # a pass of so many steps leaves none to warm up: each is measured as it comes
+SHORT_KEPT = 5  # of such passes, how many are remembered by count
+SHORT_EVERY = 8  # and one in how many looks at the other
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The next slice: so many steps on so many threads.
+
+    what: "warm" is not measured, "look" is short, "short" is a pass of few steps, "run" is all else.
+    """
+
+    threads: int
+    steps: int
+    what: str = "run"
+
+
+class Pace:
+    """The thread count of one program; see above. flops: of a step."""
+
+    def __init__(self, flops: int) -> None:
+        self.flops = max(flops, 1)
+        self.seconds: dict[int, float] = {}  # a step's time when it was last measured, by threads
+        self._measured: dict[int, float] = {}  # when that was
+        self._short: dict[int, deque[float]] = {}  # the same in short passes
+        self._short_passes = 0
+        self._threads = 0  # of the last slice
+        self._best = 0
+        self._ended = self._looked = -1e9  # when the last slice, and the last look, came to an end
+        self._spent = 0.0  # seconds of slices since then
+        self._steady = SLICE_SECONDS  # how long slices may be: short after a change, then twice as long each time
+        self._patience = LOOK_UP
+        self._alarm = False  # whether the last slice was slower than those before it
+
+    def plan(self, left: int) -> Plan:
+        """The next slice of a pass of which `left` steps are left."""
+        limit = config.get_num_threads() if self.flops >= THREADS_FROM_FLOPS else 1
+        if limit == 1:
+            return Plan(1, self._steps(1, SLICE_SECONDS))
+        fresh = time.perf_counter() - self._ended > PAUSE_SECONDS
+        if left < SHORT_STEPS and fresh:
+            return Plan(self._of_short(limit), left, "short")
+        threads, looks = self._choose(limit)
+        if (fresh or threads != self._threads) and left > 1:
+            return Plan(threads, min(self._steps(threads, WARM_SECONDS), left - 1), "warm")
+        if looks:
+            return Plan(threads, self._steps(threads, LOOK_SECONDS), "look")
+        return Plan(threads, self._steps(threads, min(SLICE_SECONDS, self._steady)))
+
+    def record(self, plan: Plan, seconds: float, steps: int) -> None:
+        """Note what steps of a plan took."""
+        now, each, threads = time.perf_counter(), seconds / steps, plan.threads
+        self._threads, self._ended = threads, now
+        self._spent += seconds
+        if plan.what == "short":
+            self._short.setdefault(threads, deque(maxlen=SHORT_KEPT)).append(each)
+        elif plan.what != "warm":
+            before = self.seconds.get(threads)
+            self._alarm = plan.what == "run" and before is not None and each > CHANGED * before
+            self.seconds[threads], self._measured[threads] = each, now
+            self._steady = LOOK_SECONDS if self._alarm else min(SLICE_SECONDS, 2 * self._steady)
+            if plan.what == "look":
+                self._looked, self._spent = now, 0.0
+            elif threads > 1 and self._steady == SLICE_SECONDS:
+                self._patience = LOOK_UP  # they have proved themselves
+
+    def _steps(self, threads: int, seconds: float) -> int:
+        if threads not in self.seconds:
+            return max(1, int(FIRST_FLOPS / self.flops))
+        return max(1, int(seconds / max(self.seconds[threads], 1e-9)))
+
+    def _choose(self, limit: int) -> tuple[int, bool]:
+        """The threads for the next slice, and whether it is a look."""
+        for threads in (limit, 1):
+            if threads not in self.seconds:
+                return threads, True
+        best = self._best if self._best in (1, limit) else limit
+        other = 1 if best == limit else limit
+        if self.seconds[other] < BETTER * self.seconds[best]:
+            best, other, self._steady = other, best, LOOK_SECONDS
+            if best == 1:
+                self._patience = min(2 * self._patience, MOST_PATIENCE * LOOK_UP)
+        self._best = best
+        return (other, True) if self._due(best, other) else (best, False)
+
+    def _due(self, best: int, other: int) -> bool:
+        """Whether to look at the other count now."""
+        if self._alarm and other < best:
+            return True
+        since = time.perf_counter() - max(self._measured[other], self._looked)
+        if since < (self._patience if other > best else LOOK_DOWN):
+            return False
+        slower = (self.seconds[other] - self.seconds[best]) * 0.5 ** (since / FORGETTING)
+        steps = self._steps(other, WARM_SECONDS) + self._steps(other, LOOK_SECONDS)
+        return steps * slower <= LOOK_LOSS * self._spent
+
+    def _of_short(self, limit: int) -> int:
+        """The threads for a pass of a few steps: by the median of the last ones, with their waking and cold caches."""
+        self._short_passes += 1
+        for threads in (limit, 1):
+            if len(self._short.get(threads, ())) < 2:
+                return threads
+        best, other = sorted((limit, 1), key=lambda threads: median(self._short[threads]))
+        return other if self._short_passes % SHORT_EVERY == 0 else best
