@@ -1,6 +1,6 @@
 """How many threads a program is fastest on, by measurement while it runs, on a machine that others use as well.
 
-Results do not depend on the number of threads, so it may change from slice to slice. That others have come, and that two
+Results do not depend on the number of threads, so it may change from slice to slice. That others have come, and two
 threads have become slow, a slice tells by itself; that they have gone, nothing tells but a look. So one thread looks at
 two often, and two look at one seldom. A look begins with steps that are not measured: a thread that sleeps takes 17 to
 150 microseconds to wake, and its caches are cold. Beside others two threads may be fast for a millisecond and then wait
@@ -9,6 +9,7 @@ for four: so what a look has found is tried in short slices first, and where tha
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ class Pace:
         since = time.perf_counter() - max(self._measured[other], self._looked)
         if since < (self._patience if other > best else LOOK_DOWN):
             return False
-        slower = (self.seconds[other] - self.seconds[best]) * 0.5 ** (since / FORGETTING)
+        slower = (self.seconds[other] - self.seconds[best]) * math.pow(0.5, since / FORGETTING)
         steps = self._steps(other, WARM_SECONDS) + self._steps(other, LOOK_SECONDS)
         return steps * slower <= LOOK_LOSS * self._spent
 

@@ -21,6 +21,7 @@ COMMANDS = {  # module, rounds, seconds of a round, what it does
     "kernels": ("kernels", 5, 0.05, "the matrix product alone"),
     "predict": ("predict", 5, 0.05, "inference on 1 to 10,000 rows"),
     "start": ("start", 5, 0.0, "import, first fit, installed size"),
+    "threads": ("threads", 3, 0.03, "whether the faster number of threads is found while others come and go"),
     "scaling": ("scaling", 3, 0.1, "cost of a step against width, depth and batch"),
     "fusion": ("fusion", 21, 0.01, "what fastdl and other tools leave of ONNX files, and how fast it runs"),
     "time-to-accuracy": ("accuracy", 1, 0.0, "training time to 88.5 % on Fashion-MNIST"),

@@ -11,6 +11,7 @@ import numpy as np
 import fastdl
 from bench.workloads import Skip, Unit, Workload
 from fastdl import _ext, kernels, layers, optimizers
+from fastdl.models.pace import SLICE_SECONDS, Pace, Plan
 
 variant = ""
 
@@ -22,6 +23,8 @@ def setup(threads: int, which: str) -> None:
     if variant == "bfloat16":
         fastdl.config.set_dtype_policy("mixed_bfloat16")
     fastdl.set_num_threads(threads)
+    if variant == "fixed":
+        Pace.plan = lambda pace, left: Plan(threads, pace._steps(threads, SLICE_SECONDS))  # type: ignore[method-assign]
 
 
 def versions() -> dict[str, Any]:

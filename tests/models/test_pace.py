@@ -1,0 +1,159 @@
+"""The thread count is chosen by measurement; results do not depend on it, so only time is at stake: a simulated one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import pytest
+
+from fastdl import config
+from fastdl.models import pace
+from fastdl.models.pace import FIRST_FLOPS, SLICE_SECONDS, THREADS_FROM_FLOPS, Pace, Plan
+
+Times = Callable[[float, int, random.Random], float]  # what a step takes at this time on so many threads
+ONE, TWO = 430e-6, 240e-6
+NEVER = -1e9
+
+
+class Machine:
+    """A clock, and steps that take as long as `times` says, with noise, waking threads and cold caches."""
+
+    def __init__(self, times: Times, seed: int) -> None:
+        self.now, self.times, self.rng = 0.0, times, random.Random(seed)
+        self.awake = self.ran = NEVER
+
+    def run(self, threads: int, steps: int) -> float:
+        began = self.now
+        for _ in range(steps):
+            taken = self.times(self.now, threads, self.rng) * self.rng.lognormvariate(0, 0.04)
+            if threads > 1 and self.now - self.awake > 500e-6:  # its spinning has ended
+                taken += self.rng.uniform(17e-6, 150e-6)
+            if self.now - self.ran > 2e-3:
+                taken *= 1.5
+            self.now = self.ran = self.now + taken
+            self.awake = self.now if threads > 1 else self.awake
+        return self.now - began
+
+
+@dataclass(frozen=True)
+class Ran:
+    at: float
+    seconds: float
+    steps: int
+    plan: Plan
+
+
+def simulated(
+    monkeypatch: pytest.MonkeyPatch,
+    times: Times,
+    seconds: float,
+    fit: float = 1e9,
+    pause: float = 0,
+    passes: int = 10**9,
+    seed: int = 0,
+) -> list[Ran]:
+    """What ran: fits of so many seconds, or steps, with pauses between them."""
+    machine = Machine(times, seed)
+    monkeypatch.setattr(config, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(pace, "time", SimpleNamespace(perf_counter=lambda: machine.now))
+    chooser, log = Pace(int(5 * THREADS_FROM_FLOPS)), []
+    while machine.now < seconds:
+        machine.now += pause
+        began, done = machine.now, 0
+        while done < passes and machine.now - began < fit and machine.now < seconds:
+            plan, at = chooser.plan(passes - done), machine.now
+            steps = min(plan.steps, passes - done)
+            taken = machine.run(plan.threads, steps)
+            chooser.record(plan, taken, steps)
+            log.append(Ran(at, taken, steps, plan))
+            done += steps
+    return log
+
+
+def step_time(log: list[Ran], since: float = 0, until: float = 1e9) -> float:
+    runs = [each for each in log if since <= each.at < until]
+    return sum(each.seconds for each in runs) / sum(each.steps for each in runs)
+
+
+def quiet(now: float, threads: int, rng: random.Random) -> float:
+    return TWO if threads > 1 else ONE
+
+
+def slower_on_two(now: float, threads: int, rng: random.Random) -> float:
+    return 360e-6 if threads > 1 else 300e-6
+
+
+def rivals_half_the_time(now: float, threads: int, rng: random.Random) -> float:
+    """For two seconds nobody, for two a rival, beside whom two threads now and then wait for four milliseconds."""
+    if int(now / 2) % 2 == 0:
+        return quiet(now, threads, rng)
+    return ONE if threads == 1 else TWO + (4e-3 if rng.random() < 0.15 else 0)
+
+
+def test_small_work_stays_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "get_num_threads", lambda: 2)
+    assert Pace(int(THREADS_FROM_FLOPS) - 1).plan(100).threads == 1
+
+
+def test_the_first_steps_are_few_and_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "get_num_threads", lambda: 2)
+    chooser = Pace(int(2 * THREADS_FROM_FLOPS))
+    first = chooser.plan(1000)
+    assert first == Plan(2, int(FIRST_FLOPS / chooser.flops), "warm")
+    chooser.record(first, 1.0, 1)
+    assert chooser.seconds == {}
+    second = chooser.plan(1000)
+    assert second == Plan(2, int(FIRST_FLOPS / chooser.flops), "look")
+    chooser.record(second, 0.001, 1)
+    assert chooser.seconds == {2: 0.001}
+
+
+@pytest.mark.parametrize(("times", "best"), [(quiet, TWO), (slower_on_two, 300e-6)])
+def test_the_faster_count_is_taken_and_looking_at_the_other_costs_little(
+    monkeypatch: pytest.MonkeyPatch, times: Times, best: float
+) -> None:
+    log = simulated(monkeypatch, times, 4)
+    assert step_time(log, since=0.05) < 1.03 * best
+    worst = max(step_time(log, at / 10, (at + 1) / 10) for at in range(1, 39))
+    assert worst < 1.1 * best
+    assert max(each.seconds for each in log) < 1.3 * SLICE_SECONDS
+
+
+@pytest.mark.parametrize("fit", [0.02, 0.1, 0.15])
+@pytest.mark.parametrize("pause", [0.15, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_pauses_between_short_fits_mislead_nobody(
+    monkeypatch: pytest.MonkeyPatch, fit: float, pause: float, seed: int
+) -> None:
+    log = simulated(monkeypatch, quiet, 20, fit, pause, seed=seed)
+    assert step_time(log, since=1) < 1.05 * TWO
+    later = [each for each in log if each.at > 1]
+    assert sum(each.steps for each in later if each.plan.threads == 1) < 0.05 * sum(each.steps for each in later)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_passes_of_one_cold_step_each(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    log = simulated(monkeypatch, quiet, 10, passes=1, pause=0.01, seed=seed)
+    assert {each.plan.what for each in log} == {"short"}
+    on_two = sum(each.plan.threads == 2 for each in log) / len(log)
+    assert 0.8 < on_two < 0.95  # the rest are looks at one thread
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rivals_that_come_and_go(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
+    log = simulated(monkeypatch, rivals_half_the_time, 12, seed=seed)
+    for phase in range(6):
+        best = ONE if phase % 2 else TWO
+        assert step_time(log, 2 * phase + 0.05, 2 * phase + 2) < 1.15 * best
+
+
+def test_a_busy_start_is_not_believed_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy_first(now: float, threads: int, rng: random.Random) -> float:
+        return rivals_half_the_time(2.5 if now < 1.5 else 0, threads, rng)
+
+    log = simulated(monkeypatch, busy_first, 6)
+    assert step_time(log, since=1.65) < 1.02 * TWO
+    assert step_time(log, since=1.5, until=1.65) < 1.8 * TWO
