@@ -22,7 +22,7 @@ WORKLOADS = ("textbook-b32", "textbook-b128", "small-full")
 PHASE = 2.0  # seconds that rivals are there, and are away
 SETTLED = 0.05  # after a change, this much of each one's own time is not counted
 TURN = 0.03  # seconds of training at once, about: one takes turns with the others
-NOTE = """Medians of turns of about 30 ms, taken one after the other, with rivals that come and go; the better of a turn's
+NOTE = """Medians of turns of about 30 ms, one after the other, with rivals that come and go; the better of a turn's
 fixed counts is often one that was lucky in that turn."""
 BAR = 1.15  # of the better of one and two threads
 
