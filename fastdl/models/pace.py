@@ -10,12 +10,16 @@ for four: so what a look has found is tried in short slices first, and where tha
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
 from fastdl import config
+from fastdl.base import forks
 
 THREADS_FROM_FLOPS = 4e6  # a step of less work than this is done before a second thread has helped
 FIRST_FLOPS = 2e7  # of the first steps, before it is known how long one takes: a few milliseconds on any machine
@@ -32,6 +36,28 @@ BETTER = 0.97  # of its time must the other count take to be preferred
 SHORT_STEPS = 3  # a pass of so many steps leaves none to warm up: each is measured as it comes
 SHORT_KEPT = 5  # of such passes, how many are remembered by count
 SHORT_EVERY = 8  # and one in how many looks at the other
+
+
+_lock, _side_by_side = threading.Lock(), 0  # fits that run in this process, each in a Python thread
+
+
+@contextmanager
+def side_by_side() -> Iterator[None]:
+    """While several threads are within, each training takes its share of the cores, one at least, not all of them."""
+    global _side_by_side
+    with _lock:
+        _side_by_side += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _side_by_side = max(0, _side_by_side - 1)
+
+
+@forks.in_child
+def _alone() -> None:
+    global _lock, _side_by_side
+    _lock, _side_by_side = threading.Lock(), 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +91,7 @@ class Pace:
 
     def plan(self, left: int) -> Plan:
         """The next slice of a pass of which `left` steps are left."""
-        limit = config.get_num_threads() if self.flops >= THREADS_FROM_FLOPS else 1
+        limit = max(1, config.get_num_threads() // max(1, _side_by_side)) if self.flops >= THREADS_FROM_FLOPS else 1
         if limit == 1:
             return Plan(1, self._steps(1, SLICE_SECONDS))
         fresh = time.perf_counter() - self._ended > PAUSE_SECONDS

@@ -21,6 +21,7 @@ from fastdl.metrics import Mean, Metric
 from fastdl.models.engine import Engine, Slice, run
 from fastdl.models.feeding import Feeding, Feeds, Traced
 from fastdl.models.objective import Compiled, CompileMetrics, Objective
+from fastdl.models.pace import side_by_side
 from fastdl.ops import BatchNorm
 from fastdl.optimizers import Optimizer
 
@@ -195,7 +196,8 @@ class Session:
         try:
             if self.seed is None:
                 self.seed = random.draw_seed()
-            yield
+            with side_by_side():
+                yield
         finally:
             self._training = False
             self.lock.release()

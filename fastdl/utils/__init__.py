@@ -27,6 +27,7 @@ from fastdl.errors import DataError
 
 if TYPE_CHECKING:
     from fastdl.utils.feature_space import FeatureSpace
+    from fastdl.utils.many import fit_all
     from fastdl.utils.model_picture import plot_model
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "custom_object_scope",
     "disable_interactive_logging",
     "enable_interactive_logging",
+    "fit_all",
     "get_custom_objects",
     "get_registered_name",
     "get_registered_object",
@@ -47,7 +49,7 @@ __all__ = [
     "set_random_seed",
     "to_categorical",
 ]
-_LATER = {"FeatureSpace": "feature_space", "plot_model": "model_picture"}  # those that need layers
+_LATER = {"FeatureSpace": "feature_space", "fit_all": "many", "plot_model": "model_picture"}  # those that need layers
 
 
 def __getattr__(name: str) -> Any:
