@@ -133,7 +133,9 @@ def test_fits_in_threads_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> Non
         return chosen
 
     def fit(model: models.Sequential) -> None:
-        both = callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: meet.wait())
+        both = callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: meet.wait(30), on_epoch_end=lambda epoch, logs: meet.wait(30)
+        )
         model.fit(*data(), batch_size=500, epochs=5, verbose=0, callbacks=[both])
 
     monkeypatch.setattr(pace.Pace, "plan", plan)
