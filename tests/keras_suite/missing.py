@@ -35,11 +35,11 @@ class Missing:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name.endswith("__"):
             raise AttributeError(name)
-        return Missing(f"{self.path}.{name}" if Collection.running else self.path)
+        return type(self)(f"{self.path}.{name}" if Collection.running else self.path)
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         if Collection.running:
-            return Missing(self.path)
+            return type(self)(self.path)
         raise MissingName(self.path)
 
     def __mro_entries__(self, bases: tuple[Any, ...]) -> tuple[type, ...]:
@@ -56,6 +56,14 @@ class Missing:
     def __exit__(self, *_: Any) -> None: ...
     def __repr__(self) -> str:
         return f"<{self.path}, which fastdl does not have>"
+
+
+class Elsewhere(Missing):
+    """A name of a library that is not installed: whoever imports it may compare it with others."""
+
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+    __hash__ = object.__hash__
 
 
 class _Refused:

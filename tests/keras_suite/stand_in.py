@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from keras_suite.missing import Missing
+from keras_suite.missing import Elsewhere, Missing
 
 ELSEWHERE = {  # other public homes
     "trainers": ("utils", "models"),
@@ -95,7 +95,7 @@ class Absent(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Missing(f"{self.__name__}.{name}")
+        return Elsewhere(f"{self.__name__}.{name}")
 
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
