@@ -19,6 +19,7 @@ from fastdl.models.callback_list import CallbackList
 from fastdl.models.engine import Slice
 from fastdl.models.feeding import Feeds
 from fastdl.models.pace import SLICE_SECONDS
+from fastdl.models.py_dataset import PyDataset, batches_of
 from fastdl.models.session import PREDICT_BATCH, Session
 
 JOINED = 64  # batches at most that are drawn before the first of them is used
@@ -114,14 +115,14 @@ class Batches:
 
     def __init__(self, how: Pass, value: Any, steps: int | None = None, what: str = "") -> None:
         self.how, self.value, self._limit, self.what = how, value, steps, what
-        self.steps: int | None = steps or (len(value) if hasattr(value, "__len__") else None)
+        self.steps: int | None = steps or batches_of(value)
         self._iterator: Iterator[Any] | None = None
         self._first: list[Any] = []  # drawn to look at
         self._drawn = 0  # since the iterable was begun
 
     def look(self) -> None:
         """Build the model, if it waits for the first batch to state its shape; the first pass begins with it."""
-        if arrays.is_sequence(self.value) and len(self.value):
+        if _by_number(self.value) and batches_of(self.value) != 0:
             first = self.value[0]
         else:
             first = next(self.draw())
@@ -138,7 +139,7 @@ class Batches:
                 return
             count += 1
             yield batch
-        if hasattr(self.value, "__len__") and self._drawn >= len(self.value):
+        if (most_there := batches_of(self.value)) is not None and self._drawn >= most_there:
             self._iterator = None  # known without asking for one more
 
     def _next(self, count: int) -> Any:
@@ -160,13 +161,16 @@ class Batches:
         )
 
     def _begin(self) -> Iterator[Any]:
-        value = self.value
-        if self.how.shuffle and arrays.is_sequence(value):
-            return (value[int(i)] for i in self.how.order(self.how.iterations, len(value)))
-        return arrays.each_batch(value)
+        value, most = self.value, batches_of(self.value)
+        if self.how.shuffle and most is not None and _by_number(value):
+            order = [int(i) for i in self.how.order(self.how.iterations, most)]
+            return value.batches(order) if isinstance(value, PyDataset) else (value[i] for i in order)
+        return iter(value) if isinstance(value, PyDataset) else arrays.each_batch(value)
 
     def train(self, epoch: int, most: int | None) -> Iterator[Chunk]:
         """A pass of training, one step a batch; at most so many come to one slice."""
+        if callable(begins := getattr(self.value, "on_epoch_begin", None)):
+            begins()
         yield from self._pass("train", most)
         if callable(tell := getattr(self.value, "on_epoch_end", None)):
             tell()  # as Keras's Sequence is told
@@ -289,6 +293,11 @@ def streams(x: Any, listed: bool = False) -> bool:
     if isinstance(x, list) and listed:
         return all(isinstance(batch, tuple) for batch in x) and arrays.arrive_in_batches(x)
     return not isinstance(x, list | tuple | Mapping) and arrays.arrive_in_batches(x)
+
+
+def _by_number(value: Any) -> bool:
+    """Whether its batches are asked for by number."""
+    return isinstance(value, PyDataset) or arrays.is_sequence(value)
 
 
 def checked_steps(name: str, steps: Any) -> int | None:

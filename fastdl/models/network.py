@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from fastdl.models import batches, structures
 from fastdl.models.callback_list import CallbackList, Callbacks
 from fastdl.models.feeding import Feeds
 from fastdl.models.session import PREDICT_BATCH, Session
-from fastdl.models.summary import summary
+from fastdl.models.summary import PLAIN, Manner, summary
 from fastdl.models.tracing import Tracing
 from fastdl.ops import Penalty
 
@@ -156,12 +156,28 @@ class Network(Tracing):
     def _repr_html_(self) -> str:
         return preformatted(self._summary() if self._graph else repr(self))
 
-    def _summary(self) -> str:
-        return summary(self.name, self.trace(), self.layers)
+    def _summary(self, manner: Manner = PLAIN) -> str:
+        optimizer = self.session.optimizer
+        kept = optimizer if optimizer is not None and optimizer.built else None
+        return summary(self.name, self.trace(), self.layers, manner, kept)
 
-    def summary(self, *, print_fn: Callable[[str], Any] | None = None) -> None:
-        """Print layers, shapes, parameters (trainable or not) and FLOPs. ValueError before the model is built."""
-        (print_fn or print)(self._summary())
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: Sequence[str] | None = None,
+    ) -> None:
+        """Print layers, shapes, parameters (trainable or not, and the optimizer's) and FLOPs. Keras: Model.summary.
+
+        line_length: in letters; positions: the right ends of the columns, in letters or as shares; expand_nested: the
+        layers of models among them too; show_trainable: a column of it; layer_range: from one layer to another, by
+        names or patterns of them. ValueError before the model is built.
+        """
+        manner = Manner(line_length, positions, expand_nested, show_trainable, layer_range)
+        (print_fn or print)(self._summary(manner))
 
     # -- predict ------------------------------------------------------------------------------------------
 

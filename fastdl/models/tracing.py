@@ -154,9 +154,9 @@ class Tracing(Layer):
         """A graph has been made, perhaps with new weights beside those that were there before."""
 
     def _note_layers(self, called: Sequence[Layer]) -> None:
-        """The layers that a subclass's `call` called: first its attributes, in their order, as in Keras."""
-        met = dict.fromkeys(called)
-        self._layers = list(dict.fromkeys([*(layer for layer in self._inner_layers() if layer in met), *met]))
+        """A subclass's layers: its attributes, in their order, as in Keras, and others that its `call` called."""
+        inner = [layer for layer in self._inner_layers() if isinstance(layer, Layer)]
+        self._layers = list(dict.fromkeys([*inner, *called]))
 
     # -- inputs and outputs -------------------------------------------------------------------------------
 
@@ -219,6 +219,12 @@ class Tracing(Layer):
         if not all(len(shape) > 1 for shape in shapes):
             structures.refuse(input_shape)
         self.trace(*(tuple(size or 0 for size in shape[1:]) for shape in shapes), structure=structure)
+
+    def build_for(self, shape: Any = None, dtype: Any = None, **named: Any) -> None:
+        """As Layer.build_for; a model whose `build` is one's own is traced for the shape as well."""
+        super().build_for(shape, dtype, **named)
+        if self._graph is None and shape is not None:
+            Tracing.build.__wrapped__(self, shape)  # type: ignore[attr-defined]
 
     def _takes(self, x: Any) -> None:
         """For the first tensors that it is called on, as a layer."""

@@ -26,12 +26,16 @@ from fastdl.base.registry import (
 from fastdl.errors import DataError
 
 if TYPE_CHECKING:
+    from fastdl.models.py_dataset import PyDataset
     from fastdl.utils.feature_space import FeatureSpace
     from fastdl.utils.many import fit_all
     from fastdl.utils.model_picture import plot_model
+    from fastdl.utils.progbar import Progbar
 
 __all__ = [
     "FeatureSpace",
+    "Progbar",
+    "PyDataset",
     "clear_session",
     "custom_object_scope",
     "disable_interactive_logging",
@@ -49,13 +53,19 @@ __all__ = [
     "set_random_seed",
     "to_categorical",
 ]
-_LATER = {"FeatureSpace": "feature_space", "fit_all": "many", "plot_model": "model_picture"}  # those that need layers
+_LATER = {  # those that need layers, or that few need
+    "FeatureSpace": "utils.feature_space",
+    "Progbar": "utils.progbar",
+    "PyDataset": "models.py_dataset",
+    "fit_all": "utils.many",
+    "plot_model": "utils.model_picture",
+}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise no_such(__name__, name, __all__, "it has what tables and training need")
-    value = getattr(importlib.import_module(f"fastdl.utils.{_LATER[name]}"), name)
+    value = getattr(importlib.import_module(f"fastdl.{_LATER[name]}"), name)
     globals()[name] = value
     return value
 
