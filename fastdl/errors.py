@@ -41,7 +41,15 @@ class UnknownOutputError(ValueError, KeyError):
 
 
 class ModelFileError(FastdlError):
-    """A model file (ONNX or fastdl's own) that cannot be read or trusted."""
+    """A model file (ONNX, fastdl's own, or Keras's) that cannot be read or trusted."""
+
+
+class KerasFileError(ModelFileError, ValueError):
+    """A file that is to be one of Keras's, .keras or .weights.h5: a ValueError, as Keras raises it."""
+
+
+class UnknownObjectError(KerasFileError, TypeError):
+    """A file of Keras's that names a class that is not known here, or one that cannot be made of its config."""
 
 
 class FusionError(FastdlError):

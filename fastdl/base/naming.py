@@ -46,9 +46,14 @@ def snake_case(name: str) -> str:
 _made: Counter[str] = Counter()  # how many objects have a default name, by that name
 
 
+def default_name(kind: str) -> str:
+    """Keras's name of a class in snake case, by which objects and their places in files are called: dense, re_lu."""
+    return re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+
+
 def auto_name(kind: str) -> str:
     """Keras's default names, of layers, metrics and optimizers alike: dense, dense_1, dense_2, …"""
-    base = re.sub(r"(?<=.)(?=[A-Z][a-z])|(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    base = default_name(kind)
     _made[base] += 1
     return base if _made[base] == 1 else f"{base}_{_made[base] - 1}"
 

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_registered: dict[str, Any] = {}
-_custom: dict[str, Any] = {}
+_known: dict[str, Any] = {}  # registered, or added to get_custom_objects()
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_objects", default=MappingProxyType({}))
 
 
@@ -25,15 +24,16 @@ def register_keras_serializable(package: str = "Custom", name: str | None = None
     def register(value: T) -> T:
         if isinstance(value, type) and not hasattr(value, "get_config"):
             raise ValueError(f"{value.__name__} has no get_config, which says how to make it again: a file needs it")
-        _registered[f"{package}>{name or value.__name__}"] = value  # type: ignore[attr-defined]
+        _known[f"{package}>{name or value.__name__}"] = value  # type: ignore[attr-defined]
         return value
 
     return register
 
 
 def get_custom_objects() -> dict[str, Any]:
-    """Classes and functions that every file may name, by name: a dictionary to add to (Keras)."""
-    return _custom
+    """Classes and functions that every file may name, by name: a dictionary to add to, which holds those that were
+    registered as well (Keras)."""
+    return _known
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[No
 
 def get_registered_name(value: Any) -> str:
     """The name under which it is registered, or its own (Keras)."""
-    for name, known in [*_registered.items(), *_custom.items(), *_scope.get().items()]:
+    for name, known in [*_known.items(), *_scope.get().items()]:
         if known is value:
             return name
     return str(value.__name__)
@@ -56,7 +56,7 @@ def get_registered_name(value: Any) -> str:
 
 def get_registered_object(name: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """What has that name: in custom_objects, the scope, or the registry; None if nothing has (Keras)."""
-    for known in (custom_objects or {}, _scope.get(), _custom, _registered):
+    for known in (custom_objects or {}, _scope.get(), _known):
         if name in known:
             return known[name]
         if found := [value for full, value in known.items() if full.rpartition(">")[2] == name]:
@@ -76,7 +76,8 @@ def function_of(config: Any) -> Any:
     """The function of such a config; None for another config. ValueError if it is not known here."""
     if not isinstance(config, Mapping) or config.get("class_name") != "function":
         return None
-    name = str((config.get("config") or {}).get("name"))
+    told = config.get("config") or {}
+    name = told if isinstance(told, str) else str(told.get("name"))  # as Keras tells it, or as fastdl does
     if (function := get_registered_object(name)) is None:
         raise ValueError(
             f"the function {name!r} is not known here: pass custom_objects={{{name!r}: …}}, or register it by "

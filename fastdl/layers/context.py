@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from fastdl.initializers import Function
 from fastdl.layers.given import filled, tensors_in
 
 losses_added: ContextVar[list[Tensor] | None] = ContextVar("losses_added", default=None)  # while a model is traced
-values_from: ContextVar[Function | None] = ContextVar("values_from", default=None)  # a file, while one is loaded
+# what gives a weight its first values, by its initializer, shape and dtype: a file, while one is loaded
+values_from: ContextVar[Callable[[Function, tuple[int, ...], Any], Any]] = ContextVar(
+    "values_from", default=lambda draw, shape, dtype: draw(shape, dtype)
+)
 on_its_own: ContextVar[bool] = ContextVar("on_its_own", default=False)  # nobody says whether a model is training
 training_around: ContextVar[bool | None] = ContextVar("training_around", default=None)  # what a layer around it said
 _calls_noted: ContextVar[list[Any] | None] = ContextVar("calls_noted", default=None)

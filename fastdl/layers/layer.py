@@ -49,16 +49,16 @@ from fastdl.layers.given import (
     told_batch,
 )
 from fastdl.layers.on_arrays import rows_of, with_losses
+from fastdl.layers.stored import Stored
 from fastdl.layers.weighted import ConstraintLike as ConstraintLike
 from fastdl.layers.weighted import InitializerLike as InitializerLike
 from fastdl.layers.weighted import RegularizerLike as RegularizerLike
-from fastdl.layers.weighted import Weighted
 
 ActivationLike = str | Callable[[Tensor], Tensor] | None
 CLASSES: dict[str, type[Configured]] = {}  # what a file may name: fastdl's own layers, and nothing else
 
 
-class Layer(Weighted):
+class Layer(Stored):
     """Base layer. A subclass makes its parameters in `build` and composes ops in `call`.
 
     `call` takes a Tensor, or a list of them if `takes_several`; and `training`, if it heeds it: True or False to act as
@@ -349,14 +349,9 @@ class Layer(Weighted):
         for what in FACTORS:
             if factors := getattr(self, what):
                 config[what] = dict(factors)
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
-                continue  # the base's, which are above, or an older name of another
-            if name == "activity_regularizer" and not self.activity_regularizer:
-                continue
-            if not hasattr(self, name):
-                raise NotImplementedError(f"{type(self).__name__} keeps no attribute {name!r}: override get_config")
-            config[name] = self._plain(name, getattr(self, name))
+        for name, value in self.made_of().items():
+            if name != "activity_regularizer":
+                config[name] = self._plain(name, value)
         return config
 
     def saved_config(self) -> dict[str, Any]:
@@ -376,7 +371,7 @@ class Layer(Weighted):
     def _named(self, name: str, value: Any) -> Any:
         """A function, or an object that is made of its arguments, by its name."""
         try:
-            return configured.serialize(value) if isinstance(value, Configured) else activations.serialize(value)
+            return configured.serialize(value) if hasattr(value, "get_config") else activations.serialize(value)
         except ValueError as error:
             raise ValueError(f"{self.name}: its {name} cannot be told in words: {error}") from None
 

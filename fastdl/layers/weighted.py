@@ -81,7 +81,7 @@ class Weighted(Configured):
         regularizer, constraint = regularizers.get(regularizer), constraints.get(constraint)
         default = "glorot_uniform" if dtype.kind == "f" else "zeros"
         draw = initializers.get(default if initializer is None else initializer)
-        values = (values_from.get() or draw)(sizes, dtype)
+        values = values_from.get()(draw, sizes, dtype)
         parameter = Parameter(f"{self.name}/{name}", sizes, dtype, values, trainable, by_rows)
         parameter.regularizer, parameter.constraint = regularizer, constraint
         parameter.learning_rate_factor = (self.learning_rate_factors or {}).get(name, 1.0)

@@ -12,7 +12,7 @@ from fastdl.base.arguments import flag
 from fastdl.base.columns import dtype_name, is_column
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.calls import by_depth, calls_between
-from fastdl.layers.context import together
+from fastdl.layers.context import Call, together
 from fastdl.layers.core import Input, InputLayer, sizes_of
 from fastdl.layers.data_tensor import floats_of
 from fastdl.layers.layer import Layer, deserialize, serialize, unused
@@ -64,6 +64,11 @@ class Functional(Model, of_tensors=True):
     def outputs(self) -> list[Tensor]:
         """The symbolic outputs (Keras)."""
         return list(self._outputs)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The layers' calls, each after those it needs. fastdl's own."""
+        return list(self._calls)
 
     def _note_layers(self, called: Sequence[Layer]) -> None:
         """The layers are those between the tensors that it was made of."""

@@ -19,6 +19,7 @@ from fastdl.layers.layer import CLASSES, Layer
 from fastdl.metrics import Metric
 from fastdl.models import saving, state, tensor_file, terms
 from fastdl.models.functional import Functional
+from fastdl.models.keras_files import files
 from fastdl.models.model import Model
 from fastdl.models.sequential import Sequential
 from fastdl.models.tensor_file import Content
@@ -27,22 +28,27 @@ MODELS = {name: kind for name, kind in CLASSES.items() if issubclass(kind, Model
 MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
 
 
-def save_model(model: Model, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
+def save_model(model: Model, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
     """As model.save. Keras: models.save_model."""
-    saving.save(model, filepath, overwrite, include_optimizer=True)
+    include_optimizer = options.pop("include_optimizer", True)
+    saving.save(model, filepath, overwrite, zipped, include_optimizer, options)
 
 
 def load_model(
-    filepath: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None, compile: bool = True
+    filepath: Any, custom_objects: Mapping[str, Any] | None = None, compile: bool = True, safe_mode: bool = True
 ) -> Any:
     """The model that `save` wrote, to the bit; training goes on as if it had never stopped. Keras: load_model.
 
-    custom_objects: classes and functions of one's own that the file names, by name, beside those that are registered by
-    saving.register_keras_serializable. compile=False leaves optimizer, loss and metrics out. ModelFileError for a file
-    that is damaged, or not fastdl's, or that names what is not known here.
+    Or that of a .keras file, Keras's own ones too (needs h5py), or of such a file that is open. custom_objects:
+    classes and functions of one's own that the file names, by name, beside those that are registered by
+    saving.register_keras_serializable. compile=False leaves optimizer, loss and metrics out. No code that a file holds
+    is run, whatever safe_mode says. ModelFileError for a file that is damaged, or that names what is not known here.
     """
     if isinstance(custom_objects, bool):
         raise TypeError("custom_objects must be a mapping of names; compile comes by name: load_model(file, compile=…)")
+    if hasattr(filepath, "read") or os.fspath(filepath).endswith(saving.KERAS):
+        return files.load(filepath, custom_objects, compile, safe_mode)
+    saving.check_source(os.fspath(filepath))
     content = tensor_file.read(filepath)
     try:
         with custom_object_scope(custom_objects), config.policy_of_files():
@@ -64,7 +70,7 @@ def _load(content: Content, compile: bool) -> Model:
         array = content.tensors.get(key) if isinstance(key, str) else None
         return array is not None and array.shape == shape and array.dtype == np.dtype(dtype)
 
-    def value(shape: tuple[int, ...], dtype: Any) -> Array:
+    def value(draw: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         """A weight of this shape instead of an initializer's: nothing is allocated that the file does not hold. Models
         within the model are built before the layers around them; `restore` gives each weight its own values."""
         if not waiting:

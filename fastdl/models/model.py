@@ -357,21 +357,40 @@ class Model(Network):
 
     # -- files --------------------------------------------------------------------------------------------
 
-    def save(self, filepath: str | Path, overwrite: bool = True, *, include_optimizer: bool = True) -> None:
+    def save(
+        self,
+        filepath: Any,
+        overwrite: bool = True,
+        zipped: bool | None = None,
+        *,
+        include_optimizer: bool = True,
+        **unknown: Any,
+    ) -> None:
         """Write the model, how it was compiled and where training stands: see load_model. Keras: Model.save.
 
-        A safetensors file; it ends in .fastdl, or .safetensors. ValueError for other endings, and for layers, losses or
-        metrics of one's own; OSError leaves the old file.
+        Its name ends in .fastdl, or .safetensors, which that is; or in .keras, for Keras 3 as well (needs h5py), which
+        an open binary file is written as too. ValueError for other endings, and for what the file could not hold;
+        OSError leaves the old file.
         """
-        saving.save(self, filepath, overwrite, include_optimizer)
+        saving.save(self, filepath, overwrite, zipped, include_optimizer, unknown)
 
-    def save_weights(self, filepath: str | Path, overwrite: bool = True) -> None:
-        """Write the weights alone; layers may be of one's own. Keras: Model.save_weights."""
-        saving.save_weights(self, filepath, overwrite)
+    def save_weights(self, filepath: str | Path, overwrite: bool = True, objects_to_skip: Any = None) -> None:
+        """Write the weights alone; layers may be of one's own. Keras: Model.save_weights.
 
-    def load_weights(self, filepath: str | Path) -> None:
-        """Copy in what `save_weights` or `save` wrote, all or none. ModelFileError. Keras: Model.load_weights."""
-        saving.load_weights(self, filepath)
+        A .fastdl file, or .weights.h5 as Keras's (needs h5py), without those of objects_to_skip, a list of layers.
+        """
+        saving.save_weights(self, filepath, overwrite, objects_to_skip)
+
+    def load_weights(
+        self, filepath: str | Path, skip_mismatch: bool = False, objects_to_skip: Any = None, **unknown: Any
+    ) -> None:
+        """Copy in what `save_weights` or `save` wrote, or Keras's, all or none. ModelFileError. Keras:
+        Model.load_weights.
+
+        Of Keras's files alone, skip_mismatch: layers that do not fit stay as they are, with a warning; and
+        objects_to_skip as in `save_weights`.
+        """
+        saving.load_weights(self, filepath, skip_mismatch, objects_to_skip, unknown)
 
     def to_json(self) -> str:
         """The layers and their settings, for models.model_from_json. Keras: Model.to_json."""

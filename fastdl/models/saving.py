@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fastdl.base.arguments import path
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured
 from fastdl.base.files import check_target
+from fastdl.errors import KerasFileError
 from fastdl.layers.layer import CLASSES
 from fastdl.metrics import Metric
 from fastdl.models import state, tensor_file
@@ -21,12 +21,28 @@ from fastdl.models.network import Network
 from fastdl.models.objective import mapped
 
 ENDINGS = ".fastdl", ".safetensors"  # the second is what they are; no other program knows what is in them
+KERAS, KERAS_WEIGHTS = ".keras", ".weights.h5"
+KERAS_FILES: dict[str, Callable[..., Any]] = {}  # what stands above, and makes models of files, writes and reads them
 
 
-def save(model: Network, filepath: str | os.PathLike[str], overwrite: bool, include_optimizer: bool) -> None:
+def save(
+    model: Network, filepath: Any, overwrite: bool, zipped: bool | None, include_optimizer: bool, unknown: Any
+) -> None:
     """See Model.save."""
-    _check_target(filepath, overwrite)
-    tensor_file.write(filepath, *_whole(model, include_optimizer))
+    if unknown.pop("save_format", None):
+        raise ValueError("save_format is deprecated, and not needed: the name's ending says what is written")
+    if unknown:
+        raise ValueError(f"these arguments of save are not supported: {', '.join(unknown)}")
+    if zipped is False:
+        raise ValueError("zipped must be True or None: fastdl writes files, not folders")
+    if hasattr(filepath, "write"):
+        KERAS_FILES["save"](model, filepath, include_optimizer)
+        return
+    text = _check_target(filepath, overwrite, (*ENDINGS, KERAS))
+    if text.endswith(KERAS):
+        KERAS_FILES["save"](model, text, include_optimizer)
+    else:
+        tensor_file.write(text, *_whole(model, include_optimizer))
 
 
 def dumps(model: Network) -> bytes:
@@ -52,43 +68,76 @@ def _whole(model: Network, include_optimizer: bool) -> tuple[dict[str, Array], d
     return tensors, {**notes, **training}
 
 
-def save_weights(model: Network, filepath: str | os.PathLike[str], overwrite: bool) -> None:
+def save_weights(model: Network, filepath: Any, overwrite: bool, objects_to_skip: Iterable[Any] | None) -> None:
     """See Model.save_weights."""
-    _check_target(filepath, overwrite)
+    text = _check_target(filepath, overwrite, (*ENDINGS, KERAS_WEIGHTS))
+    if text.endswith(KERAS_WEIGHTS):
+        KERAS_FILES["save_weights"](model, text, objects_to_skip or ())
+        return
+    _only_of_keras(text, objects_to_skip=objects_to_skip)
     with model.session.lock:
         tensors, notes = state.gather(model, optimizer=False)
-    tensor_file.write(filepath, tensors, notes)
+    tensor_file.write(text, tensors, notes)
 
 
-def _check_target(filepath: str | os.PathLike[str], overwrite: bool) -> None:
-    target = Path(check_ending(filepath))
+def _check_target(filepath: Any, overwrite: bool, endings: Sequence[str]) -> str:
+    target = Path(text := check_ending(filepath, endings))
     if not overwrite and target.exists():
-        raise FileExistsError(f"{os.fspath(filepath)} exists: choose another name, or pass overwrite=True")
+        raise FileExistsError(f"{text} exists: choose another name, or pass overwrite=True")
+    return text
 
 
-def check_ending(filepath: str | os.PathLike[str]) -> str:
-    """The path as text. ValueError for one that does not end as fastdl's files do, above all if as others' do."""
+def check_ending(filepath: Any, endings: Sequence[str] = (*ENDINGS, KERAS, KERAS_WEIGHTS)) -> str:
+    """The path as text. ValueError for one that does not end as files do that fastdl writes."""
     text = path("filepath", filepath)
     target = Path(text)
     if target.is_dir():
         check_target(text)
+    if text.endswith(tuple(endings)):
+        return text
     if target.suffix == ".onnx":
         raise ValueError(f"{text}: what is saved is no ONNX file: call export, or choose another name")
-    if target.suffix in (".keras", ".h5", ".hdf5"):
-        right = target.name.removesuffix(target.suffix).removesuffix(".weights") + ENDINGS[0]
-        raise ValueError(f"filepath must end in {ENDINGS[0]}, as {right}: fastdl writes no {target.suffix} files")
-    if target.suffix not in ENDINGS:
-        raise ValueError(f"filepath must end in {ENDINGS[0]}, as {target.name}{ENDINGS[0]}, not be {text!r}")
-    return text
+    stem = target.name.removesuffix(".h5").removesuffix(".hdf5").removesuffix(KERAS).removesuffix(".weights")
+    choices = " or ".join(ending for ending in endings if ending != ENDINGS[1])
+    raise ValueError(f"filepath must end in {choices}, as {stem or 'model'}{ENDINGS[0]}, not be {text!r}")
 
 
-def load_weights(model: Network, filepath: str | os.PathLike[str]) -> None:
+def load_weights(
+    model: Network, filepath: Any, skip_mismatch: bool, objects_to_skip: Iterable[Any] | None, unknown: dict[str, Any]
+) -> None:
     """See Model.load_weights."""
-    content = tensor_file.read(filepath)
+    if unknown.pop("by_name", None) is not None:
+        raise ValueError("by_name is for Keras's old .h5 files, which fastdl does not read")
+    if unknown:
+        raise ValueError(f"load_weights has no argument {next(iter(unknown))!r}")
+    text = path("filepath", filepath)
+    if text.endswith((KERAS, KERAS_WEIGHTS)):
+        if text.endswith(KERAS) and objects_to_skip is not None:
+            raise ValueError(f"objects_to_skip is for {KERAS_WEIGHTS} files, not for {text}")
+        KERAS_FILES["load_weights"](model, text, skip_mismatch, objects_to_skip or ())
+        return
+    check_source(text)
+    _only_of_keras(text, objects_to_skip=objects_to_skip, skip_mismatch=skip_mismatch or None)
+    content = tensor_file.read(text)
     model.trace()
     with model.session.lock:
         for parameter, value in state.take_weights(state.weights(model), content):
             parameter.assign(value)
+
+
+def check_source(text: str) -> None:
+    """KerasFileError, a ValueError, for a name that no model file can have."""
+    if text.endswith((".h5", ".hdf5")):
+        raise KerasFileError(f"{text}: an old file of Keras's: load it in Keras, and save it as {KERAS} there")
+    if not text.endswith(ENDINGS) and not Path(text).exists():
+        choices = ", ".join((*ENDINGS, KERAS, KERAS_WEIGHTS))
+        raise KerasFileError(f"{text}: no such file, and not the name of one that fastdl reads, in {choices}")
+
+
+def _only_of_keras(text: str, **arguments: Any) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} is for {KERAS_WEIGHTS} files, not for {text}")
 
 
 # -- settings ---------------------------------------------------------------------------------------------

@@ -118,9 +118,9 @@ class Session:
         optimizer, objective = self.compiled()
         graph = self.model.graph_for(training)
         losses, metrics = objective.readings(graph, weighted, batch)
-        if training:  # in the model's order, whichever the program meets first
-            found = dict.fromkeys(p for op in graph.ops for p in op.parameters)
-            trained = self.trained if self.trained is not None else [p for p in found if p.trainable]
+        if training:  # all of the model's, in its order, whichever the program meets (first)
+            found = (*self.model.weights, *(p for op in graph.ops for p in op.parameters))
+            trained = self.trained if self.trained is not None else {p for p in found if p.trainable}
             optimizer.build_more(p for p in found if p in trained)
         return Program(
             graph,

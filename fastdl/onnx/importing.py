@@ -249,7 +249,7 @@ def _built(made: Made, inputs: list[Tensor]) -> Tensor:
     """The layer's output, after it has made its weights of those it is given. Refused unless they fit."""
     waiting = iter(made.weights)
 
-    def value(shape: tuple[int, ...], dtype: Any) -> Array:
+    def value(draw: Any, shape: tuple[int, ...], dtype: Any) -> Array:
         weight = next(waiting, None)
         if weight is None or weight.shape != shape:
             raise Refused(f"its weights do not fit an input of shape {inputs[0].shape}")

@@ -24,7 +24,7 @@ ELSEWHERE = {  # other public homes
     "dtype_policies": ("config",),
     "layers": ("utils",),
 }
-NOT_INSTALLED = "tensorflow", "jax", "torch", "grain", "h5py", "flax", "orbax"
+NOT_INSTALLED = "tensorflow", "jax", "torch", "grain", "flax", "orbax"
 
 
 class Names:

@@ -79,6 +79,11 @@ def _of_fastdl(module: str, name: str) -> Any:
 
 
 TOOLS: dict[str, Any] = {
+    # insides by which tests of files name members of the archive, and load weights
+    "saving.saving_lib._CONFIG_FILENAME": "config.json",
+    "saving.saving_lib._METADATA_FILENAME": "metadata.json",
+    "saving.saving_lib.save_weights_only": _of_fastdl("saving", "save_weights"),
+    "saving.saving_lib.load_weights_only": _of_fastdl("saving", "load_weights"),
     "models.Functional": _of_fastdl("models.functional", "Functional"),
     "ops.random": RANDOM,
     "trainers.trainer.Trainer": _of_fastdl("models", "Model"),  # of a Trainer and a layer tests make a model
