@@ -113,8 +113,16 @@ def test_a_layer_that_does_not_keep_its_arguments() -> None:
             super().__init__()
 
     model = fastdl.Sequential([fastdl.Input((6,)), Forgetful(3.0)])
+    assert clone_model(model).layers[0].get_config()["factor"] == 3.0  # as it was given, which Keras remembers too
+
+
+def test_an_argument_that_is_neither_kept_nor_given() -> None:
+    class Forgetful(Doubling):
+        def __init__(self, factor: float = 2.0) -> None:
+            super().__init__()
+
     with pytest.raises(NotImplementedError, match="Forgetful keeps no attribute 'factor': override get_config"):
-        clone_model(model)
+        Forgetful().get_config()
 
 
 def test_layers_are_shared_between_models() -> None:
