@@ -27,19 +27,22 @@ class Stored(Weighted):
             layer._made_with = dict(list(bound.arguments.items())[1:])
         return layer
 
-    @property
-    def told_as(self) -> type:
-        """The class whose arguments `get_config` tells: if that is overridden, fastdl's, of which it is made."""
-        overridden = not is_fastdls(type(self).get_config)
-        return next(each for each in type(self).__mro__ if is_fastdls(each)) if overridden else type(self)
-
-    def argument(self, name: str) -> Any:
-        """An argument of the constructor: the attribute of its name, or what was given. NotImplementedError."""
-        if hasattr(self, name):
-            return getattr(self, name)
-        if name in self._made_with:
-            return self._made_with[name]
-        raise NotImplementedError(f"{type(self).__name__} keeps no attribute {name!r}: override get_config")
+    def made_of(self) -> dict[str, Any]:
+        """The constructor's arguments: attributes of their names, or what one of one's own was given. Where get_config
+        is overridden, those of the class of fastdl's that it is made of. NotImplementedError for one not kept."""
+        kind = type(self)
+        told = kind if is_fastdls(kind.get_config) else next(each for each in kind.__mro__ if is_fastdls(each))
+        made_of = {}
+        for name, argument in inspect.signature(told).parameters.items():
+            if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
+                continue  # the base's, or an older name of another
+            if hasattr(self, name):
+                made_of[name] = getattr(self, name)
+            elif name in self._made_with:
+                made_of[name] = self._made_with[name]
+            elif is_fastdls(kind) or argument.default is argument.empty:
+                raise NotImplementedError(f"{kind.__name__} keeps no attribute {name!r}: override get_config")
+        return made_of
 
     @property
     def own_variables(self) -> list[Parameter]:

@@ -55,6 +55,8 @@ QUANTIZE = "quantize plain.onnx q.onnx --samples x.npy --type float16"
 # name: what is written, by what, and what says that it is whole
 WRITERS = {
     "save": ("m.fastdl", lambda: net(2).save("m.fastdl"), whole_model),
+    "keras": ("m.keras", lambda: net(2).save("m.keras"), whole_model),
+    "weights of keras": ("w.weights.h5", lambda: net(2).save_weights("w.weights.h5"), whole_weights),
     "save_weights": ("w.fastdl", lambda: net(2).save_weights("w.fastdl"), whole_weights),
     "export": ("m.onnx", lambda: net(2).export("m.onnx", verify=x), whole_onnx),
     "fuse": ("f.onnx", lambda: command("fuse", "plain.onnx", "f.onnx"), whole_onnx),
@@ -120,7 +122,7 @@ assert tried
 )
 
 
-WRITERS = ["save", "save_weights", "export", "fuse", "report", "page", "quantize"]
+WRITERS = ["save", "save_weights", "keras", "weights of keras", "export", "fuse", "report", "page", "quantize"]
 CALLBACKS = ["checkpoint", "log", "backup", "backup twice"]
 
 

@@ -16,6 +16,7 @@ from fastdl.models.keras_files import objects
 from fastdl.models.keras_files.hdf5 import Groups
 from fastdl.models.keras_files.objects import serialize_keras_object
 from fastdl.models.model import Model
+from fastdl.optimizers import Adafactor, Nadam
 
 OPTIMIZER = "optimizer"  # the path of its group
 MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
@@ -81,18 +82,26 @@ def _check(metrics: Any) -> None:
             _check(each)
 
 
-def _kept(model: Model, begun: bool) -> list[Parameter]:
-    """What the optimizer keeps of all weights that are trained, made where it is not there yet, in Keras's order."""
+def _kept(model: Model, begun: bool) -> list[Parameter | Array]:
+    """What Keras's optimizer keeps of all weights that are trained, in its order: what fastdl's keeps, made where it is
+    not there yet, and arrays in the place of what fastdl's computes, or has no need of."""
     optimizer, trained = model.optimizer, model.trainable_weights
     if optimizer is None or not begun:
         return []
     optimizer.build_more(trained)
-    state = optimizer.state
-    each = (state.averages, state.accumulated)
-    return [
-        *(kept[parameter] for kept in each for parameter in trained if parameter in kept),
-        *(slot for parameter in trained for slot in state.slots[parameter]),
-    ]
+    state, kept = optimizer.state, list[Parameter | Array]()
+    for each in (state.averages, state.accumulated):
+        kept += [each[parameter] for parameter in trained if parameter in each]
+    for parameter in trained:
+        slots: list[Any] = state.slots[parameter]
+        if isinstance(optimizer, Adafactor):
+            unused = np.zeros(parameter.shape if len(slots) > 1 else (), np.float32)
+            slots = [*slots, unused] if len(slots) > 1 else [unused, unused, *slots]
+        kept += slots
+    if isinstance(optimizer, Nadam):
+        momenta = optimizer.beta_1 * (1 - 0.5 * 0.96 ** np.arange(1.0, optimizer.iterations + 1))
+        kept.append(np.asarray(momenta.prod(), np.float32))
+    return kept
 
 
 def gather(model: Model) -> dict[str, Array]:
@@ -102,7 +111,7 @@ def gather(model: Model) -> dict[str, Array]:
     counts = [np.asarray(optimizer.batches, np.int32)]
     if not callable(optimizer.rate_or_schedule):
         counts.append(np.asarray(optimizer.learning_rate, np.float32))
-    kept = [each.numpy() for each in _kept(model, bool(optimizer.state.slots))]
+    kept = [np.asarray(each) for each in _kept(model, bool(optimizer.state.slots))]
     return {str(i): array for i, array in enumerate([*counts, *kept])}
 
 
@@ -121,7 +130,8 @@ def restore(model: Model, groups: Groups, name: str) -> None:
         warn(f"{name}: what the optimizer had kept is not of this model's weights: it begins anew", UserWarning)
         return
     for each, value in zip(kept, values[counts:], strict=True):
-        each.assign(value)
+        if isinstance(each, Parameter):
+            each.assign(value)
     optimizer.batches = int(values[0].item())
     if counts > 1 and np.float32(values[1].item()) != np.float32(optimizer.learning_rate):
         optimizer.learning_rate = float(values[1].item())

@@ -92,7 +92,7 @@ def _tell_graph(model: Functional) -> dict[str, Any]:
         told = _Told(model)
         layers = [told.layer(layer) for layer in model.layers]
     inputs = [[each.name, 0, 0] for each in told.sources]
-    outputs: Any = [told.places[tensor] for tensor in model.outputs]
+    outputs: Any = [told.end(tensor) for tensor in model.outputs]
     if model.output_keys:
         outputs = dict(zip(model.output_keys, outputs, strict=True))
     return {
@@ -115,9 +115,8 @@ class _Told:
         self.calls: dict[Layer, list[Call]] = {}
         for call in model.calls:
             before = self.calls.setdefault(call.layer, [])
-            first = int(isinstance(call.layer, Functional))  # Keras counts a graph's own, between its own tensors
             for i, tensor in enumerate(call.outputs):
-                self.places[tensor] = [call.layer.name, first + len(before), i]
+                self.places[tensor] = [call.layer.name, len(before), i]
             before.append(call)
         taken: list[str] = []
         for layer in model.layers:
@@ -125,6 +124,12 @@ class _Told:
                 other = free_name(layer.name, taken)
                 raise ValueError(f"{model.name} has two layers of the name {layer.name}: Keras needs names, as {other}")
             taken.append(layer.name)
+
+    def end(self, tensor: Tensor) -> list[Any]:
+        """Where an output of the model comes from: there Keras counts a graph's calls from 1."""
+        name, call, output = self.places[tensor]
+        graphs = {layer.name for layer in self.calls if isinstance(layer, Functional)}
+        return [name, call + (name in graphs), output]
 
     def tensor(self, tensor: Tensor) -> dict[str, Any]:
         shape = [getattr(tensor, "batch_size", None), *tensor.shape[1:]]
@@ -172,8 +177,7 @@ class _Made:
             if isinstance(layer, InputLayer):
                 self.tensors[name, 0, 0] = layer.output
             nodes = told.get("inbound_nodes") or []
-            first = int(isinstance(layer, Functional))
-            waiting += [(name, first + i, node) for i, node in enumerate(nodes)]
+            waiting += [(name, i, node) for i, node in enumerate(nodes)]
         self._call_all(waiting)
 
     def _call_all(self, nodes: list[tuple[str, int, Mapping[str, Any]]]) -> None:
@@ -182,7 +186,7 @@ class _Made:
         missing = dict[int, int]()
         for i, (name, number, node) in enumerate(nodes):
             needs = {place[:2] for place in _places(node) if place not in self.tensors}
-            if number > int(isinstance(self.layers[name], Functional)):
+            if number:
                 needs.add((name, number - 1))
             missing[i] = len(needs)
             for need in needs:
@@ -231,7 +235,7 @@ class _Made:
         if isinstance(told, Mapping):
             return {str(name): self.read(each) for name, each in told.items()}
         if isinstance(told, list) and len(told) == 3 and isinstance(told[0], str):
-            place = told[0], told[1], told[2]
+            place = told[0], told[1] - isinstance(self.layers.get(told[0]), Functional), told[2]
             if place not in self.tensors:
                 raise ValueError(f"there is no output {told[2]} of the layer {told[0]!r}")
             return self.tensors[place]

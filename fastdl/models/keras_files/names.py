@@ -36,7 +36,7 @@ OPERATIONS = "keras.src.ops."  # modules of classes that stand for functions of 
 ONLY_HERE = {
     *("CategoryEmbedding", "DenseTranspose", "EnsembleDense", "EnsembleScale", "FlatCosine", "LogCosine"),
     *("MinMaxScaling", "NumpyLayer", "OneCycle", "ParametricActivation", "PeriodicEmbedding"),
-    *("PiecewiseLinearEncoding", "RReLU", "RandomSign", "Scale", "Whitening"),
+    *("PiecewiseLinearEncoding", "RReLU", "RandomSign", "Scale", "Values", "Whitening"),
 }
 # arguments that Keras's classes lack: what they are where they do nothing
 ONLY_ARGUMENTS: dict[str, Any] = {

@@ -20,7 +20,7 @@ from fastdl.base import registry
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured, is_fastdls
 from fastdl.compiler.graph import Parameter, Tensor
-from fastdl.layers import Layer, Operation
+from fastdl.layers import DataLayer, Layer, Operation
 from fastdl.layers.core import InputLayer
 from fastdl.models.keras_files import operations
 from fastdl.models.keras_files.names import (
@@ -28,6 +28,7 @@ from fastdl.models.keras_files.names import (
     ONLY_ARGUMENTS,
     built_in,
     home_of,
+    options_of,
     refuse_only_here,
     registered,
     taken,
@@ -152,7 +153,7 @@ def _object(value: Any) -> dict[str, Any]:
     if form and is_fastdls(kind.get_config):
         config = form.tell(value)
     else:
-        config = _arguments(value) if is_fastdls(kind) else _own(value)
+        config = _arguments(value) if is_fastdls(getattr(kind, "get_config", _own)) else _own(value)
     home = home_of(kind)
     result = {
         "module": home or kind.__module__,
@@ -182,7 +183,8 @@ def _arguments(value: Any) -> dict[str, Any]:
     if isinstance(value, InputLayer):
         return input_config(value.name, value.output)
     told = dict[str, Any]()
-    for name, each in value.get_config().items():
+    config = value.saved_config() if isinstance(value, Layer) else value.get_config()
+    for name, each in config.items():
         if name in ONLY_ARGUMENTS:
             if each and ONLY_ARGUMENTS[name] is None:
                 raise ValueError(f"{value.name}: Keras's {type(value).__name__} has no {name}: save as .fastdl")
@@ -197,7 +199,9 @@ def _arguments(value: Any) -> dict[str, Any]:
             told[name] = _function(inner if inspect.isroutine(inner) else registry.function_of(each))
         else:
             told[name] = _tell(each)
-    return {**told, "dtype": policy()} if isinstance(value, Layer) else told
+    if not is_fastdls(type(value)):
+        return {name: each for name, each in told.items() if name in options_of(type(value))}
+    return {**told, "dtype": policy()} if isinstance(value, Layer) and not isinstance(value, DataLayer) else told
 
 
 def input_config(name: str, tensor: Any) -> dict[str, Any]:
@@ -326,8 +330,10 @@ def _instance(kind: Any, name: str, inner: Mapping[str, Any], config: Mapping[st
     if isinstance(kind, type) and kind is Operation:
         return operations.made(str(name), inner, config)
     arguments = dict(inner)
-    if isinstance(kind, type) and issubclass(kind, Layer) and _is_policy(arguments.get("dtype", ...)):
-        del arguments["dtype"]
+    if isinstance(kind, type) and issubclass(kind, Layer) and not issubclass(kind, InputLayer):
+        dtype = arguments.pop("dtype", None)  # layers take it from their model
+        if not issubclass(kind, DataLayer):  # which encode what they are given in any
+            _check_policy(dtype)
     if form and is_fastdls(kind.from_config.__func__):
         return form.make(kind, arguments)
     if is_fastdls(kind):
@@ -341,11 +347,8 @@ def _instance(kind: Any, name: str, inner: Mapping[str, Any], config: Mapping[st
         ) from error
 
 
-def _is_policy(dtype: Any) -> bool:
-    """Whether it tells a dtype that layers take from their model. ValueError for another."""
-    if dtype is ...:
-        return False
+def _check_policy(dtype: Any) -> None:
+    """ValueError for a dtype that no model of fastdl's has."""
     name = dtype["config"]["name"] if isinstance(dtype, Mapping) else dtype
-    if name in (None, "float32", "float64"):
-        return True
-    raise ValueError(f"dtype {name!r}: fastdl computes in float32 and float64")
+    if name not in (None, "float32", "float64"):
+        raise ValueError(f"dtype {name!r}: fastdl computes in float32 and float64")

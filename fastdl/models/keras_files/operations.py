@@ -18,7 +18,7 @@ MODULES = {
     **dict.fromkeys(("sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink", "threshold"), "nn"),
     "norm": "linalg",
 }
-OPERANDS = {"operands", "x", "x1", "x2", "a", "b", "xs", "key", "indices"}  # what a call is given; the rest is config
+OPERANDS = {"operands", "x", "x1", "x2", "xs", "key", "indices"}  # what a call is given; the rest is config
 RENAMED = {("reshape", "shape"): "newshape"}
 BY_CLASS = {"".join(part.capitalize() for part in name.split("_")): name for name in KNOWN}
 
@@ -43,10 +43,11 @@ def _bound(layer: Operation) -> tuple[list[Any], dict[str, Any]]:
     """What of its arguments are operands, and what are settings by name."""
     operands, settings = list[Any](), dict[str, Any]()
     bound = inspect.signature(KNOWN[layer.function]).bind(*layer.arguments, **layer.options)
+    bound.apply_defaults()  # which are not all Keras's
     for name, value in bound.arguments.items():
         if name == "operands":
             operands += value
-        elif name in OPERANDS:
+        elif name in OPERANDS or layer.function == "matmul":
             operands.append(value)
         else:
             settings[RENAMED.get((layer.function, name), name)] = value

@@ -13,7 +13,7 @@ from fastdl.base.configured import is_fastdls
 from fastdl.base.naming import default_name
 from fastdl.compiler.graph import Parameter
 from fastdl.errors import KerasFileError, warn
-from fastdl.layers import Layer
+from fastdl.layers import Layer, Operation
 from fastdl.layers.lookup import IntegerLookup, StringLookup
 from fastdl.models.functional import Functional
 from fastdl.models.keras_files.hdf5 import Groups
@@ -38,7 +38,7 @@ def places(model: Model, skipped: Iterable[Any] = ()) -> list[Place]:
     found = list[Place]()
 
     def meet(layer: Layer, path: str) -> None:
-        if id(layer) in seen:
+        if id(layer) in seen or isinstance(layer, Operation):
             return
         seen.add(id(layer))
         found.append(Place(path, layer))
@@ -97,6 +97,8 @@ def gather(model: Model, skipped: Iterable[Any] = ()) -> tuple[Groups, dict[str,
     for place in places(model, skipped):
         store: dict[str, Any] = {}
         place.layer.save_own_variables(store)
+        if isinstance(place.layer, StringLookup | IntegerLookup) and place.layer.idf_weights is not None:
+            store["idf_weights"] = np.asarray(place.layer.idf_weights, np.float32)  # where Keras looks for them
         groups[place.path] = {str(key): np.asarray(value) for key, value in store.items()}
         names[place.path] = place.layer.name
     return groups, names
