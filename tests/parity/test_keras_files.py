@@ -388,8 +388,14 @@ def test_each_function_of_tensors(name: str, tmp_path: Path) -> None:
         assert np.array_equal(mine, other)
 
 
-def test_embeddings(tmp_path: Path) -> None:
+def test_embeddings_and_what_was_adapted(tmp_path: Path) -> None:
     for writer, reader in ((fastdl, keras), (keras, fastdl)):
+        scaled = writer.layers.Normalization()
+        scaled.adapt(X)
+        model = writer.Sequential([writer.Input((6,)), scaled, writer.layers.Dense(2)])
+        model.save(tmp_path / "m.keras")
+        again = reader.models.load_model(tmp_path / "m.keras")
+        np.testing.assert_allclose(model.predict(X, verbose=0), again.predict(X, verbose=0), rtol=2e-5, atol=2e-6)
         model = writer.Sequential([writer.Input((3,)), writer.layers.Embedding(5, 4), writer.layers.Flatten()])
         model.save(tmp_path / "m.keras")
         again = reader.models.load_model(tmp_path / "m.keras")
