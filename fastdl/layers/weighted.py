@@ -202,15 +202,13 @@ class Weighted(Configured):
         return sum(parameter.size for parameter in self.weights)
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    """What stands in lists, tuples and mappings within each other."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if not isinstance(value, list | tuple):
+def _leaves(value: Any, around: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """What stands in lists, tuples and mappings within each other, which may hold themselves."""
+    if not isinstance(value, list | tuple | Mapping):
         yield value
-        return
-    for each in value:
-        yield from _leaves(each)
+    elif not any(value is each for each in around):
+        for each in list(value.values()) if isinstance(value, Mapping) else value:
+            yield from _leaves(each, (*around, value))
 
 
 def _by_position(given: Sequence[Any], **named: Any) -> list[Any]:

@@ -218,6 +218,23 @@ def test_a_class_that_is_not_known_here(tmp_path: Path) -> None:
     assert len(load_model(tmp_path / "m.keras", {"Unknown": Unknown}).layers) == 1
 
 
+def test_lists_that_hold_themselves(tmp_path: Path) -> None:
+    @saving.register_keras_serializable("tests")
+    class Around(fastdl.Model):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.parts: list[Any] = [layers.Dense(3)]
+            self.parts.append(self.parts)
+
+        def call(self, inputs: Any) -> Any:
+            return self.parts[0](inputs)
+
+    model = Around()
+    model(X)
+    model.save(tmp_path / "m.keras")
+    assert np.array_equal(load_model(tmp_path / "m.keras").predict(X), model.predict(X))
+
+
 def test_a_layer_that_two_others_hold_stays_one(tmp_path: Path) -> None:
     @saving.register_keras_serializable("tests")
     class Around(layers.Layer):

@@ -9,6 +9,7 @@ from typing import Any
 from fastdl import activations, constraints, initializers, losses, metrics, optimizers, regularizers, schedules
 from fastdl.base import registry
 from fastdl.base.configured import Configured, is_fastdls
+from fastdl.base.random import SeedGenerator
 from fastdl.layers import CLASSES
 
 # Keras's public modules, and what of them fastdl has; models are added by those who make them
@@ -23,6 +24,7 @@ FAMILIES: dict[str, Mapping[str, type[Any]]] = {
     "keras.initializers": initializers.CLASSES,
     "keras.regularizers": regularizers.CLASSES,
     "keras.constraints": constraints.CLASSES,
+    "keras.random": {"SeedGenerator": SeedGenerator},
 }
 FUNCTIONS: dict[str, Mapping[str, Callable[..., Any]]] = {
     "keras.activations": activations.NAMES | activations.COMPOSED,
