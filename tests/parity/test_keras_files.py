@@ -402,6 +402,22 @@ def test_embeddings_and_what_was_adapted(tmp_path: Path) -> None:
         assert np.array_equal(model.predict(CODES, verbose=0), again.predict(CODES, verbose=0))
 
 
+def test_mixed_bfloat16(tmp_path: Path) -> None:
+    fastdl.config.round_to_bfloat16(True)
+    try:
+        for writer, reader in ((fastdl, keras), (keras, fastdl)):
+            model = writer.Sequential(
+                [writer.Input((6,)), writer.layers.Dense(4, dtype="mixed_bfloat16"), writer.layers.Dense(2)]
+            )
+            model.save(tmp_path / "m.keras")
+            again = reader.models.load_model(tmp_path / "m.keras")
+            mixed = again.layers[0].dtype_policy
+            assert getattr(mixed, "name", mixed) == "mixed_bfloat16"
+            np.testing.assert_allclose(model.predict(X, verbose=0), again.predict(X, verbose=0), rtol=0.02, atol=0.02)
+    finally:
+        fastdl.config.round_to_bfloat16(False)
+
+
 def test_keras_lambda_is_refused(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((6,)), keras.layers.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "m.keras")
@@ -415,7 +431,7 @@ def test_keras_lambda_is_refused(tmp_path: Path) -> None:
     [
         (lambda: keras.layers.Conv1D(2, 1), "Conv1D"),
         (lambda: keras.layers.BatchNormalization(renorm=True), "renorm=True"),
-        (lambda: keras.layers.Dense(2, dtype="mixed_bfloat16"), "mixed_bfloat16"),
+        (lambda: keras.layers.Dense(2, dtype="mixed_float16"), "mixed_float16"),
     ],
 )
 def test_what_fastdl_lacks_is_named(layer: Any, named: str, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Form:
     make: Callable[[type[Any], Mapping[str, Any]], Any]
 
 
+MIXED = "mixed_bfloat16"
 FORMS: list[Form] = []
 AFTER: list[Callable[[Any, Mapping[str, Any]], None]] = []  # what is done to what was made: it is built, and compiled
 BESIDE: list[Callable[[Any], dict[str, Any]]] = []  # what is told beside an object's config
@@ -201,7 +202,9 @@ def _arguments(value: Any) -> dict[str, Any]:
             told[name] = _tell(each)
     if not is_fastdls(type(value)):
         return {name: each for name, each in told.items() if name in options_of(type(value))}
-    return {**told, "dtype": policy()} if isinstance(value, Layer) and not isinstance(value, DataLayer) else told
+    if isinstance(value, Layer) and not isinstance(value, DataLayer):
+        told["dtype"] = policy(told.get("dtype"))
+    return told
 
 
 def input_config(name: str, tensor: Any) -> dict[str, Any]:
@@ -228,7 +231,7 @@ def deserialize_keras_object(
     safe = _safe.set(safe_mode if _safe.get() is None else _safe.get())
     token = _made.set({}) if _made.get() is None else None
     try:
-        with registry.custom_object_scope(custom_objects):
+        with registry.custom_object_scope(custom_objects), settings.policy_of_files():
             made = make(config)
             if isinstance(config, Mapping) and "class_name" in config:
                 for finish in AFTER:
@@ -332,8 +335,8 @@ def _instance(kind: Any, name: str, inner: Mapping[str, Any], config: Mapping[st
     arguments = dict(inner)
     if isinstance(kind, type) and issubclass(kind, Layer) and not issubclass(kind, InputLayer):
         dtype = arguments.pop("dtype", None)  # layers take it from their model
-        if not issubclass(kind, DataLayer):  # which encode what they are given in any
-            _check_policy(dtype)
+        if not issubclass(kind, DataLayer) and _policy_of(dtype) == MIXED:  # which encode what they are given in any
+            arguments["dtype"] = MIXED
     if form and is_fastdls(kind.from_config.__func__):
         return form.make(kind, arguments)
     if is_fastdls(kind):
@@ -347,8 +350,9 @@ def _instance(kind: Any, name: str, inner: Mapping[str, Any], config: Mapping[st
         ) from error
 
 
-def _check_policy(dtype: Any) -> None:
-    """ValueError for a dtype that no model of fastdl's has."""
+def _policy_of(dtype: Any) -> str | None:
+    """The policy's name. ValueError for one that no layer of fastdl's has."""
     name = dtype["config"]["name"] if isinstance(dtype, Mapping) else dtype
-    if name not in (None, "float32", "float64"):
-        raise ValueError(f"dtype {name!r}: fastdl computes in float32 and float64")
+    if name not in (None, "float32", "float64", MIXED):
+        raise ValueError(f"dtype {name!r}: fastdl computes in float32, {MIXED} and float64")
+    return str(name)
