@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastdl import config as settings
+from fastdl import tree
 from fastdl.base.configured import is_fastdls
 from fastdl.base.naming import free_name
 from fastdl.compiler.graph import Tensor
@@ -15,6 +17,7 @@ from fastdl.layers import Layer, Operation
 from fastdl.layers.context import Call, made, together
 from fastdl.layers.core import InputLayer
 from fastdl.layers.data_tensor import floats_of
+from fastdl.layers.given import tensors_in
 from fastdl.models.functional import Functional
 from fastdl.models.keras_files import names, objects, operations
 from fastdl.models.keras_files.objects import Form, input_config, of_dtype, policy, serialize_keras_object
@@ -91,16 +94,12 @@ def _tell_graph(model: Functional) -> dict[str, Any]:
     with of_dtype(model.dtype.name):
         told = _Told(model)
         layers = [told.layer(layer) for layer in model.layers]
-    inputs = [[each.name, 0, 0] for each in told.sources]
-    outputs: Any = [told.end(tensor) for tensor in model.outputs]
-    if model.output_keys:
-        outputs = dict(zip(model.output_keys, outputs, strict=True))
     return {
         "name": model.name,
         "trainable": model.trainable,
         "layers": layers,
-        "input_layers": inputs if len(inputs) > 1 else inputs[0],
-        "output_layers": outputs if len(outputs) > 1 or model.output_keys else outputs[0],
+        "input_layers": tree.map_structure(lambda tensor: told.places[tensor], model.input),
+        "output_layers": tree.map_structure(told.end, model.output),
     }
 
 
@@ -108,10 +107,8 @@ class _Told:
     """Where each tensor of a model comes from: [layer, which of its calls, which of its outputs]."""
 
     def __init__(self, model: Functional) -> None:
-        self.sources = [layer for layer in model.layers if isinstance(layer, InputLayer)]
-        order = {name: i for i, name in enumerate(model.input_names)}
-        self.sources.sort(key=lambda layer: order.get(layer.name, 0))
-        self.places: dict[Tensor, list[Any]] = {source.output: [source.name, 0, 0] for source in self.sources}
+        sources = [layer for layer in model.layers if isinstance(layer, InputLayer)]
+        self.places: dict[Tensor, list[Any]] = {source.output: [source.name, 0, 0] for source in sources}
         self.calls: dict[Layer, list[Call]] = {}
         for call in model.calls:
             before = self.calls.setdefault(call.layer, [])
@@ -146,8 +143,11 @@ class _Told:
         options = {} if call.training is None else {"training": call.training}
         if isinstance(call.layer, Operation):
             return {"args": operations.call(call.layer, tensors), "kwargs": options}
-        apart = call.apart or (len(tensors) == 1 and not call.layer.takes_several)
-        return {"args": tensors if apart else [tensors], "kwargs": options}
+        args, named = call.arguments(tensors)
+        return {"args": serialize_keras_object(list(args)), "kwargs": serialize_keras_object({**named, **options})}
+
+
+GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
 
 
 def _make_graph(kind: type[Functional], config: Mapping[str, Any]) -> Functional:
@@ -158,7 +158,8 @@ def _make_graph(kind: type[Functional], config: Mapping[str, Any]) -> Functional
     with together(), floats_of(dtype):
         graph = _Made(layers)
         inputs, outputs = graph.read(config["input_layers"]), graph.read(config["output_layers"])
-    model = kind(inputs, outputs, name=config.get("name"))
+    own = {name: each for name, each in config.items() if name not in GRAPH}
+    model = kind(inputs=inputs, outputs=outputs, name=config.get("name"), **own)
     model.restore_trainable(config.get("trainable") is not False)
     return model
 
@@ -206,18 +207,14 @@ class _Made:
 
     def _call(self, name: str, number: int, node: Mapping[str, Any]) -> None:
         layer, arguments = self.layers[name], [self.filled(each) for each in node.get("args") or []]
-        options = {key: each for key, each in (node.get("kwargs") or {}).items() if each is not None}
-        if unknown := options.keys() - {"training"}:
-            raise ValueError(f"{name} is called with {unknown.pop()!r}, which fastdl's layers do not take")
+        options = {key: self.filled(each) for key, each in (node.get("kwargs") or {}).items() if each is not None}
         if isinstance(layer, Operation):
             tensors = list[Tensor]()
             layer = self.layers[name] = operations.used(layer, arguments, tensors)
             outputs: Any = layer(tensors)
         else:
-            first, *more = arguments
-            outputs = layer(first, *more, training=options.get("training"))
-        values = list(outputs.values()) if isinstance(outputs, Mapping) else outputs
-        for i, tensor in enumerate(values if isinstance(values, list | tuple) else [values]):
+            outputs = layer(*arguments, **options)
+        for i, tensor in enumerate(tensors_in(outputs)):
             self.tensors[name, number, i] = tensor
 
     def filled(self, value: Any) -> Any:
@@ -239,8 +236,8 @@ class _Made:
             if place not in self.tensors:
                 raise ValueError(f"there is no output {told[2]} of the layer {told[0]!r}")
             return self.tensors[place]
-        if not isinstance(told, list) or not all(isinstance(each, list) and len(each) == 3 for each in told):
-            raise ValueError("inputs and outputs of a model must be one tensor, a list, or a mapping by name")
+        if not isinstance(told, list):
+            raise ValueError(f"a tensor comes from [layer, call, output], not from {told!r}")
         return [self.read(each) for each in told]
 
 
@@ -300,4 +297,15 @@ def build(value: Any, config: Mapping[str, Any]) -> None:
         (value.build if isinstance(value, Model) else value.build_for)(shapes)
 
 
-FORMS = [Form(Sequential, _tell_stack, _make_stack), Form(Functional, _tell_graph, _make_graph)]
+def _is_graph(model: type[Any], config: Mapping[str, Any] | None) -> bool:
+    """Whether the model is told as a graph: it is one, made of tensors, or its config says so."""
+    if config is not None:
+        return issubclass(model, Model) and config.keys() | {"name", "trainable"} >= GRAPH
+    takes = inspect.signature(model.__init__).parameters
+    return issubclass(model, Functional) and ({"inputs", "outputs"} <= takes.keys() or "args" in takes)
+
+
+FORMS = [
+    Form(lambda kind, _: issubclass(kind, Sequential), _tell_stack, _make_stack),
+    Form(_is_graph, _tell_graph, _make_graph),
+]

@@ -41,7 +41,7 @@ from fastdl.schedules import LearningRateSchedule
 class Form:
     """How a kind of models is told and made, by the module that knows of it."""
 
-    kind: type[Any]
+    fits: Callable[[type[Any], Mapping[str, Any] | None], bool]  # of a class, and of a config that it is made of
     tell: Callable[[Any], dict[str, Any]]
     make: Callable[[type[Any], Mapping[str, Any]], Any]
 
@@ -150,7 +150,7 @@ def _object(value: Any) -> dict[str, Any]:
     if isinstance(value, Operation):
         return operations.told(value)
     refuse_only_here(value)
-    form = next((form for form in FORMS if isinstance(value, form.kind)), None)
+    form = next((form for form in FORMS if form.fits(kind, None)), None)
     if form and is_fastdls(kind.get_config):
         config = form.tell(value)
     else:
@@ -327,7 +327,7 @@ def _found(name: str, config: Mapping[str, Any]) -> Any:
 def _instance(kind: Any, name: str, inner: Mapping[str, Any], config: Mapping[str, Any]) -> Any:
     if inspect.isroutine(kind):
         return kind
-    form = next((form for form in FORMS if isinstance(kind, type) and issubclass(kind, form.kind)), None)
+    form = next((form for form in FORMS if isinstance(kind, type) and form.fits(kind, inner)), None)
     if not hasattr(kind, "from_config"):
         raise TypeError(f"{name} has no from_config, which would make it again of its config")
     if isinstance(kind, type) and kind is Operation:

@@ -64,6 +64,8 @@ def plain(value: Any, tensors: Sequence[Any] = ()) -> Any:
         if "slice" in value:
             ends = dict(zip(("start", "stop", "step"), value["slice"], strict=True))
             return {"class_name": "__slice__", "config": ends}
+        if "mapping" in value:
+            return {name: plain(each, tensors) for name, each in value["mapping"].items()}
         if "tuple" in value:
             return [plain(each, tensors) for each in value["tuple"]]
         return {"class_name": "__ellipsis__", "config": {}}
