@@ -30,8 +30,7 @@ MOST = 2**16  # thresholds or classes that a metric in a file may ask for, befor
 
 def save_model(model: Model, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
     """As model.save. Keras: models.save_model."""
-    include_optimizer = options.pop("include_optimizer", True)
-    saving.save(model, filepath, overwrite, zipped, include_optimizer, options)
+    saving.save(model, filepath, overwrite, zipped, **options)
 
 
 def load_model(

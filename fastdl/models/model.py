@@ -357,40 +357,28 @@ class Model(Network):
 
     # -- files --------------------------------------------------------------------------------------------
 
-    def save(
-        self,
-        filepath: Any,
-        overwrite: bool = True,
-        zipped: bool | None = None,
-        *,
-        include_optimizer: bool = True,
-        **unknown: Any,
-    ) -> None:
+    def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
         """Write the model, how it was compiled and where training stands: see load_model. Keras: Model.save.
 
-        Its name ends in .fastdl, or .safetensors, which that is; or in .keras, for Keras 3 as well (needs h5py), which
-        an open binary file is written as too. ValueError for other endings, and for what the file could not hold;
-        OSError leaves the old file.
+        Its name ends in .fastdl or .safetensors, which that is; or in .keras (needs h5py), for Keras 3 too, which an open
+        binary file is written as. include_optimizer=False leaves out how it was compiled. ValueError for other endings,
+        and for what the file could not hold; OSError leaves the old file.
         """
-        saving.save(self, filepath, overwrite, zipped, include_optimizer, unknown)
+        saving.save(self, filepath, overwrite, zipped, **options)
 
-    def save_weights(self, filepath: str | Path, overwrite: bool = True, objects_to_skip: Any = None) -> None:
+    def save_weights(self, filepath: str | Path, overwrite: bool = True, **options: Any) -> None:
         """Write the weights alone; layers may be of one's own. Keras: Model.save_weights.
 
         A .fastdl file, or .weights.h5 as Keras's (needs h5py), without those of objects_to_skip, a list of layers.
         """
-        saving.save_weights(self, filepath, overwrite, objects_to_skip)
+        saving.save_weights(self, filepath, overwrite, **options)
 
-    def load_weights(
-        self, filepath: str | Path, skip_mismatch: bool = False, objects_to_skip: Any = None, **unknown: Any
-    ) -> None:
+    def load_weights(self, filepath: str | Path, skip_mismatch: bool = False, **options: Any) -> None:
         """Copy in what `save_weights` or `save` wrote, or Keras's, all or none. ModelFileError. Keras:
-        Model.load_weights.
-
-        Of Keras's files alone, skip_mismatch: layers that do not fit stay as they are, with a warning; and
-        objects_to_skip as in `save_weights`.
+        Model.load_weights. Of Keras's files alone, skip_mismatch: layers that do not fit stay as they are, with a
+        warning; and objects_to_skip as in `save_weights`.
         """
-        saving.load_weights(self, filepath, skip_mismatch, objects_to_skip, unknown)
+        saving.load_weights(self, filepath, skip_mismatch, **options)
 
     def to_json(self) -> str:
         """The layers and their settings, for models.model_from_json. Keras: Model.to_json."""

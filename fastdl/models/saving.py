@@ -26,10 +26,16 @@ KERAS_FILES: dict[str, Callable[..., Any]] = {}  # what stands above, and makes 
 
 
 def save(
-    model: Network, filepath: Any, overwrite: bool, zipped: bool | None, include_optimizer: bool, unknown: Any
+    model: Network,
+    filepath: Any,
+    overwrite: bool,
+    zipped: bool | None,
+    include_optimizer: bool = True,
+    save_format: Any = None,
+    **unknown: Any,
 ) -> None:
     """See Model.save."""
-    if unknown.pop("save_format", None):
+    if save_format:
         raise ValueError("save_format is deprecated, and not needed: the name's ending says what is written")
     if unknown:
         raise ValueError(f"these arguments of save are not supported: {', '.join(unknown)}")
@@ -68,7 +74,7 @@ def _whole(model: Network, include_optimizer: bool) -> tuple[dict[str, Array], d
     return tensors, {**notes, **training}
 
 
-def save_weights(model: Network, filepath: Any, overwrite: bool, objects_to_skip: Iterable[Any] | None) -> None:
+def save_weights(model: Network, filepath: Any, overwrite: bool, objects_to_skip: Iterable[Any] | None = None) -> None:
     """See Model.save_weights."""
     text = _check_target(filepath, overwrite, (*ENDINGS, KERAS_WEIGHTS))
     if text.endswith(KERAS_WEIGHTS):
@@ -103,10 +109,15 @@ def check_ending(filepath: Any, endings: Sequence[str] = (*ENDINGS, KERAS, KERAS
 
 
 def load_weights(
-    model: Network, filepath: Any, skip_mismatch: bool, objects_to_skip: Iterable[Any] | None, unknown: dict[str, Any]
+    model: Network,
+    filepath: Any,
+    skip_mismatch: bool,
+    objects_to_skip: Iterable[Any] | None = None,
+    by_name: Any = None,
+    **unknown: Any,
 ) -> None:
     """See Model.load_weights."""
-    if unknown.pop("by_name", None) is not None:
+    if by_name is not None:
         raise ValueError("by_name is for Keras's old .h5 files, which fastdl does not read")
     if unknown:
         raise ValueError(f"load_weights has no argument {next(iter(unknown))!r}")
