@@ -360,9 +360,9 @@ class Model(Network):
     def save(self, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
         """Write the model, how it was compiled and where training stands: see load_model. Keras: Model.save.
 
-        Its name ends in .fastdl or .safetensors, which that is; or in .keras (needs h5py), for Keras 3 too, which an open
-        binary file is written as. include_optimizer=False leaves out how it was compiled. ValueError for other endings,
-        and for what the file could not hold; OSError leaves the old file.
+        Its name ends in .fastdl or .safetensors, which that is; or in .keras (needs h5py), for Keras 3 too, which an
+        open binary file is written as. include_optimizer=False leaves out how it was compiled. ValueError for other
+        endings, and for what the file could not hold; OSError leaves the old file.
         """
         saving.save(self, filepath, overwrite, zipped, **options)
 
