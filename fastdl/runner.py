@@ -23,7 +23,7 @@ from fastdl.fusion.runtime.confined import Exceeded
 from fastdl.fusion.runtime.inputs import as_input, feature_names
 from fastdl.fusion.runtime.labels import labels_of
 from fastdl.fusion.runtime.serving import Engine
-from fastdl.fusion.runtime.session import DTYPES, Binding
+from fastdl.fusion.runtime.session import DTYPES, Binding, Port
 from fastdl.fusion.runtime.tables import TableInputs
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ class Runner:
         ports = (*self._inputs, *self._engine.outputs)
         self._bindable = len(self._inputs) == len(self._outputs) == 1 and all(port.type in DTYPES for port in ports)
         self._local = _Local()
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The inputs in order: name, type in onnxruntime's words, and shape, None or a name where a size is free."""
+        return tuple(self._inputs)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The outputs in their order, as `inputs`."""
+        return tuple(self._engine.outputs)
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

@@ -42,10 +42,11 @@ BELOW = {
     "diagnosis": ["models"],
     "callbacks": ["diagnosis"],
     "runner": ["fusion"],
+    "deployment": ["runner"],
     "datasets": ["base"],
     "on top of models": ["callbacks"],
     "tabular": ["on top of models", "runner"],
-    "commands": ["tabular", "datasets"],
+    "commands": ["tabular", "datasets", "deployment"],
     "the package": ["commands"],
 }
 MEMBERS = {

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -79,6 +80,46 @@ def write_together(*files: File) -> None:
     for path in {Path(path).parent: path for path, _ in files}.values():
         with _telling(path):
             _sync(Path(path).parent)
+
+
+def check_new_folder(path: Name) -> None:
+    """OSError, before any work is done, if no folder can be made at `path`: there is something, but an empty folder."""
+    target, there = Path(path), _existing(Path(path))
+    if there == target and (not target.is_dir() or any(target.iterdir())):
+        raise FileExistsError(errno.EEXIST, "there already; name a folder that is not, or that is empty", str(target))
+    if not there.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file, in which no folder can be made", str(there))
+    for folder in {there, target.parent if there == target else there}:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "nothing can be made in this folder", str(folder))
+
+
+def write_folder(path: Name, *files: File) -> None:
+    """A folder with these files, named within it: whole, or not at all; the folders that it lies in are made.
+
+    OSError: nothing is left of it.
+    """
+    target = Path(path)
+    check_new_folder(target)
+    temporary = _beside(_existing(target.parent) / target.name)
+    try:
+        with _telling(target):
+            for name, parts in files:
+                (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                _write(temporary / name, parts)
+            for folder in {temporary, *(place for place in temporary.rglob("*") if place.is_dir())}:
+                _sync(folder)
+            with _signals_waiting():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(temporary, target)
+            _sync(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # mostly it has become the target
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
 def append_whole(path: Name, data: bytes) -> None:
