@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -122,6 +123,16 @@ def check_finite(name: str, array: Array, advice: str = "clean it, or pass check
         return
     bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
     raise DataError(f"{name} has NaN or Inf in row {bad[0]} ({bad.size} of {len(array)} rows): {advice}")
+
+
+def is_mapped(array: Array) -> bool:
+    """Whether its numbers lie in a file that is mapped into memory (numpy.memmap): reading them may wait for a disk."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            return True
+        base = base.base
+    return isinstance(base, mmap.mmap)
 
 
 def all_finite(array: Array) -> bool:

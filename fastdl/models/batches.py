@@ -15,6 +15,7 @@ from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import X_FEED
 from fastdl.compiler.program import Program
 from fastdl.errors import DataError, DataWarning, warn
+from fastdl.models import ahead
 from fastdl.models.callback_list import CallbackList
 from fastdl.models.engine import Slice
 from fastdl.models.feeding import Feeds
@@ -83,9 +84,20 @@ class Rows:
         count = min(taken, self._batches - first)
         index = self._order(first, count)
         rows = self.rows if index is None else len(index)
-        for slice_ in self.how.session.slices("train", self.feeds, self._batch, most, rows):
-            yield slice_, self.feeds, index
+        yield from self._slices("train", index, rows, self._batch, most)
         ran_out(count, self._limit)
+
+    def _slices(self, purpose: str, index: Array | None, rows: int, size: int, most: int | None) -> Iterator[Chunk]:
+        """So many rows of a pass, in batches of a size; those of memory maps come piece by piece."""
+        if not ahead.mapped(self.feeds):
+            for slice_ in self.how.session.slices(purpose, self.feeds, size, most, rows):
+                yield slice_, self.feeds, index
+            return
+        met = set[Program]()
+        for piece in ahead.pieces(self.feeds, index, rows, size, most, self.how.check):
+            steps = max(1, len(piece[X_FEED]) // size)
+            first = {feed: array[:size] for feed, array in piece.items()}
+            yield self.how.session.slice_like(purpose, first, steps, met), piece, None
 
     def _order(self, first: int, count: int) -> Array | None:
         """The rows of so many batches of a pass, None for all as they are."""
@@ -100,8 +112,7 @@ class Rows:
         count = min(self.how.executed(self._limit) or self._batches, self._batches)
         rows, by_batch = min(self.rows, count * self._batch), most or self.how.session.compiled()[1].goes_by_batches
         size = self._batch if by_batch else PREDICT_BATCH
-        for slice_ in self.how.session.slices("test", self.feeds, size, most, rows):
-            yield slice_, self.feeds, None
+        yield from self._slices("test", None, rows, size, most)
         ran_out(count, self._limit)
 
 

@@ -14,6 +14,7 @@ from fastdl.base.arrays import check_finite as check_finite
 from fastdl.base.arrays import column_names as column_names
 from fastdl.base.arrays import in_order as in_order
 from fastdl.base.arrays import is_frame as is_frame
+from fastdl.base.arrays import is_mapped as is_mapped
 from fastdl.base.arrays import numbers as numbers
 from fastdl.base.columns import TEXT, integers, texts
 from fastdl.compiler.graph import Shape
@@ -22,9 +23,12 @@ from fastdl.losses import Loss
 
 
 def as_rows(name: str, value: Any, shape: Shape, dtype: Dtype, check: bool = True) -> Array:
-    """(rows, *sample) → (rows, features), the features contiguous, of the dtype. DataError, ShapeError."""
+    """(rows, *sample) → (rows, features), the features contiguous, of the dtype. DataError, ShapeError.
+
+    Those of a memory map are checked as they are read: see ahead.py.
+    """
     array = _of_sample(name, numbers(name, value), shape)
-    if check:
+    if check and not (is_mapped(array) and array.dtype == dtype):
         check_finite(name, array)
     array = as_dtype(name, array, dtype)
     rows = array.reshape(len(array), -1)
