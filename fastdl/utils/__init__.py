@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from fastdl.utils.many import fit_all
     from fastdl.utils.model_picture import plot_model
     from fastdl.utils.progbar import Progbar
+    from fastdl.utils.reading import read_ahead
 
 __all__ = [
     "FeatureSpace",
@@ -48,6 +49,7 @@ __all__ = [
     "local_random_seed",
     "normalize",
     "plot_model",
+    "read_ahead",
     "register_keras_serializable",
     "set_logging_verbosity",
     "set_random_seed",
@@ -59,6 +61,7 @@ _LATER = {  # those that need layers, or that few need
     "PyDataset": "models.py_dataset",
     "fit_all": "utils.many",
     "plot_model": "utils.model_picture",
+    "read_ahead": "utils.reading",
 }
 
 
