@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from fastdl import activations, config, initializers, ops, regularizers
-from fastdl.base.arguments import MOST, whole
+from fastdl.base.arguments import MOST, flag, whole
 from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import column_dtype, dtype_name, is_column
 from fastdl.base.configured import Configured
@@ -72,7 +72,9 @@ class Input(Tensor, Configured):
         *,
         batch_shape: Sequence[int | None] | None = None,
         name: str | None = None,
+        optional: bool = False,
     ) -> None:
+        self.optional = flag("optional", optional)
         shape, batch_size = shape_and_batch(shape, batch_size, batch_shape)
         right = isinstance(shape, list | tuple) and all(size is None or _is_size(size) for size in shape)
         if not right:
@@ -91,7 +93,8 @@ class Input(Tensor, Configured):
     def get_config(self) -> dict[str, Any]:
         batch = {"batch_size": self.batch_size} if self.batch_size else {}
         column = {"dtype": dtype_name(self.dtype)} if is_column(self.dtype) else {}
-        return {"shape": list(self.shape[1:]), **batch, **column, "name": self.name}
+        optional = {"optional": True} if self.optional else {}
+        return {"shape": list(self.shape[1:]), **batch, **column, **optional, "name": self.name}
 
 
 class InputLayer(Layer):
@@ -106,13 +109,18 @@ class InputLayer(Layer):
         batch_shape: Sequence[int | None] | None = None,
         input_tensor: Any = None,
         name: str | None = None,
+        optional: bool = False,
     ) -> None:
         shape, batch_size = shape_and_batch(shape, batch_size, batch_shape)
         if (shape is None) == (input_tensor is None):
             raise ValueError("InputLayer takes a shape, or an input_tensor that Input has made")
         self._tensor = (
-            Input(shape, batch_size, dtype, name=name) if input_tensor is None and shape is not None else input_tensor
+            Input(shape, batch_size, dtype, name=name, optional=optional)
+            if input_tensor is None and shape is not None
+            else input_tensor
         )
+        if input_tensor is not None and optional:
+            raise ValueError("an input_tensor says itself whether it is optional: Input(…, optional=True)")
         if not isinstance(self._tensor, Tensor):
             raise TypeError(f"input_tensor must be what Input gives, not {input_tensor!r}")
         super().__init__(name=name or self._tensor.name)
@@ -130,8 +138,9 @@ class InputLayer(Layer):
 
     def get_config(self) -> dict[str, Any]:
         batch = {"batch_size": self._tensor.batch_size} if getattr(self._tensor, "batch_size", None) else {}
+        optional = {"optional": True} if getattr(self._tensor, "optional", False) else {}
         dtype = dtype_name(self._tensor.dtype)
-        return {"shape": list(self._tensor.shape[1:]), **batch, "dtype": dtype, "name": self.name}
+        return {"shape": list(self._tensor.shape[1:]), **batch, "dtype": dtype, **optional, "name": self.name}
 
 
 CLASSES["Input"] = Input  # which stands among layers in files

@@ -49,8 +49,10 @@ def read_column(name: str, value: Any, dtype: Dtype) -> Array:
 def _of_sample(name: str, array: Array, shape: Shape) -> Array:
     """The array as (rows, *sample). ShapeError."""
     sample = shape[1:]
-    if array.ndim == 1 and sample == (1,):
-        array = array[:, None]
+    if array.shape[1:] != sample and array.shape[1:] == (*sample, 1):  # an axis of one comes or goes, as in Keras
+        array = array[..., 0]
+    elif sample[-1:] == (1,) and array.shape[1:] == sample[:-1]:
+        array = array[..., None]
     if array.shape[1:] != sample:
         raise ShapeError(
             f"{name} has shape {array.shape}, the model takes (rows, {', '.join(map(str, sample))})"

@@ -10,7 +10,7 @@ import numpy as np
 from fastdl import tree
 from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import TEXT, holds_texts, is_column
-from fastdl.compiler.feeds import FEEDS, W_FEED, X_FEED, Y_FEED
+from fastdl.compiler.feeds import ABSENT_FEED, FEEDS, W_FEED, X_FEED, Y_FEED
 from fastdl.compiler.graph import Graph, Parameter, Tensor
 from fastdl.errors import DataError, ShapeError
 from fastdl.layers.data_tensor import encoded
@@ -71,7 +71,8 @@ class Feeding:
             rows = data.as_rows(f"{what}x", x, graph.inputs[0].shape, self._model.dtype, check)
             _check_readers(graph, graph.inputs[0], f"{what}x", rows)
             return {X_FEED: rows}
-        arrays = self.arrays(x, check, what, learns)
+        absent = set[int]()
+        arrays = self.arrays(x, check, what, learns, absent)
         graph = self._model.trace()
         if graph.encodes:
             columns = zip(graph.columns, arrays, strict=True)
@@ -80,10 +81,16 @@ class Feeding:
         for source, array in zip(graph.inputs, arrays, strict=True):
             name = f"{what}x[{source.name!r}]" if len(graph.inputs) > 1 else f"{what}x"
             _check_readers(graph, source, name, array)
-        return {X_FEED + FEEDS * i: array for i, array in enumerate(arrays)}
+        told = {ABSENT_FEED - FEEDS * i: np.zeros((len(arrays[0]), 1), np.bool_) for i in sorted(absent)}
+        return {X_FEED + FEEDS * i: array for i, array in enumerate(arrays)} | told
 
-    def arrays(self, x: Any, check: bool = True, what: str = "", learns: bool = False) -> list[Array]:
-        """x as `inputs` takes it: of each input its rows, (rows, features), or of a column (rows, *sample)."""
+    def arrays(
+        self, x: Any, check: bool = True, what: str = "", learns: bool = False, absent: set[int] | None = None
+    ) -> list[Array]:
+        """x as `inputs` takes it: of each input its rows, (rows, features), or of a column (rows, *sample).
+
+        absent: gathers which optional inputs are None, for which rows of zeros stand; they may not be if it is None.
+        """
         model, graph = self._model, self._model.graph
         samples, structure = model.input_samples, model.input_structure
         if samples is None:
@@ -94,19 +101,27 @@ class Feeding:
             x = {column: x[column] for column in x.columns}
         values = structures.values(what + "x", x, structure, names)
         graph = graph or (model.trace() if samples else self._first_trace(values, structure))
-        rows: list[Array] = []
+        rows: dict[int, Array] = {}
         for i, ((name, each), source) in enumerate(zip(values, graph.columns, strict=True)):
+            if each is None and absent is not None and i in model.optional:
+                absent.add(i)
+                continue
+            if each is None:
+                raise DataError(f"{name} is missing: the input {source.name!r} is not optional, but None was given")
             columns = self.columns(i)
             array = data.in_order(name, each, columns)
             if is_column(source.dtype):
-                rows.append(data.as_column(name, array, source.shape, source.dtype))
+                rows[i] = data.as_column(name, array, source.shape, source.dtype)
             else:
-                rows.append(data.as_rows(name, data.numbers(name, array), source.shape, model.dtype, check))
-            if i:
-                data.same_length(rows[0], rows[i], name)
+                rows[i] = data.as_rows(name, data.numbers(name, array), source.shape, model.dtype, check)
+            data.same_length(next(iter(rows.values())), rows[i], name)
             if learns and data.is_frame(each):
                 self.learned_columns[model.input_names[i]] = columns or data.column_names(name, each)
-        return rows
+        if not rows:
+            raise DataError(f"{what}x is missing: all its inputs are None")
+        count = len(next(iter(rows.values())))
+        zeros = (np.zeros((count, source.features), model.dtype) for source in graph.columns)
+        return [rows.get(i, missing) for i, missing in enumerate(zeros)]
 
     def _first_trace(self, values: list[tuple[str, Any]], structure: Any) -> Graph:
         """The model's graph, for the shapes of its first data where it was given none. Strings are columns."""

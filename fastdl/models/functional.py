@@ -46,6 +46,11 @@ class Functional(Model, of_tensors=True):
         self.says_training = any(call.training for call in self._calls)
         self._samples = [sizes_of(tensor) for tensor in sources]
         self._column_dtypes = [tensor.dtype if is_column(tensor.dtype) else None for tensor in sources]
+        self.optional = frozenset(
+            i for i, tensor in enumerate(sources) if isinstance(tensor, Input) and tensor.optional
+        )
+        if columns := [sources[i].name for i in self.optional if is_column(sources[i].dtype)]:
+            raise ValueError(f"{self.name}: {columns[0]!r} holds columns, and cannot be optional")
         if not flag("trainable", trainable):
             self.trainable = False
         self.trace()
@@ -119,8 +124,12 @@ class Functional(Model, of_tensors=True):
             "dtype": self.dtype.name,
             "trainable": self.trainable,
             "inputs": [
-                {"name": name, "shape": list(sample)} | ({"dtype": dtype_name(dtype)} if is_column(dtype) else {})
-                for name, sample, dtype in zip(self.input_names, self._samples or [], self.input_dtypes, strict=True)
+                {"name": name, "shape": list(sample)}
+                | ({"dtype": dtype_name(dtype)} if is_column(dtype) else {})
+                | ({"optional": True} if i in self.optional else {})
+                for i, (name, sample, dtype) in enumerate(
+                    zip(self.input_names, self._samples or [], self.input_dtypes, strict=True)
+                )
             ],
             "calls": calls,
             **plans.of_ends(self.input, self.output, numbers),
@@ -181,7 +190,8 @@ def _made(
     """
     dtype = np.dtype(plan["dtype"])
     sources = sources or [
-        Input(each["shape"], dtype=each.get("dtype", dtype), name=each["name"]) for each in plan["inputs"]
+        Input(each["shape"], dtype=each.get("dtype", dtype), name=each["name"], optional=each.get("optional", False))
+        for each in plan["inputs"]
     ]
     tensors: list[Tensor] = list(sources)
     with floats_of(dtype):

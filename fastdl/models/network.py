@@ -11,7 +11,7 @@ from fastdl import tree
 from fastdl.base.arguments import flag, whole
 from fastdl.base.naming import unknown
 from fastdl.base.text import preformatted
-from fastdl.compiler.feeds import FEEDS, X_FEED
+from fastdl.compiler.feeds import FEEDS, X_FEED, absent_inputs
 from fastdl.compiler.graph import Graph, Parameter
 from fastdl.layers.context import Phase, having, on_its_own
 from fastdl.layers.given import tensors_in
@@ -103,8 +103,10 @@ class Network(Tracing):
         if isinstance(training, Phase):
             training = bool(training)
         feeds = self.session.feeding.inputs(x, check=False)
-        graph = self.trace()
+        graph, absent = self.trace(), absent_inputs(feeds)
         self._activity = []
+        if absent:
+            return self.answer(self.session.predict(feeds, training=bool(training), noisy=bool(training)))
         if training is None or any(isinstance(op, Penalty) for op in graph.ops):
             graph = self._graph_of_call() if training is None else graph
             if graph.always_draws or any(isinstance(op, Penalty) for op in graph.ops):

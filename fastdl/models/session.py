@@ -14,7 +14,7 @@ import numpy as np
 from fastdl import config
 from fastdl.base import forks, random
 from fastdl.base.arrays import Array
-from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED
+from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, absent_inputs
 from fastdl.compiler.graph import Graph, Parameter
 from fastdl.compiler.program import Program
 from fastdl.metrics import Mean, Metric
@@ -113,10 +113,13 @@ class Session:
 
     # -- train and test -----------------------------------------------------------------------------------
 
-    def program(self, batch: int, training: bool, weighted: bool = False) -> Program:
-        """A new program that trains or tests on batches of this size. weighted: its samples have weights."""
+    def program(
+        self, batch: int, training: bool, weighted: bool = False, absent: frozenset[int] = frozenset()
+    ) -> Program:
+        """A new program that trains or tests on batches of this size. weighted: its samples have weights; absent: the
+        inputs that are missing."""
         optimizer, objective = self.compiled()
-        graph = self.model.graph_for(training)
+        graph = self.model.graph_for(training, absent)
         losses, metrics = objective.readings(graph, weighted, batch)
         if training:  # all of the model's, in its order, whichever the program meets (first)
             found = (*self.model.weights, *(p for op in graph.ops for p in op.parameters))
@@ -136,8 +139,9 @@ class Session:
         """The programs' name and maker; with weights they are others."""
         weighted = any(feed % FEEDS == W_FEED for feed in feeds)
         shapes = self._objective.target_shapes if self._objective else {}
+        absent = absent_inputs(feeds)
         name = purpose + " weighted" * weighted + "".join(f" {i}{shape}" for i, shape in shapes.items())
-        return name, lambda batch: self.program(batch, purpose == "train", weighted)
+        return name + _without(absent), lambda batch: self.program(batch, purpose == "train", weighted, absent)
 
     def slices(
         self, purpose: str, feeds: Feeds, batch: int, most: int | None = None, rows: int | None = None
@@ -239,9 +243,10 @@ class Session:
 
     def predict(self, feeds: Feeds, training: bool = False, noisy: bool = False) -> list[Array]:
         """The outputs. noisy: with the noise of training; training: also with the statistics of the batch."""
-        graph, rows = self.model.graph_for(training or noisy), len(feeds[X_FEED])
+        absent, rows = absent_inputs(feeds), len(feeds[X_FEED])
+        graph = self.model.graph_for(training or noisy, absent)
         answers = self.answers(feeds, graph)
-        purpose, make = self._predicting(graph, training, noisy)
+        purpose, make = self._predicting(graph, training, noisy, absent)
         seed = random.draw_seed() if noisy or graph.always_draws else 0
         whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
         with self.lock:
@@ -257,8 +262,9 @@ class Session:
         self, feeds: Feeds, batch: int, most: int | None, training: bool
     ) -> Iterator[tuple[slice, Callable[[], None]]]:
         """Slices of a prediction: their rows, and what computes them, to be called before the next. Hold the lock."""
-        graph = self.model.graph_for(training)
-        purpose, make = self._predicting(graph, training, training)
+        absent = absent_inputs(feeds)
+        graph = self.model.graph_for(training, absent)
+        purpose, make = self._predicting(graph, training, training, absent)
         seed = random.draw_seed() if training or graph.always_draws else 0
         for slice_ in self._engine.slices(purpose, len(feeds[X_FEED]), batch, make, most):
             rows = slice(slice_.start, slice_.start + slice_.steps * slice_.program.batch)
@@ -279,6 +285,14 @@ class Session:
             answers.append(answer)
         return answers
 
-    def _predicting(self, graph: Graph, training: bool, noisy: bool) -> tuple[str, Callable[[int], Program]]:
+    def _predicting(
+        self, graph: Graph, training: bool, noisy: bool, absent: frozenset[int]
+    ) -> tuple[str, Callable[[int], Program]]:
         purpose = "predict in training" if training else "predict with noise" if noisy else "predict"
+        purpose += _without(absent)
         return purpose, lambda size: Program(graph, size, output=True, training=training, noisy=noisy)
+
+
+def _without(absent: frozenset[int]) -> str:
+    """What the name of a program says of inputs that are missing."""
+    return f" without {sorted(absent)}" if absent else ""

@@ -231,3 +231,44 @@ def test_what_is_said_of_training_holds_within() -> None:
     model = keras.Model(inputs, layers.Dropout(0.5)(inputs, training=True))
     np.testing.assert_array_equal(model.predict(ones), ones)  # predict says False, and that counts (Keras)
     assert set(np.unique(model(ones))) == {0.0, 2.0}
+
+
+def test_optional_inputs(tmp_path: Path) -> None:
+    class Sum(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, x: Any, y: Any = None) -> Any:
+            return self.dense(x if y is None else x + y)
+
+    x, y = keras.Input((4,), name="x"), keras.Input((4,), name="y", optional=True)
+    model = keras.Model({"x": x, "y": y}, Sum()(x, y))
+    targets = X[:, :2]
+    one, both = {"x": X, "y": None}, {"x": X, "y": X}
+    np.testing.assert_array_equal(model.predict(both), model.predict({"x": 2 * X, "y": None}))
+    np.testing.assert_array_equal(model(one), model.predict(one))
+    assert not np.array_equal(model(one), model(both))
+    model.compile("sgd", "mse")
+    for data in (one, both):
+        before = model.evaluate(data, targets)
+        model.fit(data, targets, epochs=3, verbose=0)
+        assert model.evaluate(data, targets) < before
+    model.fit(((data, targets) for data in (one, both, one)), verbose=0)
+    parts = model.predict(iter([(one,), (both,)]))
+    np.testing.assert_allclose(parts, np.concatenate([model.predict(one), model.predict(both)]), rtol=1e-6)
+    again = keras.Model.from_config(json.loads(json.dumps(keras.Model(x, layers.Dense(1)(x)).get_config())))
+    assert again.optional == frozenset()
+    assert keras.models.clone_model(model).optional == {1}
+    for call in (model.predict, model):
+        with pytest.raises(DataError, match="'x' is not optional, but None was given"):
+            call({"x": None, "y": X})
+
+
+def test_an_axis_of_one_comes_and_goes() -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    np.testing.assert_array_equal(model(X[..., None]), model(X))
+    inputs = keras.Input((4, 1))
+    model = keras.Model(inputs, layers.Dense(2)(inputs))
+    assert model(X).shape == (40, 4, 2)
