@@ -211,7 +211,8 @@ def input_config(name: str, tensor: Any) -> dict[str, Any]:
     """Keras's InputLayer of that name."""
     dtype = "string" if tensor.dtype.kind in "OUST" else tensor.dtype.name
     shape = [getattr(tensor, "batch_size", None), *tensor.shape[1:]]
-    return {"batch_shape": shape, "dtype": dtype, "sparse": False, "ragged": False, "name": name, "optional": False}
+    optional = getattr(tensor, "optional", False)
+    return {"batch_shape": shape, "dtype": dtype, "sparse": False, "ragged": False, "name": name, "optional": optional}
 
 
 # -- making -----------------------------------------------------------------------------------------------
