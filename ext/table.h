@@ -239,6 +239,9 @@
       MAYBE_READS(beta, "(F)") READS(moving_mean, "(F)") READS(moving_variance, "(F)") SIZE(features, "F")            \
       SIZE(act, "FDL_LINEAR or FDL_RELU") SCALAR(epsilon, "added to the variance"),                                   \
       "the same by the moving averages")                                                                              \
+    K(move_average, READS(value, "(P, F, 32), the same for all samples") WRITES(average, "(F)")                         \
+      MAYBE_WRITES(square, "(F): average^2 - epsilon") SIZE(features, "F") SCALAR(momentum, "of the average")         \
+      SCALAR(epsilon, "of square"), "average = momentum average + (1 - momentum) value")                              \
     K(batch_norm_scale, MAYBE_READS(gamma, "(F)") READS(moving_variance, "(F)") WRITES(scale, "(F)")                  \
       SIZE(features, "F") SCALAR(epsilon, "added to the variance"),                                                   \
       "scale = gamma / sqrt(moving_variance + epsilon)")                                                              \

@@ -226,8 +226,8 @@ def test_a_seed_decides_what_is_drawn(name: str) -> None:
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
     "seed": (lambda: keras.layers.Dropout(0.5, seed=-1), "seed must be an integer"),
-    "noise shape": (lambda: keras.layers.Dropout(0.5, (1,)), "noise_shape must be None"),  # type: ignore[arg-type]
-    "alpha's": (lambda: keras.layers.AlphaDropout(0.5, 3), "noise_shape must be None"),  # type: ignore[arg-type]
+    "noise shape": (lambda: keras.layers.Dropout(0.5, (1,)), "noise_shape must begin with None"),
+    "alpha's": (lambda: keras.layers.AlphaDropout(0.5, 3), "noise_shape must be positive sizes"),  # type: ignore[arg-type]
 }
 
 

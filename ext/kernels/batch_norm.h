@@ -176,4 +176,16 @@ static void batch_norm_infer_backward(const void *args, fdl_range range, const f
         }
 }
 
+/* average = momentum average + (1 - momentum) value, of a value that all samples share; and its square less epsilon. */
+static void move_average(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const move_average_args *a = args;
+    const T *value = a->value, momentum = (T)a->momentum, epsilon = (T)a->epsilon;
+    T *average = a->average, *square = a->square;
+    (void)step, (void)scratch;
+    for (size_t f = range.f0; f < range.f1; f++) {
+        average[f] = momentum * average[f] + (1 - momentum) * value[f * FDL_PANEL];
+        if (square) square[f] = average[f] * average[f] - epsilon;
+    }
+}
+
 #endif

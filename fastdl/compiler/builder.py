@@ -26,7 +26,8 @@ class Builder(Buffers):
 
     noisy: whether what is random in training is; as training, if None. trained: the parameters that are stepped.
     learned: the part of the graph that losses look at. recalibrates: batch norm's moving averages become the batch's
-    statistics. counts_penalties: whether there is a loss for them to be part of.
+    statistics. counts_penalties: whether there is a loss for them to be part of. moves: whether what training keeps
+    beside the weights changes, as moving averages do; if nothing is said, where there is an optimizer.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Builder(Buffers):
         learned: Graph | None = None,
         recalibrates: bool = False,
         counts_penalties: bool = False,
+        moves: bool | None = None,
     ) -> None:
         super().__init__(graph, batch, training)
         self.optimizer = optimizer
         self.noisy = training if noisy is None else noisy
         self.recalibrates, self.counts_penalties = recalibrates, counts_penalties
+        self.moves = (optimizer is not None or recalibrates) if moves is None else moves
         self.output = 0  # whose targets and weights the terminals ask for
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
         self.mixing: Mixing | None = None  # of the batch's samples, and then of its targets

@@ -363,6 +363,11 @@ class Op:
         self.inputs, self.parameters, self.name = tuple(inputs), tuple(parameters), name
         self.output = Tensor(shape, inputs[0].dtype, self, name)
 
+    @property
+    def inference_inputs(self) -> tuple[Tensor, ...]:
+        """What it reads in inference, and so in a file."""
+        return self.inputs
+
     def check_rows(self, name: str, rows: Array) -> None:
         """DataError for rows (rows, features) of a model's input that the op, which reads them, is not defined for."""
 

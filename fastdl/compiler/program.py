@@ -90,7 +90,7 @@ class Program:
 
     training: batch norm takes the batch's statistics, and losses train `trained`: all that is trainable, if None.
     noisy: dropout and other noise act; as training, if None. `totals` gathers the sums of losses, then metrics.
-    recalibrates: batch norm keeps the batch's statistics in place of its moving averages.
+    recalibrates: batch norm keeps the batch's statistics in place of its moving averages. moves: see Builder.
     output: write the graph's outputs to the feeds OUT_FEED; each: the first reading's values.
     """
 
@@ -107,13 +107,14 @@ class Program:
         optimizer: UpdateRule | None = None,
         trained: Collection[Parameter] | None = None,
         recalibrates: bool = False,
+        moves: bool | None = None,
         output: bool = False,
         each: bool = False,
     ) -> None:
         outputs = graph.outputs if output else ()
         learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))
         graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(metric.tensor for metric in metrics)])))
-        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates, bool(losses))
+        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates, bool(losses), moves)
         self.batch, self.dtype, self._penalties = batch, build.dtype, build.steps.penalties
         for i, source in enumerate(graph.inputs):
             out = write(build.value(source))

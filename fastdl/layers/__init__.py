@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from fastdl.base.naming import no_such
 from fastdl.layers.activation import *
 from fastdl.layers.augmentation import *
+from fastdl.layers.batch_normalization import *
 from fastdl.layers.categories import *
 from fastdl.layers.composed import *
 from fastdl.layers.core import *
@@ -24,10 +25,22 @@ from fastdl.layers.operation import *
 from fastdl.layers.own import *
 from fastdl.layers.preprocessing import *
 from fastdl.layers.tied import *
+from fastdl.layers.wrapping import *
 
 if not TYPE_CHECKING:
     __all__ = [
-        *("Layer", "NumpyLayer", "add", "average", "concatenate", "deserialize", "dot", "maximum", "minimum"),
+        *(
+            "Layer",
+            "NumpyLayer",
+            "Wrapper",
+            "add",
+            "average",
+            "concatenate",
+            "deserialize",
+            "dot",
+            "maximum",
+            "minimum",
+        ),
         *("multiply", "serialize", "subtract", *CLASSES),
     ]
 

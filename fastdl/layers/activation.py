@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastdl import activations, ops
 from fastdl.activations import not_negative
+from fastdl.base.arguments import whole
 from fastdl.base.arrays import Dtype
 from fastdl.compiler.graph import Shape, Tensor, features_of
 from fastdl.layers.layer import (
@@ -66,25 +68,38 @@ class LeakyReLU(Layer):
 
 
 class PReLU(Layer):
-    """x, below 0 alpha x, with one trained alpha a feature of (batch, features). Keras: layers.PReLU."""
+    """x, below 0 alpha x, with a trained alpha for each number of a sample; along shared_axes, from 1, one for all.
+
+    Keras: layers.PReLU. ValueError for an axis that a sample does not have.
+    """
 
     def __init__(
         self,
         alpha_initializer: InitializerLike = "zeros",
         alpha_regularizer: RegularizerLike = None,
         alpha_constraint: ConstraintLike = None,
+        shared_axes: int | Sequence[int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes
+        self.shared_axes = None if axes is None else [whole("each of shared_axes", axis) for axis in axes]
         self.keep(
             alpha_initializer=alpha_initializer, alpha_regularizer=alpha_regularizer, alpha_constraint=alpha_constraint
         )
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
-        self.alpha = self.own_weight("alpha", (features_of(self.name, shape),), dtype)
+        shared = self.shared_axes or []
+        if any(axis >= len(shape) for axis in shared):
+            raise ValueError(f"{self.name}: shared_axes must be axes of a sample of {shape}, not {shared}")
+        sizes = tuple(1 if axis in shared else (size or 0) for axis, size in enumerate(shape) if axis)
+        self.alpha = self.own_weight("alpha", sizes, dtype)
 
     def call(self, x: Tensor) -> Tensor:
-        return ops.PReLU(x, self.alpha, self.name).output
+        if x.shape[1:] == self.alpha.shape and len(x.shape) == 2:
+            return ops.PReLU(x, self.alpha, self.name).output
+        result: Tensor = activations.relu(x) - self.alpha * activations.relu(-x)
+        return result
 
 
 class ParametricActivation(Layer):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from fastdl import activations, ops
+from fastdl import ops
+from fastdl.base.arguments import flag
 from fastdl.base.arrays import Dtype
 from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import ShapeError
@@ -62,7 +63,8 @@ class RMSNormalization(Layer):
 class LayerNormalization(Layer):
     """(x - mean) / sqrt(variance + epsilon) gamma + beta over an axis of each sample, the last as it is, or several.
 
-    The variance is the biased one. Keras: layers.LayerNormalization.
+    The variance is the biased one. rms_scaling: x / sqrt(variance + epsilon) gamma, neither centred nor shifted, as
+    Keras has it, which advises RMSNormalization in its place. Keras: layers.LayerNormalization.
     """
 
     def __init__(
@@ -77,12 +79,14 @@ class LayerNormalization(Layer):
         gamma_regularizer: RegularizerLike = None,
         beta_constraint: ConstraintLike = None,
         gamma_constraint: ConstraintLike = None,
+        rms_scaling: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive, not {epsilon}")
         self.axis, self.epsilon, self.center, self.scale = checked_axes(axis), epsilon, center, scale
+        self.rms_scaling = flag("rms_scaling", rms_scaling)
         self.keep(
             gamma_initializer=gamma_initializer,
             gamma_regularizer=gamma_regularizer,
@@ -94,15 +98,17 @@ class LayerNormalization(Layer):
 
     def build(self, shape: Shape, dtype: Dtype) -> None:
         size = tuple(shape[i] or 0 for i in sample_axes(self.name, self.axis, shape))
-        self.gamma = self.own_weight("gamma", size, dtype) if self.scale else None
-        self.beta = self.own_weight("beta", size, dtype) if self.center else None
+        self.gamma = self.own_weight("gamma", size, dtype) if self.scale or self.rms_scaling else None
+        self.beta = self.own_weight("beta", size, dtype) if self.center and not self.rms_scaling else None
 
     def call(self, x: Tensor) -> Tensor:
         axes = sample_axes(self.name, self.axis, x.shape)
-        if len(x.shape) == 2:
+        if len(x.shape) == 2 and not self.rms_scaling:
             return ops.LayerNorm(x, self.gamma, self.beta, self.epsilon, self.name).output
         centred = x - ops.mean(x, axes, keepdims=True)
-        result: Tensor = centred * ops.rsqrt(ops.mean(ops.square(centred), axes, keepdims=True) + self.epsilon)
+        result: Tensor = (x if self.rms_scaling else centred) * ops.rsqrt(
+            ops.mean(ops.square(centred), axes, keepdims=True) + self.epsilon
+        )
         if self.gamma is not None:
             result = result * along(self.gamma, axes, x.shape)
         return result if self.beta is None else result + along(self.beta, axes, x.shape)
@@ -246,41 +252,6 @@ class Dot(Layer):
         product = ops.matmul(rows, ops.swapaxes(columns, 1, 2))
         result: Tensor = ops.reshape(product, (-1, *(rest[0] + rest[1] or (1,))))
         return result
-
-
-class Lambda(Layer):
-    """A function of tensors, made of fastdl.ops, as a layer; arguments: further ones by name. Keras: layers.Lambda.
-
-    A file names the function, which must be registered, and never holds its code. output_shape need not be told.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        output_shape: Any = None,
-        mask: None = None,
-        arguments: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        if mask is not None:
-            raise ValueError(f"mask must be None, not {mask!r}: fastdl has no masks")
-        self.function = function if callable(function) else activations.get(function)
-        self.mask, self.arguments = mask, dict(arguments or {})
-        self._declared_shape = output_shape
-
-    def __call__(self, x: Any, *more: Any, training: bool | None = None) -> Any:
-        """The function of a tensor or a list of them, or of arrays."""
-        self.takes_several = isinstance(x, list | tuple)
-        return super().__call__(x, *more, training=training)
-
-    def call(self, inputs: Any) -> Any:
-        return self.function(inputs, **self.arguments)
-
-    def get_config(self) -> dict[str, Any]:
-        """The function's name and its arguments. ValueError for a lambda, which has no name."""
-        told = {"name": self.name, "trainable": self.trainable, "arguments": dict(self.arguments)}
-        return {**told, "function": self._plain("function", self.function)}
 
 
 def dot(inputs: Sequence[Any], axes: int | Sequence[int] = -1, **options: Any) -> Any:

@@ -18,6 +18,7 @@ values_from: ContextVar[Callable[[Function, tuple[int, ...], Any], Any]] = Conte
     "values_from", default=lambda draw, shape, dtype: draw(shape, dtype)
 )
 on_its_own: ContextVar[bool] = ContextVar("on_its_own", default=False)  # nobody says whether a model is training
+layers_around: ContextVar[tuple[str, ...]] = ContextVar("layers_around", default=())  # those of one's own that call
 training_around: ContextVar[bool | None] = ContextVar("training_around", default=None)  # what a layer around it said
 _calls_noted: ContextVar[list[Any] | None] = ContextVar("calls_noted", default=None)
 _together: ContextVar[dict[str, Any] | None] = ContextVar("together", default=None)

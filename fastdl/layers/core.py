@@ -8,13 +8,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from fastdl import activations, config, initializers, ops, regularizers
+from fastdl import activations, config, ops, regularizers
 from fastdl.base.arguments import MOST, flag, whole
 from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import column_dtype, dtype_name, is_column
 from fastdl.base.configured import Configured
 from fastdl.compiler.graph import Shape, Tensor, features_of
-from fastdl.errors import ShapeError
+from fastdl.errors import ShapeError, warn
 from fastdl.layers.given import told_batch
 from fastdl.layers.layer import (
     CLASSES,
@@ -24,7 +24,7 @@ from fastdl.layers.layer import (
     Layer,
     RegularizerLike,
 )
-from fastdl.layers.seeds import checked_seed, no_shape
+from fastdl.layers.seeds import checked_noise_shape, checked_seed, dropped
 from fastdl.schedules import LearningRateSchedule, number_or_schedule, told
 
 
@@ -110,8 +110,18 @@ class InputLayer(Layer):
         input_tensor: Any = None,
         name: str | None = None,
         optional: bool = False,
+        input_shape: Sequence[int | None] | None = None,
+        batch_input_shape: Sequence[int | None] | None = None,
     ) -> None:
-        shape, batch_size = shape_and_batch(shape, batch_size, batch_shape)
+        for old, new, value in (
+            ("input_shape", "shape", input_shape),
+            ("batch_input_shape", "batch_shape", batch_input_shape),
+        ):
+            if value is not None:
+                warn(f"Argument `{old}` is deprecated. Use `{new}` instead.", UserWarning)
+        shape, batch_size = shape_and_batch(
+            input_shape if shape is None else shape, batch_size, batch_shape or batch_input_shape
+        )
         if (shape is None) == (input_tensor is None):
             raise ValueError("InputLayer takes a shape, or an input_tensor that Input has made")
         self._tensor = (
@@ -126,10 +136,23 @@ class InputLayer(Layer):
         super().__init__(name=name or self._tensor.name)
         self.built = True
 
+    def call(self) -> None:
+        """Nothing (Keras)."""
+
     @property
     def output(self) -> Any:
         """The symbolic input."""
         return self._tensor
+
+    @property
+    def dtype(self) -> str:
+        """The name of the input's dtype (Keras)."""
+        return dtype_name(self._tensor.dtype)
+
+    @property
+    def batch_shape(self) -> Shape:
+        """The input's shape, with the batch's size or None (Keras)."""
+        return tuple(self._tensor.shape)
 
     @property
     def output_shape(self) -> Any:
@@ -189,90 +212,6 @@ class Dense(Layer):
     def call(self, x: Tensor) -> Tensor:
         y = ops.Dense(x, self.kernel, self.bias, self.name, self.dtype_policy == "mixed_bfloat16").output
         return y if self.activation is None else self.activation(y)
-
-
-class _Normalization(Layer):
-    """Base: gamma and beta, a number a feature each, where scale and center ask for them."""
-
-    scale: bool
-    center: bool
-
-    def _affine(self, shape: Shape, dtype: Dtype) -> tuple[int]:
-        """Make them; their shape."""
-        size = (features_of(self.name, shape),)
-        self.gamma = self.own_weight("gamma", size, dtype) if self.scale else None
-        self.beta = self.own_weight("beta", size, dtype) if self.center else None
-        return size
-
-
-class BatchNormalization(_Normalization):
-    """(x - mean) / sqrt(variance + epsilon) gamma + beta, x: (batch, features). Keras: layers.BatchNormalization.
-
-    In training the batch's mean and biased variance, which also feed the moving averages; those otherwise.
-    A batch of one row has variance zero, and becomes beta. With trainable=False always the moving averages.
-    """
-
-    def __init__(
-        self,
-        axis: int = -1,
-        momentum: float = 0.99,
-        epsilon: float = 1e-3,
-        center: bool = True,
-        scale: bool = True,
-        beta_initializer: InitializerLike = "zeros",
-        gamma_initializer: InitializerLike = "ones",
-        moving_mean_initializer: InitializerLike = "zeros",
-        moving_variance_initializer: InitializerLike = "ones",
-        beta_regularizer: RegularizerLike = None,
-        gamma_regularizer: RegularizerLike = None,
-        beta_constraint: ConstraintLike = None,
-        gamma_constraint: ConstraintLike = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        if axis not in (-1, 1):
-            raise ValueError(f"axis must be the features' (-1), not {axis}")
-        if not 0 <= momentum <= 1 or not epsilon > 0:
-            raise ValueError(f"momentum must lie in [0, 1] and epsilon be positive, not {momentum} and {epsilon}")
-        self.axis, self.momentum, self.epsilon, self.center, self.scale = (
-            axis,
-            momentum,
-            epsilon,
-            center,
-            scale,
-        )
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
-        self.keep(
-            gamma_initializer=gamma_initializer,
-            gamma_regularizer=gamma_regularizer,
-            gamma_constraint=gamma_constraint,
-            beta_initializer=beta_initializer,
-            beta_regularizer=beta_regularizer,
-            beta_constraint=beta_constraint,
-        )
-
-    def build(self, shape: Shape, dtype: Dtype) -> None:
-        size = self._affine(shape, dtype)
-        self.moving_mean = self.add_weight(
-            size, self.moving_mean_initializer, dtype, name="moving_mean", trainable=False
-        )
-        self.moving_variance = self.add_weight(
-            size, self.moving_variance_initializer, dtype, name="moving_variance", trainable=False
-        )
-
-    def call(self, x: Tensor, training: bool | None = None) -> Tensor:
-        return ops.BatchNorm(
-            x,
-            self.gamma,
-            self.beta,
-            self.moving_mean,
-            self.moving_variance,
-            self.momentum,
-            self.epsilon,
-            frozen=not self.trainable or training is False,
-            name=self.name,
-        ).output
 
 
 class ActivityRegularization(Layer):
@@ -399,7 +338,8 @@ class Dropout(Layer):
 
     rate: a number, or a schedule of it (fastdl.schedules) by the steps of the optimizer (its `iterations`), which must
     give numbers in [0, 1]; of arrays, without an optimizer, its first one. seed: draws of its own, the same in each
-    model; noise_shape must be None: each number is drawn.
+    model. noise_shape: (None, or the batch's size, sizes …), 1 for an axis along which all are zeroed or none, None for
+    one along which each is drawn; each number by itself if it is None. ValueError, ShapeError.
     """
 
     scalars = True
@@ -407,7 +347,7 @@ class Dropout(Layer):
     def __init__(
         self,
         rate: float | LearningRateSchedule,
-        noise_shape: None = None,
+        noise_shape: Sequence[int | None] | None = None,
         seed: int | None = None,
         **options: Any,
     ) -> None:
@@ -415,12 +355,14 @@ class Dropout(Layer):
         scheduled = isinstance(rate, LearningRateSchedule)
         if not scheduled and (not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1):
             raise ValueError(f"rate must lie in [0, 1], not {rate!r}; or follow a schedule of fastdl.schedules")
-        no_shape(noise_shape)
         self.rate = rate if isinstance(rate, LearningRateSchedule) else float(rate)
-        self.noise_shape, self.seed = noise_shape, checked_seed(seed)
+        self.noise_shape, self.seed = checked_noise_shape(noise_shape), checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        return ops.Dropout(inputs, self.rate, self.name, training, self.seed).output
+        if self.noise_shape is None:
+            return ops.Dropout(inputs, self.rate, self.name, training, self.seed).output
+        noisy = inputs * dropped(inputs, self.rate, self.noise_shape, self.name, training, self.seed)
+        return ops.Either(noisy, inputs, self.name, noise=True, active=training).output
 
     def _plain(self, name: str, value: Any) -> Any:
         return told(value) if isinstance(value, LearningRateSchedule) else super()._plain(name, value)

@@ -55,6 +55,23 @@ def filled(value: Any, things: Sequence[Any]) -> Any:
     return mapped(value, lambda each: things[each.number] if isinstance(each, Slot) else each)
 
 
+def told_form(form: Any, own: bool) -> tuple[bool, Any]:
+    """How a model tells of a call: of several arguments, or, if it is neither that nor one tensor or a list, its form.
+
+    own: whether the layer's `call` is one's own, and may tell a list of one from its tensor.
+    """
+    args, named = form
+    if not named and len(args) > 1 and all(isinstance(each, Slot) for each in args):
+        return True, None
+    one = len(args) == 1 and not named
+    plain = one and (isinstance(args[0], Slot) or not own or (isinstance(args[0], list) and _are_several(args[0])))
+    return False, None if plain else form
+
+
+def _are_several(values: list[Any]) -> bool:
+    return len(values) > 1 and all(isinstance(each, Slot) for each in values)
+
+
 def refuse_values(args: Sequence[Any]) -> None:
     """ValueError for an argument by position that is no tensor (Keras)."""
 

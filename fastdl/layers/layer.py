@@ -24,6 +24,7 @@ from fastdl.layers.context import (
     Phase,
     calls_noted,
     having,
+    layers_around,
     listed,
     losses_added,
     made,
@@ -47,6 +48,7 @@ from fastdl.layers.given import (
     shapes_as_tensors,
     tensors_in,
     told_batch,
+    told_form,
 )
 from fastdl.layers.on_arrays import rows_of, with_losses
 from fastdl.layers.stored import Stored
@@ -146,7 +148,8 @@ class Layer(Stored):
         training = self._said(training)
         note_call(self)
         around = None if isinstance(training, Phase) else training
-        with tracing(), calls_noted(None), having(training_around, around):  # what it calls is no call of the model's
+        names = (*layers_around.get(), self.name) if self.own_call else layers_around.get()
+        with tracing(), calls_noted(None), having(training_around, around), having(layers_around, names):
             result = self.call(*args, **named, **self.told(training))
         tensors: list[Tensor] = []
         shape = gathered(result, tensors, Tensor)
@@ -162,7 +165,7 @@ class Layer(Stored):
             told_batch(ops.Reshape(each, each.shape[1:], self.name).output if each in given else each, batch)
             for each in tensors
         )
-        self._called = Call(self, tuple(inputs), outputs, training, *self._told_form(form))
+        self._called = Call(self, tuple(inputs), outputs, training, *told_form(form, self.own_call))
         for tensor in outputs:
             tensor.made_by = self._called
         return filled(shape, outputs)
@@ -200,14 +203,10 @@ class Layer(Stored):
         mapped(shape, lambda each: None if isinstance(each, Slot) else wrong.append(each))
         return wrong
 
-    def _told_form(self, form: Any) -> tuple[bool, Any]:
-        """How a model tells the form: of several arguments, or, if it is neither that nor one tensor or a list, all of
-        it."""
-        args, named = form
-        if not named and len(args) > 1 and all(isinstance(each, Slot) for each in args):
-            return True, None
-        plain = len(args) == 1 and not named and (isinstance(args[0], Slot) or not self.own_call or _is_list(args[0]))
-        return False, None if plain else form
+    @property
+    def compute_dtype(self) -> str:
+        """The name of the dtype that it computes in: of what it was built for, or config.floatx() (Keras)."""
+        return (self._dtype or np.dtype(config.floatx())).name
 
     @property
     def own_call(self) -> bool:
@@ -245,11 +244,14 @@ class Layer(Stored):
             self.build(*args, **named)
         finally:
             self.building = False
-        own = [p.name for p in self._parameters if p.path == f"{self.name}/{p.name}" and p not in self._kept]
+        others = {parameter for layer in self._adopted for parameter in layer.weights}
+        own = [each.name for each in self._parameters if each not in self._kept and each not in others]
         for what in FACTORS:
             refuse_unknown(self.name, what, getattr(self, what), own)
         self.built = True
         self._mark()
+        if not self._trainable:
+            self.trainable = False  # of layers that were made in build as well
 
     def build_for(self, shape: Any = None, dtype: Any = None, **named: Any) -> None:
         """Make the parameters for inputs of this shape, or such by the names of build's arguments, of floatx (Keras).
@@ -282,7 +284,7 @@ class Layer(Stored):
         acts = self.trains_by_default if training is None else bool(training)
         found: list[Tensor] = []
         shape = gathered(outputs, found, Tensor)
-        results, self._activity = with_losses(Graph(sources, found), arrays, added, acts)
+        results, self._activity = with_losses(Graph(sources, found), arrays, added, acts, moves=acts)
         return filled(shape, results)
 
     def _arrays_in(self, args: Sequence[Any], named: Mapping[str, Any]) -> tuple[Any, list[Any]]:
@@ -428,10 +430,6 @@ def deserialize(config: Mapping[str, Any]) -> Configured:
     """The layer, or Input, that `serialize` described. ValueError if fastdl has none of that name."""
     layer: Configured = made(configured.deserialize(config, CLASSES))
     return layer
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 1 and all(isinstance(each, Slot) for each in value)
 
 
 def _one(values: Sequence[Any]) -> Any:

@@ -6,13 +6,14 @@ A `seed` gives a layer draws of its own, the same in each model; without one the
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from fastdl import ops
 from fastdl.activations import SELU_ALPHA, SELU_SCALE, not_negative
 from fastdl.compiler.graph import Tensor
 from fastdl.layers.layer import Layer
-from fastdl.layers.seeds import checked_seed, no_shape
+from fastdl.layers.seeds import checked_noise_shape, checked_seed, dropped
 
 
 class GaussianNoise(Layer):
@@ -45,20 +46,25 @@ class GaussianDropout(Layer):
 class AlphaDropout(Layer):
     """Sets a share `rate` to SELU's lower limit, then a x + b, so that mean 0 and variance 1 stay.
 
-    Klambauer et al. 2017. Keras: layers.AlphaDropout.
+    Klambauer et al. 2017. noise_shape: as for Dropout. Keras: layers.AlphaDropout.
     """
 
     scalars = True
 
-    def __init__(self, rate: float, noise_shape: None = None, seed: int | None = None, **options: Any) -> None:
+    def __init__(
+        self, rate: float, noise_shape: Sequence[int | None] | None = None, seed: int | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
-        no_shape(noise_shape)
-        self.rate, self.noise_shape, self.seed = _rate(rate), noise_shape, checked_seed(seed)
+        self.rate, self.noise_shape, self.seed = _rate(rate), checked_noise_shape(noise_shape), checked_seed(seed)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         limit = -SELU_ALPHA * SELU_SCALE
         a = 1 / math.sqrt((1 - self.rate) * (1 + self.rate * limit**2))
         b = -a * limit * self.rate
+        if self.noise_shape is not None and self.rate > 0:
+            drawn = dropped(inputs, self.rate, self.noise_shape, self.name, training, self.seed)
+            noisy = ops.where(drawn > 0, inputs * a + b, a * limit + b)
+            return ops.Either(noisy, inputs, self.name, noise=True, active=training).output
         scalars = self.rate, a, b, a * limit + b
         return ops.Noise(inputs, "alpha_dropout", scalars, self.name, training, self.seed).output
 

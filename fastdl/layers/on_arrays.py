@@ -25,14 +25,15 @@ def rows_of(name: str, value: Any, dtype: Dtype) -> Array:
 
 
 def with_losses(
-    graph: Graph, arrays: Sequence[Array], added: Sequence[Tensor], acts: bool
+    graph: Graph, arrays: Sequence[Array], added: Sequence[Tensor], acts: bool, moves: bool | None = None
 ) -> tuple[list[Array], list[float]]:
     """The graph's outputs for whole arrays; and what layers add to a loss: the penalties of activities, divided by the
-    batch's size, and the tensors that were added, of which the mean counts. acts: whether layers act as in training."""
+    batch's size, and the tensors that were added, of which the mean counts. acts: whether layers act as in training;
+    moves: whether moving averages then move."""
     penalties = [op for op in Graph(graph.inputs, [*graph.outputs, *added]).ops if isinstance(op, Penalty)]
     wide = Graph(graph.inputs, [*graph.outputs, *(op.inputs[0] for op in penalties), *added])
     if len(arrays[0]):
-        results = compute(wide, arrays, acts, acts)
+        results = compute(wide, arrays, acts, acts, moves)
     else:
         results = [np.zeros((0, *(size or 0 for size in each.shape[1:])), each.dtype) for each in wide.outputs]
     count, rows = len(graph.outputs), max(len(arrays[0]), 1)

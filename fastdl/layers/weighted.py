@@ -11,11 +11,12 @@ from fastdl import config, constraints, initializers, regularizers
 from fastdl.base.arrays import Array, Dtype
 from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.naming import free_name
+from fastdl.base.random import SeedGenerator
 from fastdl.compiler.graph import Parameter, Shape
 from fastdl.constraints import Constraint
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function, Initializer
-from fastdl.layers.context import values_from
+from fastdl.layers.context import layers_around, values_from
 from fastdl.layers.weights import assign_all
 from fastdl.metrics import Metric
 from fastdl.regularizers import Regularizer
@@ -82,7 +83,8 @@ class Weighted(Configured):
         default = "glorot_uniform" if dtype.kind == "f" else "zeros"
         draw = initializers.get(default if initializer is None else initializer)
         values = values_from.get()(draw, sizes, dtype)
-        parameter = Parameter(f"{self.name}/{name}", sizes, dtype, values, trainable, by_rows)
+        path = "/".join([*layers_around.get(), self.name, name])
+        parameter = Parameter(path, sizes, dtype, values, trainable, by_rows)
         parameter.regularizer, parameter.constraint = regularizer, constraint
         parameter.learning_rate_factor = (self.learning_rate_factors or {}).get(name, 1.0)
         parameter.weight_decay_factor = (self.weight_decay_factors or {}).get(name, 1.0)
@@ -159,8 +161,13 @@ class Weighted(Configured):
         return list(dict.fromkeys([*self._tracked(), *inner]))
 
     @property
-    def variables(self) -> list[Parameter]:
-        return self.weights
+    def variables(self) -> list[Any]:
+        """All weights, and the states of the seed generators that are attributes of it or its layers (Keras)."""
+        return [*self.weights, *self._seed_states()]
+
+    def _seed_states(self) -> list[Array]:
+        states = [each.state for each in self._held() if isinstance(each, SeedGenerator)]
+        return states + [state for layer in self._inner_layers() for state in layer._seed_states()]
 
     @property
     def trainable_weights(self) -> list[Parameter]:
@@ -171,7 +178,11 @@ class Weighted(Configured):
         return [parameter for parameter in self.weights if not parameter.trainable]
 
     trainable_variables = trainable_weights
-    non_trainable_variables = non_trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """As `variables`, but for what is trained."""
+        return [*self.non_trainable_weights, *self._seed_states()]
 
     @property
     def losses(self) -> list[float]:

@@ -192,7 +192,7 @@ def _refuse(model: Model, **arguments: Any) -> None:
 
 
 def _copy(layer: Layer) -> Layer:
-    return clone_model(layer) if isinstance(layer, Model) else type(layer).from_config(layer.get_config())
+    return clone_model(layer) if isinstance(layer, Model) else type(layer).from_config(layer.saved_config())
 
 
 def _compile_alike(model: Model, cloned: Model) -> None:

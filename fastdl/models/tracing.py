@@ -39,6 +39,7 @@ class Tracing(Layer):
         self._samples: list[tuple[int, ...]] | None = None  # the shapes of the inputs' samples, once they are known
         self._column_dtypes: list[Dtype | None] = []  # of the inputs that are columns; none, or one for each input
         self._graph: Graph | None = None
+        self._whole: list[Dtype | None] = []  # the dtypes of outputs that are whole numbers, else None
         self._others: dict[tuple[bool, frozenset[int]], Graph] = {}  # in training, and without optional inputs
         self._is_told = False  # whether a `call` of one's own asks if it is training
         self.input_structure: Any = None
@@ -95,6 +96,7 @@ class Tracing(Layer):
         self._graph, self._others, self._is_told = graph, {}, told
         outputs = tree.flatten(result)
         self.output_structure = tree.pack_sequence_as(result, range(len(outputs)))
+        self._whole = [tensor.dtype if is_column(tensor.dtype) else None for tensor in outputs]
         self.output_names = structures.output_names(result)
         self._called = self._called or Call(self, graph.columns, tuple(outputs), None)
         self.built = True
@@ -198,8 +200,13 @@ class Tracing(Layer):
         return self.answer([tensor.shape for tensor in self.trace().outputs])
 
     def answer(self, outputs: Sequence[Any]) -> Any:
-        """The outputs as the person is given them: one, or in a structure. fastdl's own."""
-        return tree.pack_sequence_as(self.output_structure, outputs)
+        """The outputs as the person is given them: one, or in a structure; arrays of whole numbers, which programs only
+        hand on, as such. fastdl's own."""
+        given = [
+            each.astype(dtype) if dtype and isinstance(each, np.ndarray) else each
+            for each, dtype in zip(outputs, self._whole or [None] * len(outputs), strict=True)
+        ]
+        return tree.pack_sequence_as(self.output_structure, given)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch, *outputs of a sample) of inputs of such a shape, or a structure of such (Keras). The model is built

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from fastdl.base.arrays import Array
 from fastdl.base.naming import free_name
+from fastdl.base.order import in_order
 from fastdl.base.version import VERSION
 from fastdl.compiler.formula import Form, Formula, Value
 from fastdl.compiler.graph import Graph, Op, Parameter, Tensor
@@ -117,13 +118,17 @@ class OnnxGraph:
         name_of(form(*sources), last=True)
 
 
+def _makers(tensors: Iterable[Tensor]) -> Iterator[Op]:
+    return (tensor.op for tensor in tensors if tensor.op is not None)
+
+
 def to_onnx(
     graph: Graph, name: str, metadata: dict[str, str] | None = None, output_names: Sequence[str] = ("output",)
 ) -> Any:
     """The graph in inference as a checked onnx.ModelProto, batch dimension "batch"."""
     writer = OnnxGraph(graph, output_names)
     writer.encode(graph)
-    for op in graph.ops:
+    for op in in_order(_makers(graph.outputs), lambda op: _makers(op.inference_inputs)):
         op.onnx(writer)
 
     def info(tensor: Tensor, name: str) -> Any:

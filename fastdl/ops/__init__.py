@@ -8,6 +8,7 @@ from fastdl.ops.batch_norm import *
 from fastdl.ops.combine import *
 from fastdl.ops.dense import *
 from fastdl.ops.dropout import *
+from fastdl.ops.either import *
 from fastdl.ops.elementwise import *
 from fastdl.ops.embedding import *
 from fastdl.ops.functions import *
@@ -27,5 +28,6 @@ from fastdl.ops.prelu import *
 from fastdl.ops.reshaping import *
 from fastdl.ops.samples import *
 from fastdl.ops.scale import *
+from fastdl.ops.spectral_norm import *
 from fastdl.ops.symbolic import *
 from fastdl.ops.tied_dense import *

@@ -88,11 +88,10 @@ class BatchNorm(Op):
             build.emit("batch_norm_infer", moving_mean=read(mean), moving_variance=read(variance), **common)
             return
         saved = build.saved[self] = build.vector_ref(features), build.vector_ref(features)
-        moves = build.optimizer is not None or build.recalibrates
         build.emit(
             "batch_norm_train",
-            moving_mean=write(mean) if moves else None,
-            moving_variance=write(variance) if moves else None,
+            moving_mean=write(mean) if build.moves else None,
+            moving_variance=write(variance) if build.moves else None,
             mean=write(saved[0]),
             inv=write(saved[1]),
             momentum=0.0 if build.recalibrates else self.momentum,

@@ -13,8 +13,11 @@ from fastdl.compiler.graph import Graph
 from fastdl.compiler.program import Program
 
 
-def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) -> list[Array]:
-    """The graph's outputs for whole arrays (batch, ...) of its dtype. training: by the batch's statistics."""
+def compute(
+    graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool, moves: bool | None = None
+) -> list[Array]:
+    """The graph's outputs for whole arrays (batch, ...) of its dtype. training: by the batch's statistics, by which
+    moving averages move if `moves` is true."""
     rows = [array.reshape(len(array), -1) for array in arrays]
     for source, each in zip(graph.inputs, rows, strict=True):
         for op in graph.consumers.get(source, ()):
@@ -23,6 +26,6 @@ def compute(graph: Graph, arrays: Sequence[Array], training: bool, noisy: bool) 
     results = [np.empty((len(rows[0]), tensor.features), tensor.dtype) for tensor in graph.outputs]
     feeds |= {OUT_FEED + FEEDS * i: each for i, each in enumerate(results)}
     seed = random.draw_seed() if graph.draws else 0
-    Program(graph, len(rows[0]), training=training, noisy=noisy, output=True).run(feeds, seed=seed)
+    Program(graph, len(rows[0]), training=training, noisy=noisy, moves=moves, output=True).run(feeds, seed=seed)
     shapes = [(-1, *(size or 0 for size in tensor.shape[1:])) for tensor in graph.outputs]
     return [result.reshape(shape) for result, shape in zip(results, shapes, strict=True)]

@@ -53,9 +53,18 @@ class DenseModel(fastdl.Model):
         return self.dense(x)
 
 
-def symbolic(shape: Any, dtype: str = "float32", name: str | None = None, **_: Any) -> Any:
+class _Symbolic(type):
+    """Of a class that all symbolic tensors are of, and that makes an input."""
+
+    def __instancecheck__(cls, value: Any) -> bool:
+        return isinstance(value, Tensor)
+
+    def __call__(cls, shape: Any, dtype: str = "float32", name: str | None = None, **_: Any) -> Any:
+        return fastdl.Input(batch_shape=tuple(shape), dtype=dtype, **({"name": name} if name else {}))
+
+
+class KerasTensor(metaclass=_Symbolic):
     """`keras.KerasTensor` as an input."""
-    return fastdl.Input(batch_shape=tuple(shape), dtype=dtype, **({"name": name} if name else {}))
 
 
 def apply(self: Any, grads: Iterable[Any], trainable_variables: Any = None) -> None:
@@ -119,7 +128,7 @@ def table(driven: bool) -> dict[str, Any]:
             setattr(fastdl.Optimizer, name, method)
     stands: dict[str, Any] = {"trainers.trainer.DenseModel": DenseModel}
     stands |= {f"activations.{name}": _on_arrays(value) for name, value in activations.NAMES.items()}
-    for name, value in {"Variable": Variable, "KerasTensor": symbolic}.items():
+    for name, value in {"Variable": Variable, "KerasTensor": KerasTensor}.items():
         if not hasattr(fastdl, name) and not hasattr(fastdl.backend, name):
             stands |= {f"backend.{name}": value, name: value}
     return stands

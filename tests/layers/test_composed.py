@@ -95,7 +95,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "dot of other sizes": (lambda: layers.Dot((1, 2))([X, Y]), ShapeError, "not of one size"),
     "dot of one": (lambda: layers.Dot(1)([X]), ShapeError, "two tensors"),
     "mask": (lambda: layers.Lambda(np.tanh, mask=1), ValueError, "mask must be None"),
-    "a lambda's config": (lambda: layers.Lambda(lambda x: x).get_config(), ValueError, "cannot be told"),
+    "a lambda in a file": (lambda: layers.serialize(layers.Lambda(lambda x: x)), ValueError, "cannot be told"),
+    "a config that holds a function": (
+        lambda: layers.Lambda.from_config(layers.Lambda(lambda x: x).get_config()),
+        ValueError,
+        "safe_mode=False",
+    ),
+    "around no layer": (lambda: layers.SpectralNormalization("dense"), ValueError, "layer must be a layer"),
+    "a norm of no kernel": (lambda: layers.SpectralNormalization(layers.ReLU())(X), ValueError, "neither a kernel"),
+    "no iterations": (
+        lambda: layers.SpectralNormalization(layers.Dense(2), 0),
+        ValueError,
+        "power_iterations must be a positive integer",
+    ),
     "dtype": (lambda: layers.Dense(3, dtype="float16"), ValueError, "dtype must be float32"),
     "both shapes": (lambda: fastdl.Input((3,), batch_shape=(None, 3)), ValueError, "give batch_shape=.* alone"),
 }

@@ -65,7 +65,14 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception]]] = [
     (lambda: layers.LayerNormalization(epsilon=0), ValueError),
     (lambda: layers.Softmax(axis=0), ValueError),
     (lambda: layers.Activation("no such"), ValueError),
-    (lambda: fastdl.Sequential([fastdl.Input((3, 2)), layers.PReLU()]), ShapeError),
+    (lambda: fastdl.Sequential([fastdl.Input((3, 2)), layers.PReLU(shared_axes=3)]), ValueError),
+    (lambda: layers.PReLU(shared_axes=0), ValueError),
+    (lambda: layers.Dropout(0.5, noise_shape=(1, 5)), ValueError),
+    (lambda: layers.Dropout(0.5, noise_shape=5), ValueError),
+    (lambda: through(layers.Dropout(0.5, noise_shape=(None, 3))), ShapeError),
+    (lambda: through(layers.AlphaDropout(0.5, noise_shape=(None, 1, 5))), ShapeError),
+    (lambda: layers.Embedding(3, 4, weights=np.ones((4, 3))), ShapeError),
+    (lambda: layers.Flatten(data_format="last"), ValueError),
     (lambda: fastdl.Sequential([fastdl.Input((2,)), layers.LayerNormalization(axis=2)]), ValueError),
 ]
 
@@ -152,3 +159,125 @@ def test_two_layers_have_noise_of_their_own(name: str) -> None:
 def test_layer_normalization_with_one_feature_is_beta() -> None:
     model = fastdl.Sequential([fastdl.Input((1,)), layers.LayerNormalization()])
     assert np.array_equal(model.predict(X.reshape(-1, 1)), np.zeros((60, 1)))
+
+
+SHARED: dict[str, Callable[[], layers.Layer]] = {
+    "Dropout": lambda: layers.Dropout(0.5, noise_shape=(None, 1, None)),
+    "Dropout of a known batch": lambda: layers.Dropout(0.5, noise_shape=[400, 1, 4]),
+    "Dropout seeded": lambda: layers.Dropout(0.5, (None, 1, 4), seed=3),
+    "AlphaDropout": lambda: layers.AlphaDropout(0.5, noise_shape=(None, 1, None)),
+}
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_one_draw_is_for_all_of_an_axis_of_size_one(name: str) -> None:
+    layer, x = SHARED[name](), np.random.default_rng(0).standard_normal((400, 3, 4)) + 5.0
+    found = layer(x, training=True)
+    if "Alpha" in name:
+        limit = -activations.SELU_ALPHA * activations.SELU_SCALE
+        a = ((1 - 0.5) * (1 + 0.5 * limit**2)) ** -0.5
+        b = -a * limit * 0.5
+        kept, lost = a * x + b, np.full_like(x, a * limit + b)
+    else:
+        kept, lost = 2 * x, np.zeros_like(x)
+    dropped = np.isclose(found, lost, atol=1e-5)
+    np.testing.assert_allclose(found, np.where(dropped, lost, kept), rtol=1e-5)
+    assert (dropped == dropped[:, :1]).all()
+    assert 0.4 < dropped.mean() < 0.6
+    assert (dropped[:, 0, 0] != dropped[:, 0, 1]).any()
+    np.testing.assert_allclose(layer(x), x, rtol=1e-6)
+
+
+def test_shared_slopes_are_trained() -> None:
+    x = np.random.default_rng(0).standard_normal((50, 3, 4)).astype(np.float32)
+    layer = layers.PReLU("random_uniform", shared_axes=[1])
+    model = fastdl.Sequential([fastdl.Input((3, 4)), layer, layers.Flatten(), layers.Dense(2)])
+    assert layer.alpha.shape == (1, 4)
+    alpha = layer.alpha.numpy()
+    np.testing.assert_allclose(layer(x), np.where(x < 0, alpha * x, x), rtol=1e-6)
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones((50, 2)), verbose=0)
+    assert (layer.alpha.numpy() != alpha).all()
+
+
+def test_rms_scaling_divides_by_the_deviation_alone() -> None:
+    x = np.arange(10, dtype=np.float32).reshape(2, 5)
+    expected = x / np.sqrt(x.var(-1, keepdims=True) + 1e-3)
+    layer = layers.LayerNormalization(rms_scaling=True)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-6)
+    assert [weight.name for weight in layer.weights] == ["gamma"]
+
+
+def spectral(kernel: Array, u: Array, iterations: int) -> tuple[Array, Array]:
+    """By its definition: the power iteration, in float64."""
+    for _ in range(iterations):
+        v = u @ kernel.T / np.linalg.norm(u @ kernel.T)
+        u = v @ kernel / np.linalg.norm(v @ kernel)
+    return kernel / (v @ kernel @ u.T), u
+
+
+@pytest.mark.parametrize("iterations", [1, 50])
+def test_spectral_normalization(iterations: int) -> None:
+    inner = layers.Dense(4, use_bias=False)
+    layer = layers.SpectralNormalization(inner, iterations)
+    model = fastdl.Sequential([fastdl.Input((5,)), layer], dtype="float64")
+    assert [weight.name for weight in layer.weights] == ["kernel", "vector_u"]
+    before = layer.get_weights()
+    x, y = WIDE, np.ones((12, 4))
+    np.testing.assert_allclose(model.predict(x), x @ before[0], rtol=1e-12)  # nothing in inference
+    model.compile(fastdl.optimizers.SGD(0.01), "mse")
+    model.fit(x, y, batch_size=12, verbose=0)
+    kernel, u = spectral(*before, iterations)
+    np.testing.assert_allclose(layer.vector_u.numpy(), u, rtol=1e-10)
+    step = 0.01 * x.T @ (2 * (x @ kernel - y) / y.size)
+    np.testing.assert_allclose(inner.kernel.numpy(), kernel - step, rtol=1e-9)
+    layer(x, training=True)
+    if iterations == 50:
+        assert np.linalg.norm(inner.kernel.numpy(), 2) == pytest.approx(1, rel=1e-6)
+
+
+class Doubling(layers.Wrapper):
+    def call(self, inputs: Any, **options: Any) -> Any:
+        return 2.0 * self.layer(inputs, **options)
+
+
+def test_a_wrapper_of_ones_own() -> None:
+    wrapper = Doubling(layers.Dense(2, activity_regularizer="l2"))
+    found = wrapper(X)
+    np.testing.assert_allclose(found, 2 * (X @ wrapper.get_weights()[0]), rtol=1e-5)
+    assert len(wrapper.trainable_weights) == 2
+    np.testing.assert_allclose(wrapper.losses, [0.01 * (found**2).sum() / 4 / 12], rtol=1e-5)
+    again = Doubling.from_config(wrapper.get_config())
+    assert again.get_config() == wrapper.get_config()
+
+
+def test_a_lambda_as_a_layer() -> None:
+    layer = layers.Lambda(lambda x, training=None: x * (0.0 if training else 2.0), output_shape=(5,))
+    np.testing.assert_allclose(layer(X), 2 * X)
+    np.testing.assert_allclose(layer(X, training=True), 0 * X)
+    again = layers.Lambda.from_config(layer.get_config(), safe_mode=False)
+    np.testing.assert_allclose(again(X), 2 * X)
+    assert layers.Lambda(np.tanh, output_shape=lambda shape: (*shape, 1)).compute_output_shape((2, 3)) == (2, 3, 1)
+
+
+def test_rows_to_begin_with() -> None:
+    rows = np.arange(12.0).reshape(3, 4)
+    for weights in (rows, [rows]):
+        layer = layers.Embedding(3, 4, weights=weights)
+        np.testing.assert_array_equal(layer.embeddings.numpy(), rows)
+        np.testing.assert_array_equal(layer(np.array([2, 0])), rows[[2, 0]])
+    assert "weights" not in layer.get_config()
+
+
+def test_what_stands_for_an_input() -> None:
+    with pytest.warns(UserWarning, match="`input_shape` is deprecated"):
+        layer = layers.InputLayer(input_shape=(2, 3), batch_size=4)
+    assert (layer.batch_shape, layer.dtype, layer.call()) == ((4, 2, 3), "float32", None)
+    with pytest.warns(UserWarning, match="Use `batch_shape`"):
+        assert layers.InputLayer(batch_input_shape=(None, 3), dtype="int32").dtype == "int32"
+
+
+def test_channels_first_is_flattened_with_them_last() -> None:
+    x = np.arange(24.0).reshape(2, 3, 2, 2).astype(np.float32)
+    expected = x.transpose(0, 2, 3, 1).reshape(2, -1)
+    np.testing.assert_array_equal(layers.Flatten("channels_first")(x), expected)

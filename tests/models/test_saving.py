@@ -54,6 +54,9 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "PReLU held": lambda: layers.PReLU("ones", regularizers.L2(0.1), constraints.MaxNorm(0.4)),
     "ActivityRegularization": lambda: layers.ActivityRegularization(0.1, 0.2),
     "BatchNormalization": lambda: layers.BatchNormalization(1, 0.9, 1e-2, True, False, "ones"),
+    "BatchNormalization renorm": lambda: layers.BatchNormalization(
+        renorm=True, renorm_clipping={"rmax": 3.0, "rmin": 0.3, "dmax": 5.0}, renorm_momentum=0.9
+    ),
     "BatchNormalization frozen": lambda: layers.BatchNormalization(trainable=False),
     "LayerNormalization": lambda: layers.LayerNormalization(-1, 1e-2, False, gamma_initializer="random_normal"),
     "Flatten": layers.Flatten,
@@ -73,6 +76,11 @@ LAYERS: dict[str, Callable[[], layers.Layer]] = {
     "ReLU": lambda: layers.ReLU(6.0, 0.1, 0.2),
     "LeakyReLU": lambda: layers.LeakyReLU(alpha=0.1),
     "PReLU": lambda: layers.PReLU("random_uniform"),
+    "PReLU shared": lambda: layers.PReLU("random_uniform", shared_axes=1),
+    "SpectralNormalization": lambda: layers.SpectralNormalization(layers.Dense(6, "tanh"), 2),
+    "LayerNormalization scaled": lambda: layers.LayerNormalization(rms_scaling=True),
+    "Dropout shared": lambda: layers.Dropout(0.3, (None, 1)),
+    "AlphaDropout shared": lambda: layers.AlphaDropout(0.3, (None, 1)),
     "ParametricActivation": lambda: layers.ParametricActivation("mish", "random_uniform", "l2", "non_neg"),
     "ParametricActivation of a layer": lambda: layers.ParametricActivation(layers.ELU(0.3)),
     "Scale": lambda: layers.Scale("random_uniform", "l1", "max_norm"),
@@ -191,6 +199,7 @@ def test_the_table_has_every_layer() -> None:
         "Input",
         "InputLayer",
         "NumpyLayer",
+        "Wrapper",
     }
     elsewhere = {"Operation", *BRANCHED, *COMPOSED, *ENSEMBLES, *AUGMENTING, *ENCODING, *LOOKING_UP}
     here = {type(make()).__name__ for make in LAYERS.values()} | elsewhere

@@ -372,10 +372,10 @@ WRONG_CALLS: dict[str, tuple[Any, type[Exception], str]] = {
     "rate": (lambda: layers.Dropout(1.5), ValueError, r"rate must lie in \[0, 1\]"),
     "momentum": (lambda: keras.optimizers.SGD(momentum=1.0), ValueError, "momentum must lie in"),
     "learning rate": (lambda: keras.optimizers.SGD(-1), ValueError, "learning_rate must be"),
-    "norm on images": (
-        lambda: keras.Sequential([keras.Input((4, 4)), layers.BatchNormalization()]),
+    "norm of another axis": (
+        lambda: keras.Sequential([keras.Input((4, 4)), layers.BatchNormalization(axis=1)]),
         ShapeError,
-        "Flatten",
+        "normalizes the last axis",
     ),
     "input twice": (
         lambda: keras.Sequential([keras.Input((4,)), keras.Input((4,))]),

@@ -83,6 +83,13 @@ def twice() -> list[Any]:
 
 
 # name: (layers between the input and the loss, the ops that they must bring in)
+class Quiet(layers.SpectralNormalization):
+    """Never changes the kernel: finite differences could not tell a step's change from that."""
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Any:
+        return super().call(inputs, training=False)
+
+
 NETS: dict[str, tuple[Layers, set[str]]] = {
     "dense": (lambda: [layers.Dense(5)], {"Dense"}),
     "no bias": (lambda: [layers.Dense(5, use_bias=False)], {"Dense"}),
@@ -108,10 +115,32 @@ NETS: dict[str, tuple[Layers, set[str]]] = {
         lambda: [layers.Dense(7), layers.BatchNormalization(trainable=False), layers.Dense(5)],
         {"BatchNorm"},
     ),
+    "batch norm of the last axis": (
+        lambda: [layers.Dense(12), layers.Reshape((2, 2, 3)), layers.BatchNormalization(), layers.Flatten()],
+        {"Either"},
+    ),
+    "batch norm of the last axis, frozen": (
+        lambda: [
+            *(layers.Dense(12), layers.Reshape((4, 3)), layers.BatchNormalization(trainable=False)),
+            *(layers.Flatten(), layers.Dense(5)),
+        ],
+        set(),
+    ),
     "flatten": (lambda: [layers.Flatten(), layers.Dense(5)], {"Reshape"}),
     "dropout": (lambda: [layers.Dense(40), layers.Dropout(0.4), layers.Dense(5)], {"Dropout"}),
     "dropout of nothing": (lambda: [layers.Dense(7), layers.Dropout(0.0), layers.Dense(5)], {"Dropout"}),
     "prelu": (lambda: [layers.Dense(7), layers.PReLU(), layers.Dense(5)], {"PReLU"}),
+    "prelu shared": (lambda: [layers.Dense(7), layers.PReLU("ones", shared_axes=1), layers.Dense(5)], set()),
+    "dropout shared": (lambda: [layers.Dense(7), layers.Dropout(0.4, (None, 1)), layers.Dense(5)], {"Either"}),
+    "alpha dropout shared": (lambda: [layers.Dense(7), layers.AlphaDropout(0.4, (None, 1)), layers.Dense(5)], set()),
+    "spectral norm": (
+        lambda: [layers.Dense(7), Quiet(layers.Dense(5, "tanh")), layers.Dense(5)],
+        {"SpectralNorm"},
+    ),
+    "layer norm scaled": (
+        lambda: [layers.Dense(7), layers.LayerNormalization(rms_scaling=True), layers.Dense(5)],
+        set(),
+    ),
     "embedding": (
         lambda: [layers.Rescaling(2, 3), layers.Embedding(5, 3), layers.Flatten(), layers.Dense(5)],
         {"Embedding"},
