@@ -125,6 +125,7 @@ class Metric(Configured):
         else:
             value = np.broadcast_to(np.asarray(initializer), sizes)
         variable = Variable(value, kind, name or auto_name("variable"))
+        variable.of = self
         self._variables.append(variable)
         return variable
 

@@ -18,6 +18,12 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     def __init__(self, value: Any, dtype: Dtype, name: str) -> None:
         self._value: Array = np.array(value, dtype)
         self.name = name
+        self.of: Any = None  # the metric that it was made for
+
+    @property
+    def path(self) -> str:
+        """The metric's name, and its own (Keras)."""
+        return f"{self.of.name}/{self.name}" if self.of is not None else self.name
 
     @property
     def value(self) -> Array:

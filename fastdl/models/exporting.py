@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastdl import fusion, tree
+from fastdl.base.arguments import path as checked_path
 from fastdl.base.files import check_target, write_atomically
 from fastdl.base.metadata import CLASS_NAMES_KEY, FEATURE_NAMES_KEY
 from fastdl.compiler.graph import Graph, first_not_finite
@@ -23,11 +24,27 @@ from fastdl.fusion.runtime.session import Session
 from fastdl.models.network import Network
 from fastdl.onnx.export import to_onnx
 
+OTHER_FORMATS = "tf_saved_model", "openvino", "litert", "torch"  # Keras's
 
-def export(model: Network, path: Path, *, fuse: bool, samples: Any, class_names: Sequence[str] | None) -> FusionReport:
+
+def export(
+    model: Network, path: Any, format: str, fuse: bool, verify: Any, class_names: Sequence[str] | None
+) -> FusionReport:
     """See Model.export."""
+    if format in OTHER_FORMATS:
+        raise NotImplementedError(f"fastdl exports to ONNX alone, not to {format}: format='onnx'")
+    if format != "onnx":
+        raise ValueError(f"Unrecognized format={format!r}: it must be 'onnx'")
+    target, samples = Path(checked_path("path", path)), None
+    if verify is not None:
+        rows, sources = model.session.feeding.arrays(verify), model.trace().columns
+        arrays = {
+            source.name: array.reshape(-1, *(size or 0 for size in source.shape[1:]))
+            for source, array in zip(sources, rows, strict=True)
+        }
+        samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
     with model.session.lock, memory_errors():
-        return _export(model, model.trace(), path, fuse, samples, class_names)
+        return _export(model, model.trace(), target, fuse, samples, class_names)
 
 
 def _export(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fastdl import optimizers
 from fastdl.base.arguments import flag, shown, whole
-from fastdl.base.arguments import path as checked_path
 from fastdl.base.configured import refuse_overrides
 from fastdl.base.messages import say
 from fastdl.base.naming import no_attribute
@@ -26,6 +25,8 @@ from fastdl.models.network import Network, batch_rows
 from fastdl.models.objective import Compiled
 from fastdl.models.progress import Progress, describe
 from fastdl.models.scale import warn_of_scale
+from fastdl.models.state_tree import assign_state_tree, state_tree_of
+from fastdl.models.subclassing import become, is_of_tensors
 from fastdl.models.terms import checked, checked_losses, checked_share
 from fastdl.optimizers import Optimizer
 
@@ -63,13 +64,13 @@ class Model(Network):
             Model._of_tensors = cls
 
     def __new__(cls, *args: Any, **options: Any) -> Any:
-        return super().__new__(Model._of_tensors if cls is Model and _of_tensors(args, options) else cls)
+        return super().__new__(Model._of_tensors if cls is Model and is_of_tensors(args, options) else cls)
 
     def __init__(
         self, *args: Any, name: str | None = None, dtype: Any = None, trainable: bool = True, **options: Any
     ) -> None:
-        if _of_tensors(args, options):
-            _become(type(self), Model._of_tensors)
+        if is_of_tensors(args, options):
+            become(type(self), Model, Model._of_tensors)
             Model._of_tensors.__init__(self, *args, name=name, trainable=trainable, **options)
             return
         super().__init__(name=name, dtype=dtype, trainable=trainable, **options)
@@ -153,6 +154,16 @@ class Model(Network):
     def metrics_names(self) -> list[str]:
         """Their names (Keras)."""
         return [metric.name for metric in self.metrics]
+
+    def get_state_tree(self, value_format: str = "backend_tensor") -> dict[str, Any]:
+        """The arrays of all variables (trained, kept, the optimizer's, the metrics'), nested by the parts of their
+        paths, in numpy whatever value_format says. ValueError for two of one path. Keras: Model.get_state_tree."""
+        return state_tree_of(self, value_format)
+
+    def set_state_tree(self, state_tree: Mapping[str, Any]) -> None:
+        """Copy in what `get_state_tree` gave, or a part of it. ValueError for what does not fit, before anything is
+        changed. Keras: Model.set_state_tree."""
+        assign_state_tree(self, state_tree)
 
     def reset_metrics(self) -> None:
         """Metrics forget what they have counted (Keras)."""
@@ -399,6 +410,7 @@ class Model(Network):
     def export(
         self,
         path: str | Path,
+        format: str = "onnx",
         *,
         fuse: bool = True,
         verify: Any = None,
@@ -408,36 +420,12 @@ class Model(Network):
 
         fuse=False writes the plain graph. verify: samples to prove it on, beside random ones. class_names, the model's
         own if None, go into the file's metadata: one a column, or two for a sigmoid, the name of 0 first. FusionError
-        if the folded graph does not compute the same: then nothing is written. While another thread trains the model
-        it waits for the end of that, as save and predict do.
+        if the folded graph does not compute the same: then nothing is written. NotImplementedError for another of
+        Keras's formats. While another thread trains the model it waits for the end of that, as save and predict do.
         """
         from fastdl.models.exporting import export
 
-        target, samples = Path(checked_path("path", path)), None
-        if verify is not None:
-            rows, sources = self.session.feeding.arrays(verify), self.trace().columns
-            arrays = {
-                source.name: array.reshape(-1, *(size or 0 for size in source.shape[1:]))
-                for source, array in zip(sources, rows, strict=True)
-            }
-            samples = arrays if len(arrays) > 1 else arrays[sources[0].name]
-        return export(self, target, fuse=fuse, samples=samples, class_names=class_names)
-
-
-def _of_tensors(args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
-    """Whether a model is made of these: inputs and outputs, as Keras tells it."""
-    return bool(args) or "inputs" in options or "outputs" in options
-
-
-def _become(kind: type, of_tensors: type[Model]) -> None:
-    """From now on the class, which derives from Model, is one of models of tensors, as in Keras: its __init__ hands
-    inputs and outputs to Model's."""
-    if issubclass(kind, of_tensors):
-        return
-    for base in kind.__bases__:
-        if base is not Model and issubclass(base, Model):
-            _become(base, of_tensors)
-    kind.__bases__ = tuple(of_tensors if base is Model else base for base in kind.__bases__)
+        return export(self, path, format, fuse, verify, class_names)
 
 
 def _results(logs: dict[str, float], return_dict: bool, first: Sequence[str]) -> Any:

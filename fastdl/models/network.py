@@ -103,15 +103,13 @@ class Network(Tracing):
         if isinstance(training, Phase):
             training = bool(training)
         feeds = self.session.feeding.inputs(x, check=False)
-        graph, absent = self.trace(), absent_inputs(feeds)
+        graph, absent, acts = self.trace(), absent_inputs(feeds), training is not None and flag("training", training)
         self._activity = []
-        if absent:
-            return self.answer(self.session.predict(feeds, training=bool(training), noisy=bool(training)))
-        if training is None or any(isinstance(op, Penalty) for op in graph.ops):
+        if not absent and (training is None or any(isinstance(op, Penalty) for op in graph.ops)):
             graph = self._graph_of_call() if training is None else graph
             if graph.always_draws or any(isinstance(op, Penalty) for op in graph.ops):
-                return self._with_penalties(graph, feeds, training is not None and flag("training", training))
-        return self.predict(x, training=training)
+                return self._with_penalties(graph, feeds, acts)
+        return self.answer(self.session.predict(feeds, training=acts, noisy=acts))
 
     def _as_structured(self, x: Any) -> Any:
         """Symbolic inputs in the structure that the model takes them in."""

@@ -387,3 +387,16 @@ def test_two_class_names_are_for_a_sigmoid(tmp_path):
         with pytest.raises(ValueError, match=message):
             net(end, units).export(tmp_path / "none.onnx", class_names=names)
     assert not (tmp_path / "none.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("format", "error", "said"),
+    [
+        ("tf_saved_model", NotImplementedError, "ONNX alone, not to tf_saved_model"),
+        ("onxx", ValueError, "Unrecognized format='onxx'"),
+    ],
+)
+def test_other_formats(format: str, error: type[Exception], said: str) -> None:
+    model = fastdl.Sequential([fastdl.Input((4,)), D(2)])
+    with pytest.raises(error, match=said):
+        model.export("never.onnx", format)

@@ -272,3 +272,10 @@ def test_an_axis_of_one_comes_and_goes() -> None:
     inputs = keras.Input((4, 1))
     model = keras.Model(inputs, layers.Dense(2)(inputs))
     assert model(X).shape == (40, 4, 2)
+
+
+def test_one_call_warns_once() -> None:
+    x = keras.Input((4,), name="x")
+    with pytest.warns(DataWarning) as warned:
+        keras.Model({"x": x}, layers.Dense(1)(x))({"x": X, "more": X})
+    assert len(warned) == 1
