@@ -120,8 +120,9 @@ class Feeding:
         if not rows:
             raise DataError(f"{what}x is missing: all its inputs are None")
         count = len(next(iter(rows.values())))
-        zeros = (np.zeros((count, source.features), model.dtype) for source in graph.columns)
-        return [rows.get(i, missing) for i, missing in enumerate(zeros)]
+        for i in absent or ():
+            rows[i] = np.zeros((count, graph.columns[i].features), model.dtype)
+        return [rows[i] for i in range(len(values))]
 
     def _first_trace(self, values: list[tuple[str, Any]], structure: Any) -> Graph:
         """The model's graph, for the shapes of its first data where it was given none. Strings are columns."""
