@@ -8,6 +8,7 @@
 #include "../kernels.h"
 #include "../shared/panels.h"
 #include "../shared/vec.h"
+#include "optimizers.h"
 
 /* Column c's codes, and the table that they look into. */
 typedef struct {
@@ -68,6 +69,56 @@ static void embedding_backward(const void *args, fdl_range range, const fdl_step
                 for (; e < end; e++) dtable[e] += from[(e - row) * FDL_PANEL + i];
             }
         }
+}
+
+#define FDL_ROW_PIECE 256 /* numbers of a row that are stepped at once */
+
+/* The optimizer's step on a row of `width` numbers that lies anywhere: through aligned room. Beyond the row, and in slots
+ * that the rule does not keep, there are zeros. */
+static void step_row(const embedding_step_args *a, const rule_settings *set, const rule_preparation *prepare, size_t row) {
+    const size_t width = a->width;
+    for (size_t begin = 0, n; begin < width; begin += n) {
+        n = width - begin < FDL_ROW_PIECE ? width - begin : FDL_ROW_PIECE;
+        const size_t at = row * width + begin, bytes = n * sizeof(T);
+        _Alignas(64) T w[FDL_ROW_PIECE] = {0}, g[FDL_ROW_PIECE] = {0}, slot[FDL_MAX_SLOTS][FDL_ROW_PIECE] = {{0}};
+        rule_place place = {w, {NULL}};
+        memcpy(w, (T *)a->table + at, bytes);
+        memcpy(g, (T *)a->sums + at, bytes);
+        for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
+            if (a->slots[i]) memcpy(place.slot[i] = slot[i], (T *)a->slots[i] + at, bytes);
+        if (a->prepare) prepare_rows(prepare, w, g, g, 0, 1, n);
+        rule_steppers[a->rule](set, place, g, 0, 1, n);
+        memcpy((T *)a->table + at, w, bytes);
+        for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
+            if (a->slots[i]) memcpy((T *)a->slots[i] + at, slot[i], bytes);
+    }
+}
+
+/* Each row that the batch reads, and that is one of rows [f0, f1), is stepped by the sum of dy over the samples that read it,
+ * in their order. How long that takes does not depend on how many rows there are. */
+static void embedding_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const embedding_step_args *a = args;
+    const T *x = a->x, *dy = a->dy;
+    T *sums = a->sums, *seen = a->seen;
+    const size_t count = a->inputs, width = a->width, n = count * width;
+    const rule_settings set = settings_of(step->rates, a->rate_factor, a->constants);
+    const rule_preparation prepare = preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2);
+    (void)scratch;
+    for (int steps = 0; steps < 2; steps++) /* first the sums, then the steps */
+        for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
+            for (size_t c = 0; c < count; c++) {
+                const code_column of = column_of(a->columns, count, c, a->zero_missing);
+                const T *code = x + (p * count + c) * FDL_PANEL, *from = dy + (p * n + c * width) * FDL_PANEL;
+                for (size_t i = 0, samples = samples_in(step->batch, p); i < samples; i++) {
+                    if (!has_row(of, code[i])) continue;
+                    const size_t row = row_number(of, code[i]);
+                    if (row < range.f0 || row >= range.f1) continue;
+                    if (steps && seen[row] != 0) step_row(a, &set, &prepare, row);
+                    if (!steps && seen[row] == 0) memset(sums + row * width, 0, width * sizeof(T));
+                    for (size_t e = 0; e < width && !steps; e++) sums[row * width + e] += from[e * FDL_PANEL + i];
+                    seen[row] = (T)!steps;
+                }
+            }
 }
 
 #endif

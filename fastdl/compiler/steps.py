@@ -118,6 +118,11 @@ class Steps:
         rules = {(self.optimizer.rule_of(p), *self.optimizer.scalars_of(p)) for p in parameters}
         return len(rules) == 1 and self.optimizer.rule_of(parameters[0]) is not None
 
+    def leaves_others(self, parameter: Parameter) -> bool:
+        """Whether a weight whose gradient is zero stays as it is: of SGD without momentum, decay or penalty."""
+        assert self.optimizer is not None
+        return self.optimizer.rule_of(parameter) == "sgd" and not any(self._own(parameter))
+
     def rule(self, parameter: Parameter, bias: Parameter | None = None) -> Arguments:
         """The optimizer's rule, what prepares the gradient, and, where a kernel steps a bias as well, that one's."""
         assert self.optimizer is not None

@@ -54,7 +54,9 @@ class Embedding(_Lookup):
     Codes come in the model's dtype, as all that it reads. DataError for one that is not a whole number from 0 to
     input_dim - 1; where the codes are computed inside the model, such a one gives zeros. mask_zero must be False:
     nothing here is masked. weights: the rows to begin with, alone or in a list of one; configs do not hold them. Keras:
-    layers.Embedding. ValueError if float32 cannot hold codes up to input_dim; ShapeError for weights of another shape.
+    layers.Embedding. sparse: the optimizer steps the rows that a batch reads alone, as PyTorch's SparseAdam, in time
+    that does not grow with input_dim: see ops.Embedding; Keras steps all. ValueError if float32 cannot hold codes up to
+    input_dim; ShapeError for weights of another shape.
     """
 
     scalars, needs_shape = True, False
@@ -69,11 +71,12 @@ class Embedding(_Lookup):
         mask_zero: bool = False,
         *,
         weights: Any = None,
+        sparse: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.input_dim, self.output_dim = whole("input_dim", input_dim), whole("output_dim", output_dim)
-        self.mask_zero = flag("mask_zero", mask_zero)
+        self.mask_zero, self.sparse = flag("mask_zero", mask_zero), flag("sparse", sparse)
         if self.mask_zero:
             raise ValueError(f"{self.name}: mask_zero must be False, as no layer of fastdl reads a mask")
         self.keep(
@@ -91,7 +94,10 @@ class Embedding(_Lookup):
         self.embeddings = self._table(self.input_dim, self.output_dim, dtype)
 
     def call(self, inputs: Tensor) -> Tensor:
-        return ops.Embedding(inputs, self.embeddings, name=self.name).output
+        return ops.Embedding(inputs, self.embeddings, name=self.name, sparse=self.sparse).output
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | ({"sparse": True} if self.sparse else {})
 
 
 class CategoryEmbedding(_Lookup):
@@ -100,7 +106,8 @@ class CategoryEmbedding(_Lookup):
     x: (batch, columns) of whole numbers → (batch, columns * output_dim). cardinalities: how many codes each column has,
     0 to cardinality - 1; all tables lie one below the other in one weight, (sum of cardinalities, output_dim).
     zero_missing: code 0 stands for what is missing or unknown, gives zeros, and is never trained. DataError for other
-    codes, as Embedding's; ShapeError for another number of columns; ValueError if float32 cannot number the rows.
+    codes, as Embedding's, which sparse is as well; ShapeError for another number of columns; ValueError if float32
+    cannot number the rows.
     """
 
     def __init__(
@@ -111,6 +118,7 @@ class CategoryEmbedding(_Lookup):
         embeddings_regularizer: RegularizerLike = None,
         embeddings_constraint: ConstraintLike = None,
         zero_missing: bool = False,
+        sparse: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -118,6 +126,7 @@ class CategoryEmbedding(_Lookup):
             raise ValueError(f"cardinalities must be a list of one number a column, not {cardinalities!r}")
         self.cardinalities = [whole("each of cardinalities", each) for each in cardinalities]
         self.output_dim, self.zero_missing = whole("output_dim", output_dim), flag("zero_missing", zero_missing)
+        self.sparse = flag("sparse", sparse)
         self.keep(
             embeddings_initializer=embeddings_initializer,
             embeddings_regularizer=embeddings_regularizer,
@@ -132,5 +141,6 @@ class CategoryEmbedding(_Lookup):
         self.embeddings = self._table(sum(self.cardinalities), self.output_dim, dtype, firsts)
 
     def call(self, inputs: Tensor) -> Tensor:
-        rows = ops.Embedding(inputs, self.embeddings, self.cardinalities, self.zero_missing, self.name).output
+        tables = self.cardinalities, self.zero_missing, self.name, self.sparse
+        rows = ops.Embedding(inputs, self.embeddings, *tables).output
         return ops.Reshape(rows, (rows.features,), f"{self.name}.side_by_side").output

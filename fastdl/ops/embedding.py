@@ -11,6 +11,7 @@ from fastdl import _ext
 from fastdl.base.arrays import Array
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.graph import NodeWriter, Op, Parameter, Tensor
+from fastdl.compiler.memory import aligned, padded
 from fastdl.compiler.phases import Arguments, read, read_all, write
 from fastdl.errors import DataError, ShapeError
 
@@ -24,6 +25,10 @@ class Embedding(Op):
     share all. The table lies by rows, else ValueError. zero_missing: code 0 gives zeros, and its row is not trained.
     Gradients are summed over the samples in their order; x has none. A code that its table does not have gives zeros;
     where x is an input of the model, it is refused before (check_rows).
+
+    sparse: the optimizer steps the rows that a batch reads alone, in time that does not grow with the table: rows that
+    it does not read stay as they are, moments and decay included. So it is in any case where that makes no difference:
+    SGD without momentum, decay or penalty.
     """
 
     def __init__(
@@ -33,13 +38,14 @@ class Embedding(Op):
         sizes: Sequence[int] | None = None,
         zero_missing: bool = False,
         name: str = "",
+        sparse: bool = False,
     ) -> None:
         rows, width = table.shape
         if sizes is not None and (len(sizes) != x.features or sum(sizes) != rows):
             raise ShapeError(f"{name}: tables of {list(sizes)} rows do not fit {x.features} codes and {rows} rows")
         if not table.by_rows:
             raise ValueError(f"{name}: the table must lie by rows")
-        self.table, self.zero_missing = table, zero_missing
+        self.table, self.zero_missing, self.sparse = table, zero_missing, sparse
         self.sizes = [rows] * x.features if sizes is None else list(sizes)
         self.first_rows = [0] * x.features if sizes is None else [0, *accumulate(sizes[:-1])]
         super().__init__([x], (*x.shape, width), [table], name)
@@ -85,6 +91,9 @@ class Embedding(Op):
             )
         if not build.steps.trains(self.table):
             return
+        if self._steps_rows(build):
+            self._step_rows(build)
+            return
         slopes = build.gradients.room_for(self.table)
         build.emit(
             "embedding_backward",
@@ -95,6 +104,33 @@ class Embedding(Op):
             axis=_ext.BY_FEATURE,
         )
         build.steps.train(self.table, slopes)
+
+    def _steps_rows(self, build: Builder) -> bool:
+        """Whether only the rows that are read are stepped. ValueError where that was asked for and cannot be."""
+        alone = build.steps.at_once([self.table])
+        if self.sparse and not alone:
+            raise ValueError(
+                f"{self.name}: sparse=True steps each batch's rows by themselves, which an optimizer with clipnorm, "
+                "global_clipnorm or gradient_accumulation_steps, a rule of whole weights or a penalty of your own "
+                "cannot"
+            )
+        return alone and (self.sparse or build.steps.leaves_others(self.table))
+
+    def _step_rows(self, build: Builder) -> None:
+        rows, _ = self.table.shape
+        build.emit(
+            "embedding_step",
+            dy=read_all(build.gradients.of(self.output)),
+            table=write(build.parameter(self.table)),
+            slots=[write(slot) if slot else None for slot in build.steps.slots(self.table)],
+            sums=write(build.gradients.room_for(self.table)),
+            seen=write(build.array(aligned((padded(rows),), build.dtype))),
+            **self._common(build),
+            **build.steps.rule(self.table),
+            over=rows,
+            axis=_ext.BY_FEATURE,
+        )
+        build.steps.end(self.table)
 
     def onnx(self, graph: NodeWriter) -> None:
         codes = graph.inner("Cast", [graph.name(self.inputs[0])], self, to=INT64)
