@@ -22,6 +22,7 @@ import fastdl
 from fastdl.deployment import deploy
 from fastdl.deployment.yaml import yaml
 
+from . import guide
 from .servers import free_port, started
 
 pytestmark = pytest.mark.engine
@@ -263,3 +264,16 @@ def test_mlserver(deployed: Any, expected: dict[str, Array]) -> None:
         answer = client.post("/v2/models/churn/infer", json={"inputs": inputs}).json()
     outputs = {output["name"]: output["data"] for output in answer["outputs"]}
     check({"label": outputs["label"], "probabilities": np.reshape(outputs["probabilities"], (-1, 2))}, expected)
+
+
+def test_ray_serve(ray: Any, expected: dict[str, Array], folder: Path) -> None:
+    """The page's deployment, in the folder that Ray was started in."""
+    httpx = pytest.importorskip("httpx")
+    serve = pytest.importorskip("ray.serve")
+    port = free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    try:
+        guide.run("ray serve", __name__="churn")
+        check(httpx.post(f"http://127.0.0.1:{port}/churn", json=ROWS, timeout=60).json(), expected)
+    finally:
+        serve.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -381,6 +382,18 @@ def served(request: pytest.FixtureRequest) -> tuple[Runner, Callable[[Table], Ar
     model, net = small(columns, 3, "softmax")
     file = assemble(columns, net, classes=["a", "b", "c"], **LAYOUTS[request.param])
     return Runner(file), predicting(columns, model)
+
+
+def test_a_pickle_answers_tables_as_the_model_does(served: tuple[Runner, Callable[[Table], Array]]) -> None:
+    runner, predict = served
+    again = pickle.loads(pickle.dumps(runner))
+    table = every_kind()
+    for name, given in holders(table).items():
+        got = again.predict_probabilities(given)
+        np.testing.assert_array_equal(got, runner.predict_probabilities(given), err_msg=name)
+        np.testing.assert_allclose(got, predict(table), atol=2e-6, err_msg=name)
+    assert again.class_names == ["a", "b", "c"]
+    np.testing.assert_array_equal(again.predict_labels(table), runner.predict_labels(table))
 
 
 def holders(table: Table) -> dict[str, Any]:
