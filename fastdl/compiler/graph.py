@@ -174,7 +174,9 @@ class Tensor(Arithmetic):
     def channels(self) -> int:
         """The size of the last axis: what a Dense layer, a softmax or a loss looks at together."""
         if self.batched and len(self.shape) == 1:
-            raise ShapeError(f"{self.name or 'a tensor'} of shape {self.shape} has one number a sample, and no axis")
+            raise ShapeError(
+                f"{self.name or 'a tensor'} of shape {self.shape} has one number a sample, and no axis: Flatten() it"
+            )
         return self.shape[-1] or 0
 
     @property

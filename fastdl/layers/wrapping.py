@@ -106,8 +106,9 @@ class Wrapper(Layer):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Around a layer as the config describes."""
-        return super().from_config({**config, "layer": deserialize(config["layer"])})
+        """Around a layer, or one as the config describes."""
+        layer = config["layer"]
+        return super().from_config({**config, "layer": layer if isinstance(layer, Layer) else deserialize(layer)})
 
 
 class SpectralNormalization(Wrapper):

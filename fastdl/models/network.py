@@ -105,9 +105,9 @@ class Network(Tracing):
         feeds = self.session.feeding.inputs(x, check=False)
         graph, absent, acts = self.trace(), absent_inputs(feeds), training is not None and flag("training", training)
         self._activity = []
-        if not absent and (training is None or any(isinstance(op, Penalty) for op in graph.ops)):
+        if not absent and (training is None or _adds(graph)):
             graph = self._graph_of_call() if training is None else graph
-            if graph.always_draws or any(isinstance(op, Penalty) for op in graph.ops):
+            if graph.always_draws or _adds(graph):
                 return self._with_penalties(graph, feeds, acts)
         return self.answer(self.session.predict(feeds, training=acts, noisy=acts))
 
@@ -135,7 +135,7 @@ class Network(Tracing):
         """The outputs of all rows as one batch; and what activities add to the loss."""
         arrays = [feeds[X_FEED + FEEDS * i] for i in range(len(graph.inputs))]
         with self.session.lock:
-            results, self._activity = with_losses(graph, arrays, [], training)
+            results, self._activity = with_losses(graph, arrays, graph.added, training)
         return self.answer(results)
 
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
@@ -269,6 +269,11 @@ class Network(Tracing):
     def predict_on_batch(self, x: Any) -> Any:
         """As predict. Keras: Model.predict_on_batch."""
         return self.predict(x)
+
+
+def _adds(graph: Graph) -> bool:
+    """Whether layers add to a loss: penalties of activities, or tensors."""
+    return bool(graph.added) or any(isinstance(op, Penalty) for op in graph.ops)
 
 
 def batch_rows(value: Any) -> int:

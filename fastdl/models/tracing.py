@@ -59,7 +59,8 @@ class Tracing(Layer):
     @property
     def input_dtypes(self) -> list[Dtype]:
         """The dtypes of the inputs, once their shapes are known: the model's own, or a column's. fastdl's own."""
-        return [dtype or self.dtype for dtype in self._column_dtypes or [None] * len(self._samples or [])]
+        samples = self._samples or []
+        return [dtype or self.dtype for dtype in (self._column_dtypes if samples else []) or [None] * len(samples)]
 
     @property
     def column_dtype(self) -> Dtype | None:
@@ -78,7 +79,7 @@ class Tracing(Layer):
         if self._graph is not None:
             return self._graph
         if self._samples is None:
-            if not shapes or not all(shapes):
+            if not shapes:
                 raise NotBuiltError(f"{self.name} has no input shape yet: begin it with Input(shape), or call fit")
             self._samples = [Input(shape).sample for shape in shapes]
             self._column_dtypes = list(dtypes) or self._column_dtypes

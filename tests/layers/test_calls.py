@@ -303,3 +303,24 @@ def test_training_holds_for_layers_within() -> None:
     assert (model.predict(np.ones((50, 4))) == 1).all()  # predict says False, and that counts (Keras)
     assert (Outer()(np.ones((50, 4)), training=True) == 0).any()
     assert (Outer()(np.ones((50, 4))) == 1).all()
+
+
+def test_losses_that_are_added_in_models_on_arrays() -> None:
+    model = fastdl.Sequential([Losses()])
+    for each in (model, fastdl.Sequential([model])):
+        each(A)
+        np.testing.assert_allclose(each.losses, [A.sum(), (A**2).mean()], rtol=1e-5)
+
+
+def test_models_of_one_number_a_sample(tmp_path: Path) -> None:
+    x = np.linspace(0, 1, 40, dtype=np.float32)
+    for first in ([Input(()), layers.Rescaling(2.0)], []):
+        model = fastdl.Sequential([*first, layers.Flatten(), layers.Dense(8, "relu"), layers.Dense(1)])
+        model.compile(fastdl.optimizers.Adam(0.05), "mse")
+        losses = model.fit(x, 3 * x, epochs=20, verbose=0).history["loss"]
+        assert losses[-1] < 0.3 * losses[0]
+        assert model.input_shape == (None,)
+        model.save(tmp_path / "model.fastdl")
+        np.testing.assert_array_equal(fastdl.load_model(tmp_path / "model.fastdl").predict(x), model.predict(x))
+        model.export(tmp_path / "model.onnx", verify=x)
+        np.testing.assert_allclose(fastdl.Runner(tmp_path / "model.onnx").predict(x), model.predict(x), rtol=1e-5)

@@ -20,7 +20,7 @@ from fastdl.base import registry
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured, is_fastdls
 from fastdl.compiler.graph import Parameter, Tensor
-from fastdl.layers import DataLayer, Layer, Operation
+from fastdl.layers import DataLayer, Layer, Operation, Wrapper
 from fastdl.layers.core import InputLayer
 from fastdl.models.keras_files import operations
 from fastdl.models.keras_files.names import (
@@ -342,6 +342,8 @@ def _instance(kind: Any, name: str, inner: Mapping[str, Any], config: Mapping[st
         return form.make(kind, arguments)
     if is_fastdls(kind):
         return kind.from_config({key: make(each) for key, each in taken(kind, arguments).items()})
+    if isinstance(kind, type) and issubclass(kind, Wrapper) and is_fastdls(kind.from_config):
+        arguments["layer"] = make(arguments["layer"])
     try:
         return kind.from_config(arguments)
     except TypeError as error:
