@@ -64,9 +64,14 @@ def set_dtype_policy(policy: str) -> None:
     _mixed = policy == "mixed_bfloat16"
 
 
+def has_bfloat16() -> bool:
+    """Whether this CPU, and the build in use, have instructions for products of bfloat16."""
+    return _ext.multiplies_bfloat16()
+
+
 def bfloat16_products() -> int:
     """How kernels multiply bfloat16 here: _ext.NATIVE or _ext.ROUNDED. ValueError where neither may be."""
-    if _ext.multiplies_bfloat16() and not _rounds:
+    if has_bfloat16() and not _rounds:
         return _ext.NATIVE
     if not _rounds:
         raise ValueError(
@@ -87,8 +92,8 @@ def policy_of_files() -> Iterator[None]:
         _mixed = before
 
 
-def multiplies_bfloat16() -> bool:
-    """Whether dense layers of the policy mixed_bfloat16 follow it: not within `float32_products`."""
+def mixes_products() -> bool:
+    """Whether programs follow the layers' policy mixed_bfloat16: not within `float32_products`."""
     return not _exact.get()
 
 

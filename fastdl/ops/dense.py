@@ -48,7 +48,7 @@ class Dense(Op):
 
     @property
     def _mixed(self) -> bool:
-        return self.bfloat16 and config.multiplies_bfloat16()
+        return self.bfloat16 and config.mixes_products()
 
     @property
     def flops(self) -> int:

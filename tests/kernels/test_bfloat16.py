@@ -30,7 +30,7 @@ def by_rounding(enabled: bool = True) -> Iterator[None]:
         config.round_to_bfloat16(False)
 
 
-native = pytest.mark.skipif(not _ext.multiplies_bfloat16(), reason="the CPU has no products of bfloat16")
+native = pytest.mark.skipif(not config.has_bfloat16(), reason="the CPU has no products of bfloat16")
 
 
 def rounded(array: Array) -> Array:

@@ -17,7 +17,7 @@ from fastdl.base.arrays import Array
 @pytest.fixture(autouse=True)
 def rounding() -> Iterator[None]:
     """On any CPU: by instructions where it has them, for the bits are the same (see tests/kernels/test_bfloat16.py)."""
-    config.round_to_bfloat16(not _ext.multiplies_bfloat16())
+    config.round_to_bfloat16(not config.has_bfloat16())
     yield
     config.set_dtype_policy("float32")
     config.round_to_bfloat16(False)
