@@ -283,6 +283,14 @@ class Parameter(Arithmetic):
         else:
             self.storage[: self.size] = array.ravel()
 
+    def assign_add(self, value: Any) -> None:
+        """Add to the values. ShapeError if the shape differs (Keras)."""
+        self.assign(self.numpy() + np.asarray(value))
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract from the values. ShapeError if the shape differs (Keras)."""
+        self.assign(self.numpy() - np.asarray(value))
+
     def numpy(self) -> Array:
         """A copy of the values, (in, out) or (features,)."""
         if self.in_strips:

@@ -128,7 +128,9 @@ def _compile(model: Model, config: Mapping[str, Any]) -> None:
 
 
 def _told(make: Callable[[Any], Any], config: Any) -> Any:
-    """What was told for one, for a list, or by name; a class and its arguments are a mapping too."""
+    """What was told for one, or in a structure; a class and its arguments are a mapping too."""
+    if isinstance(config, Mapping) and list(config) == ["tuple"] and isinstance(config["tuple"], list):
+        return tuple(_told(make, each) for each in config["tuple"])
     if isinstance(config, Mapping) and "class_name" not in config:
         return {name: _told(make, each) for name, each in config.items()}
     if isinstance(config, list):

@@ -283,9 +283,11 @@ def found_at(structure: Any, path: tree.Path) -> Any:
 
 
 def mapped(function: Callable[[Any], Any], chosen: Any) -> Any:
-    """The function of each entry of what may be one, a list, or a mapping; None stays."""
+    """The function of each entry of what may be one, or a structure, as JSON can hold it: tuples are told from lists,
+    which say another thing of the same outputs (see terms). None stays."""
     if isinstance(chosen, Mapping):
         return {name: mapped(function, each) for name, each in chosen.items()}
     if isinstance(chosen, list | tuple):
-        return [mapped(function, each) for each in chosen]
+        parts = [mapped(function, each) for each in chosen]
+        return parts if isinstance(chosen, list) else {"tuple": parts}
     return None if chosen is None else function(chosen)
