@@ -24,8 +24,10 @@ COMMANDS = {  # module, rounds, seconds of a round, what it does
     "threads": ("threads", 3, 0.03, "whether the faster number of threads is found while others come and go"),
     "scaling": ("scaling", 3, 0.1, "cost of a step against width, depth and batch"),
     "fusion": ("fusion", 21, 0.01, "what fastdl and other tools leave of ONNX files, and how fast it runs"),
+    "precision": ("precision", 1, 0.0, "what products of bfloat16 cost in accuracy"),
     "time-to-accuracy": ("accuracy", 1, 0.0, "training time to 88.5 % on Fashion-MNIST"),
 }
+SEEDS = {"precision": 9, "time-to-accuracy": 3}
 QUIET = 0.1  # cores that others may use before the figures are called disturbed
 
 
@@ -53,8 +55,8 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--net", nargs="+", choices=list(NETS), help="default: all")
         if name == "start":
             one.add_argument("--wheel", type=Path, help="a wheel whose size is told")
-        if name == "time-to-accuracy":
-            one.add_argument("--seeds", type=int, default=3, help="default: 3")
+        if name in SEEDS:
+            one.add_argument("--seeds", type=int, default=SEEDS[name], help=f"default: {SEEDS[name]}")
     return top
 
 
