@@ -121,13 +121,14 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a callback's class": (lambda: fit(callbacks=callbacks.EarlyStopping), TypeError, "make one, EarlyStopping(…)"),
     "a negative rate": (lambda: optimizers.Adam(-1), ValueError, "zero or more, not -1"),
     # files
-    "save as .keras": (lambda: net().save("a.keras"), ValueError, "as a.fastdl: fastdl writes no .keras files"),
-    "save as .h5": (lambda: net().save("a.h5"), ValueError, "as a.fastdl: fastdl writes no .h5 files"),
-    "save as .weights.h5": (lambda: net().save_weights("a.weights.h5"), ValueError, "as a.fastdl: fastdl writes"),
-    "save as another kind": (lambda: net().save("a.pt"), ValueError, "end in .fastdl, as a.pt.fastdl, not be 'a.pt'"),
-    "save as no kind": (lambda: net().save("a"), ValueError, "end in .fastdl, as a.fastdl, not be 'a'"),
-    "checkpoints as .keras": (
-        lambda: callbacks.ModelCheckpoint("{epoch}.keras"), ValueError, "end in .fastdl, as {epoch}.fastdl"
+    "save as .h5": (lambda: net().save("a.h5"), ValueError, "in .fastdl or .keras, as a.fastdl, not be 'a.h5'"),
+    "save as .weights.h5": (lambda: net().save("a.weights.h5"), ValueError, "in .fastdl or .keras, as a.fastdl"),
+    "save weights as .h5": (lambda: net().save_weights("a.h5"), ValueError, "in .fastdl or .weights.h5, as a.fastdl"),
+    "save weights as .keras": (lambda: net().save_weights("a.keras"), ValueError, "in .fastdl or .weights.h5, as a.f"),
+    "save as another kind": (lambda: net().save("a.pt"), ValueError, "or .keras, as a.pt.fastdl, not be 'a.pt'"),
+    "save as no kind": (lambda: net().save("a"), ValueError, "in .fastdl or .keras, as a.fastdl, not be 'a'"),
+    "checkpoints as .h5": (
+        lambda: callbacks.ModelCheckpoint("{epoch}.h5"), ValueError, "or .weights.h5, as {epoch}.fastdl"
     ),
     "save as ONNX": (lambda: net().save("m.onnx"), ValueError, "call export"),
     "export over the saved": (exported_over_the_saved, FileExistsError, "m.fastdl is a saved model"),
@@ -137,8 +138,8 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: fit(callbacks=callbacks.ModelCheckpoint(".")), IsADirectoryError, "a folder, where a file"
     ),
     "class names in one text": (lambda: net().export("m.onnx", class_names="abc"), ValueError, "a list of names"),
-    "load .keras": (opened("m.keras", b"PK\x03\x04" + bytes(99)), ModelFileError, "a zip archive, as Keras's .keras"),
-    "load .h5": (opened("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), ModelFileError, "an HDF5 file, as Keras's .h5 is"),
+    "load a renamed .keras": (opened("m.fastdl", b"PK\x03\x04" + bytes(99)), ModelFileError, "a zip archive, as Keras's"),
+    "load .h5": (opened("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), ModelFileError, "an old file of Keras's: load"),
     "load a pickle": (opened("m.pkl", b"\x80\x04\x95" + bytes(99)), ModelFileError, "but a pickle"),
     "load ONNX": (opened("m.onnx", b"\x08\x08\x12\x06fastdl" + bytes(99)), ModelFileError, "see from_onnx and Runner"),
     "load text": (opened("m.txt", b"hello, world: this is no model"), ModelFileError, "not a model file of fastdl's"),

@@ -16,7 +16,7 @@ from fastdl.layers.context import Call, together
 from fastdl.layers.core import Input, InputLayer, sizes_of
 from fastdl.layers.data_tensor import floats_of
 from fastdl.layers.layer import Layer, deserialize, serialize, unused
-from fastdl.models import plans, structures
+from fastdl.models import plans, saving, structures
 from fastdl.models.model import Model
 
 
@@ -141,7 +141,9 @@ class Functional(Model, of_tensors=True):
 
     @staticmethod
     def revived(kind: type[Model], config: Mapping[str, Any]) -> Any:
-        """A model of the class, of what `get_config` told. fastdl's own."""
+        """A model of the class, of what `get_config` told, here or in Keras. fastdl's own."""
+        if "calls" not in config:
+            return saving.KERAS_FILES["graph"](kind, config)
         with together():
             return _made(kind, config, [deserialize(layer) for layer in config["layers"]])
 

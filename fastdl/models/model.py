@@ -87,7 +87,8 @@ class Model(Network):
         custom_objects: classes and functions of one's own that the config names, by name.
         """
         with custom_object_scope(custom_objects):
-            return cls._of_tensors.revived(cls, config) if "calls" in config else super().from_config(config)
+            graph = "calls" in config or "input_layers" in config
+            return cls._of_tensors.revived(cls, config) if graph else super().from_config(config)
 
     @property
     def optimizer(self) -> Optimizer | None:

@@ -15,7 +15,7 @@ from fastdl.layers.context import together
 from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_layer import DataLayer
 from fastdl.layers.layer import Layer, deserialize, serialize
-from fastdl.models import structures
+from fastdl.models import saving, structures
 from fastdl.models.model import Model
 
 
@@ -64,8 +64,11 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Self:
-        """A model with these layers, and weights of its own (Keras)."""
+        """A model with these layers, as `get_config` told them, here or in Keras, and weights of its own (Keras)."""
         with together(), custom_object_scope(custom_objects):
+            if any("module" in layer for layer in config["layers"]):
+                model: Self = saving.KERAS_FILES["stack"](cls, config)
+                return model
             layers: list[Any] = [deserialize(layer) for layer in config["layers"]]
         model = cls(layers, name=config.get("name"), dtype=config.get("dtype"))
         model.restore_trainable(config.get("trainable", True))

@@ -260,7 +260,7 @@ ARGUMENTS: dict[str, Any] = {
     "warmup_steps": 2,
 }
 NEEDS_TENSORFLOW = {"HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"}
-NEEDS_MORE = {"InputLayer", "Lambda", "MeanMetricWrapper", "CategoryEncoding", "Discretization"}
+NEEDS_MORE = {"InputLayer", "Lambda", "MeanMetricWrapper"}
 
 
 def common() -> list[tuple[str, str]]:
@@ -281,7 +281,8 @@ def made(kind: Any) -> Any:
         for name, parameter in inspect.signature(kind.__init__).parameters.items()
         if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "self"
     ]
-    return kind(**{name: ARGUMENTS[name] for name in needed})
+    more = {"CategoryEncoding": ["num_tokens"], "Discretization": ["bin_boundaries"]}
+    return kind(**{name: ARGUMENTS[name] for name in [*needed, *more.get(kind.__name__, [])]})
 
 
 @pytest.mark.parametrize(("module", "name"), common())
@@ -293,6 +294,38 @@ def test_each_class_goes_there_and_back(module: str, name: str) -> None:
     back = fastdl.saving.deserialize_keras_object(keras.saving.serialize_keras_object(theirs))
     assert type(back) is type(mine)
     assert_alike(told["config"], fastdl.saving.serialize_keras_object(back)["config"])
+
+
+def test_lookups_beside_what_keras_wrote_with_tensorflow(tmp_path: Path) -> None:
+    """A config and a vocabulary as Keras 3.15 on TensorFlow wrote them, which Keras needs for such layers."""
+    told = {
+        "name": "words",
+        "trainable": True,
+        "invert": False,
+        "max_tokens": None,
+        "num_oov_indices": 1,
+        "oov_token": "[UNK]",
+        "mask_token": None,
+        "output_mode": "one_hot",
+        "sparse": False,
+        "encoding": "utf-8",
+        "pad_to_max_tokens": False,
+        "idf_weights": None,
+        "vocabulary": None,
+        "vocabulary_size": 4,
+        "salt": None,
+        "oov_method": "floormod",
+        "dtype": {
+            "module": "keras",
+            "class_name": "DTypePolicy",
+            "config": {"name": "float32"},
+            "registered_name": None,
+        },
+    }
+    form = {"module": "keras.layers", "class_name": "StringLookup", "config": told, "registered_name": None}
+    layer = fastdl.saving.deserialize_keras_object(form)
+    layer.set_vocabulary(["[UNK]", "red", "green", "blue"])
+    assert layer(np.array([["green"], ["pink"]])).tolist() == [[0, 0, 1, 0], [1, 0, 0, 0]]
 
 
 def assert_alike(a: Any, b: Any, at: str = "") -> None:
@@ -416,6 +449,16 @@ def test_mixed_bfloat16(tmp_path: Path) -> None:
             np.testing.assert_allclose(model.predict(X, verbose=0), again.predict(X, verbose=0), rtol=0.02, atol=0.02)
     finally:
         fastdl.config.round_to_bfloat16(False)
+
+
+@pytest.mark.parametrize("name", ["dense", "branches", "nested"])
+def test_configs_of_keras(name: str) -> None:
+    theirs = MODELS[name](keras)
+    kind = fastdl.Model if name != "dense" else fastdl.Sequential
+    mine = kind.from_config(theirs.get_config())
+    mine.set_weights(theirs.get_weights())
+    for one, other in zip(predicted(mine, name), predicted(theirs, name), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
 
 
 def test_keras_lambda_is_refused(tmp_path: Path) -> None:

@@ -225,3 +225,4 @@ objects.FORMS += graphs.FORMS
 objects.BESIDE += [graphs.build_config, compiling.tell]
 objects.AFTER += [graphs.build, compiling.finish]
 saving.KERAS_FILES.update(save=save, save_weights=save_weights, load_weights=load_weights)
+saving.KERAS_FILES.update(graph=graphs.make_graph, stack=graphs.make_stack)

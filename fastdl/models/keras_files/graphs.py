@@ -51,7 +51,7 @@ def _tell_stack(model: Sequential) -> dict[str, Any]:
     return config | ({"build_input_shape": sources[0]["config"]["batch_shape"]} if sources else {})
 
 
-def _make_stack(kind: type[Sequential], config: Mapping[str, Any]) -> Sequential:
+def make_stack(kind: type[Sequential], config: Mapping[str, Any]) -> Sequential:
     if not isinstance(config.get("layers"), list) or "name" not in config:
         raise ValueError(f"the config of a {kind.__name__} must have a name and a list of layers")
     dtype = _dtype_of(config["layers"])
@@ -150,7 +150,7 @@ class _Told:
 GRAPH = {"name", "trainable", "layers", "input_layers", "output_layers"}
 
 
-def _make_graph(kind: type[Functional], config: Mapping[str, Any]) -> Functional:
+def make_graph(kind: type[Functional], config: Mapping[str, Any]) -> Functional:
     layers = config.get("layers")
     if not isinstance(layers, list) or not {"input_layers", "output_layers"} <= config.keys():
         raise ValueError(f"the config of a {kind.__name__} must have layers, input_layers and output_layers")
@@ -178,6 +178,8 @@ class _Made:
             if isinstance(layer, InputLayer):
                 self.tensors[name, 0, 0] = layer.output
             nodes = told.get("inbound_nodes") or []
+            if not all(isinstance(node, Mapping) for node in nodes):
+                raise ValueError(f"{name} is called as Keras 2 tells it, and not on what another layer gives")
             waiting += [(name, i, node) for i, node in enumerate(nodes)]
         self._call_all(waiting)
 
@@ -225,18 +227,18 @@ class _Made:
             return self.tensors[place]
         if isinstance(value, Mapping) and "class_name" not in value:
             return {name: self.filled(each) for name, each in value.items()}
-        return [self.filled(each) for each in value] if isinstance(value, list) else value
+        return [self.filled(each) for each in value] if isinstance(value, list | tuple) else value
 
     def read(self, told: Any) -> Any:
         """The model's inputs or outputs, as they were given: one, a list, or a mapping."""
         if isinstance(told, Mapping):
             return {str(name): self.read(each) for name, each in told.items()}
-        if isinstance(told, list) and len(told) == 3 and isinstance(told[0], str):
+        if isinstance(told, list | tuple) and len(told) == 3 and isinstance(told[0], str):
             place = told[0], told[1] - isinstance(self.layers.get(told[0]), Functional), told[2]
             if place not in self.tensors:
                 raise ValueError(f"there is no output {told[2]} of the layer {told[0]!r}")
             return self.tensors[place]
-        if not isinstance(told, list):
+        if not isinstance(told, list | tuple):
             raise ValueError(f"a tensor comes from [layer, call, output], not from {told!r}")
         return [self.read(each) for each in told]
 
@@ -246,7 +248,7 @@ def _place(value: Any) -> tuple[str, int, int] | None:
     if not isinstance(value, Mapping) or value.get("class_name") != "__keras_tensor__":
         return None
     history = value["config"]["keras_history"]
-    if not (isinstance(history, list) and len(history) == 3 and isinstance(history[0], str)):
+    if not (isinstance(history, list | tuple) and len(history) == 3 and isinstance(history[0], str)):
         raise ValueError(f"a tensor comes from [layer, call, output], not from {history!r}")
     return history[0], int(history[1]), int(history[2])
 
@@ -258,7 +260,7 @@ def _places(value: Any) -> Iterator[tuple[str, int, int]]:
     elif isinstance(value, Mapping):
         for each in value.values():
             yield from _places(each)
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         for each in value:
             yield from _places(each)
 
@@ -306,6 +308,6 @@ def _is_graph(model: type[Any], config: Mapping[str, Any] | None) -> bool:
 
 
 FORMS = [
-    Form(lambda kind, _: issubclass(kind, Sequential), _tell_stack, _make_stack),
-    Form(_is_graph, _tell_graph, _make_graph),
+    Form(lambda kind, _: issubclass(kind, Sequential), _tell_stack, make_stack),
+    Form(_is_graph, _tell_graph, make_graph),
 ]

@@ -45,6 +45,7 @@ ONLY_ARGUMENTS: dict[str, Any] = {
     **dict.fromkeys(("learning_rate_factors", "shares", "weight_decay_factors")),
     "input_shape": ...,  # what the model's own input says too
 }
+WITHOUT = {("Discretization", "trainable")}  # of layers that have no weights: left out
 # arguments that fastdl's classes lack: the values that ask for nothing; None for any
 NEUTRAL: dict[str, tuple[Any, ...] | None] = {
     **dict.fromkeys(("optional", "ragged", "renorm", "rms_scaling", "sparse", "synchronized"), (False,)),
@@ -52,6 +53,7 @@ NEUTRAL: dict[str, tuple[Any, ...] | None] = {
     **dict.fromkeys(("loss_scale_factor", "quantization_config", "renorm_clipping", "shared_axes"), (None,)),
     **dict.fromkeys(("jit_compile", "lora_alpha", "renorm_momentum", "vocabulary_size"), None),
     "data_format": (None, "channels_last"),
+    "oov_method": ("floormod",),  # of texts, which are hashed either way
 }
 
 

@@ -26,6 +26,7 @@ from fastdl.models.keras_files import operations
 from fastdl.models.keras_files.names import (
     FUNCTIONS,
     ONLY_ARGUMENTS,
+    WITHOUT,
     built_in,
     home_of,
     options_of,
@@ -186,6 +187,8 @@ def _arguments(value: Any) -> dict[str, Any]:
     told = dict[str, Any]()
     config = value.saved_config() if isinstance(value, Layer) else value.get_config()
     for name, each in config.items():
+        if (type(value).__name__, name) in WITHOUT:
+            continue
         if name in ONLY_ARGUMENTS:
             if each and ONLY_ARGUMENTS[name] is None:
                 raise ValueError(f"{value.name}: Keras's {type(value).__name__} has no {name}: save as .fastdl")

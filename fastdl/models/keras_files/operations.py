@@ -69,7 +69,7 @@ def plain(value: Any, tensors: Sequence[Any] = ()) -> Any:
         if "tuple" in value:
             return [plain(each, tensors) for each in value["tuple"]]
         return {"class_name": "__ellipsis__", "config": {}}
-    return [plain(each, tensors) for each in value] if isinstance(value, list) else value
+    return [plain(each, tensors) for each in value] if isinstance(value, list | tuple) else value
 
 
 def made(name: str, config: Mapping[str, Any], whole: Mapping[str, Any]) -> Operation:
@@ -98,7 +98,7 @@ def used(layer: Operation, arguments: Sequence[Any], tensors: list[Any]) -> Oper
 
 def _told(value: Any, tensors: list[Any], key: bool = False) -> Any:
     """An argument, of Keras's configs with tensors in their places, as Operation takes it."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         inner = [_told(each, tensors) for each in value]
         return {"tuple": inner} if key else inner
     if isinstance(value, Mapping):
