@@ -138,7 +138,7 @@ SLIPS: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
         lambda: fit(callbacks=callbacks.ModelCheckpoint(".")), IsADirectoryError, "a folder, where a file"
     ),
     "class names in one text": (lambda: net().export("m.onnx", class_names="abc"), ValueError, "a list of names"),
-    "load a renamed .keras": (opened("m.fastdl", b"PK\x03\x04" + bytes(99)), ModelFileError, "a zip archive, as Keras's"),
+    "load what is a .keras": (opened("m.fastdl", b"PK\x03\x04" + bytes(99)), ModelFileError, "a zip archive, as"),
     "load .h5": (opened("m.h5", b"\x89HDF\r\n\x1a\n" + bytes(99)), ModelFileError, "an old file of Keras's: load"),
     "load a pickle": (opened("m.pkl", b"\x80\x04\x95" + bytes(99)), ModelFileError, "but a pickle"),
     "load ONNX": (opened("m.onnx", b"\x08\x08\x12\x06fastdl" + bytes(99)), ModelFileError, "see from_onnx and Runner"),
