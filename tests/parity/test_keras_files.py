@@ -112,6 +112,8 @@ MODELS: dict[str, Callable[[Any], Any]] = {
         ),
         lambda api: api.layers.Dense(4, kernel_initializer=api.initializers.VarianceScaling(2.0, "fan_out", seed=3)),
     ),
+    "around a layer": stack(lambda api: api.layers.SpectralNormalization(api.layers.Dense(4))),
+    "renorm": stack(lambda api: api.layers.BatchNormalization(renorm=True)),
     "branches": branches,
     "nested": nested,
     "many of a kind": many_of_a_kind,
@@ -260,7 +262,7 @@ ARGUMENTS: dict[str, Any] = {
     "warmup_steps": 2,
 }
 NEEDS_TENSORFLOW = {"HashedCrossing", "Hashing", "IntegerLookup", "StringLookup"}
-NEEDS_MORE = {"InputLayer", "Lambda", "MeanMetricWrapper"}
+NEEDS_MORE = {"InputLayer", "Lambda", "MeanMetricWrapper", "SpectralNormalization", "Wrapper"}
 
 
 def common() -> list[tuple[str, str]]:
@@ -473,7 +475,7 @@ def test_keras_lambda_is_refused(tmp_path: Path) -> None:
     ("layer", "named"),
     [
         (lambda: keras.layers.Conv1D(2, 1), "Conv1D"),
-        (lambda: keras.layers.BatchNormalization(renorm=True), "renorm=True"),
+        (lambda: keras.layers.BatchNormalization(synchronized=True), "synchronized=True"),
         (lambda: keras.layers.Dense(2, dtype="mixed_float16"), "mixed_float16"),
     ],
 )
