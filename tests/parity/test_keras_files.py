@@ -475,7 +475,7 @@ def test_keras_lambda_is_refused(tmp_path: Path) -> None:
     ("layer", "named"),
     [
         (lambda: keras.layers.Conv1D(2, 1), "Conv1D"),
-        (lambda: keras.layers.BatchNormalization(synchronized=True), "synchronized=True"),
+        (lambda: keras.layers.Embedding(4, 2, mask_zero=True), "mask_zero"),
         (lambda: keras.layers.Dense(2, dtype="mixed_float16"), "mixed_float16"),
     ],
 )
