@@ -110,6 +110,17 @@ def test_what_others_draw_follows_the_seed_too() -> None:
     assert drawn[0] == drawn[1]
 
 
+def test_a_prediction_draws_others_than_the_one_before_and_a_seed_makes_all_of_them_again() -> None:
+    def predictions() -> list[Array]:
+        model = fastdl.Sequential([fastdl.Input((20,)), Dropping(0.5)])
+        return [model.predict(np.ones((rows, 20), np.float32)) for rows in (32, 32, 600, 600)]
+
+    first, again = predictions(), predictions()
+    assert (first[0] != first[1]).any()
+    assert (first[2] != first[3]).any()
+    assert all(np.array_equal(one, other) for one, other in zip(first, again, strict=True))
+
+
 def test_a_seed_generator_steps_and_is_made_again() -> None:
     generator = random.SeedGenerator(8, name="mine")
     np.testing.assert_array_equal([generator.next(), generator.next()], [[8, 0], [8, 1]])

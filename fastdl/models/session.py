@@ -41,6 +41,7 @@ class Session:
         self.trained: frozenset[Parameter] | None = None
         self.seed: int | None = None
         self.metrics: list[Metric] = []  # as Model.metrics
+        self._draws = 0  # batches that were predicted with noise that acts in predictions as well
         self.steps_per_execution = 1  # how many batches callbacks hear of at once
         self._objective: Objective | None = None
         self._begin()
@@ -251,10 +252,11 @@ class Session:
         whole = training and any(isinstance(op, BatchNorm) and not op.frozen for op in graph.ops)
         with self.lock:
             if (whole or rows <= PREDICT_BATCH) and (program := self._engine.small(purpose, rows, make)):
-                program.run(feeds, seed=seed, schedule_step=self._steps_taken)
+                program.run(feeds, step=self._next_draws(graph, rows), seed=seed, schedule_step=self._steps_taken)
             else:
+                first = self._next_draws(graph, rows)
                 for slice_ in self._engine.slices(purpose, rows, rows if whole else PREDICT_BATCH, make):
-                    step = slice_.start // PREDICT_BATCH
+                    step = first + slice_.start // PREDICT_BATCH
                     run(slice_, feeds, step=step, seed=seed, schedule_step=self._steps_taken)
         return answers
 
@@ -266,10 +268,18 @@ class Session:
         graph = self.model.graph_for(training, absent)
         purpose, make = self._predicting(graph, training, training, absent)
         seed = random.draw_seed() if training or graph.always_draws else 0
+        first = self._next_draws(graph, len(feeds[X_FEED]), batch)
         for slice_ in self._engine.slices(purpose, len(feeds[X_FEED]), batch, make, most):
             rows = slice(slice_.start, slice_.start + slice_.steps * slice_.program.batch)
-            step = slice_.start // batch
+            step = first + slice_.start // batch
             yield rows, partial(run, slice_, feeds, step=step, seed=seed, schedule_step=self._steps_taken)
+
+    def _next_draws(self, graph: Graph, rows: int, batch: int = PREDICT_BATCH) -> int:
+        """The number of a prediction's first batch, in the count that noise of a seed of its own goes on by."""
+        if not graph.always_draws:
+            return 0
+        first, self._draws = self._draws, self._draws + -(-rows // batch)
+        return first
 
     @property
     def _steps_taken(self) -> int:
