@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from fastdl import config, losses, metrics, optimizers, tree
 from fastdl.base import configured
+from fastdl.base.arguments import path
 from fastdl.base.arrays import Array
 from fastdl.base.registry import custom_object_scope
 from fastdl.errors import ModelFileError
@@ -45,9 +45,9 @@ def load_model(
     """
     if isinstance(custom_objects, bool):
         raise TypeError("custom_objects must be a mapping of names; compile comes by name: load_model(file, compile=…)")
-    if hasattr(filepath, "read") or os.fspath(filepath).endswith(saving.KERAS):
+    if hasattr(filepath, "read") or path("filepath", filepath).endswith(saving.KERAS):
         return files.load(filepath, custom_objects, compile, safe_mode)
-    saving.check_source(os.fspath(filepath))
+    saving.check_source(path("filepath", filepath))
     content = tensor_file.read(filepath)
     try:
         with custom_object_scope(custom_objects), config.policy_of_files():
