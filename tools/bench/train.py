@@ -12,7 +12,18 @@ from bench.machine import Limits, last_cache
 from bench.pool import Pool
 from bench.workloads import TRAINING, Workload
 
-PEERS = ("fastdl", "fastdl-bf16", "torch", "torch-compile", "torch-bf16", "jax-step", "jax-scan", "sklearn", "keras")
+PEERS = (
+    "fastdl",
+    "fastdl-own",
+    "fastdl-bf16",
+    "torch",
+    "torch-compile",
+    "torch-bf16",
+    "jax-step",
+    "jax-scan",
+    "sklearn",
+    "keras",
+)
 MIXED = "fastdl-bf16"
 NOTE = """beside it the peer's time over fastdl's at as many threads,
 pair by pair. Best peer: the fastest at any thread count of this run. The wall: the step's products at the peak, the

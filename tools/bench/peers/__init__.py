@@ -31,6 +31,7 @@ PEERS = {
     "fastdl": Peer("with_fastdl", ("fastdl",)),
     "fastdl-v3": Peer("with_fastdl", ("fastdl",), environment={"FASTDL_ISA": "v3"}),
     "fastdl-fixed": Peer("with_fastdl", ("fastdl",), "fixed"),
+    "fastdl-own": Peer("with_fastdl", ("fastdl",), "own"),
     "fastdl-bf16": Peer("with_fastdl", ("fastdl",), "bfloat16"),
     "runner": Peer("with_fastdl", ("fastdl", "onnx", "onnxruntime"), "runner"),
     "torch": Peer("with_torch", ("torch",)),
