@@ -53,8 +53,9 @@ def interrupted(at: int, *paths: Path) -> bool:
 @pytest.mark.parametrize("names", [("file",), ("file", "other")])
 @pytest.mark.parametrize("old", [None, b"old"])
 def test_an_interrupt_at_any_instruction_leaves_no_temporary(
-    old: bytes | None, names: tuple[str, ...], tmp_path: Path
+    old: bytes | None, names: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(files, "_waiting", None)  # and so it is afterwards, wherever the last interrupt came
     paths, seen, at = [tmp_path / name for name in names], set(), 0
     while True:
         for path in paths:

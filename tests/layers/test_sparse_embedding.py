@@ -177,8 +177,7 @@ def test_the_kernel_is_described() -> None:
 @pytest.mark.peer
 @pytest.mark.parametrize("rate", [0.1, 0.001])
 def test_trains_as_sparse_adam_of_pytorch(rate: float) -> None:
-    import torch
-
+    torch = pytest.importorskip("torch")
     x, y = data()
     model = net(optimizers.Adam(rate, epsilon=1e-15), dtype="float64")
     table, kernel, bias = (torch.tensor(each, requires_grad=True) for each in weights(model))

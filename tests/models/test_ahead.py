@@ -115,6 +115,6 @@ def test_a_file_of_four_times_the_memory(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (256 << 20, 256 << 20))
         print(len(model.fit(x, y, batch_size=4096, epochs=1, verbose=0).history["loss"]))
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.stdout == "1\n", done.stderr[-2000:]

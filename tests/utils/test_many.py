@@ -84,7 +84,7 @@ def test_ctrl_c_stops_all() -> None:
         except KeyboardInterrupt:
             print("stopped", [t.name for t in threading.enumerate() if t.name.startswith("ThreadPool")])
     """
-    command = [sys.executable, "-c", textwrap.dedent(code)]
+    command = [sys.executable, "-P", "-c", textwrap.dedent(code)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.stdout == "stopped []\n", done.stderr
     assert done.returncode in (0, -signal.SIGINT)
