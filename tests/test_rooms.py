@@ -65,7 +65,7 @@ MEMBERS = {
             "schedules",
         ]
     ),
-    "on top of models": ["backend", "initialization", "pretraining", "saving", "sklearn", "utils"],
+    "on top of models": ["backend", "distributed", "initialization", "pretraining", "saving", "sklearn", "utils"],
     "commands": ["cli", "commands", "__main__"],
     "the package": [""],
 }

@@ -12,7 +12,7 @@ from fastdl.compiler.gradients import Gradients
 from fastdl.compiler.graph import Graph, Op, Parameter, Target, Tensor
 from fastdl.compiler.neighbours import Neighbours
 from fastdl.compiler.phases import Ref, write
-from fastdl.compiler.steps import Steps, UpdateRule
+from fastdl.compiler.steps import Exchange, Steps, UpdateRule
 
 
 class Mixing(Protocol):
@@ -27,7 +27,8 @@ class Builder(Buffers):
     noisy: whether what is random in training is; as training, if None. trained: the parameters that are stepped.
     learned: the part of the graph that losses look at. recalibrates: batch norm's moving averages become the batch's
     statistics. counts_penalties: whether there is a loss for them to be part of. moves: whether what training keeps
-    beside the weights changes, as moving averages do; if nothing is said, where there is an optimizer.
+    beside the weights changes, as moving averages do; if nothing is said, where there is an optimizer. exchange: see
+    Steps.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Builder(Buffers):
         recalibrates: bool = False,
         counts_penalties: bool = False,
         moves: bool | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         super().__init__(graph, batch, training)
         self.optimizer = optimizer
@@ -52,7 +54,7 @@ class Builder(Buffers):
         self.saved: dict[Op, tuple[Ref, ...]] = {}  # what an op's forward keeps for its backward
         self.mixing: Mixing | None = None  # of the batch's samples, and then of its targets
         self.neighbours = Neighbours(graph)
-        self.steps = Steps(self, graph, learned or graph, optimizer, trained)
+        self.steps = Steps(self, graph, learned or graph, optimizer, trained, exchange=exchange)
         self.gradients = Gradients(self, graph, self.steps)
         self._targets: dict[int, Ref] = {}
         self._weights: dict[int, Ref] = {}

@@ -17,7 +17,7 @@ from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, Y_FEED
 from fastdl.compiler.graph import Graph, Parameter, Target, Tensor, tracing
 from fastdl.compiler.memory import aligned
 from fastdl.compiler.phases import Call, Ref, place, read, schedule, write
-from fastdl.compiler.steps import UpdateRule
+from fastdl.compiler.steps import Exchange, UpdateRule
 
 PRODUCTS = "dense_forward", "dense_input_grad", "dense_weight_grad", "dense_weight_step"
 MOST_NESTED = 16  # programs of which each runs in a Python function of the one around it: each takes 64 kB of C stack
@@ -91,7 +91,7 @@ class Program:
     training: batch norm takes the batch's statistics, and losses train `trained`: all that is trainable, if None.
     noisy: dropout and other noise act; as training, if None. `totals` gathers the sums of losses, then metrics.
     recalibrates: batch norm keeps the batch's statistics in place of its moving averages. moves: see Builder.
-    output: write the graph's outputs to the feeds OUT_FEED; each: the first reading's values.
+    output: write the graph's outputs to the feeds OUT_FEED; each: the first reading's values. exchange: see Steps.
     """
 
     @tracing()
@@ -110,11 +110,15 @@ class Program:
         moves: bool | None = None,
         output: bool = False,
         each: bool = False,
+        exchange: Exchange | None = None,
     ) -> None:
         outputs = graph.outputs if output else ()
         learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))
         graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(metric.tensor for metric in metrics)])))
-        build = Builder(graph, batch, training, optimizer, noisy, trained, learned, recalibrates, bool(losses), moves)
+        counts = bool(losses)
+        build = Builder(
+            graph, batch, training, optimizer, noisy, trained, learned, recalibrates, counts, moves, exchange
+        )
         self.batch, self.dtype, self._penalties = batch, build.dtype, build.steps.penalties
         for i, source in enumerate(graph.inputs):
             out = write(build.value(source))

@@ -15,7 +15,7 @@ from fastdl.base.arrays import Array
 from fastdl.compiler.buffers import Buffers
 from fastdl.compiler.graph import Graph, Parameter
 from fastdl.compiler.memory import aligned, padded
-from fastdl.compiler.phases import Arguments, Ref, read, read_all, write
+from fastdl.compiler.phases import Arguments, Ref, read, read_all, write, write_all
 
 
 class UpdateRule(Protocol):
@@ -42,6 +42,17 @@ class UpdateRule(Protocol):
     def decay(self, parameter: Parameter) -> float: ...
 
 
+class Exchange(Protocol):
+    """What is done in each step by processes that train one model together.
+
+    averages: whether `step` is given the weights after a step, not the gradients of a batch before it, to change them.
+    """
+
+    averages: bool
+
+    def step(self, rows: int, arrays: Sequence[Array]) -> None: ...
+
+
 class Steps:
     """What the optimizer does to each parameter, once all who read it have given their gradients."""
 
@@ -53,12 +64,13 @@ class Steps:
         optimizer: UpdateRule | None,
         trained: Collection[Parameter] | None,
         penalized: bool = True,
+        exchange: Exchange | None = None,
     ) -> None:
         """learned: the part of the graph that losses look at. trained: what is stepped, all that can be if None.
 
-        penalized: whether steps add the penalties' slopes to gradients.
+        penalized: whether steps add the penalties' slopes to gradients. exchange: with other processes.
         """
-        self._build, self.optimizer, self._penalized = build, optimizer, penalized
+        self._build, self.optimizer, self._penalized, self._exchange = build, optimizer, penalized, exchange
         parameters = [p for op in graph.ops for p in op.parameters]
         self._stepped = {p for p in parameters if (p.trainable if trained is None else p in trained)}
         if overwritten := [p.path for p in self._stepped if p.overwrite_with_gradient]:
@@ -69,6 +81,7 @@ class Steps:
         self._shared = {parameter for parameter, readers in self._left.items() if readers > 1}
         self._waiting: list[tuple[Parameter, Ref]] = []  # for the norm of all gradients
         self._squares: Ref | None = None  # of all gradients
+        self._whole: list[tuple[Parameter, Ref]] = []  # for the exchange of all gradients
 
     def trains(self, parameter: Parameter) -> bool:
         """Whether the optimizer steps it."""
@@ -113,7 +126,7 @@ class Steps:
         ):
             return False
         assert self.optimizer is not None
-        if self.optimizer.gradient_accumulation_steps:
+        if self.optimizer.gradient_accumulation_steps or self._shares_gradients:
             return False
         rules = {(self.optimizer.rule_of(p), *self.optimizer.scalars_of(p)) for p in parameters}
         return len(rules) == 1 and self.optimizer.rule_of(parameters[0]) is not None
@@ -174,10 +187,19 @@ class Steps:
             gradient = partial
         if self._left[parameter]:
             self._partial[parameter] = gradient
-            return
+        elif self._shares_gradients:
+            self._whole.append((parameter, gradient))
+        else:
+            self._penalize_and_take(parameter, gradient)
+
+    def _penalize_and_take(self, parameter: Parameter, gradient: Ref) -> None:
         if parameter.regularizer:
             parameter.regularizer.add_gradient(self._build, parameter, gradient)
         self.take(parameter, gradient)
+
+    @property
+    def _shares_gradients(self) -> bool:
+        return self._exchange is not None and not self._exchange.averages
 
     def take(self, parameter: Parameter, gradient: Ref) -> None:
         """Append the optimizer's step on a parameter by its whole gradient, which it may change."""
@@ -195,8 +217,27 @@ class Steps:
 
     def finish(self) -> None:
         """Append what had to wait for all gradients."""
+        if self._whole:
+            self._share(self._whole)
+        for parameter, gradient in self._whole:
+            self._penalize_and_take(parameter, gradient)
         for parameter, gradient in self._waiting:
             self._step(parameter, gradient, self._squares)
+        if self._exchange is not None and self._exchange.averages:
+            parameters = dict.fromkeys(p for op in self._build.graph.ops for p in op.parameters)
+            self._share([(p, self._build.parameter(p)) for p in parameters if self.trains(p)])
+
+    def _share(self, shared: Sequence[tuple[Parameter, Ref]]) -> None:
+        """Append the exchange of these arrays, each laid out as its parameter."""
+        exchange, dtype, rows = self._exchange, self._build.dtype, self._build.batch
+        assert exchange is not None
+        sizes = [parameter.storage.size for parameter, _ in shared]
+
+        def run(*arrays: Array) -> None:
+            flat = (array.reshape(-1).view(dtype) for array in arrays)
+            exchange.step(rows, [array[:size] for array, size in zip(flat, sizes, strict=True)])
+
+        self._build.call(run, *(write_all(ref) for _, ref in shared), defer=True)
 
     @contextmanager
     def _each_step(self) -> Iterator[None]:

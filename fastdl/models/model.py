@@ -276,7 +276,7 @@ class Model(Network):
             if self.stop_training:
                 break
         hooks.pass_ends("train")
-        return logs
+        return session.ended(programs, logs, trained=True)
 
     def train_on_batch(
         self,
@@ -322,6 +322,7 @@ class Model(Network):
                     if self.stop_evaluating:
                         break
             hooks.pass_ends("test")
+            logs = session.ended(programs, logs)
             hooks.tell("on_test_end", logs)
             return logs
 

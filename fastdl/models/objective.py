@@ -122,6 +122,11 @@ class Objective:
         return logs
 
     @property
+    def counted_by_metrics(self) -> list[Variable | Parameter]:
+        """What metrics that count themselves have counted, which no program has."""
+        return [variable for each in self.measured if each.counts_itself for variable in each.metric.variables]
+
+    @property
     def goes_by_batches(self) -> bool:
         """Whether it matters how rows are cut into batches: for metrics called with each, losses that are sums or
         of batches as a whole."""

@@ -4,10 +4,10 @@ sources, the learning-rate finder, layer statistics, Monte Carlo. Nobody reads a
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fastdl.base.arrays import Array
 from fastdl.compiler.feeds import FEEDS, OUT_FEED, W_FEED, X_FEED, absent_inputs
 from fastdl.compiler.graph import Graph, Parameter
 from fastdl.compiler.program import Program
+from fastdl.compiler.steps import Exchange
 from fastdl.metrics import Mean, Metric
 from fastdl.models.engine import Engine, Slice, run
 from fastdl.models.feeding import Feeding, Feeds, Traced
@@ -26,6 +27,13 @@ from fastdl.ops import BatchNorm
 from fastdl.optimizers import Optimizer
 
 PREDICT_BATCH = 256  # rows whose activations stay in the second-level cache
+
+
+class Together(Exchange, Protocol):
+    """Processes that train one model together: `sum` adds arrays of all in place, at the end of each pass."""
+
+    def end_epoch(self) -> None: ...
+    def sum(self, arrays: Sequence[Array]) -> None: ...
 
 
 class Session:
@@ -50,6 +58,7 @@ class Session:
         """What belongs to this process: compiled programs, and a lock that nobody holds."""
         self._engine, self.lock = Engine(), threading.RLock()
         self._training = self._testing = False
+        self._together: Together | None = None
         forks.watch(self)
 
     def after_fork(self) -> None:
@@ -59,7 +68,7 @@ class Session:
 
     def __getstate__(self) -> dict[str, Any]:
         """All but what is made again when it is needed: for pickle and copy.deepcopy."""
-        made_again = "_engine", "lock", "_objective", "_training", "_testing"
+        made_again = "_engine", "lock", "_objective", "_training", "_testing", "_together"
         return {name: value for name, value in vars(self).items() if name not in made_again}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -134,6 +143,7 @@ class Session:
             metrics=metrics,
             optimizer=optimizer if training else None,
             trained=self.trained,
+            exchange=self._together if training else None,
         )
 
     def _purpose(self, purpose: str, feeds: Feeds) -> tuple[str, Callable[[int], Program]]:
@@ -173,8 +183,11 @@ class Session:
         objective.begin(feeds, None, slice_.start)
         run(slice_, feeds)
 
-    def logs(self, programs: Iterable[Program]) -> dict[str, Any]:
-        """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced."""
+    def logs(self, programs: Iterable[Program], together: Together | None = None) -> dict[str, Any]:
+        """Loss and metrics of a pass. Each program sums its own, so they do not depend on how the pass was sliced.
+
+        together: whose sums are added.
+        """
         _, objective = self.compiled()
         passed = list(programs)
         each = [program.totals for program in passed]
@@ -182,13 +195,40 @@ class Session:
             for total, term in zip(totals, objective.terms, strict=False):
                 total[0] *= program.batch if term.sums else 1
         sums = [sum(totals) for totals in zip(*each, strict=True)]
-        logs = objective.logs(sums, sum(program.penalties for program in passed))  # type: ignore[arg-type]
+        penalties = np.array([sum(program.penalties for program in passed)])
+        if together:
+            counted = objective.counted_by_metrics
+            values = [np.array(each, np.float64) for each in (*sums, penalties, *counted)]
+            together.sum(values)
+            sums, penalties = values[: len(sums)], values[len(sums)]
+            for variable, value in zip(counted, values[len(sums) + 1 :], strict=True):
+                variable.assign(value)
+        logs = objective.logs(sums, float(penalties[0]))  # type: ignore[arg-type]
         self.metrics += [Mean(name=name) for name in objective.losses_in_logs[len(self.metrics) - 2 :]]
         rows = float(sums[0][2])  # type: ignore[index]
         for tracker in self.metrics:
             if tracker.name in logs and isinstance(tracker, Mean):
                 tracker.take(np.array([logs[tracker.name] * rows, rows]), rows)
         return logs
+
+    def ended(self, programs: Iterable[Program], logs: dict[str, Any], trained: bool = False) -> dict[str, Any]:
+        """What a pass that has ended tells: its logs, or those of all who train together."""
+        if self._together is None:
+            return logs
+        if trained:
+            self._together.end_epoch()
+        return self.logs(programs, self._together)
+
+    @contextmanager
+    def together(self, others: Together) -> Iterator[None]:
+        """Within a `with`, training and tests are those of several processes, of which each has rows of its own."""
+        with self.lock:
+            before = self._engine, self._together
+            self._engine, self._together = Engine(), others
+            try:
+                yield
+            finally:
+                self._engine, self._together = before
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

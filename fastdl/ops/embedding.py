@@ -111,8 +111,8 @@ class Embedding(Op):
         if self.sparse and not alone:
             raise ValueError(
                 f"{self.name}: sparse=True steps each batch's rows by themselves, which an optimizer with clipnorm, "
-                "global_clipnorm or gradient_accumulation_steps, a rule of whole weights or a penalty of your own "
-                "cannot"
+                "global_clipnorm or gradient_accumulation_steps, a rule of whole weights, a penalty of your own or "
+                "gradients that ranks share cannot"
             )
         return alone and (self.sparse or build.steps.leaves_others(self.table))
 
