@@ -115,10 +115,8 @@ class Program:
         outputs = graph.outputs if output else ()
         learned = Graph(graph.inputs, list(dict.fromkeys([*outputs, *(loss.tensor for loss in losses)])))
         graph = Graph(graph.inputs, list(dict.fromkeys([*learned.outputs, *(metric.tensor for metric in metrics)])))
-        counts = bool(losses)
-        build = Builder(
-            graph, batch, training, optimizer, noisy, trained, learned, recalibrates, counts, moves, exchange
-        )
+        how = noisy, trained, learned, recalibrates, bool(losses), moves, exchange
+        build = Builder(graph, batch, training, optimizer, *how)
         self.batch, self.dtype, self._penalties = batch, build.dtype, build.steps.penalties
         for i, source in enumerate(graph.inputs):
             out = write(build.value(source))

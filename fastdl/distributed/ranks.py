@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import sys
 import time
@@ -86,4 +85,4 @@ class Ranks:
         sys.stderr.write(f"fastdl.distributed: rank {self.rank} of {self.size} ends all ranks: {said}\n")
         sys.stderr.flush()
         self._world.Abort(1)
-        os._exit(1)
+        raise SystemExit(1)
