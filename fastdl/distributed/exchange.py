@@ -61,8 +61,7 @@ class Exchange:
         which = [i for i, (has_ended, _) in enumerate(told) if has_ended]
         raise RuntimeError(
             f"the epoch of rank {', '.join(map(str, which))} ended after {', '.join(map(str, ends))} steps, that of "
-            f"the others goes on: all need as many batches an epoch (by rows and batch_size, or steps_per_epoch), and "
-            "what ends training within an epoch must do so on all at once"
+            f"the others goes on: all need as many batches an epoch, by rows and batch_size, or steps_per_epoch"
         )
 
     def end_epoch(self) -> None:

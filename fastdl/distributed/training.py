@@ -23,7 +23,7 @@ class _Together(Callback):
     """The last callback: training begins with rank 0's model on all, and ends on all after the same epoch."""
 
     def __init__(self, ranks: Ranks, exchange: Exchange) -> None:
-        self._ranks, self._exchange = ranks, exchange
+        self._ranks, self._exchange, self._stops = ranks, exchange, False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Rank 0's weights, optimizer and seed; others draw noise and shuffle by seeds of their own."""
@@ -50,8 +50,13 @@ class _Together(Callback):
         for parameter, array in zip(parameters, arrays, strict=True):
             parameter.assign(array)
 
+    def on_train_slice_end(self, batch: int, logs: Logs | None = None) -> None:
+        """What would stop one rank within an epoch stops all at its end: the others wait for its gradients."""
+        self._stops |= self.model.stop_training
+        self.model.stop_training = False
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        stops = np.array([float(self.model.stop_training)])
+        stops = np.array([float(self._stops or self.model.stop_training)])
         self._ranks.sum(stops)
         self.model.stop_training = bool(stops[0])
 

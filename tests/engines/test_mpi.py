@@ -196,6 +196,34 @@ def test_each_row_belongs_to_one_rank(tmp_path: Path) -> None:
         ]
 
 
+def test_batches_of_files(tmp_path: Path) -> None:
+    """Each rank reads its files, one a batch: beside one process that reads two at once."""
+    text = """
+    import mpi_cases as cases
+
+    class Files:  # begins anew each epoch
+        def __init__(self, names):
+            self.names = names
+        def __iter__(self):
+            return ((data["x"], data["y"]) for data in map(np.load, self.names))
+
+    names = distributed.shard([f"{number}.npz" for number in range(6)])
+    model = cases.made("adam")
+    history = distributed.fit(model, Files(names), epochs=2, verbose=0, timeout=20)
+    tell((model.get_weights(), history.history))
+    """
+    x, y = mpi_cases.data()
+    for number in range(6):  # the last one is smaller
+        rows = slice(number * 10, min(number * 10 + 10, 56))
+        np.savez(tmp_path / f"{number}.npz", x=x[rows], y=y[rows])
+    weights, history = the_same(told(2, text, tmp_path))
+    model = mpi_cases.made("adam")
+    alone = model.fit(x[:56], y[:56], 20, epochs=2, verbose=0, shuffle=False)
+    for ours, ones in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, ones, rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(history["loss"], alone.history["loss"], rtol=1e-9)
+
+
 # -- files, stops -----------------------------------------------------------------------------------------
 
 NET = """
@@ -207,13 +235,13 @@ model.compile("adam", "mse")
 
 
 def test_a_stopped_training_goes_on_with_the_same_bits(tmp_path: Path) -> None:
-    """Rank 0 alone writes; what another rank stops ends after the same epoch on all; a backup goes on, on all."""
+    """Rank 0 alone writes; what one rank stops within epoch 2 ends after it on all; a backup goes on, on all."""
     text = NET + textwrap.dedent("""
     start = model.get_weights()
 
     class Stop(callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            self.model.stop_training |= rank == 1 and epoch == 1
+        def on_train_slice_end(self, batch, logs=None):
+            self.model.stop_training |= rank == 1 and self.model.optimizer.iterations > 10
 
     def fit(*more, **options):
         model.set_weights(start)
