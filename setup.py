@@ -27,12 +27,19 @@ EXTRA_FOR = os.environ.get("FASTDL_CFLAGS_FOR", "").split()
 COMMON = ["-std=gnu11", "-O3", "-g0", "-Wall", "-Wextra", "-fvisibility=hidden", "-pthread"]
 # What vector code needs from -ffast-math and nothing that changes a result: fused multiply-add where the
 # instruction set has it, no errno, no trap handlers.
-KERNELS = [*COMMON, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-# The generated wrapper has no loop over elements, so -O3 would only take time; and parameters and casts that -Wextra
-# speaks of.
-BINDING = [*COMMON, "-O2", "-Wno-unused-parameter", "-Wno-cast-function-type"]
+KERNELS = [*COMMON, "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fno-asynchronous-unwind-tables"]
+# The generated wrapper has no loop over elements, so -O3 would only take time and room; and parameters and casts that
+# -Wextra speaks of.
+BINDING = [*COMMON, "-Os", "-fno-asynchronous-unwind-tables", "-Wno-unused-parameter", "-Wno-cast-function-type"]
+# One wheel for all versions of Python from 3.11 on: what releases are built with (docs/releasing.md).
+ABI3 = os.environ.get("FASTDL_ABI3") == "1"
+if ABI3:
+    BINDING += ["-DCYTHON_LIMITED_API=1", "-DPy_LIMITED_API=0x030b0000"]
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-ISAS = {**({"v4": ["-march=x86-64-v4"], "v3": ["-march=x86-64-v3"]} if X86 else {}), "portable": []}
+# On x86-64 the portable build serves CPUs from before 2013 alone, and is made small: a wheel has 2 MB for all of them.
+ISAS = {"v4": ["-march=x86-64-v4"], "v3": ["-march=x86-64-v3"], "portable": ["-Os"]} if X86 else {"portable": []}
+# Names are for sanitizers and debuggers: a wheel has none.
+STRIPPED = ["-Wl,--strip-all"] if sys.platform == "linux" and not EXTRA else []
 PYX, HEADERS = Path("ext/_ext.pyx"), sorted(Path("ext").rglob("*.h"))
 
 
@@ -76,7 +83,7 @@ class BuildKernels(build_ext):
             objects = list(pool.map(self.object_of, units()))
         self.compiler.force = True  # objects that are found may be older than what was last linked of others
         self.compiler.link_shared_object(
-            objects, self.get_ext_fullpath(ext.name), extra_postargs=["-pthread", *EXTRA], target_lang="c"
+            objects, self.get_ext_fullpath(ext.name), extra_postargs=["-pthread", *STRIPPED, *EXTRA], target_lang="c"
         )
 
     def object_of(self, unit: Unit) -> str:
@@ -100,5 +107,6 @@ class BuildKernels(build_ext):
 
 
 sources = [str(path) for path in (PYX, *sorted(Path("ext").glob("*.c")))]
-extension = Extension("fastdl._ext", sources=sources, depends=[str(path) for path in HEADERS])
-setup(ext_modules=[extension], cmdclass={"build_ext": BuildKernels})
+extension = Extension("fastdl._ext", sources, depends=[str(path) for path in HEADERS], py_limited_api=ABI3)
+options = {"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {}
+setup(ext_modules=[extension], cmdclass={"build_ext": BuildKernels}, options=options)

@@ -125,11 +125,11 @@ INLINE void forward_rows(void *context, int rows, size_t f) {
 static void dense_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_forward_args *a = args;
 #if FDL_IS_F32
-    if (a->products == FDL_NATIVE) {
+    if (natively(a->products)) {
         forward_native(a, range, step, scratch);
         return;
     }
-    if (a->products == FDL_ROUNDED) {
+    if (a->products != FDL_FLOATS) {
         forward_rounded(a, range, step, scratch);
         return;
     }

@@ -59,11 +59,11 @@ INLINE void input_grad_rows(void *context, int rows, size_t f) {
 static void dense_input_grad(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_input_grad_args *a = args;
 #if FDL_IS_F32
-    if (a->products == FDL_NATIVE) {
+    if (natively(a->products)) {
         input_grad_native(a, range, step, scratch);
         return;
     }
-    if (a->products == FDL_ROUNDED) {
+    if (a->products != FDL_FLOATS) {
         input_grad_rounded(a, range, step, scratch);
         return;
     }

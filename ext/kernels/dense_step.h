@@ -130,8 +130,8 @@ static __attribute__((noinline)) void prepared_weight_step(const dense_weight_st
 }
 
 #if FDL_IS_F32
-static __attribute__((noinline)) void rounded_weight_step(const dense_weight_step_args *a, fdl_range range,
-                                                          const fdl_step *step, void *scratch) {
+static __attribute__((noinline, cold)) void rounded_weight_step(const dense_weight_step_args *a, fdl_range range,
+                                                                const fdl_step *step, void *scratch) {
     weight_step(step_rounded, 1, a, range, step, scratch);
 }
 
@@ -145,11 +145,11 @@ static __attribute__((noinline)) void native_weight_step(const dense_weight_step
 static void dense_weight_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const dense_weight_step_args *a = args;
 #if FDL_IS_F32
-    if (a->products == FDL_NATIVE) {
+    if (natively(a->products)) {
         native_weight_step(a, range, step, scratch);
         return;
     }
-    if (a->products == FDL_ROUNDED) {
+    if (a->products != FDL_FLOATS) {
         rounded_weight_step(a, range, step, scratch);
         return;
     }

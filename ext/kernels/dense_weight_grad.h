@@ -119,11 +119,14 @@ INLINE void grad_of_native(void *context, int wide, size_t f) { weight_grad_stri
 #endif
 
 /* The gradients over one chunk, by products of a kind; not inlined, so that each kind has the registers to itself. */
-#define FDL_CHUNK_OF(products)                                                                                      static __attribute__((noinline)) void chunk_of_##products(weight_chunk *chunk, size_t f0, size_t f1) {         for_strips(grad_of_##products, chunk, f0, f1);                                                              }
-FDL_CHUNK_OF(floats)
+#define FDL_CHUNK_OF(products, how)                                                                              \
+    static __attribute__((noinline)) how void chunk_of_##products(weight_chunk *chunk, size_t f0, size_t f1) {   \
+        for_strips(grad_of_##products, chunk, f0, f1);                                                           \
+    }
+FDL_CHUNK_OF(floats, )
 #if FDL_IS_F32
-FDL_CHUNK_OF(rounded)
-FDL_CHUNK_OF(native)
+FDL_CHUNK_OF(rounded, __attribute__((cold)))
+FDL_CHUNK_OF(native, )
 #endif
 #undef FDL_CHUNK_OF
 
@@ -153,8 +156,8 @@ static void dense_weight_grad(const void *args, fdl_range range, const fdl_step 
         s1 = s0 < full ? next : s0 + rest;
         weight_chunk chunk = {x, dy, dw, db, scratch, k, n, s0, s1, s0 == begin};
 #if FDL_IS_F32
-        if (a->products == FDL_NATIVE) chunk_of_native(&chunk, range.f0, range.f1);
-        if (a->products == FDL_ROUNDED) chunk_of_rounded(&chunk, range.f0, range.f1);
+        if (natively(a->products)) chunk_of_native(&chunk, range.f0, range.f1);
+        else if (a->products != FDL_FLOATS) chunk_of_rounded(&chunk, range.f0, range.f1);
 #endif
         if (a->products == FDL_FLOATS) chunk_of_floats(&chunk, range.f0, range.f1);
     }

@@ -189,27 +189,29 @@ INLINE void round_range(int native, const round_panels_args *a, fdl_range range,
                     a->rows ? (U *)a->rows + p * n * (FDL_PANEL / 2) : NULL);
 }
 
-/* Each kernel for both kinds of products; not inlined, so that each has the registers to itself. */
-#define FDL_WORDS_OF(kind, native)                                                                                       \
-    static __attribute__((noinline)) void forward_##kind(const dense_forward_args *a, fdl_range range,                   \
-                                                         const fdl_step *step, void *scratch) {                          \
+/* Each kernel for both kinds of products; not inlined, so that each has the registers to itself. Rounding in the place of
+ * instructions is for the same bits, not for speed: it is made small. */
+#define FDL_WORDS_OF(kind, native, how)                                                                                  \
+    static __attribute__((noinline)) how void forward_##kind(const dense_forward_args *a, fdl_range range,               \
+                                                             const fdl_step *step, void *scratch) {                      \
         forward_words(native, a, range, step, scratch);                                                                  \
     }                                                                                                                    \
-    static __attribute__((noinline)) void input_grad_##kind(const dense_input_grad_args *a, fdl_range range,             \
-                                                            const fdl_step *step, void *scratch) {                       \
+    static __attribute__((noinline)) how void input_grad_##kind(const dense_input_grad_args *a, fdl_range range,         \
+                                                                const fdl_step *step, void *scratch) {                   \
         input_grad_words(native, a, range, step, scratch);                                                               \
     }                                                                                                                    \
-    static __attribute__((noinline)) void round_by_##kind(const round_panels_args *a, fdl_range range, const fdl_step *step) { \
+    static __attribute__((noinline)) how void round_by_##kind(const round_panels_args *a, fdl_range range,               \
+                                                              const fdl_step *step) {                                    \
         round_range(native, a, range, step);                                                                             \
     }
-FDL_WORDS_OF(rounded, 0)
-FDL_WORDS_OF(native, 1)
+FDL_WORDS_OF(rounded, 0, __attribute__((cold)))
+FDL_WORDS_OF(native, 1, )
 #undef FDL_WORDS_OF
 
 static void round_panels(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const round_panels_args *a = args;
     (void)scratch;
-    if (a->products == FDL_NATIVE) round_by_native(a, range, step);
+    if (natively(a->products)) round_by_native(a, range, step);
     else round_by_rounded(a, range, step);
 }
 #else

@@ -22,6 +22,9 @@ INLINE VI load_words(const U *p) { return *(const VIU *)p; }
 INLINE void store_words(U *p, VI v) { *(VIU *)p = v; }
 INLINE VI splat_word(U word) { return (I)word - (VI){0}; }
 
+/* Whether products are those of instructions: a build that knows none rounds in their place, and holds no second copy of that. */
+INLINE int natively(int64_t products) { return FDL_VBYTES == 64 && products == FDL_NATIVE; }
+
 /* Each lane rounded to bfloat16, to nearest, ties to even, as the high half of a word whose low half means nothing. Numbers
  * too small for a normal float32 become zero, a NaN stays one. */
 INLINE VI rounded(V v) {
