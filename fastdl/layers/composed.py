@@ -79,6 +79,7 @@ class LayerNormalization(Layer):
         gamma_regularizer: RegularizerLike = None,
         beta_constraint: ConstraintLike = None,
         gamma_constraint: ConstraintLike = None,
+        *,
         rms_scaling: bool = False,
         **options: Any,
     ) -> None:
@@ -112,6 +113,9 @@ class LayerNormalization(Layer):
         if self.gamma is not None:
             result = result * along(self.gamma, axes, x.shape)
         return result if self.beta is None else result + along(self.beta, axes, x.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rms_scaling": self.rms_scaling}
 
 
 class UnitNormalization(Layer):
