@@ -109,7 +109,7 @@ def test_factors_of_one_change_no_bit(batch: int) -> None:
 
 @pytest.mark.parametrize("batch", [50, 300, 1100])
 def test_threads_change_no_bit(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     results = []
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)

@@ -236,7 +236,7 @@ ALL = ["accuracy", "mae", "rmse", "r2_score", "auc", "precision", "recall", "f1_
 
 @pytest.mark.parametrize("batch", [1, 50, 300, 1100])
 def test_metrics_do_not_depend_on_threads(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     x, y = data(max(2 * batch, 120))
     results = []
     for threads in (1, 2, 3):

@@ -152,7 +152,7 @@ def test_threads_change_no_bit_of_any(
 def same_whatever_the_threads(
     make: Callable[[], optimizers.Optimizer], batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     results = []
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)

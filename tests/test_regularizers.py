@@ -116,7 +116,7 @@ OPTIMIZERS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("batch", [1, 50, 300, 1100])
 def test_threads_change_no_bit(options: str, optimizer: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     results = []
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)

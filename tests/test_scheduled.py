@@ -81,7 +81,7 @@ def test_a_schedule_that_stands_still_changes_no_bit(batch: int) -> None:
 @pytest.mark.parametrize("batch", [16, 300])
 def test_slices_and_threads_change_no_bit(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """fit runs many steps in one call; batch by batch each step is a call."""
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     x, y = data(6 * batch)
     trained = []
     for threads in (1, 2, 0):

@@ -69,8 +69,9 @@ class Engine:
             program.reset()
             done = 0
             while done < full:
-                plan = pace.plan(min(full - done, most or full))
-                steps = min(plan.steps, full - done, most or full)
+                left = min(full - done, most or full)
+                plan = pace.plan(left, alone=left == full)
+                steps = min(plan.steps, left)
                 yield Slice(program, pace, begin + done * size, steps, plan)
                 done += steps
 

@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from statistics import median
 
 from fastdl import config
 from fastdl.base import forks
@@ -35,7 +34,7 @@ CHANGED = 1.15  # a slice that took so much longer than the one before it: other
 BETTER = 0.97  # of its time must the other count take to be preferred
 SHORT_STEPS = 3  # a pass of so many steps leaves none to warm up: each is measured as it comes
 SHORT_KEPT = 5  # of such passes, how many are remembered by count
-SHORT_EVERY = 8  # and one in how many looks at the other
+SHORT_EVERY = 24  # and one in how many looks at the other
 
 
 _lock, _side_by_side = threading.Lock(), 0  # fits that run in this process, each in a Python thread
@@ -89,13 +88,13 @@ class Pace:
         self._patience = LOOK_UP
         self._alarm = False  # whether the last slice was slower than those before it
 
-    def plan(self, left: int) -> Plan:
-        """The next slice of a pass of which `left` steps are left."""
+    def plan(self, left: int, alone: bool = False) -> Plan:
+        """The next slice of a pass of which `left` steps are left. alone: the pass has no others."""
         limit = max(1, config.get_num_threads() // max(1, _side_by_side)) if self.flops >= THREADS_FROM_FLOPS else 1
         if limit == 1:
             return Plan(1, self._steps(1, SLICE_SECONDS))
         fresh = time.perf_counter() - self._ended > PAUSE_SECONDS
-        if left < SHORT_STEPS and fresh:
+        if left < SHORT_STEPS and (alone or fresh):
             return Plan(self._of_short(limit), left, "short")
         threads, looks = self._choose(limit)
         if (fresh or threads != self._threads) and left > 1:
@@ -152,10 +151,10 @@ class Pace:
         return steps * slower <= LOOK_LOSS * self._spent
 
     def _of_short(self, limit: int) -> int:
-        """The threads for a pass of a few steps: by the median of the last ones, with their waking and cold caches."""
+        """The threads for a pass of a few steps: by the second fastest of the last ones, cold as they are."""
         self._short_passes += 1
         for threads in (limit, 1):
             if len(self._short.get(threads, ())) < 2:
                 return threads
-        best, other = sorted((limit, 1), key=lambda threads: median(self._short[threads]))
+        best, other = sorted((limit, 1), key=lambda threads: sorted(self._short[threads])[1])
         return other if self._short_passes % SHORT_EVERY == 0 else best

@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 @pytest.fixture
 def threads_always(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Use all threads however small the work is, and however slow they are."""
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     yield
     fastdl.set_num_threads(None)
 

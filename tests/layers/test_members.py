@@ -128,7 +128,7 @@ def test_a_step_is_the_mean_of_the_members_steps(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [20, 300, 1100])
 def test_threads_change_no_bit(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.Pace, "plan", lambda self, left: engine.Plan(fastdl.get_num_threads(), left))
+    monkeypatch.setattr(engine.Pace, "plan", lambda self, left, **_: engine.Plan(fastdl.get_num_threads(), left))
     results = []
     for threads in (1, 2, 3):
         fastdl.set_num_threads(threads)

@@ -127,8 +127,8 @@ def test_fits_in_threads_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> Non
     asked: dict[str, set[int]] = {}
     meet = threading.Barrier(2)
 
-    def plan(self: pace.Pace, left: int, real: Any = pace.Pace.plan) -> pace.Plan:
-        chosen: pace.Plan = real(self, left)
+    def plan(self: pace.Pace, left: int, alone: bool = False, real: Any = pace.Pace.plan) -> pace.Plan:
+        chosen: pace.Plan = real(self, left, alone)
         asked.setdefault(threading.current_thread().name, set()).add(chosen.threads)
         return chosen
 

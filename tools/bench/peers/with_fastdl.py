@@ -24,7 +24,7 @@ def setup(threads: int, which: str) -> None:
         fastdl.config.set_dtype_policy("mixed_bfloat16")
     fastdl.set_num_threads(threads)
     if variant == "fixed":
-        Pace.plan = lambda pace, left: Plan(threads, pace._steps(threads, SLICE_SECONDS))  # type: ignore[method-assign]
+        Pace.plan = lambda pace, left, **_: Plan(threads, pace._steps(threads, SLICE_SECONDS))  # type: ignore[method-assign]
 
 
 def versions() -> dict[str, Any]:
