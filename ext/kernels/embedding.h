@@ -49,29 +49,52 @@ static void embedding_forward(const void *args, fdl_range range, const fdl_step 
         }
 }
 
-/* dtable = the sum of dy over the samples of each row's code, in the order of the samples: elements [f0, f1) of it. */
-static void embedding_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
-    const embedding_backward_args *a = args;
-    const T *x = a->x, *dy = a->dy;
-    T *dtable = a->dtable;
-    const size_t count = a->inputs, width = a->width, n = count * width;
-    const size_t padded = (range.f1 + FDL_UNIT - 1) / FDL_UNIT * FDL_UNIT;
-    (void)scratch;
-    memset(dtable + range.f0, 0, (padded - range.f0) * sizeof(T));
+/* A batch's codes, and the gradients of the rows that they led to. */
+typedef struct {
+    const T *x, *dy;
+    const double *columns;
+    size_t count, width, zero_missing;
+} coded;
+
+/* Calls each(context, row, dy) for each code that has a row: sample by sample of a column, column by column of a panel. The
+ * row's gradient begins at dy; its next number lies FDL_PANEL further. */
+typedef void (*row_body)(void *context, size_t row, const T *dy);
+INLINE void for_rows_read(row_body each, void *context, coded codes, const fdl_step *step) {
+    const size_t n = codes.count * codes.width;
     for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
-        for (size_t c = 0; c < count; c++) {
-            const code_column of = column_of(a->columns, count, c, a->zero_missing);
-            const T *code = x + (p * count + c) * FDL_PANEL, *from = dy + (p * n + c * width) * FDL_PANEL;
-            for (size_t i = 0, samples = samples_in(step->batch, p); i < samples; i++) {
-                if (!has_row(of, code[i])) continue;
-                const size_t row = row_number(of, code[i]) * width;
-                size_t e = row < range.f0 ? range.f0 : row, end = row + width < range.f1 ? row + width : range.f1;
-                for (; e < end; e++) dtable[e] += from[(e - row) * FDL_PANEL + i];
-            }
+        for (size_t c = 0; c < codes.count; c++) {
+            const code_column of = column_of(codes.columns, codes.count, c, codes.zero_missing);
+            const T *code = codes.x + (p * codes.count + c) * FDL_PANEL;
+            const T *from = codes.dy + (p * n + c * codes.width) * FDL_PANEL;
+            for (size_t i = 0, samples = samples_in(step->batch, p); i < samples; i++)
+                if (has_row(of, code[i])) each(context, row_number(of, code[i]), from + i);
         }
 }
 
-#define FDL_ROW_PIECE 256 /* numbers of a row that are stepped at once */
+/* Elements [f0, f1) of a table's gradient. */
+typedef struct {
+    T *dtable;
+    size_t width, f0, f1;
+} table_sums;
+
+INLINE void add_to_table(void *context, size_t row, const T *dy) {
+    const table_sums *to = context;
+    const size_t first = row * to->width, last = first + to->width;
+    size_t e = first < to->f0 ? to->f0 : first, end = last < to->f1 ? last : to->f1;
+    for (; e < end; e++) to->dtable[e] += dy[(e - first) * FDL_PANEL];
+}
+
+/* dtable = the sum of dy over the samples of each row's code, in the order of the samples: elements [f0, f1) of it. */
+static void embedding_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
+    const embedding_backward_args *a = args;
+    const size_t padded = (range.f1 + FDL_UNIT - 1) / FDL_UNIT * FDL_UNIT;
+    table_sums to = {a->dtable, a->width, range.f0, range.f1};
+    (void)scratch;
+    memset(to.dtable + range.f0, 0, (padded - range.f0) * sizeof(T));
+    for_rows_read(add_to_table, &to, (coded){a->x, a->dy, a->columns, a->inputs, a->width, a->zero_missing}, step);
+}
+
+#define FDL_ROW_PIECE 64 /* numbers of a row that are stepped at once */
 
 /* The optimizer's step on a row of `width` numbers that lies anywhere: through aligned room. Beyond the row, and in slots
  * that the rule does not keep, there are zeros. */
@@ -94,31 +117,43 @@ static void step_row(const embedding_step_args *a, const rule_settings *set, con
     }
 }
 
+/* The rows of one thread's share, and how they are stepped. */
+typedef struct {
+    const embedding_step_args *a;
+    rule_settings set;
+    rule_preparation prepare;
+    size_t first, end;
+} row_steps;
+
+INLINE void sum_row(void *context, size_t row, const T *dy) {
+    const row_steps *t = context;
+    if (row < t->first || row >= t->end) return;
+    const size_t width = t->a->width;
+    T *sums = (T *)t->a->sums + row * width, *seen = (T *)t->a->seen + row;
+    if (*seen == 0) memset(sums, 0, width * sizeof(T));
+    for (size_t e = 0; e < width; e++) sums[e] += dy[e * FDL_PANEL];
+    *seen = 1;
+}
+
+INLINE void step_summed_row(void *context, size_t row, const T *dy) {
+    const row_steps *t = context;
+    (void)dy;
+    if (row < t->first || row >= t->end) return;
+    T *seen = (T *)t->a->seen + row;
+    if (*seen != 0) step_row(t->a, &t->set, &t->prepare, row);
+    *seen = 0;
+}
+
 /* Each row that the batch reads, and that is one of rows [f0, f1), is stepped by the sum of dy over the samples that read it,
  * in their order. How long that takes does not depend on how many rows there are. */
 static void embedding_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_step_args *a = args;
-    const T *x = a->x, *dy = a->dy;
-    T *sums = a->sums, *seen = a->seen;
-    const size_t count = a->inputs, width = a->width, n = count * width;
-    const rule_settings set = settings_of(step->rates, a->rate_factor, a->constants);
-    const rule_preparation prepare = preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2);
+    const coded codes = {a->x, a->dy, a->columns, a->inputs, a->width, a->zero_missing};
+    row_steps steps = {a, settings_of(step->rates, a->rate_factor, a->constants),
+                       preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2), range.f0, range.f1};
     (void)scratch;
-    for (int steps = 0; steps < 2; steps++) /* first the sums, then the steps */
-        for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
-            for (size_t c = 0; c < count; c++) {
-                const code_column of = column_of(a->columns, count, c, a->zero_missing);
-                const T *code = x + (p * count + c) * FDL_PANEL, *from = dy + (p * n + c * width) * FDL_PANEL;
-                for (size_t i = 0, samples = samples_in(step->batch, p); i < samples; i++) {
-                    if (!has_row(of, code[i])) continue;
-                    const size_t row = row_number(of, code[i]);
-                    if (row < range.f0 || row >= range.f1) continue;
-                    if (steps && seen[row] != 0) step_row(a, &set, &prepare, row);
-                    if (!steps && seen[row] == 0) memset(sums + row * width, 0, width * sizeof(T));
-                    for (size_t e = 0; e < width && !steps; e++) sums[row * width + e] += from[e * FDL_PANEL + i];
-                    seen[row] = (T)!steps;
-                }
-            }
+    for_rows_read(sum_row, &steps, codes, step);
+    for_rows_read(step_summed_row, &steps, codes, step);
 }
 
 #endif

@@ -16,6 +16,7 @@ from fastdl.compiler.phases import Arguments, read, read_all, write
 from fastdl.errors import DataError, ShapeError
 
 INT64 = 7  # of ONNX's types
+STEPPED_AT_ONCE = 128  # numbers of a whole table are stepped in the time that one row takes by itself
 
 
 class Embedding(Op):
@@ -27,8 +28,8 @@ class Embedding(Op):
     where x is an input of the model, it is refused before (check_rows).
 
     sparse: the optimizer steps the rows that a batch reads alone, in time that does not grow with the table: rows that
-    it does not read stay as they are, moments and decay included. So it is in any case where that makes no difference:
-    SGD without momentum, decay or penalty.
+    it does not read stay as they are, moments and decay included. So it is in any case where that makes no difference
+    but to the time: of large tables, by SGD without momentum, decay or penalty.
     """
 
     def __init__(
@@ -114,7 +115,8 @@ class Embedding(Op):
                 "global_clipnorm or gradient_accumulation_steps, a rule of whole weights, a penalty of your own or "
                 "gradients that ranks share cannot"
             )
-        return alone and (self.sparse or build.steps.leaves_others(self.table))
+        large = self.table.size > STEPPED_AT_ONCE * build.batch * len(self.sizes)
+        return alone and (self.sparse or (large and build.steps.leaves_others(self.table)))
 
     def _step_rows(self, build: Builder) -> None:
         rows, _ = self.table.shape

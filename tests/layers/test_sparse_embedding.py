@@ -11,6 +11,7 @@ import fastdl
 from fastdl import config, kernels, layers, optimizers, utils
 from fastdl.base.arrays import Array
 from fastdl.compiler.steps import Steps
+from fastdl.ops import embedding
 
 SIZES = [4, 60, 9]
 
@@ -40,9 +41,10 @@ def weights(model: fastdl.Sequential) -> list[Array]:
 def test_plain_sgd_gives_the_bits_of_all_rows(
     monkeypatch: pytest.MonkeyPatch, dtype: str, width: int, batch: int
 ) -> None:
-    """It leaves rows without a gradient alone anyway: so it steps the others by themselves, asked for or not."""
+    """It leaves rows without a gradient alone anyway: so it may step the others by themselves, asked for or not."""
     found = []
     for sparse, alone in ((True, True), (False, True), (False, False)):
+        monkeypatch.setattr(embedding, "STEPPED_AT_ONCE", 0)
         if not alone:
             monkeypatch.setattr(Steps, "leaves_others", lambda self, parameter: False)
         model = net(optimizers.SGD(0.1, clipvalue=0.05), width, sparse, dtype)
@@ -52,6 +54,15 @@ def test_plain_sgd_gives_the_bits_of_all_rows(
         np.testing.assert_array_equal(one, other)
     for one, other in zip(found[0], found[2], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("rows", "alone"), [(100, False), (100_000, True)])
+def test_plain_sgd_steps_rows_of_large_tables_alone(rows: int, alone: bool) -> None:
+    """Of small ones all at once, which is faster then."""
+    model = fastdl.Sequential([fastdl.Input((1,)), layers.Embedding(rows, 8), layers.Flatten(), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    told = fastdl.profile(model, np.zeros((64, 1)), np.zeros((64, 1)), threads=1)
+    assert ("embedding_step" in [each.kernel for each in told.kernels]) == alone
 
 
 def sparse_adam(model: fastdl.Sequential, x: Array, y: Array, batch: int, rate: float) -> list[Array]:
