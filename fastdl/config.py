@@ -14,11 +14,13 @@ from fastdl.base.messages import disable_interactive_logging as disable_interact
 from fastdl.base.messages import enable_interactive_logging as enable_interactive_logging
 from fastdl.base.messages import is_interactive_logging_enabled as is_interactive_logging_enabled
 from fastdl.base.messages import set_logging_verbosity as set_logging_verbosity
+from fastdl.base.scopes import having
 
 _floatx = "float32"
 _mixed = False  # whether layers multiply bfloat16
 _rounds = False
 _threads: int | None = None
+_reading: ContextVar[bool] = ContextVar("reading", default=False)  # layers from a file
 _exact: ContextVar[bool] = ContextVar("exact", default=False)
 _limit: ContextVar[int | None] = ContextVar("limit", default=None)
 
@@ -45,7 +47,7 @@ def epsilon() -> float:
 
 def dtype_policy() -> str:
     """The dtype policy of layers that do not name one: "float32", "float64" or "mixed_bfloat16"."""
-    return "mixed_bfloat16" if _mixed else _floatx
+    return "mixed_bfloat16" if _mixed and not _reading.get() else _floatx
 
 
 def set_dtype_policy(policy: str) -> None:
@@ -71,25 +73,21 @@ def has_bfloat16() -> bool:
 
 def bfloat16_products() -> int:
     """How kernels multiply bfloat16 here: _ext.NATIVE or _ext.ROUNDED. ValueError where neither may be."""
-    if has_bfloat16() and not _rounds:
-        return _ext.NATIVE
-    if not _rounds:
+    if _rounds:
+        return _ext.ROUNDED
+    if not has_bfloat16():
         raise ValueError(
             "mixed_bfloat16 needs a CPU with AVX512_BF16, and this one has none, or FASTDL_ISA hides it: use float32, "
             "or config.round_to_bfloat16(True), which gives the same numbers, but slower than float32"
         )
-    return _ext.ROUNDED
+    return _ext.NATIVE
 
 
 @contextmanager
 def policy_of_files() -> Iterator[None]:
     """Within a `with`, layers that name no policy are not mixed: files name what is."""
-    global _mixed
-    before, _mixed = _mixed, False
-    try:
+    with having(_reading, True):
         yield
-    finally:
-        _mixed = before
 
 
 def mixes_products() -> bool:
@@ -100,11 +98,8 @@ def mixes_products() -> bool:
 @contextmanager
 def float32_products() -> Iterator[None]:
     """Within a `with`, programs are compiled with products of float32, as files have them, whatever the policy."""
-    token = _exact.set(True)
-    try:
+    with having(_exact, True):
         yield
-    finally:
-        _exact.reset(token)
 
 
 def round_to_bfloat16(enabled: bool) -> None:
@@ -139,11 +134,8 @@ def thread_limit(number: int) -> Iterator[None]:
     """
     if not isinstance(number, int) or number < 1:
         raise ValueError(f"the number of threads must be a positive integer, not {number!r}")
-    token = _limit.set(number)
-    try:
+    with having(_limit, number):
         yield
-    finally:
-        _limit.reset(token)
 
 
 def _choose_isa() -> None:

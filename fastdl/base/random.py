@@ -13,6 +13,7 @@ import numpy as np
 from fastdl.base import forks
 from fastdl.base.arrays import Array
 from fastdl.base.naming import auto_name
+from fastdl.base.scopes import having
 
 _generator: np.random.Generator | None = None
 _in_its_place: ContextVar[np.random.Generator | None] = ContextVar("in_its_place", default=None)
@@ -116,11 +117,8 @@ def _seeded(seed: int) -> np.random.Generator:
 @contextmanager
 def replaced(other: np.random.Generator) -> Iterator[None]:
     """Another generator in the place of the global one, for a while, in this thread alone."""
-    token = _in_its_place.set(other)
-    try:
+    with having(_in_its_place, other):
         yield
-    finally:
-        _in_its_place.reset(token)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from fastdl.base.scopes import having
+
 T = TypeVar("T")
 
 _known: dict[str, Any] = {}  # registered, or added to get_custom_objects()
@@ -39,11 +41,8 @@ def get_custom_objects() -> dict[str, Any]:
 @contextmanager
 def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
     """Within, files may name these classes and functions (Keras: saving.custom_object_scope)."""
-    token = _scope.set({**_scope.get(), **(custom_objects or {})})
-    try:
+    with having(_scope, {**_scope.get(), **(custom_objects or {})}):
         yield
-    finally:
-        _scope.reset(token)
 
 
 def get_registered_name(value: Any) -> str:

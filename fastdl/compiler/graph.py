@@ -12,6 +12,7 @@ import numpy as np
 
 from fastdl.base.arrays import Array, Dtype, all_finite
 from fastdl.base.order import in_order
+from fastdl.base.scopes import having
 from fastdl.compiler.formula import Form
 from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
 from fastdl.errors import ShapeError
@@ -51,11 +52,8 @@ def is_tracing() -> bool:
 @contextmanager
 def tracing() -> Iterator[None]:
     """Within, functions of tensors give ops, and weights are tensors."""
-    token = _tracing.set(True)
-    try:
+    with having(_tracing, True):
         yield
-    finally:
-        _tracing.reset(token)
 
 
 class NoTruthError(TypeError):

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Tensor
 from fastdl.initializers import Function
 from fastdl.layers.given import filled, tensors_in
@@ -34,16 +35,6 @@ class Phase(int):
 
 
 phase: ContextVar[Phase | None] = ContextVar("phase", default=None)  # while a model is traced
-
-
-@contextmanager
-def having(variable: ContextVar[Any], value: Any) -> Iterator[None]:
-    """Within, the variable has this value."""
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
 
 
 @dataclass(frozen=True, eq=False)

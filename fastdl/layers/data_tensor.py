@@ -13,6 +13,7 @@ from fastdl import config
 from fastdl.base.arrays import Array, Dtype
 from fastdl.base.columns import TEXT, is_column
 from fastdl.base.order import in_order
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Graph, Op, Parameter, Shape, Tensor
 from fastdl.errors import ShapeError
 from fastdl.ops import Reshape
@@ -77,11 +78,8 @@ def float_dtype() -> Dtype:
 @contextmanager
 def floats_of(dtype: Dtype) -> Iterator[None]:
     """Columns that are encoded within become floats of the dtype."""
-    token = _floats.set(dtype)
-    try:
+    with having(_floats, dtype):
         yield
-    finally:
-        _floats.reset(token)
 
 
 def as_floats(owner: str, tensor: Tensor) -> Tensor:

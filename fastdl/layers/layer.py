@@ -16,6 +16,7 @@ from fastdl.base.arguments import UnknownArgumentError
 from fastdl.base.arrays import Dtype
 from fastdl.base.configured import Configured, is_fastdls
 from fastdl.base.naming import auto_name, no_attribute
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Graph, Tensor, tracing
 from fastdl.errors import ConfigError, ShapeError
 from fastdl.layers.building import build_arguments, buildable, names_of_arguments, policy_of, saved_policy
@@ -23,7 +24,6 @@ from fastdl.layers.context import (
     Call,
     Phase,
     calls_noted,
-    having,
     layers_around,
     listed,
     losses_added,
@@ -275,11 +275,8 @@ class Layer(Stored):
         arrays = [rows_of(f"{self.name}'s input", value, dtype) for value in values]
         sources = [Tensor((None, *array.shape[1:]), dtype, name="input") for array in arrays]
         used, added = self._called, list[Tensor]()
-        token = losses_added.set(added)
-        try:
+        with having(losses_added, added):
             outputs = self._on_tensors(form, sources, training, arrays)
-        finally:
-            losses_added.reset(token)
         self._called = used or self._called  # a use on arrays is none in a model
         acts = self.trains_by_default if training is None else bool(training)
         found: list[Tensor] = []

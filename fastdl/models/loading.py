@@ -13,6 +13,7 @@ from fastdl.base import configured
 from fastdl.base.arguments import path
 from fastdl.base.arrays import Array
 from fastdl.base.registry import custom_object_scope
+from fastdl.base.scopes import having
 from fastdl.errors import ModelFileError
 from fastdl.layers.context import made, together, values_from
 from fastdl.layers.layer import CLASSES, Layer
@@ -77,13 +78,10 @@ def _load(content: Content, compile: bool) -> Model:
         place = next((i for i, key in enumerate(waiting) if fits(key, shape, dtype)), 0)
         return content.take(waiting.pop(place), shape, dtype)
 
-    token = values_from.set(value)
-    try:
+    with having(values_from, value):
         model = deserialize(notes["model"])
         if not model.built and (samples := notes.get("input_samples")):
             model.trace(*(tuple(sample) for sample in samples))
-    finally:
-        values_from.reset(token)
     if not all(isinstance(name, str) for name in (model.name, *(layer.name for layer in model.layers))):
         raise ModelFileError(f"{content.name}: a name in it is not a text")
     content.tensors = tensors

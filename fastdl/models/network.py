@@ -10,10 +10,11 @@ import numpy as np
 from fastdl import tree
 from fastdl.base.arguments import flag, whole
 from fastdl.base.naming import unknown
+from fastdl.base.scopes import having
 from fastdl.base.text import preformatted
 from fastdl.compiler.feeds import FEEDS, X_FEED, absent_inputs
 from fastdl.compiler.graph import Graph, Parameter
-from fastdl.layers.context import Phase, having, on_its_own
+from fastdl.layers.context import Phase, on_its_own
 from fastdl.layers.given import tensors_in
 from fastdl.layers.layer import Layer, unused
 from fastdl.layers.on_arrays import with_losses

@@ -10,9 +10,10 @@ import numpy as np
 from fastdl import config, tree
 from fastdl.base.arrays import Dtype
 from fastdl.base.columns import is_column
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Graph, Parameter, Tensor, tracing
 from fastdl.errors import NotBuiltError, ShapeError
-from fastdl.layers.context import Call, Phase, calls_noted, having, losses_added, phase, training_around
+from fastdl.layers.context import Call, Phase, calls_noted, losses_added, phase, training_around
 from fastdl.layers.core import Input
 from fastdl.layers.data_tensor import float_dtype, floats_of, graph_of
 from fastdl.layers.layer import Layer, unused

@@ -16,6 +16,7 @@ import numpy as np
 from fastdl.base.arrays import Array
 from fastdl.base.naming import Names
 from fastdl.base.order import in_order
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Tensor
 from fastdl.errors import ModelFileError, ShapeError
 from fastdl.fusion.files.limits import LIMIT
@@ -258,12 +259,9 @@ def _built(made: Made, inputs: list[Tensor]) -> Tensor:
             raise Refused(f"its weights are too large for {np.dtype(dtype)}")
         return rounded
 
-    token = values_from.set(value)
-    try:
+    with having(values_from, value):
         result: Tensor = made.layer(inputs if made.layer.takes_several else inputs[0])
-        return result
-    finally:
-        values_from.reset(token)
+    return result
 
 
 def _sample(reader: Reader, source: str, runs: list[Run]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastdl import _ext, tree
 from fastdl.base.arrays import Array, Dtype, as_labels, refuse_masked
+from fastdl.base.scopes import having
 from fastdl.compiler.builder import Builder
 from fastdl.compiler.feeds import OUT_FEED, W_FEED, X_FEED, Y_FEED
 from fastdl.compiler.graph import Graph, Shape, Target, Tensor, tracing
@@ -105,11 +106,8 @@ _targets: ContextVar[Shape | None] = ContextVar("targets", default=None)
 @contextmanager
 def targets_of(shape: Shape | None) -> Iterator[None]:
     """Within, targets have this shape where it is not that of the output."""
-    token = _targets.set(shape)
-    try:
+    with having(_targets, shape):
         yield
-    finally:
-        _targets.reset(token)
 
 
 def target_shape(output: Tensor) -> Shape:

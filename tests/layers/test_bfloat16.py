@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,32 @@ def test_a_float32_file_stays_float32_under_the_policy(tmp_path: Path) -> None:
     model.save(tmp_path / "m.fastdl")
     config.set_dtype_policy("mixed_bfloat16")
     assert models.load_model(tmp_path / "m.fastdl").layers[0].dtype_policy == "float32"
+
+
+def test_reading_files_in_threads_leaves_the_policy() -> None:
+    """Each thread has its own: two that read at once leave one after the other, and others are not touched."""
+    config.set_dtype_policy("mixed_bfloat16")
+    first, last = config.policy_of_files(), config.policy_of_files()
+    inside, seen = threading.Barrier(2), list[str]()
+
+    def read(one: Any, leaves_first: bool) -> None:
+        with one:
+            inside.wait(10)
+            seen.append(config.dtype_policy())
+            inside.wait(10)
+            if not leaves_first:
+                inside.wait(10)
+        if leaves_first:
+            inside.wait(10)
+
+    readers = [threading.Thread(target=read, args=arguments) for arguments in ((first, True), (last, False))]
+    for reader in readers:
+        reader.start()
+    assert config.dtype_policy() == "mixed_bfloat16"
+    for reader in readers:
+        reader.join()
+    assert seen == ["float32", "float32"]
+    assert config.dtype_policy() == "mixed_bfloat16"
 
 
 def test_the_policy() -> None:

@@ -19,6 +19,7 @@ from fastdl.base.arrays import Array
 from fastdl.base.files import check_target, write_atomically
 from fastdl.base.naming import default_name
 from fastdl.base.registry import custom_object_scope
+from fastdl.base.scopes import having
 from fastdl.base.version import VERSION
 from fastdl.errors import KerasFileError, ModelFileError, UnknownObjectError
 from fastdl.layers.context import values_from
@@ -159,11 +160,8 @@ def _weights_within(groups: Groups, name: str) -> Iterator[None]:
             raise KerasFileError(f"{name}: a layer needs a weight of shape {shape}, which the file does not hold")
         return draw(shape, dtype)
 
-    token = values_from.set(value)
-    try:
+    with having(values_from, value):
         yield
-    finally:
-        values_from.reset(token)
 
 
 def _add_vocabularies(

@@ -12,6 +12,7 @@ from fastdl import config as settings
 from fastdl import tree
 from fastdl.base.configured import is_fastdls
 from fastdl.base.naming import free_name
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Tensor
 from fastdl.layers import Layer, Operation
 from fastdl.layers.context import Call, made, together
@@ -20,7 +21,7 @@ from fastdl.layers.data_tensor import floats_of
 from fastdl.layers.given import tensors_in
 from fastdl.models.functional import Functional
 from fastdl.models.keras_files import names, objects, operations
-from fastdl.models.keras_files.objects import Form, input_config, of_dtype, policy, serialize_keras_object
+from fastdl.models.keras_files.objects import Form, dtype_told, input_config, policy, serialize_keras_object
 from fastdl.models.model import Model
 from fastdl.models.sequential import Sequential
 
@@ -44,7 +45,7 @@ def _source(name: str, tensor: Any) -> dict[str, Any]:
 
 
 def _tell_stack(model: Sequential) -> dict[str, Any]:
-    with of_dtype(model.dtype.name):
+    with having(dtype_told, model.dtype.name):
         layers = [_layer(layer) for layer in model.layers]
         sources = [_source("input_layer", tensor) for tensor in model.new_inputs()]
         config = {"name": model.name, "trainable": model.trainable, "dtype": policy(), "layers": [*sources, *layers]}
@@ -91,7 +92,7 @@ def _dtype_of(layers: Iterable[Any]) -> np.dtype[Any]:
 
 
 def _tell_graph(model: Functional) -> dict[str, Any]:
-    with of_dtype(model.dtype.name):
+    with having(dtype_told, model.dtype.name):
         told = _Told(model)
         layers = [told.layer(layer) for layer in model.layers]
     return {

@@ -7,8 +7,7 @@ module is imported and no code is run that it speaks of.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from fastdl import config as settings
 from fastdl.base import registry
 from fastdl.base.arrays import Array
 from fastdl.base.configured import Configured, is_fastdls
+from fastdl.base.scopes import having
 from fastdl.compiler.graph import Parameter, Tensor
 from fastdl.layers import DataLayer, Layer, Operation, Wrapper
 from fastdl.layers.core import InputLayer
@@ -52,7 +52,7 @@ FORMS: list[Form] = []
 AFTER: list[Callable[[Any, Mapping[str, Any]], None]] = []  # what is done to what was made: it is built, and compiled
 BESIDE: list[Callable[[Any], dict[str, Any]]] = []  # what is told beside an object's config
 
-_dtype: ContextVar[str | None] = ContextVar("dtype_told", default=None)
+dtype_told: ContextVar[str | None] = ContextVar("dtype_told", default=None)
 _told: ContextVar[dict[int, dict[str, Any]] | None] = ContextVar("layers_told", default=None)
 _made: ContextVar[dict[Any, Any] | None] = ContextVar("layers_made", default=None)
 _safe: ContextVar[bool | None] = ContextVar("safe_mode", default=None)
@@ -71,19 +71,9 @@ class SafeModeScope:
         _safe.reset(self._token)
 
 
-@contextmanager
-def of_dtype(dtype: str) -> Iterator[None]:
-    """Layers that are told within are those of a model of this dtype."""
-    token = _dtype.set(dtype)
-    try:
-        yield
-    finally:
-        _dtype.reset(token)
-
-
 def policy(dtype: str | None = None) -> dict[str, Any]:
     """How Keras tells the dtype of a layer."""
-    name = dtype or _dtype.get() or settings.floatx()
+    name = dtype or dtype_told.get() or settings.floatx()
     return {"module": "keras", "class_name": "DTypePolicy", "config": {"name": name}, "registered_name": None}
 
 
@@ -96,13 +86,8 @@ def serialize_keras_object(obj: Any) -> Any:
     ValueError for a lambda, and for what Keras has no class or argument for; TypeError for an object without
     get_config. Keras: saving.serialize_keras_object.
     """
-    if _told.get() is not None:
+    with having(_told, {} if _told.get() is None else _told.get()):
         return _tell(obj)
-    token = _told.set({})
-    try:
-        return _tell(obj)
-    finally:
-        _told.reset(token)
 
 
 def _tell(value: Any) -> Any:
@@ -232,19 +217,15 @@ def deserialize_keras_object(
     """
     for name in unknown:
         raise TypeError(f"deserialize_keras_object has no argument {name!r}")
-    safe = _safe.set(safe_mode if _safe.get() is None else _safe.get())
-    token = _made.set({}) if _made.get() is None else None
-    try:
-        with registry.custom_object_scope(custom_objects), settings.policy_of_files():
-            made = make(config)
-            if isinstance(config, Mapping) and "class_name" in config:
-                for finish in AFTER:
-                    finish(made, config)
-            return made
-    finally:
-        _safe.reset(safe)
-        if token:
-            _made.reset(token)
+    safe = safe_mode if _safe.get() is None else _safe.get()
+    shared = {} if _made.get() is None else _made.get()
+    scope = registry.custom_object_scope(custom_objects)
+    with having(_safe, safe), having(_made, shared), scope, settings.policy_of_files():
+        made = make(config)
+        if isinstance(config, Mapping) and "class_name" in config:
+            for finish in AFTER:
+                finish(made, config)
+        return made
 
 
 def make(config: Any) -> Any:
