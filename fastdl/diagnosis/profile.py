@@ -68,7 +68,8 @@ def profile(model: Model, x: Any, y: Any, batch_size: int = 32, threads: int | N
     RuntimeError for a model that is not compiled; ValueError for fewer rows than a batch. Measuring costs some 20 ns
     a kernel.
     """
-    batch, count = whole("batch_size", batch_size), whole("threads", threads or config.get_num_threads())
+    batch = whole("batch_size", batch_size)
+    count = whole("threads", config.get_num_threads() if threads is None else threads)
     session = copy.deepcopy(model).session
     feeds = session.feeds(session.feeding.inputs(x), y)
     steps = len(feeds[X_FEED]) // batch

@@ -19,14 +19,21 @@ class Slot(NamedTuple):
     number: int
 
 
-def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """The value with the function of each thing in its lists, tuples and mappings, however deep."""
-    if isinstance(value, Slot):
+def _is_slot(value: Any) -> bool:
+    return isinstance(value, Slot)
+
+
+def mapped(value: Any, function: Callable[[Any], Any], is_one: Callable[[Any], bool] = _is_slot) -> Any:
+    """The value with the function of each thing in its lists, tuples and mappings, however deep.
+
+    is_one: of what looks like a list, whether it is such a thing.
+    """
+    if is_one(value):
         return function(value)
     if isinstance(value, Mapping):
-        return {name: mapped(each, function) for name, each in value.items()}
+        return {name: mapped(each, function, is_one) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        made = [mapped(each, function) for each in value]
+        made = [mapped(each, function, is_one) for each in value]
         return made if isinstance(value, list) else getattr(type(value), "_make", tuple)(made)  # a named tuple's
     return function(value)
 
@@ -103,13 +110,8 @@ def argument_of(name: str) -> str:
 
 def shapes_as_tensors(value: Any, dtype: Dtype | None) -> Any:
     """The value with a tensor in the place of each shape."""
-    if is_shape(value):
-        return from_shape(value, dtype or np.dtype(config.floatx()))
-    if isinstance(value, Mapping):
-        return {name: shapes_as_tensors(each, dtype) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([shapes_as_tensors(each, dtype) for each in value])
-    return value
+    of = dtype or np.dtype(config.floatx())
+    return mapped(value, lambda each: from_shape(each, of) if is_shape(each) else each, is_shape)
 
 
 def from_shape(shape: Sequence[Any], dtype: Dtype) -> Tensor:

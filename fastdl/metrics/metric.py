@@ -70,8 +70,9 @@ class Metric(Configured):
     def take(self, totals: Array, rows: float) -> None:
         """The state becomes what a program has added up over so many rows. fastdl's own."""
         for name, part in self.sums(totals).items():
-            if name in vars(self) and vars(self)[name].shape != part.shape:  # it was in a model of other outputs
-                self._variables.remove(vars(self)[name])
+            old = vars(self).get(name)
+            if old is not None and old.shape != part.shape:  # it was in a model of other outputs
+                self._variables = [each for each in self._variables if each is not old]
                 del vars(self)[name]
             self.counter(name, part.shape).assign(part)
 

@@ -199,13 +199,14 @@ def _compile_alike(model: Model, cloned: Model) -> None:
     optimizer, chosen = model.session.optimizer, model.session.compiled_with
     if optimizer is None or chosen is None:
         return
-    fresh = [
-        terms.checked(
-            lambda each: type(each).from_config(each.get_config()) if isinstance(each, Metric) else each, given
-        )
-        for given in (chosen.metrics, chosen.weighted_metrics)
-    ]
-    cloned.compile(type(optimizer).from_config(optimizer.get_config()), chosen.loss, chosen.loss_weights, *fresh)
+    cloned.compile(
+        type(optimizer).from_config(optimizer.get_config()),
+        chosen.loss,
+        chosen.loss_weights,
+        terms.checked(_fresh, chosen.metrics),
+        terms.checked(_fresh, chosen.weighted_metrics),
+        steps_per_execution=model.steps_per_execution,
+    )
 
 
 def _fresh(metric: Any) -> Any:

@@ -65,7 +65,7 @@ def of_data(x: Any, one_array: bool) -> Any:
 
 def is_shape(value: Any) -> bool:
     """Whether it is one shape, (None, 4), and not a structure of such."""
-    return isinstance(value, list | tuple) and all(size is None or not isinstance(size, list | tuple) for size in value)
+    return isinstance(value, list | tuple) and not any(map(tree.is_nested, value))
 
 
 def shapes_in(value: Any) -> tuple[Any, list[tuple[Any, ...]]]:

@@ -67,6 +67,7 @@ def test_the_model_is_as_before() -> None:
     [
         (lambda: fastdl.profile(net(), *data(10), batch_size=64), ValueError),
         (lambda: fastdl.profile(net(), *data(), batch_size=0), ValueError),
+        (lambda: fastdl.profile(net(), *data(), threads=0), ValueError),
         (lambda: fastdl.profile(models.Sequential([layers.Input((200,)), layers.Dense(1)]), *data()), RuntimeError),
         (lambda: fastdl.profile(net(), data()[0] * np.nan, data()[1]), DataError),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -256,6 +256,27 @@ def test_a_shape_that_is_told_is_enough() -> None:
     found = Told().compute_output_spec(Input((3,), batch_size=2))
     assert found["same"].shape == (2, 3)
     assert found["two"][1][0].shape == (2, 3, 2)
+
+
+class Pair(NamedTuple):
+    left: Any
+    right: Any
+
+
+class Paired(layers.Layer):
+    """Gives a named tuple, and says so."""
+
+    def call(self, x: Any) -> Any:
+        return Pair(x, x * 2)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return Pair(input_shape, input_shape)
+
+
+def test_named_tuples_of_shapes_are_such_of_tensors() -> None:
+    found = Paired().compute_output_spec(Input((3,)))
+    assert isinstance(found, Pair)
+    assert (found.left.shape, found.right.shape) == ((None, 3), (None, 3))
 
 
 def test_known_batches_are_told_and_any_are_taken() -> None:

@@ -26,6 +26,20 @@ def net(metric: Any, loss: str = "sparse_categorical_crossentropy", dtype: str =
     return model
 
 
+def test_a_metric_may_go_from_model_to_model() -> None:
+    """It begins anew where the outputs are others, whichever of its variables come first."""
+    metric = metrics.R2Score(name="r2")
+    for outputs in (2, 3, 1, 2):
+        model = fastdl.Sequential([fastdl.Input((3,)), layers.Dense(outputs)])
+        model.compile("sgd", "mse", metrics=[metric])
+        model.evaluate(X, X[:, :1].repeat(outputs, 1))
+        names = [variable.name for variable in metric.variables]
+        assert len(names) == len(set(names)) == 5
+        assert metric.result() == pytest.approx(
+            metrics.R2Score()(X[:, :1].repeat(outputs, 1), model.predict(X)), rel=1e-4
+        )
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_labels_are_those_of_the_batch(dtype: str, shuffle: bool) -> None:

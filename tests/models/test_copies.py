@@ -96,6 +96,13 @@ def test_clones_have_the_layers_and_new_weights(make: Callable[[], layers.Layer]
     assert not set(map(id, made.layers)) & set(map(id, model.layers))
 
 
+def test_clones_are_compiled_alike() -> None:
+    model = net(layers.Dense(5))
+    model.compile("adam", "mse", metrics=["mae"], steps_per_execution=4)
+    made = clone_model(model)
+    assert (type(made.optimizer), made.steps_per_execution) == (fastdl.optimizers.Adam, 4)
+
+
 def test_clone_function() -> None:
     model = net(layers.Dense(5, name="first"))
 

@@ -274,6 +274,21 @@ def test_an_axis_of_one_comes_and_goes() -> None:
     assert model(X).shape == (40, 4, 2)
 
 
+@pytest.mark.parametrize("structure", [{"a": (None, 3)}, [{"a": (None, 3)}], ({"a": [None, 3]},)], ids=str)
+def test_a_model_is_built_by_shapes_in_any_structure(structure: Any) -> None:
+    class Own(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(inputs["a"] if isinstance(inputs, dict) else inputs[0]["a"])
+
+    model = Own()
+    model.build(structure)
+    assert model.dense.kernel.shape == (3, 2)
+
+
 def test_one_call_warns_once() -> None:
     x = keras.Input((4,), name="x")
     with pytest.warns(DataWarning) as warned:
