@@ -22,12 +22,13 @@ __all__ = [
     "traverse",
 ]
 
+NESTED = (list, tuple, Mapping)
 Path = tuple[Any, ...]  # keys and places, from the outermost structure inwards
 
 
 def is_nested(structure: Any) -> bool:
     """Whether it is a list, a tuple or a mapping, and not a leaf. Keras: tree.is_nested."""
-    return isinstance(structure, list | tuple | Mapping)
+    return isinstance(structure, NESTED)
 
 
 def _entries(structure: Any) -> list[tuple[Any, Any]]:
@@ -77,6 +78,8 @@ def pack_sequence_as(structure: Any, flat_sequence: Iterable[Any]) -> Any:
     Keras: tree.pack_sequence_as.
     """
     leaves = list(flat_sequence)
+    if len(leaves) == 1 and not is_nested(structure):
+        return leaves[0]  # at once: each answer of a model of one output comes this way
     count = len(flatten(structure))
     if len(leaves) != count:
         raise ValueError(f"{len(leaves)} leaves do not fit a structure of {count}")

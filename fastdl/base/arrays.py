@@ -17,6 +17,7 @@ Array = np.ndarray[Any, Any]  # of any type and shape
 Dtype = np.dtype[Any]
 
 AT_ONCE = 2**23  # numbers
+SHARED = 1_000_000  # numbers, below which one thread looks for NaN sooner than others wake: as ext/program.c has it
 
 
 def numbers(name: str, value: Any) -> Array:
@@ -152,7 +153,7 @@ def _finite(array: Array) -> bool:
     rows = array.reshape(len(array), -1)
     simple = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
     if simple and rows.shape[1] and rows.strides[1] == rows.itemsize:
-        return _ext.all_finite(rows, config.get_num_threads())
+        return _ext.all_finite(rows, config.get_num_threads() if rows.size >= SHARED else 1)
     with np.errstate(all="ignore"):  # one NaN or infinity anywhere makes the sum one
         return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+from typing import Any
 
 LEVELS = "DEBUG", "INFO", "WARNING", "ERROR", "FATAL"
-LOGGER = logging.getLogger("fastdl")
 _interactive = True
 
 
@@ -33,7 +32,7 @@ def set_logging_verbosity(level: str) -> None:
     """The least level that the logger "fastdl" passes on: DEBUG, INFO, WARNING, ERROR or FATAL. ValueError."""
     if level not in LEVELS:
         raise ValueError(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
-    LOGGER.setLevel(level)
+    _logger().setLevel(level)
 
 
 def say(line: str) -> None:
@@ -41,4 +40,10 @@ def say(line: str) -> None:
     if _interactive:
         print(line, flush=True)
     else:
-        LOGGER.info(line)
+        _logger().info(line)
+
+
+def _logger() -> Any:
+    import logging  # which takes as long as all else that `import fastdl` does beside numpy
+
+    return logging.getLogger("fastdl")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from fastdl.layers.context import layers_around, values_from
 from fastdl.layers.weights import assign_all
 from fastdl.metrics import Metric
 from fastdl.regularizers import Regularizer
+from fastdl.tree import NESTED
 
 RegularizerLike = str | regularizers.OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None
 ConstraintLike = str | constraints.OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None
@@ -133,9 +134,9 @@ class Weighted(Configured):
         for parameter in self._tracked():
             parameter.trainable = self._trainable and parameter not in self._kept
 
-    def _tracked(self) -> list[Parameter]:
+    def _tracked(self, held: Iterable[Any] | None = None) -> list[Parameter]:
         """Its own parameters: those that it has made, and those that were assigned to attributes."""
-        for each in self._held():
+        for each in self._held() if held is None else held:
             if isinstance(each, Parameter) and each not in self._parameters:
                 self._parameters.append(each)
                 if not each.trainable:
@@ -146,19 +147,24 @@ class Weighted(Configured):
         """What stands in attributes; of fastdl's own layers in public ones alone."""
         plain = is_fastdls(type(self))
         for name, value in list(vars(self).items()):
-            if not (plain and name.startswith("_")):
+            if plain and name.startswith("_"):
+                continue
+            if isinstance(value, NESTED):
                 yield from _leaves(value)
+            else:
+                yield value
 
-    def _inner_layers(self) -> list[Weighted]:
+    def _inner_layers(self, held: Iterable[Any] | None = None) -> list[Weighted]:
         """The layers that it is made of."""
-        layers = dict.fromkeys(each for each in self._held() if isinstance(each, Weighted))
+        layers = dict.fromkeys(each for each in (self._held() if held is None else held) if isinstance(each, Weighted))
         return [layer for layer in layers if layer not in self._adopted]
 
     @property
     def weights(self) -> list[Parameter]:
         """All parameters, in Keras's order."""
-        inner = (parameter for layer in self._inner_layers() for parameter in layer.weights)
-        return list(dict.fromkeys([*self._tracked(), *inner]))
+        held = list(self._held())  # looked through once: each fit asks for all weights
+        inner = (parameter for layer in self._inner_layers(held) for parameter in layer.weights)
+        return list(dict.fromkeys([*self._tracked(held), *inner]))
 
     @property
     def variables(self) -> list[Any]:
@@ -215,7 +221,7 @@ class Weighted(Configured):
 
 def _leaves(value: Any, around: tuple[Any, ...] = ()) -> Iterator[Any]:
     """What stands in lists, tuples and mappings within each other, which may hold themselves."""
-    if not isinstance(value, list | tuple | Mapping):
+    if not isinstance(value, NESTED):
         yield value
     elif not any(value is each for each in around):
         for each in list(value.values()) if isinstance(value, Mapping) else value:

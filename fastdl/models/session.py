@@ -107,6 +107,7 @@ class Session:
         self, x: Feeds, y: Any, sample_weight: Any = None, check: bool = True, class_weight: Any = None, what: str = ""
     ) -> Feeds:
         """x, which is checked, with targets, and weights if there are any."""
+        config.get_num_threads()  # ValueError for a variable that holds no number, before there is anything to lose
         _, objective = self.compiled()
         return self.feeding.with_targets(objective, x, y, sample_weight, check, class_weight, what)
 

@@ -109,7 +109,7 @@ class Tracing(Layer):
         """The graph in training or inference, without those of its inputs that are absent. fastdl's own."""
         main = self.trace()
         key = training and self._is_told, absent
-        if key == (False, frozenset()):
+        if not any(key):
             return main
         if key not in self._others:
             before = frozenset(self.weights)
@@ -204,11 +204,12 @@ class Tracing(Layer):
     def answer(self, outputs: Sequence[Any]) -> Any:
         """The outputs as the person is given them: one, or in a structure; arrays of whole numbers, which programs only
         hand on, as such. fastdl's own."""
-        given = [
-            each.astype(dtype) if dtype and isinstance(each, np.ndarray) else each
-            for each, dtype in zip(outputs, self._whole or [None] * len(outputs), strict=True)
-        ]
-        return tree.pack_sequence_as(self.output_structure, given)
+        if any(self._whole):
+            outputs = [
+                each.astype(dtype) if dtype and isinstance(each, np.ndarray) else each
+                for each, dtype in zip(outputs, self._whole, strict=True)
+            ]
+        return tree.pack_sequence_as(self.output_structure, outputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """(batch, *outputs of a sample) of inputs of such a shape, or a structure of such (Keras). The model is built
