@@ -50,10 +50,7 @@ def deploy(
     target = folder / chosen if to == "triton" else folder
     check_new_folder(target)
     files, then = TARGETS[to]
-    written = files(Served.of(read_model(source, limited=limited), chosen, limited))
-    if to == "triton":
-        written = [(Path(path).relative_to(chosen), parts) for path, parts in written]
-    write_folder(target, *written)
+    write_folder(target, *files(Served.of(read_model(source, limited=limited), chosen, limited)))
     return then.format(folder=folder)
 
 

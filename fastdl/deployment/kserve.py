@@ -36,5 +36,5 @@ def files(served: Served) -> list[File]:
         },
     }
     told = "# storageUri: wherever the content of models/ is copied to, as pvc://, s3:// or gs://.\n"
-    repository = [(f"models/{name}", parts) for name, parts in triton.files(served)]
+    repository = [(f"models/{served.name}/{path}", parts) for path, parts in triton.files(served)]
     return [("inferenceservice.yaml", [(told + yaml(service)).encode()]), *repository]

@@ -16,12 +16,9 @@ TYPES = {"str": "STRING", "float16": "FP16", "float32": "FP32", "float64": "FP64
 
 
 def files(served: Served) -> list[File]:
-    """<name>/config.pbtxt and <name>/1/model.onnx."""
+    """config.pbtxt and 1/model.onnx, of the folder of the model's name."""
     check_name(served.name, r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "letters, digits and _ . - alone")
-    return [
-        (f"{served.name}/config.pbtxt", [config(served).encode()]),
-        *served.files(f"{served.name}/1"),
-    ]
+    return [("config.pbtxt", [config(served).encode()]), *served.files("1")]
 
 
 def config(served: Served) -> str:

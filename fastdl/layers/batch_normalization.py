@@ -13,6 +13,7 @@ from fastdl.base.arrays import Array, Dtype
 from fastdl.compiler.graph import Shape, Tensor
 from fastdl.errors import ShapeError
 from fastdl.initializers import Function
+from fastdl.layers.composed import affine
 from fastdl.layers.layer import ConstraintLike, InitializerLike, Layer, RegularizerLike
 
 CLIPPING = "rmax", "rmin", "dmax"
@@ -125,10 +126,7 @@ class BatchNormalization(Layer):
                 )
                 mean = ops.Either(batch_mean, mean, f"{self.name}.mean", moves=moves[:1]).output
                 variance = ops.Either(batch_variance, variance, f"{self.name}.variance", moves=moves[1:]).output
-        result: Tensor = (x - mean) * ops.rsqrt(variance + self.epsilon)
-        if gamma is not None:
-            result = result * gamma
-        return result if beta is None else result + beta
+        return affine((x - mean) * ops.rsqrt(variance + self.epsilon), gamma, beta)
 
     def _corrected(self, batch_mean: Any, batch_variance: Any, mean: Any, variance: Any) -> tuple[Any, Any, Any, Any]:
         """Mean, variance, gamma and beta of renormalization; in training all averages move."""

@@ -35,9 +35,17 @@ def sample_axes(owner: str, axis: int | Sequence[int], shape: Shape) -> list[int
 
 
 def along(weight: Any, axes: Sequence[int], shape: Shape) -> Any:
-    """A weight with a number a place of these axes, so that it broadcasts against the shape."""
+    """A weight with a number a place of these axes, so that it broadcasts against the shape; None stays."""
+    if weight is None:
+        return None
     sizes = tuple(shape[i] if i in axes else 1 for i in range(1, len(shape)))
     return ops.reshape(weight, sizes)
+
+
+def affine(x: Tensor, gamma: Any, beta: Any) -> Tensor:
+    """x gamma + beta, each where there is one."""
+    result: Tensor = x if gamma is None else x * gamma
+    return result if beta is None else result + beta
 
 
 class RMSNormalization(Layer):
@@ -110,9 +118,7 @@ class LayerNormalization(Layer):
         result: Tensor = (x if self.rms_scaling else centred) * ops.rsqrt(
             ops.mean(ops.square(centred), axes, keepdims=True) + self.epsilon
         )
-        if self.gamma is not None:
-            result = result * along(self.gamma, axes, x.shape)
-        return result if self.beta is None else result + along(self.beta, axes, x.shape)
+        return affine(result, along(self.gamma, axes, x.shape), along(self.beta, axes, x.shape))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rms_scaling": self.rms_scaling}
@@ -192,9 +198,7 @@ class GroupNormalization(Layer):
         centred = split - ops.mean(split, axes, keepdims=True)
         result: Tensor = centred * ops.rsqrt(ops.mean(ops.square(centred), axes, keepdims=True) + self.epsilon)
         result = ops.reshape(result, (-1, *x.shape[1:]))
-        if self.gamma is not None:
-            result = result * along(self.gamma, [axis], x.shape)
-        return result if self.beta is None else result + along(self.beta, [axis], x.shape)
+        return affine(result, along(self.gamma, [axis], x.shape), along(self.beta, [axis], x.shape))
 
 
 class Permute(Layer):

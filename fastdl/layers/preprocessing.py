@@ -202,7 +202,7 @@ class Normalization(Adapted[Moments]):
             except ValueError:
                 raise ShapeError(f"{self.name}: a mean of shape {self._given[0].shape} does not fit {shape}") from None
             self._learned = {"mean": given[0], "variance": given[1]}
-        if self._given:  # arguments, which the config holds, are no weights
+            # arguments, which the config holds, are no weights
             self._mean, self._variance = (
                 Parameter(f"{self.name}/{name}", (count,), dtype, self._learned[name].ravel(), trainable=False)
                 for name in ("mean", "variance")

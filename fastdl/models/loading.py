@@ -20,13 +20,12 @@ from fastdl.layers.layer import CLASSES, Layer
 from fastdl.metrics import Metric
 from fastdl.models import saving, state, tensor_file, terms
 from fastdl.models.functional import Functional
-from fastdl.models.keras_files import files
+from fastdl.models.keras_files import compiling, files
 from fastdl.models.model import Model
 from fastdl.models.sequential import Sequential
 from fastdl.models.tensor_file import Content
 
 MODELS = {name: kind for name, kind in CLASSES.items() if issubclass(kind, Model)}
-MOST = 2**16  # thresholds or classes that a metric in a file may ask for, before anything is allocated for them
 
 
 def save_model(model: Model, filepath: Any, overwrite: bool = True, zipped: bool | None = None, **options: Any) -> None:
@@ -139,8 +138,7 @@ def _told(make: Callable[[Any], Any], config: Any) -> Any:
 def _made(metric: Any) -> Any:
     if isinstance(metric, str):
         return metric
-    if any(isinstance(n, int | float) and n > MOST for n in metric["config"].values()):
-        raise ValueError(f"metric {metric['class_name']} asks for more than {MOST}")
+    compiling.check(metric)
     return configured.deserialize(metric, metrics.CLASSES)
 
 

@@ -262,13 +262,12 @@ def by_output(what: str, chosen: Any, names: Sequence[str], structure: Any, seve
     In the structure of the outputs, with their numbers, or by their names, or one for all. ValueError.
     """
     if any(len(path) > 1 for path, _ in tree.flatten_with_path(structure)) and tree.is_nested(chosen):
+        found: list[Any] = []  # in the order of the outputs, as leaves are looked at
         try:
-            found = tree.map_structure_up_to(
-                tree.lists_to_tuples(structure), lambda each: (each,), tree.lists_to_tuples(chosen)
-            )
+            tree.map_structure_up_to(tree.lists_to_tuples(structure), found.append, tree.lists_to_tuples(chosen))
         except ValueError as error:
             raise ValueError(f"{what} must be in the structure of the outputs: {error}") from None
-        return [found_at(found, path)[0] for path, _ in tree.flatten_with_path(structure)]
+        return found
     if isinstance(chosen, Mapping):
         if unknown := set(chosen) - set(names):
             raise ValueError(f"{what} names {sorted(unknown)[0]!r}: the outputs are {', '.join(names)}")
@@ -278,13 +277,6 @@ def by_output(what: str, chosen: Any, names: Sequence[str], structure: Any, seve
             raise ValueError(f"{what} has {len(chosen)} entries, the model {len(names)} outputs: {', '.join(names)}")
         return list(chosen)
     return [chosen] * len(names)
-
-
-def found_at(structure: Any, path: tree.Path) -> Any:
-    """What stands in the structure at the path."""
-    for key in path:
-        structure = structure[key]
-    return structure
 
 
 def mapped(function: Callable[[Any], Any], chosen: Any) -> Any:

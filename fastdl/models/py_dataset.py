@@ -45,10 +45,7 @@ class PyDataset:
 
     def __iter__(self) -> Iterator[Any]:
         """All batches, in order."""
-        try:
-            batches = self.num_batches
-        except NotImplementedError:
-            batches = None
+        batches = batches_of(self)
         return self.batches(count() if batches is None else range(batches))
 
     def batches(self, order: Iterable[int]) -> Iterator[Any]:

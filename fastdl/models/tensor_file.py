@@ -13,7 +13,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeGuard
@@ -95,26 +96,33 @@ def parts_of(
 def read(path: str | os.PathLike[str]) -> Content:
     """The file, with nothing allocated that is longer than it. ModelFileError unless each of its bits is as written."""
     name = str(Path(checked_path("filepath", path)))
+    with opened(path, name) as (file, size):
+        try:
+            return _content(file, size, name)
+        except (OSError, ValueError) as error:
+            raise ModelFileError(f"{name}: cannot be read ({error})") from None
+
+
+@contextmanager
+def opened(path: Any, name: str, failure: type[ModelFileError] = ModelFileError) -> Iterator[tuple[BinaryIO, int]]:
+    """The file, and its size. ModelFileError, of the kind that is asked for."""
     try:
         # a pipe must not keep us waiting
-        with open(path, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
-            return _read(file, name)
+        file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))  # noqa: SIM115
     except FileNotFoundError:
-        raise ModelFileError(f"{name}: no such file") from None
+        raise failure(f"{name}: no such file") from None
     except (OSError, ValueError) as error:
-        raise ModelFileError(f"{name}: cannot be read ({error})") from None
+        raise failure(f"{name}: cannot be read ({error})") from None
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise failure(f"{name}: not a plain file")
+        yield file, status.st_size
 
 
 def of_bytes(data: bytes, name: str) -> Content:
     """As `read`, of what is in memory."""
     return _content(io.BytesIO(data), len(data), name)
-
-
-def _read(file: BinaryIO, name: str) -> Content:
-    status = os.fstat(file.fileno())
-    if not stat.S_ISREG(status.st_mode):
-        raise ModelFileError(f"{name}: not a plain file")
-    return _content(file, status.st_size, name)
 
 
 def _content(file: BinaryIO, size: int, name: str) -> Content:

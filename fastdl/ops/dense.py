@@ -47,8 +47,9 @@ class Dense(Op):
         super().__init__([x], (*x.shape[:-1], kernel.shape[1]), parameters, name)
 
     @property
-    def _mixed(self) -> bool:
-        return self.bfloat16 and config.mixes_products()
+    def _products(self) -> int:
+        """What the kernels multiply: see ext/variants.h."""
+        return config.bfloat16_products() if self.bfloat16 and config.mixes_products() else _ext.FLOATS
 
     @property
     def flops(self) -> int:
@@ -72,11 +73,11 @@ class Dense(Op):
         halved = build.halves and rows >= HALVED_INPUTS
         reads = read_inputs(value, rows) if halved else read_all(value)
         sizes: Arguments = {"inputs": rows, "outputs": columns, "act": kind, "block": block}
-        if self._mixed:
+        if self._products != _ext.FLOATS:
             trains = build.training and build.steps.trains(self.kernel)
             pairs, build.saved[self] = self._rounded(build, x, value, keeps_rows=trains)
             sizes["pairs"] = read_inputs(pairs, rows) if halved else read_all(pairs)
-            sizes["products"] = config.bfloat16_products()
+            sizes["products"] = self._products
         if halved:
             self._in_halves(build, output, kind, x=reads, b=bias, **sizes)
             return
@@ -124,9 +125,9 @@ class Dense(Op):
         (x,) = self.inputs
         rows, columns = self.kernel.shape
         gradient = build.gradients.of(self.output)
-        sizes: Arguments = {"products": config.bfloat16_products()} if self._mixed else {}
+        products = self._products
         if build.gradients.needed(x):
-            pairs = self._rounded(build, self.output, gradient)[0] if self._mixed else None
+            pairs = self._rounded(build, self.output, gradient)[0] if products != _ext.FLOATS else None
             relu = build.neighbours.relu_before(self)
             build.emit(
                 "dense_input_grad",
@@ -137,7 +138,7 @@ class Dense(Op):
                 relu=read(build.value(x)) if relu else None,
                 inputs=rows,
                 outputs=columns,
-                **sizes,
+                products=products,
                 over=rows,
                 members=x.members,
             )
@@ -147,7 +148,7 @@ class Dense(Op):
             self._step_at_once(build)
             return
         inputs, slopes = read_all(self._inputs(build)), read(gradient)
-        gradients = build.gradients.of_dense(self.kernel, self.bias, inputs, slopes, x.members, **sizes)
+        gradients = build.gradients.of_dense(self.kernel, self.bias, inputs, slopes, x.members, products)
         for parameter, ref in zip(self.parameters, gradients, strict=True):
             build.steps.train(parameter, ref)
 
@@ -158,7 +159,7 @@ class Dense(Op):
             "dense_weight_step",
             x=read(self._inputs(build)),
             dy=read_all(build.gradients.of(self.output)),
-            products=config.bfloat16_products() if self._mixed else _ext.FLOATS,
+            products=self._products,
             w=write_rows(build.parameter(self.kernel)),
             slots=[write_rows(slot) if slot else None for slot in build.steps.slots(self.kernel)],
             b=write_all(build.parameter(self.bias)) if self.bias else None,
@@ -175,7 +176,7 @@ class Dense(Op):
 
     def _inputs(self, build: Builder) -> Ref:
         """What the products of the weights' gradient read of x: its values, or these rounded."""
-        return build.saved[self][0] if self._mixed else build.value(self.inputs[0])
+        return build.value(self.inputs[0]) if self._products == _ext.FLOATS else build.saved[self][0]
 
     def _rounded(self, build: Builder, x: Tensor, value: Ref, keeps_rows: bool = False) -> tuple[Ref, tuple[Ref, ...]]:
         """Values (batch, ..., features) as words of two features, and, if they are kept, as words of two samples."""
@@ -189,7 +190,7 @@ class Dense(Op):
             pairs=write(pairs),
             rows=write(rows[0]) if rows else None,
             features=features,
-            products=config.bfloat16_products(),
+            products=self._products,
             members=members,
         )
         return pairs, rows

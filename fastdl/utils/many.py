@@ -52,7 +52,7 @@ def fit_all(
 
     def run(number: int) -> History:
         arguments = {"x": x, "y": y, **fit, **own[number], "verbose": 0}
-        arguments["callbacks"] = [*_listed(arguments.get("callbacks")), _Epochs(display)]
+        arguments["callbacks"] = [arguments.get("callbacks"), _Epochs(display)]
         with config.thread_limit(1), local_random_seed(starts[number]):
             history = models[number].fit(**arguments)
         display.finished(number, models[number], history)
@@ -72,10 +72,6 @@ def _one_each(name: str, values: Sequence[Any] | None, models: Sequence[Model]) 
     if values is not None and len(values) != len(models):
         raise ValueError(f"{name} has {len(values)} entries for {len(models)} models")
     return None if values is None else list(values)
-
-
-def _listed(callbacks: Any) -> list[Any]:
-    return [] if callbacks is None else list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
 
 
 def _join(futures: Sequence[Future[History]]) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 from fastdl.errors import KerasFileError
+from fastdl.models.tensor_file import LONGEST
 
 CONFIG, METADATA, WEIGHTS, ASSETS = "config.json", "metadata.json", "model.weights.h5", "assets/"
 MOST_MEMBERS = 2**16
-LONGEST = 64 << 20  # bytes of a config: reading JSON takes a dozen times its room
 SMALL = 64 << 20  # bytes that all members of a small archive may unpack to; of a large one four times its own
 
 

@@ -63,8 +63,8 @@ def finish(model: Any, config: Mapping[str, Any]) -> None:
             UserWarning,
         )
         return
-    _check(told.get("metrics"))
-    _check(told.get("weighted_metrics"))
+    check(told.get("metrics"))
+    check(told.get("weighted_metrics"))
     names = "optimizer", "loss", "loss_weights", "metrics", "weighted_metrics"
     given = {name: objects.make(told.get(name)) for name in names}
     if unknown := set(told) - {*names, "run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"}:
@@ -72,14 +72,14 @@ def finish(model: Any, config: Mapping[str, Any]) -> None:
     model.compile(**given, steps_per_execution=told.get("steps_per_execution") or 1)
 
 
-def _check(metrics: Any) -> None:
+def check(metrics: Any) -> None:
     """ValueError for a metric that asks for more room than any needs."""
     if isinstance(metrics, Mapping) and "class_name" in metrics and isinstance(metrics.get("config"), Mapping):
         if any(isinstance(n, int | float) and n > MOST for n in metrics["config"].values()):
             raise ValueError(f"metric {metrics['class_name']} asks for more than {MOST}")
     elif isinstance(metrics, Mapping | list):
         for each in metrics.values() if isinstance(metrics, Mapping) else metrics:
-            _check(each)
+            check(each)
 
 
 def _kept(model: Model, begun: bool) -> list[Parameter | Array]:

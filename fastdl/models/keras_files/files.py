@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +23,7 @@ from fastdl.base.version import VERSION
 from fastdl.errors import KerasFileError, ModelFileError, UnknownObjectError
 from fastdl.layers.context import values_from
 from fastdl.layers.lookup import IntegerLookup, StringLookup
-from fastdl.models import saving
+from fastdl.models import saving, tensor_file
 from fastdl.models.keras_files import compiling, graphs, hdf5, objects, state
 from fastdl.models.keras_files.archive import ASSETS, CONFIG, METADATA, WEIGHTS, Archive, packed
 from fastdl.models.keras_files.hdf5 import Groups
@@ -102,19 +101,9 @@ def _opened(source: Any) -> Iterator[tuple[BinaryIO, int, str]]:
         source.seek(0)
         yield source, size, str(getattr(source, "name", "the file"))
         return
-    name = os.fspath(source)
-    try:
-        # a pipe must not keep us waiting
-        file = open(source, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))  # noqa: SIM115
-    except FileNotFoundError:
-        raise KerasFileError(f"{name}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise KerasFileError(f"{name}: cannot be read ({error})") from None
-    with file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise KerasFileError(f"{name}: not a plain file")
-        yield file, status.st_size, str(name)
+    name = str(os.fspath(source))
+    with tensor_file.opened(source, name, KerasFileError) as (file, size):
+        yield file, size, name
 
 
 def load(source: Any, custom_objects: Mapping[str, Any] | None, compile: bool, safe_mode: bool) -> Any:
