@@ -180,7 +180,7 @@ def selu(x: Tensor) -> Tensor:
 @of_arrays
 def silu(x: Tensor) -> Tensor:
     """x / (1 + exp(-x)), also called swish."""
-    return _apply(x, "silu", onnx=lambda v: v * Formula("Sigmoid", v))
+    return _apply(x, "silu", onnx=lambda v: v * Formula("Sigmoid", v), double=_silu_double)
 
 
 @of_arrays
@@ -279,6 +279,11 @@ def _softplus(v: Formula) -> Formula:
 
 def _hard_sigmoid(v: Formula) -> Formula:
     return Formula("Clip", v + 3.0, 0.0, 6.0) / 6.0
+
+
+def _silu_double(v: Formula) -> Formula:
+    # x sigmoid(x) of float64 would become an operator that onnxruntime up to 1.30 has for float32 alone
+    return v / (Formula("Exp", Formula("Neg", v)) + 1.0)
 
 
 def _gelu(v: Formula) -> Formula:
