@@ -172,9 +172,10 @@ def pages() -> Iterator[tuple[str, str]]:
         yield f"{name}.md", (ROOT / f"{source}.md").read_text(encoding="utf-8")
     for name in MODULES:
         yield f"api/{name or 'fastdl'}.md", reference(name)
-    for script in sorted((ROOT / "examples").iterdir()):
+    examples = ROOT / "examples"
+    for script in sorted([*examples.iterdir(), *examples.glob("browser/*.js")]):
         if script.is_file():
-            yield f"scripts/{script.name}", script.read_text(encoding="utf-8")
+            yield f"scripts/{script.relative_to(examples)}", script.read_text(encoding="utf-8")
     diffs = sorted((ROOT / "docs/additions").glob("*.diff"))
     shown = [f"## {each.stem}\n\n```diff\n{each.read_text(encoding='utf-8')}```\n" for each in diffs]
     yield "additions.md", "# Additions, as diffs that a test applies\n\n" + "\n".join(shown)
