@@ -304,8 +304,8 @@ def test_what_each_ingredient_is_worth(tmp_path: Path) -> None:
     from bench.tabular import cli, peers, runs
 
     scores = {  # split, table, who: nrmse or log-loss
-        (0, "boston", "fastdl"): 0.4, (0, "boston", "plain"): 0.5, (1, "boston", "fastdl"): 9.0,
-        (0, "vowel", "fastdl"): 0.02, (0, "vowel", "plain"): 0.03, (0, "vowel", "without-waves"): 0.01,
+        (0, "boston", "fastdl-realmlp"): 0.4, (1, "boston", "fastdl-realmlp"): 9.0, (0, "boston", "plain"): 0.5,
+        (0, "vowel", "fastdl-realmlp"): 0.02, (0, "vowel", "plain"): 0.03, (0, "vowel", "without-waves"): 0.01,
     }  # fmt: skip
     out = tmp_path / "out.jsonl"
     with out.open("w") as file:
@@ -315,7 +315,7 @@ def test_what_each_ingredient_is_worth(tmp_path: Path) -> None:
             file.write(json.dumps({**vars(key), "scores": told}) + "\n")
     done = run("--ablation", "--table", "--json", str(out))
     assert done.stdout.splitlines() == [
-        "| error against that of fastdl | boston | vowel | mean |",
+        "| error against that of fastdl-realmlp | boston | vowel | mean |",
         "| --- | ---: | ---: | ---: |",
         "| without-waves | – | -50 % | -50 % |",
         "| plain | +25 % | +50 % | +38 % |",

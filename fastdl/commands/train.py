@@ -36,11 +36,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--task", choices=("classes", "numbers"), help="what the target holds (default: found)")
     parser.add_argument("--metric", help="accuracy, log_loss or roc_auc; rmse or mae")
-    parser.add_argument("--net", default="realmlp", help="realmlp (default), realmlp-small or tabm")
+    parser.add_argument("--net", default="slim", help="slim (default), realmlp, realmlp-small or tabm")
     parser.add_argument(
         "--folds", type=common.positive_integer, default=5, help="nets of a bag (default: 5; 1: one net)"
     )
-    parser.add_argument("--epochs", type=common.positive_integer, help="of each net (default: 256)")
+    parser.add_argument("--epochs", type=common.positive_integer, help="of each net (default: 64 to 256, by the rows)")
     parser.add_argument("--weight", metavar="COLUMN", help="the column that says how much a row counts")
     for name, told in {
         "drop": "columns to leave out",

@@ -19,12 +19,13 @@ from fastdl.tabular.recipes import CLASSES, Recipe
 class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
     """A net for tables that classifies: raw columns (numbers, strings, dates, gaps) in, probabilities out.
 
-    net: "realmlp" (RealMLP-TD, Holzmüller et al. 2024), "realmlp-small" (TD-S), "tabm" (TabM-mini, Gorishniy et al.
-    2024), or a Recipe; epochs, learning_rate, hidden_layer_sizes and batch_size change it. Rows are held back, a share
-    of validation_fraction, to choose the best epoch by `metric`: "accuracy", "log_loss" or "roc_auc". folds: that many
-    nets, each judged by its own part of the rows, whose mean answers. time_limit: seconds in which recipes are
-    searched, and the nets that help each other most are weighed. n_jobs: nets trained at once, each on one thread; None
-    as many as cores. class_weight: by label, or "balanced".
+    net: "slim" (RealMLP-TD with layers of 96 units), "realmlp" (as in its paper, Holzmüller et al. 2024),
+    "realmlp-small" (TD-S), "tabm" (TabM-mini, Gorishniy et al. 2024), or a Recipe; epochs, learning_rate,
+    hidden_layer_sizes and batch_size change it. folds: that many nets, each judged by its own part of the rows, which
+    chooses its best epoch by `metric` ("accuracy", "log_loss" or "roc_auc"); their mean answers. folds=None: one net,
+    and a share of validation_fraction judges it. time_limit: seconds in which recipes are searched, and the nets that
+    help each other most are weighed. n_jobs: nets trained at once, each on one thread; None as many as cores.
+    class_weight: by label, or "balanced".
 
     categorical_features: "from_dtype", or names of columns to take as categories whatever they hold;
     numeric_features, date_features, drop: as well. Missing values and unknown categories are ordinary input.
@@ -38,10 +39,10 @@ class TabularClassifier(ClassifierMixin, Tabular):  # type: ignore[misc]
 
     def __init__(
         self,
-        net: str | Recipe = "realmlp",
+        net: str | Recipe = "slim",
         *,
         time_limit: float | None = None,
-        folds: int | None = None,
+        folds: int | None = 5,
         metric: str | None = None,
         epochs: int | None = None,
         learning_rate: float | None = None,

@@ -46,10 +46,10 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        net: str | Recipe = "realmlp",
+        net: str | Recipe = "slim",
         *,
         time_limit: float | None = None,
-        folds: int | None = None,
+        folds: int | None = 5,
         metric: str | None = None,
         epochs: int | None = None,
         learning_rate: float | None = None,
@@ -120,7 +120,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         state = check_random_state(self.random_state)
         seed = int(state.randint(2**31))
         self.metric_, score = score_of(self.metric, self.task)
-        recipe = self._recipe()
+        recipe = self._recipe(len(table))
         self.columns_ = Columns(
             categorical=self.categorical_features,
             numeric=self.numeric_features,
@@ -139,8 +139,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         self.seconds_ = time.monotonic() - began
         return self
 
-    def _recipe(self) -> Recipe:
-        """The net's recipe, with what was said of it."""
+    def _recipe(self, rows: int) -> Recipe:
+        """The net's recipe for so many rows, with what was said of it."""
         said = {
             "epochs": None if self.epochs is None else whole("epochs", self.epochs),
             "learning_rate": self.learning_rate,
@@ -149,7 +149,7 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         }
         if self.task == CLASSES and self.metric in ("log_loss", "roc_auc"):
             said["label_smoothing"] = 0.0
-        return recipe_of(self.net, self.task).changed(**{k: v for k, v in said.items() if v is not None})
+        return recipe_of(self.net, self.task, rows).changed(**{k: v for k, v in said.items() if v is not None})
 
     def _checked_limit(self) -> float:
         limit = self.time_limit

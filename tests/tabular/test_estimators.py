@@ -22,6 +22,7 @@ from fastdl import Runner
 from fastdl.errors import DataError, FusionError, ModelFileError
 from fastdl.tabular import Recipe, TabularClassifier, TabularRegressor, load
 from fastdl.tabular.proof import BAR, prove
+from fastdl.tabular.recipes import CLASSES, recipe_of
 
 STOCHASTIC = {
     "check_sample_weight_equivalence_on_dense_data": "no stochastic gradient takes two rows as one of twice the weight"
@@ -130,11 +131,24 @@ def test_columns_that_are_missing_are_named_and_new_ones_ignored(classifier: Any
     assert (answers == classifier.predict_proba(TABLE)).all()
 
 
-@pytest.mark.parametrize("net", ["realmlp", "realmlp-small", "tabm", Recipe(hidden_layer_sizes=(32,), members=3)])
+@pytest.mark.parametrize(
+    "net", ["slim", "realmlp", "realmlp-small", "tabm", Recipe(hidden_layer_sizes=(32,), members=3)]
+)
 def test_every_net_learns(net: Any) -> None:
     x, y = load_breast_cancer(return_X_y=True)
     model = TabularClassifier(net, epochs=40, random_state=0).fit(x[::2], y[::2])
     assert model.score(x[1::2], y[1::2]) > 0.93
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(100, 256), (4096, 256), (10_000, 104), (10**6, 64)])
+def test_the_more_rows_the_fewer_epochs(rows: int, epochs: int) -> None:
+    assert recipe_of("slim", CLASSES, rows).epochs == epochs
+
+
+def test_it_is_a_bag_of_five_unless_told() -> None:
+    model = TabularClassifier(epochs=1, random_state=0).fit(TABLE, LABELS)
+    assert [member.recipe.hidden_layer_sizes for member in model.members_] == [(96, 96, 96)] * 5
+    assert len(TabularClassifier(folds=None, epochs=1).fit(TABLE, LABELS).members_) == 1
 
 
 def test_a_bag_judges_every_row_by_a_net_that_did_not_learn_it() -> None:

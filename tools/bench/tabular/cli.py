@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.tabular import debian, report, runs
-from bench.tabular.peers import EVERY, PEERS, WITHOUT
+from bench.tabular.peers import EVERY, PEERS, WHOLE, WITHOUT
 from bench.tabular.sets import LISTS, TABLES, chosen
 from bench.tabular.splits import PARTS
 
@@ -29,7 +29,11 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--json", type=Path, help="a file of JSON lines: what it holds is not run again")
     top.add_argument("--table", action="store_true", help="run nothing, print what the file holds")
     top.add_argument("--again", nargs="+", choices=list(EVERY), default=[], help="run these though the file holds them")
-    top.add_argument("--against", choices=list(EVERY), default="fastdl", help="who is compared with all others")
+    top.add_argument(
+        "--against",
+        choices=list(EVERY),
+        help=f"who is compared with all others; default: fastdl, or {WHOLE} for --ablation",
+    )
     top.add_argument("--python", default=sys.executable, help="the interpreter of the peers; default: this one")
     top.add_argument("--folder", type=Path, default=debian.cache_folder(), help="where the data are kept")
     return top
@@ -46,6 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         print("--table prints a file of results: name it by --json", file=sys.stderr)
         return 2
     options.sets = options.sets or ["ablation" if options.ablation else "published"]
+    options.against = options.against or (WHOLE if options.ablation else "fastdl")
     options.peers = options.peers or list(WITHOUT if options.ablation else PEERS)
     tables, held = chosen(options.sets), runs.read(options.json)
     if not options.table:

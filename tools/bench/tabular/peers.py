@@ -72,21 +72,21 @@ def fastdl(case: Case) -> Any:
 
 
 def changed(**changes: Any) -> Callable[[Case], Any]:
-    """fastdl with another recipe."""
+    """One net of fastdl, of the paper's recipe but for the changes."""
 
     def make(case: Case) -> Any:
         from fastdl.tabular.recipes import recipe_of
 
         task = "classes" if case.task == CLASSES else "numbers"
         recipe = recipe_of("realmlp", task)
-        return fastdl(case).set_params(net=recipe.changed(**changes))
+        return fastdl(case).set_params(net=recipe.changed(**changes), folds=None)
 
     return make
 
 
-def bagged(case: Case) -> Any:
-    """A net for each of five folds."""
-    return fastdl(case).set_params(folds=5)
+def named(net: str, folds: int | None = None) -> Callable[[Case], Any]:
+    """fastdl with the recipe of that name: one net, or one for each fold."""
+    return lambda case: fastdl(case).set_params(net=net, folds=folds)
 
 
 def fastdl_plain(case: Case) -> Any:
@@ -202,11 +202,14 @@ CHANGES: dict[str, dict[str, Any]] = {  # what each ingredient of the net is wor
         "activation": "relu",
     },
 }
+WHOLE = "fastdl-realmlp"  # one net of the paper's recipe, and nothing left out
 ABLATIONS = {
+    WHOLE: Peer(("fastdl.tabular",), "Raw", named("realmlp")),
     **{name: Peer(("fastdl.tabular",), "Raw", changed(**changes)) for name, changes in CHANGES.items()},
-    "bag-of-5": Peer(("fastdl.tabular",), "Raw", bagged),
-    "tabm": Peer(("fastdl.tabular",), "Raw", lambda case: fastdl(case).set_params(net="tabm")),
-    "realmlp-small": Peer(("fastdl.tabular",), "Raw", lambda case: fastdl(case).set_params(net="realmlp-small")),
+    "bag-of-5": Peer(("fastdl.tabular",), "Raw", named("realmlp", 5)),
+    "slim": Peer(("fastdl.tabular",), "Raw", named("slim")),
+    "tabm": Peer(("fastdl.tabular",), "Raw", named("tabm")),
+    "realmlp-small": Peer(("fastdl.tabular",), "Raw", named("realmlp-small")),
 }
 EVERY = PEERS | ABLATIONS
-WITHOUT = ("fastdl", *CHANGES, "bag-of-5")  # who take part in what each ingredient is worth
+WITHOUT = (WHOLE, *CHANGES, "bag-of-5", "slim", "fastdl")  # who take part in what each ingredient is worth
