@@ -197,7 +197,7 @@ class Program:
         What follows a schedule is as at step, step + 1, …; at schedule_step all along, if that is given.
         RecursionError if a function of one's own, which it calls, runs it or many others in turn.
         """
-        values = self._values(np.arange(step, step + steps) if schedule_step is None else np.full(steps, schedule_step))
+        values = self._values(step, steps, schedule_step) if self._schedules else None
         if not self._calls_python:
             self._program.run(feeds, start, steps, index, rates, step, seed, threads, values)
             return
@@ -212,10 +212,9 @@ class Program:
         finally:
             self._runs, _nested.depth = False, _nested.depth - 1
 
-    def _values(self, steps: Array) -> Array | None:
-        """What follows schedules at these steps, (steps, values); None where nothing does."""
-        if not self._schedules:
-            return None
+    def _values(self, step: int, count: int, always: int | None) -> Array:
+        """What follows schedules, (count, values): as at step, step + 1, …, or at the same one all along."""
+        steps = np.arange(step, step + count) if always is None else np.full(count, always)
         return np.ascontiguousarray(np.stack([schedule(steps) for schedule in self._schedules], axis=1), np.float64)
 
     def measure(self, enabled: bool) -> None:
