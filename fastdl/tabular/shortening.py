@@ -16,6 +16,7 @@ from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.linear_models import stated
 from fastdl.fusion.graph.node import ML, Node, Refused
 from fastdl.fusion.graph.weights import Lean
+from fastdl.tabular.side_by_side import join
 from fastdl.tabular.stacking import alone, joined_before, set_weight, stack
 
 UNASKED = 16  # columns that are asked whether they are missing though nobody reads it, to save picking the others
@@ -30,6 +31,7 @@ def shorten(model: ModelProto) -> ModelProto:
                 step(index, dense)
             except Refused:
                 continue
+    join(index)
     _end(index)
     index.prune()
     return index.to_model().joined()
