@@ -217,6 +217,11 @@ class Program:
         steps = np.arange(step, step + count) if always is None else np.full(count, always)
         return np.ascontiguousarray(np.stack([schedule(steps) for schedule in self._schedules], axis=1), np.float64)
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether something in it follows a schedule."""
+        return bool(self._schedules)
+
     def measure(self, enabled: bool) -> None:
         """Whether runs measure, from now on, what each kernel takes."""
         self._program.measure(enabled)

@@ -34,9 +34,12 @@ class Engine:
 
     def __init__(self) -> None:
         self._programs: OrderedDict[tuple[str, int], tuple[Program, Pace]] = OrderedDict()
+        # By the shape of rows, what predicts arrays of it that need no look, and the answer's width: see Session
+        self.ready: dict[tuple[int, ...], tuple[Program, int] | None] = {}
 
     def clear(self) -> None:
         self._programs.clear()
+        self.ready.clear()
 
     def _program(self, purpose: str, batch: int, make: Callable[[int], Program]) -> tuple[Program, Pace]:
         key = purpose, batch
@@ -45,6 +48,7 @@ class Engine:
             self._programs[key] = program, Pace(program.flops)
             if len(self._programs) > KEPT_PROGRAMS:
                 self._programs.popitem(last=False)
+                self.ready.clear()
         self._programs.move_to_end(key)
         return self._programs[key]
 

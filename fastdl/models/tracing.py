@@ -201,6 +201,11 @@ class Tracing(Layer):
         """(None, *outputs of a sample), or a structure of such. ValueError before it is known."""
         return self.answer([tensor.shape for tensor in self.trace().outputs])
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the one output is given to people as programs compute it. fastdl's own."""
+        return not (any(self._whole) or tree.is_nested(self.output_structure))
+
     def answer(self, outputs: Sequence[Any]) -> Any:
         """The outputs as the person is given them: one, or in a structure; arrays of whole numbers, which programs only
         hand on, as such. fastdl's own."""
