@@ -208,7 +208,7 @@ def test_lookup_from_command_line_to_json(tmp_path: Path) -> None:
 def test_disk_from_command_line_to_json(tmp_path: Path) -> None:
     results = results_of(tmp_path / "out.json", "disk", "--megabytes", "8", "--folder", str(tmp_path))
     lines = {line["peer"]: line for line in results}
-    assert set(lines) >= {"fastdl-memory", "fastdl-mapped", "fastdl-mapped-shuffled", "fastdl-batches"}
+    assert set(lines) >= {"fastdl-memory", "fastdl-mapped", "fastdl-mapped-in-order", "fastdl-batches"}
     assert lines["fastdl-memory"]["ratio"] is None
     mapped, memory = lines["fastdl-mapped"], lines["fastdl-memory"]
     assert mapped["ratio"] == pytest.approx(mapped["rounds_s"][0] / memory["rounds_s"][0])

@@ -18,14 +18,15 @@ from bench.workloads import Skip, Workload
 PEERS = (
     "fastdl-memory",
     "fastdl-mapped",
-    "fastdl-mapped-shuffled",
+    "fastdl-memory-in-order",
+    "fastdl-mapped-in-order",
     "fastdl-batches",
     "fastdl-parquet",
     "fastdl-parquet-ahead",
 )
 BASES = {  # beside what each is held
     "fastdl-mapped": "fastdl-memory",
-    "fastdl-mapped-shuffled": "fastdl-memory",
+    "fastdl-mapped-in-order": "fastdl-memory-in-order",
     "fastdl-parquet": "fastdl-batches",
     "fastdl-parquet-ahead": "fastdl-batches",
 }
@@ -34,7 +35,7 @@ TARGET = 1.1  # × the time in memory
 NOTE = """Each file is out of the system's cache when an epoch begins; “from the disk”: what the kernel counted as read
 from it. A file has four times the bytes that its process may have of its own (RLIMIT_DATA; what is mapped from files
 does not count), but the system may keep in its cache what it has read. Ratio: median over rounds. mapped:
-np.load(mmap_mode="r"); memory and mapped unshuffled; batches: slices of arrays; parquet: lists of float32, plain;
+np.load(mmap_mode="r"); shuffled unless in order; batches: slices of arrays, in order; parquet: lists of float32, plain;
 ahead: through utils.read_ahead."""
 
 

@@ -117,7 +117,7 @@ class Lookup:
     size: int = 16
     hidden: int = 64
     batch: int = 256
-    rows: int = 8_192
+    rows: int = 16_384
 
     @property
     def steps(self) -> int:

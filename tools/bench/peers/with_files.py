@@ -15,7 +15,7 @@ from bench.workloads import Skip, Unit, Workload
 from fastdl.utils import read_ahead
 
 GROUP = 4_096  # rows of a piece of a Parquet file, a multiple of the batch
-LEAST = 256 << 20  # bytes of its own that any process gets: Python and NumPy need some
+LEAST = 512 << 20  # bytes of its own that any process gets: Python, NumPy and stacks of pyarrow's threads need some
 variant, files = "", list[Path]()
 
 
@@ -79,20 +79,20 @@ def open_files(work: Workload, name: str) -> Unit:
     folder, net = Path(name), with_fastdl.model(work)
     y = np.load(folder / "labels.npy")
     options: dict[str, Any] = {"epochs": 1, "verbose": 0}
-    if variant in ("memory", "batches"):
+    if variant.startswith(("memory", "batches")):
         x = np.load(folder / "rows.npy")
     else:
         files.append(folder / ("rows.parquet" if variant.startswith("parquet") else "rows.npy"))
         limit(work.rows * work.widths[0] * 4)
+    rows: dict[str, Any] = {"batch_size": work.batch, "shuffle": not variant.endswith("in-order"), **options}
     runs: dict[str, Callable[[], object]] = {
-        "memory": lambda: net.fit(x, y, batch_size=work.batch, shuffle=False, **options),
-        "mapped": lambda: net.fit(_mapped(folder), y, batch_size=work.batch, shuffle=False, **options),
-        "mapped-shuffled": lambda: net.fit(_mapped(folder), y, batch_size=work.batch, **options),
+        "memory": lambda: net.fit(x, y, **rows),
+        "mapped": lambda: net.fit(_mapped(folder), y, **rows),
         "batches": lambda: net.fit(_Slices(x, y, work.batch), **options),
         "parquet": lambda: net.fit(_Parquet(files[0], work), **options),
         "parquet-ahead": lambda: net.fit(read_ahead(_Parquet(files[0], work)), **options),
     }
-    return Unit(runs[variant], work.steps)
+    return Unit(runs[variant.removesuffix("-in-order")], work.steps)
 
 
 def _mapped(folder: Path) -> Any:
@@ -121,7 +121,7 @@ class _Parquet:
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         import pyarrow.parquet as pq
 
-        with contextlib.closing(pq.ParquetFile(self.path)) as file:
+        with contextlib.closing(pq.ParquetFile(self.path, pre_buffer=False)) as file:
             for group in file.iter_batches(GROUP, use_threads=False):
                 x = group["x"].flatten().to_numpy().reshape(-1, self.work.widths[0])
                 yield from _Slices(x, group["y"].to_numpy(), self.work.batch)
