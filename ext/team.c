@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* cores of threads */
 #include "team.h"
 
 #include <pthread.h>
@@ -57,6 +58,30 @@ void fdl_barrier_wait(fdl_barrier *barrier, size_t threads) {
         else sched_yield();
 }
 
+/* The core that this thread runs on; -1 where the system does not tell. */
+static int own_core(void) {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/* Moves a worker that runs on the caller's core, where each waits for the other, to another core that it may use. Linux
+ * wakes it there while all cores are busy, and may leave it there for seconds after they are not. */
+static void leave_core(int taken, size_t threads) {
+#if defined(__linux__)
+    cpu_set_t all, others;
+    if (taken < 0 || sched_getcpu() != taken || sched_getaffinity(0, sizeof all, &all)) return;
+    if (CPU_COUNT(&all) < (int)threads) return; /* some share a core in any case */
+    others = all;
+    CPU_CLR(taken, &others);
+    if (!sched_setaffinity(0, sizeof others, &others)) sched_setaffinity(0, sizeof all, &all);
+#else
+    (void)taken, (void)threads;
+#endif
+}
+
 static struct {
     pthread_mutex_t in_use; /* held while a job runs */
     pthread_mutex_t lock;   /* guards sleeping */
@@ -64,6 +89,7 @@ static struct {
     size_t workers; /* made so far; worker i is thread i + 1 of a job */
     void (*body)(void *, size_t, size_t);
     void *arg;
+    int core; /* that the caller was on when the job began */
     _Alignas(64) atomic_uint_fast64_t ticket; /* job number * FDL_MAX_THREADS * 2 + its threads */
     _Alignas(64) atomic_size_t running;       /* workers of this job that are not done */
     _Alignas(64) atomic_size_t sleeping;
@@ -98,6 +124,7 @@ static void *work(void *argument) {
         size_t threads = (size_t)(ticket % TICKET_STEP);
         seen = ticket;
         if (thread >= threads) continue;
+        leave_core(team.core, threads);
         team.body(team.arg, thread, threads);
         atomic_fetch_sub_explicit(&team.running, 1, memory_order_release);
     }
@@ -141,6 +168,7 @@ void fdl_team_run(size_t threads, void (*body)(void *, size_t, size_t), void *ar
     if (workers > 0) {
         team.body = body;
         team.arg = arg;
+        team.core = own_core();
         atomic_store(&team.running, workers);
         uint_fast64_t job = atomic_load(&team.ticket) / TICKET_STEP + 1;
         atomic_store(&team.ticket, job * TICKET_STEP + workers + 1);

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -161,6 +162,58 @@ def test_train_from_command_line_to_json(tmp_path: Path) -> None:
     assert 0 < ours["best_us"] <= ours["median_us"]
     assert ours["ratio"] == 1
     assert line["gflops"] == pytest.approx(1e-3 * line["step_flops"] / ours["median_us"])
+
+
+def results_of(out: Path, *arguments: str) -> list[dict[str, Any]]:
+    done = run(*arguments, "--threads", "1", "--rounds", "1", "--json", str(out))
+    assert done.returncode == 0, done.stderr
+    results: list[dict[str, Any]] = json.loads(out.read_text())["results"]
+    assert not any(line.get("skip") or line.get("skipped") for line in results)
+    return results
+
+
+def test_many_from_command_line_to_json(tmp_path: Path) -> None:
+    peers = "--peers", "fastdl", "fastdl-each"
+    sizes = "--models", "3", "--rows", "320", "--seconds", "0.01"
+    (line,) = results_of(tmp_path / "out.json", "many", "--workload", "tiny", *peers, *sizes)
+    assert (line["workload"], line["models"], line["threads"], line["target"]) == ("tiny", 3, 1, 5)
+    assert line["entries"]["fastdl-each"]["ratio"] > 0
+    assert line["steps_per_second"] == pytest.approx(1e6 / line["entries"]["fastdl"]["median_us"])
+    assert line["of_single_cores"] == 1
+    assert line["best_peer"] is None
+
+
+def test_the_share_of_single_cores_is_taken_pair_by_pair() -> None:
+    from bench.many import of_single_cores
+
+    rounds = {("fastdl", 1): [4.0, 6.0, 8.0], ("fastdl", 2): [2.0, 4.0, 4.0]}  # pairs are 2, 1.5, 2
+    assert of_single_cores(rounds, 2) == 1
+    assert of_single_cores({("fastdl", 2): [2.0]}, 2) is None
+
+
+def test_lookup_from_command_line_to_json(tmp_path: Path) -> None:
+    options = "--values", "1000", "50", "--peers", "fastdl", "--seconds", "0.01"
+    results = results_of(tmp_path / "out.json", "lookup", *options)
+    assert [(line["rule"], line["values"]) for line in results] == [
+        (rule, values) for rule in ("SparseAdam", "SGD", "Adam") for values in (1000, 50)
+    ]
+    assert [line["target"] for line in results[::2]] == [5, 5, None]
+    for more, fewest in zip(results[::2], results[1::2], strict=True):
+        times = [line["entries"]["fastdl"]["median_us"] for line in (more, fewest)]
+        assert more["growth"] == pytest.approx(times[0] / times[1])
+        assert fewest["growth"] == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs posix_fadvise and RLIMIT_DATA")
+def test_disk_from_command_line_to_json(tmp_path: Path) -> None:
+    results = results_of(tmp_path / "out.json", "disk", "--megabytes", "8", "--folder", str(tmp_path))
+    lines = {line["peer"]: line for line in results}
+    assert set(lines) >= {"fastdl-memory", "fastdl-mapped", "fastdl-mapped-in-order", "fastdl-batches"}
+    assert lines["fastdl-memory"]["ratio"] is None
+    mapped, memory = lines["fastdl-mapped"], lines["fastdl-memory"]
+    assert mapped["ratio"] == pytest.approx(mapped["rounds_s"][0] / memory["rounds_s"][0])
+    assert memory["rounds_bytes"] == [0]
+    assert not list(tmp_path.glob("fastdl-bench-*"))  # the files are gone
 
 
 def test_help_names_all_commands_from_any_folder(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
     python tools/benchmark.py train --threads 1 2 --json train.json --plot pictures
     python tools/benchmark.py train --workload tiny deep --peers torch jax-scan --rounds 9
-    python tools/benchmark.py kernels | predict | start | scaling | fusion | time-to-accuracy
+    python tools/benchmark.py kernels | predict | start | many | lookup | disk | scaling | fusion | time-to-accuracy
     python tools/benchmark.py tabular --sets published --peers fastdl hist lightgbm --splits 5 --json tabular.jsonl
 
 Each peer runs in a process of its own, pinned to as many cores as it may use threads, and stands still while

@@ -10,7 +10,7 @@ from fastdl.base import configured
 from fastdl.base.arguments import flag
 from fastdl.base.columns import column_dtype, is_column
 from fastdl.base.registry import custom_object_scope
-from fastdl.compiler.graph import Tensor
+from fastdl.compiler.graph import Graph, Tensor
 from fastdl.layers.context import together
 from fastdl.layers.core import Input, InputLayer
 from fastdl.layers.data_layer import DataLayer
@@ -24,6 +24,7 @@ class Sequential(Model):
 
     _no_other_layers = "`Sequential.layers` cannot be set. Use `add()` and `pop()` to change the layers"
     _given: Input | None = None  # the Input that it was given
+    _so_far: Graph | None = None  # of the layers before the one that is added
 
     def __init__(
         self,
@@ -84,8 +85,19 @@ class Sequential(Model):
 
     def add(self, layer: Layer | Input) -> None:
         """Append a layer. TypeError for anything else."""
+        graph = self._graph
         self._append(layer)
-        self._trace_if_ready()
+        if graph is not None and self._may_go_on(graph):
+            self._so_far = graph  # the layers before it are not called again, which would make deep stacks slow
+        try:
+            self._trace_if_ready()
+        finally:
+            self._so_far = None
+
+    def _may_go_on(self, graph: Graph) -> bool:
+        """Whether one more layer continues the graph: from one tensor, of inputs as given, with nothing beside it."""
+        plain = self.output_structure == 0 and graph.columns is graph.inputs
+        return plain and not (graph.added or self._is_told)
 
     def _append(self, layer: Layer | Input) -> None:
         if isinstance(layer, InputLayer):
@@ -134,14 +146,16 @@ class Sequential(Model):
         """The layers one after another."""
         if not self.layers:
             raise ValueError(f"{self.name} has no layers")
-        x: Any = inputs
-        for layer in self.layers:
+        x: Any = inputs if self._so_far is None else self._so_far.outputs[0]
+        for layer in self.layers if self._so_far is None else self.layers[-1:]:
             _check_call(layer)
             x = layer(x, training=training)
         return x
 
     def _sources(self) -> list[Tensor]:
-        """The Input that it was given, if it is of the model's dtype."""
+        """The Input that it was given, if it is of the model's dtype; those of the graph that is continued."""
+        if self._so_far is not None:
+            return list(self._so_far.columns)
         made, given = super()._sources(), self._given
         return [given] if given is not None and (given.shape, given.dtype) == (made[0].shape, made[0].dtype) else made
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -80,6 +82,40 @@ def test_callers_floating_point_state_is_restored() -> None:
 def test_more_threads_than_cores_finish() -> None:
     fastdl.set_num_threads(64)
     assert kernels.matmul(A, B).shape == (300, 500)
+
+
+PLACES = """
+import os
+import numpy as np
+import fastdl
+from fastdl import kernels
+
+a, b = np.ones((300, 400), np.float32), np.ones((400, 500), np.float32)
+cores = sorted(os.sched_getaffinity(0))[:2]
+fastdl.set_num_threads(2)
+before = set(os.listdir("/proc/self/task"))
+kernels.matmul(a, b)
+(worker,) = map(int, set(os.listdir("/proc/self/task")) - before)
+os.sched_setaffinity(0, cores[:1])
+left = 0
+for _ in range(20):
+    kernels.matmul(a, b)
+    os.sched_setaffinity(worker, cores[:1])  # it spins, so it is there at once
+    os.sched_setaffinity(worker, cores)
+    kernels.matmul(a, b)
+    with open(f"/proc/self/task/{worker}/stat") as file:
+        left += int(file.read().rpartition(")")[2].split()[36]) == cores[1]
+assert os.sched_getaffinity(worker) == set(cores)
+print(left)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or config.available_cores() < 2, reason="needs two cores, and to see them")
+def test_a_worker_leaves_the_callers_core_and_may_still_use_all() -> None:
+    """The system alone moves it in one of forty cases."""
+    done = subprocess.run([sys.executable, "-P", "-c", PLACES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 10
 
 
 def test_available_cores_follow_the_affinity() -> None:

@@ -470,3 +470,29 @@ def test_what_fit_prints(verbose: int, capsys: pytest.CaptureFixture[str]) -> No
         assert lines[0].startswith("Epoch 1/2 - 4/4 - ")
         assert "samples/s - loss: " in lines[0]
         assert "accuracy: " in lines[0]
+
+
+def test_a_layer_that_is_added_does_not_call_those_before_it_again() -> None:
+    calls: list[str] = []
+
+    class Noted(layers.Layer):
+        def call(self, inputs: Any) -> Any:
+            calls.append(self.name)
+            return inputs * 2
+
+    stack: list[Any] = [
+        layers.Dense(4),
+        Noted(name="first"),
+        layers.Dropout(0.5),
+        Noted(name="second"),
+        layers.Dense(1),
+    ]
+    model = keras.Sequential([keras.Input((3,))])
+    for layer in stack:
+        model.add(layer)
+    assert calls == ["first", "second"]
+    x = np.random.default_rng(0).random((5, 3), np.float32)
+    again = keras.Sequential([keras.Input((3,)), *stack[:2], *stack[3:]])  # in inference dropout does nothing
+    np.testing.assert_array_equal(model.predict(x), again.predict(x))
+    assert model.pop() is stack[-1]
+    assert model.output_shape == (None, 4)

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import machine, train
+from bench import lookup, machine, many, train
 from bench.nets import NETS
 from bench.peers import PEERS
 from bench.pool import Pool
 
 COMMANDS = {  # module, rounds, seconds of a round, what it does
     "train": ("train", 5, 0.2, "a training step of seven nets"),
+    "many": ("many", 5, 0.5, "16 nets trained at once"),
+    "lookup": ("lookup", 5, 0.1, "a training step on an Embedding of 1,000 to 1,000,000 values"),
+    "disk": ("disk", 3, 0.0, "an epoch on files of four times the memory"),
     "kernels": ("kernels", 5, 0.05, "the matrix product alone"),
     "predict": ("predict", 5, 0.05, "inference on 1 to 10,000 rows"),
     "start": ("start", 5, 0.0, "import, first fit, installed size"),
@@ -51,6 +54,15 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--workload", nargs="+", choices=train.NAMES, help="default: all")
             one.add_argument("--profile", action="store_true", help="where fastdl's time goes, kernel by kernel")
             one.add_argument("--rows", type=int, help="rows of an epoch, instead of each workload's own")
+        if name == "many":
+            one.add_argument("--workload", nargs="+", choices=list(many.TARGETS), help="default: all")
+            one.add_argument("--rows", type=int, help="rows of an epoch, instead of each workload's own")
+            one.add_argument("--models", type=int, default=16, help="nets at once; 16")
+        if name == "lookup":
+            one.add_argument("--values", nargs="+", type=int, default=lookup.VALUES, help="of a column")
+        if name == "disk":
+            one.add_argument("--megabytes", type=int, default=2048, help="of each file; 2048")
+            one.add_argument("--folder", type=Path, help="where the files are made; the system's for temporary files")
         if name == "fusion":
             one.add_argument("--net", nargs="+", choices=list(NETS), help="default: all")
         if name == "start":

@@ -91,6 +91,17 @@ class Worker:
         whole = time.perf_counter() - began
         return whole - min(_seconds(unit, 1) for _ in range(5)) * unit.steps
 
+    def open_files(self, case: dict[str, Any], folder: str) -> None:
+        """Prepare to train on the files in a folder."""
+        self.unit = self.peer.open_files(workload(case), folder)
+
+    def epoch(self) -> tuple[float, int]:
+        """Seconds of one epoch on files that no cache holds, and the bytes that were read from the disk."""
+        self.peer.drop()
+        before, began = machine.disk_bytes(), time.perf_counter()
+        self.unit.run()
+        return time.perf_counter() - began, machine.disk_bytes() - before
+
     def new_learner(self, case: dict[str, Any], seed: int) -> None:
         """A new net, and Fashion-MNIST in as many parts as a pass is split into."""
         from bench.accuracy import data

@@ -27,12 +27,22 @@ def _keras() -> Peer:
     return Peer("with_keras", ("keras", backend), environment={"KERAS_BACKEND": backend})
 
 
+SMALL_ARROW = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # the others reserve more than a limited process may have
+
 PEERS = {
     "fastdl": Peer("with_fastdl", ("fastdl",)),
     "fastdl-v3": Peer("with_fastdl", ("fastdl",), environment={"FASTDL_ISA": "v3"}),
     "fastdl-fixed": Peer("with_fastdl", ("fastdl",), "fixed"),
+    "fastdl-each": Peer("with_fastdl", ("fastdl",), "each"),
     "fastdl-own": Peer("with_fastdl", ("fastdl",), "own"),
     "fastdl-bf16": Peer("with_fastdl", ("fastdl",), "bfloat16"),
+    "fastdl-memory": Peer("with_files", ("fastdl",), "memory"),
+    "fastdl-mapped": Peer("with_files", ("fastdl",), "mapped"),
+    "fastdl-memory-in-order": Peer("with_files", ("fastdl",), "memory-in-order"),
+    "fastdl-mapped-in-order": Peer("with_files", ("fastdl",), "mapped-in-order"),
+    "fastdl-batches": Peer("with_files", ("fastdl",), "batches"),
+    "fastdl-parquet": Peer("with_files", ("fastdl", "pyarrow"), "parquet", SMALL_ARROW),
+    "fastdl-parquet-ahead": Peer("with_files", ("fastdl", "pyarrow"), "parquet-ahead", SMALL_ARROW),
     "runner": Peer("with_fastdl", ("fastdl", "onnx", "onnxruntime"), "runner"),
     "torch": Peer("with_torch", ("torch",)),
     "torch-compile": Peer("with_torch", ("torch",), "compile"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastdl
-from bench.workloads import Skip, Unit, Workload
+from bench.workloads import Lookup, Skip, Unit, Workload
 from fastdl import _ext, kernels, layers, ops, optimizers
 from fastdl.models.pace import SLICE_SECONDS, Pace, Plan
 
@@ -61,6 +61,33 @@ def model(work: Workload) -> Any:
 def train(work: Workload) -> Unit:
     """An epoch."""
     (x, y), net = work.data, model(work)
+    return Unit(lambda: net.fit(x, y, epochs=1, batch_size=work.batch, verbose=0), work.steps)
+
+
+def train_many(work: Workload) -> Unit:
+    """An epoch of several nets: utils.fit_all, or one fit after the other."""
+    (x, y), nets = work.data, [model(work) for _ in range(work.models)]
+    options: dict[str, Any] = {"epochs": 1, "batch_size": work.batch, "verbose": 0}
+    steps = work.steps * work.models
+    if variant == "each":
+        return Unit(lambda: [net.fit(x, y, **options) for net in nets], steps)
+    return Unit(lambda: fastdl.utils.fit_all(nets, x, y, **options), steps)
+
+
+def train_lookup(work: Lookup) -> Unit:
+    """An epoch of a net on an Embedding."""
+    (x, y), sparse = work.data, work.rule == "SparseAdam"
+    net = fastdl.Sequential(
+        [
+            fastdl.Input((work.columns,)),
+            layers.Embedding(work.values, work.size, sparse=sparse),
+            layers.Flatten(),
+            layers.Dense(work.hidden, "relu"),
+            layers.Dense(2, "softmax"),
+        ]
+    )
+    rule = optimizers.SGD(0.01) if work.rule == "SGD" else optimizers.Adam(1e-3)
+    net.compile(rule, "sparse_categorical_crossentropy")
     return Unit(lambda: net.fit(x, y, epochs=1, batch_size=work.batch, verbose=0), work.steps)
 
 

@@ -7,14 +7,13 @@ Where a batch is all rows, the scan runs over FULL_BATCH_STEPS steps: its strong
 from __future__ import annotations
 
 import functools
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.workloads import Unit, Workload
+from bench.workloads import Unit, Workload, fastest
 
 FULL_BATCH_STEPS = 50
 State = dict[str, Any]
@@ -114,14 +113,20 @@ def train(work: Workload) -> Unit:
 
 def _scans(work: Workload) -> Unit:
     """An epoch in one call: rows taken before the scan, or in it, whichever is faster here."""
-    x, y = jnp.asarray(work.data[0]), jnp.asarray(work.data[1], jnp.int32)
-    rows = len(x) - len(x) % work.batch
-    steps = rows // work.batch
-    rng = np.random.default_rng(2)
-    step = functools.partial(update, activation=work.activation)
 
     def repeated(state: State, x: Any, y: Any, order: Any) -> tuple[State, Any]:
+        step = functools.partial(update, activation=work.activation)
         return jax.lax.scan(lambda state, _: step(state, x, y), state, None, FULL_BATCH_STEPS)
+
+    if work.full_batch:
+        return _unit(work, repeated, initial(work), FULL_BATCH_STEPS)
+    return fastest([_unit(work, epoch, initial(work), work.rows // work.batch) for epoch in _epochs(work)])
+
+
+def _epochs(work: Workload) -> tuple[Any, Any]:
+    """An epoch as a scan: rows taken before it, and in it."""
+    steps = work.rows // work.batch
+    step = functools.partial(update, activation=work.activation)
 
     def before(state: State, x: Any, y: Any, order: Any) -> tuple[State, Any]:
         batches = tuple(array[order].reshape(steps, work.batch, *array.shape[1:]) for array in (x, y))
@@ -131,27 +136,42 @@ def _scans(work: Workload) -> Unit:
         chunks = order.reshape(steps, work.batch)
         return jax.lax.scan(lambda state, chosen: step(state, x[chosen], y[chosen]), state, chunks)
 
-    def unit(whole: Any) -> Unit:
-        compiled, held = jax.jit(whole, donate_argnums=0), {"state": initial(work)}
-
-        def epoch() -> None:
-            order = jnp.asarray(rng.permutation(len(x))[:rows].astype(np.int32))
-            held["state"], loss = compiled(held["state"], x, y, order)
-            jax.block_until_ready((held["state"], loss))
-
-        return Unit(epoch, FULL_BATCH_STEPS if whole is repeated else steps)
-
-    units = [unit(form) for form in ((repeated,) if work.full_batch else (before, inside))]
-    return min(units, key=_shortest)
+    return before, inside
 
 
-def _shortest(unit: Unit) -> float:
-    seconds = []
-    for _ in range(3):  # the first compiles
-        began = time.perf_counter()
-        unit.run()
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
+def _unit(work: Workload, whole: Any, state: State, steps: int, orders: int = 0) -> Unit:
+    """One call of what is jitted whole. orders: so many orders of the rows, one below the other, or 0 for one alone."""
+    x, y = jnp.asarray(work.data[0]), jnp.asarray(work.data[1], jnp.int32)
+    rows = work.rows - work.rows % work.batch
+    compiled, held, rng = jax.jit(whole, donate_argnums=0), {"state": state}, np.random.default_rng(2)
+
+    def order() -> Any:
+        return rng.permutation(work.rows)[:rows].astype(np.int32)
+
+    def run() -> None:
+        drawn = np.stack([order() for _ in range(orders)]) if orders else order()
+        held["state"], loss = compiled(held["state"], x, y, jnp.asarray(drawn))
+        jax.block_until_ready((held["state"], loss))
+
+    return Unit(run, steps)
+
+
+def train_many(work: Workload) -> Unit:
+    """An epoch of several nets in one call, the fastest of vmap with one order of rows for all or each, and a map."""
+    before, inside = _epochs(work)
+    steps = work.rows // work.batch * work.models
+
+    def after_each_other(states: State, x: Any, y: Any, orders: Any) -> Any:
+        return jax.lax.map(lambda one: inside(one[0], x, y, one[1]), (states, orders))
+
+    def unit(whole: Any, orders: int) -> Unit:
+        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *[initial(work) for _ in range(work.models)])
+        return _unit(work, whole, states, steps, orders)
+
+    shared, own = (0, None, None, None), (0, None, None, 0)
+    forms = [unit(jax.vmap(epoch, shared), 0) for epoch in (before, inside)]
+    forms += [unit(whole, work.models) for whole in (jax.vmap(inside, own), after_each_other)]
+    return fastest(forms)
 
 
 def predict(work: Workload) -> Unit:
