@@ -35,7 +35,8 @@ BINDING = [*COMMON, "-Os", "-fno-asynchronous-unwind-tables", "-Wno-unused-param
 ABI3 = os.environ.get("FASTDL_ABI3") == "1"
 if ABI3:
     BINDING += ["-DCYTHON_LIMITED_API=1", "-DPy_LIMITED_API=0x030b0000"]
-X86 = platform.machine().lower() in ("x86_64", "amd64")
+# A cross-compiler's target is named by the variable that Python's own sysconfig heeds (see tools/arm64.sh).
+X86 = os.environ.get("_PYTHON_HOST_PLATFORM", platform.machine()).lower().endswith(("x86_64", "amd64"))
 # On x86-64 the portable build serves CPUs from before 2013 alone, and is made small: a wheel has 2 MB for all of them.
 ISAS = {"v4": ["-march=x86-64-v4"], "v3": ["-march=x86-64-v3"], "portable": ["-Os"]} if X86 else {"portable": []}
 # Names are for sanitizers and debuggers: a wheel has none.

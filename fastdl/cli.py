@@ -140,7 +140,9 @@ def _failure(command: str, error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):  # in the midst of the work
         _flush()
         return NO_READER
-    if not isinstance(error, FastdlError | common.UsageError | ValueError | OSError | MemoryError):
+    # our own ImportErrors say what to install
+    known = FastdlError | common.UsageError | ValueError | OSError | MemoryError | ImportError
+    if not isinstance(error, known) or isinstance(error, ModuleNotFoundError):
         raise error
     _say(command, _told(error))
     return USAGE if isinstance(error, common.UsageError) else NOT_PROVEN if isinstance(error, FusionError) else FAILED

@@ -25,7 +25,7 @@ TARGETS: dict[str, tuple[Callable[[Served], list[File]], str]] = {
         "mlflow models serve --model-uri {folder} --env-manager local, or mlserver start {folder}",
     ),
     "bentoml": (services.bentoml, "cd {folder} && bentoml serve"),
-    "http": (services.http, "uvicorn --app-dir {folder} service:app"),
+    "http": (services.http, "pip install -r {folder}/requirements.txt && uvicorn --app-dir {folder} service:app"),
 }
 
 

@@ -100,7 +100,7 @@ class Exchange:
         """Which of them do not have the same bits on all ranks; NaN is NaN."""
         if not parameters:
             return []
-        digests = np.stack([_digest(parameter.numpy()) for parameter in parameters])
+        digests = np.stack([digest(parameter.numpy()) for parameter in parameters])
         every = self._ranks.of_all(digests)
         return [int(i) for i in np.flatnonzero((every != every[0]).any(axis=(0, 2)))]
 
@@ -112,7 +112,8 @@ class Exchange:
             array[...] = place.reshape(array.shape)
 
 
-def _digest(value: Array) -> Array:
+def digest(value: Array) -> Array:
+    """Of its bits; NaN is NaN."""
     plain = np.where(np.isnan(value), np.asarray(np.nan, value.dtype), value) if value.dtype.kind == "f" else value
     packed = hashlib.blake2b(np.ascontiguousarray(plain).tobytes(), digest_size=DIGEST).digest()
     return np.frombuffer(packed, np.uint8)

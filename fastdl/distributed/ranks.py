@@ -51,12 +51,19 @@ class Ranks:
 
     def from_first(self, value: Any) -> Any:
         """Rank 0's value."""
-        packed = np.frombuffer(pickle.dumps(value), np.uint8).copy() if self.rank == 0 else np.empty(0, np.uint8)
+        return self._from(0, value)
+
+    def objects_of_all(self, value: Any) -> list[Any]:
+        """What each has, by rank: anything that pickles."""
+        return [self._from(rank, value) for rank in range(self.size)]
+
+    def _from(self, rank: int, value: Any) -> Any:
+        packed = np.frombuffer(pickle.dumps(value), np.uint8).copy() if self.rank == rank else np.empty(0, np.uint8)
         length = np.array([len(packed)])
-        self._wait(self._world.Ibcast(length))
-        if self.rank:
+        self._wait(self._world.Ibcast(length, rank))
+        if self.rank != rank:
             packed = np.empty(int(length[0]), np.uint8)
-        self._wait(self._world.Ibcast(packed))
+        self._wait(self._world.Ibcast(packed, rank))
         return pickle.loads(packed.tobytes())
 
     def of_all(self, array: Array) -> Array:

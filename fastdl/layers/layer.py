@@ -51,7 +51,7 @@ from fastdl.layers.given import (
     told_form,
 )
 from fastdl.layers.on_arrays import rows_of, with_losses
-from fastdl.layers.stored import Stored
+from fastdl.layers.stored import Stored, arguments_of
 from fastdl.layers.weighted import ConstraintLike as ConstraintLike
 from fastdl.layers.weighted import InitializerLike as InitializerLike
 from fastdl.layers.weighted import RegularizerLike as RegularizerLike
@@ -99,7 +99,7 @@ class Layer(Stored):
         **unknown: Any,
     ) -> None:
         for argument in unknown:
-            names = inspect.signature(type(self)).parameters
+            names = arguments_of(type(self))
             raise UnknownArgumentError(no_attribute(f"{type(self).__name__} has no argument", argument, names))
         self.dtype_policy = policy_of(dtype)
         self.name = name or auto_name(type(self).__name__)
@@ -380,7 +380,7 @@ class Layer(Stored):
         inner = config.get("activation")
         if isinstance(inner, Mapping) and inner.get("class_name") != "function":
             config = {**config, "activation": deserialize(inner)}
-        takes = inspect.signature(cls).parameters
+        takes = arguments_of(cls)
         all_options = is_fastdls(cls) or any(each.kind is each.VAR_KEYWORD for each in takes.values())
         later = set() if all_options else {"name", "trainable"} - set(takes)
         try:

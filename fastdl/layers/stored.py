@@ -14,6 +14,12 @@ from fastdl.errors import ShapeError
 from fastdl.layers.weighted import Weighted
 
 
+def arguments_of(kind: type[Any]) -> dict[str, inspect.Parameter]:
+    """Of a layer's constructor. inspect.signature(kind) tells those of a __new__ instead before Python 3.11.5, where a
+    class has neither of its own."""
+    return dict(list(inspect.signature(kind.__init__).parameters.items())[1:])
+
+
 class Stored(Weighted):
     """Base of Layer. Its methods may be overridden, for a layer that keeps more than its weights."""
 
@@ -33,7 +39,7 @@ class Stored(Weighted):
         kind = type(self)
         told = kind if is_fastdls(kind.get_config) else next(each for each in kind.__mro__ if is_fastdls(each))
         made_of = {}
-        for name, argument in inspect.signature(told).parameters.items():
+        for name, argument in arguments_of(told).items():
             if argument.kind is not argument.POSITIONAL_OR_KEYWORD:
                 continue  # the base's, or an older name of another
             if hasattr(self, name):

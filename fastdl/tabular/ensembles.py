@@ -10,6 +10,7 @@ import numpy as np
 
 from fastdl import config
 from fastdl.base.arrays import Array
+from fastdl.distributed.dividing import share_out
 from fastdl.tabular.recipes import CLASSES
 from fastdl.tabular.scores import Score, log_loss
 from fastdl.tabular.training import Data, Diverged, Job, Member, Progressing, train, within
@@ -22,7 +23,15 @@ def train_all(
     jobs: Sequence[Job], data: Data, score: Score, progress: Progressing, n_jobs: int | None = None
 ) -> list[Member | None]:
     """Train nets, as many at once as there are cores, or n_jobs, each on its share of them. None for those never begun,
-    or that diverged. Ctrl-C lets each end with its epoch, and those that wait be: what has begun is kept."""
+    or that diverged. Ctrl-C lets each end with its epoch, and those that wait be: what has begun is kept.
+
+    Within `distributed.divided` ranks train a share each."""
+    return share_out(jobs, lambda own: _train_here(own, data, score, progress, n_jobs), [*data.x, data.targets])
+
+
+def _train_here(
+    jobs: Sequence[Job], data: Data, score: Score, progress: Progressing, n_jobs: int | None
+) -> list[Member | None]:
     workers = workers_for(len(jobs), n_jobs)
     threads = max(1, config.get_num_threads() // workers) if n_jobs is None else 1
     with ThreadPoolExecutor(workers) as pool:  # also for one: Ctrl-C comes to the main thread, and ends no epoch midway

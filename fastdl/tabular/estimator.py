@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.base.files import check_target, write_together
+from fastdl.distributed.dividing import is_divided
 from fastdl.errors import DataError, FastdlError, warn
 from fastdl.fusion.files.model_file import files_for
 from fastdl.models import Model
@@ -155,6 +156,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
         limit = self.time_limit
         if not isinstance(limit, int | float | np.number) or not 0 < limit < float("inf"):
             raise ValueError(f"time_limit must be a number of seconds above zero, or None, not {limit!r}")
+        if is_divided():
+            raise ValueError("time_limit must be None within distributed.divided: clocks of ranks do not agree")
         return float(limit)
 
     def _weights(self, sample_weight: Any, y: Any, rows: int) -> Array | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -362,6 +363,27 @@ def test_stopped_twice_it_ends_and_writes_nothing(tmp_path: Path) -> None:
     assert (child.returncode, err) == (130, "fastdl train: stopped\n")
     assert time.monotonic() - began < 10
     assert not (tmp_path / "out").exists()
+
+
+def test_a_package_that_is_not_installed_is_one_line(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['sklearn'] = None; from fastdl.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "train", "d.csv", "--target", "t"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = "fastdl train: TabularClassifier needs scikit-learn: pip install 'fastdl[tabular]'\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_the_card_takes_cells_that_are_none_for_missing_as_the_net_does(tmp_path: Path) -> None:
+    """The one that is no number is its column's most frequent text, which the charts must not try."""
+    cells = [
+        ("unknown" if i % 50 == 0 else f"{i}.5", f"2024-01-{i % 28 + 1:02}", i % 5 or "", i % 2) for i in range(200)
+    ]
+    cells[7] = ("3.5", "soon", 1, 1)
+    (tmp_path / "d.csv").write_text("\n".join(["odd,since,gaps,t", *(",".join(map(str, row)) for row in cells)]))
+    assert train(tmp_path / "d.csv") == 0
+    page = (tmp_path / "out/report.html").read_text()
+    rows = [re.search(rf"<td[^>]*>{name}</td>.*?</tr>", page, re.DOTALL) for name in ("odd", "since", "gaps")]
+    assert [re.findall(r"[\d.]+ %", row[0]) for row in rows if row] == [["2.0 %"], ["0.5 %"], ["20.0 %"]]
 
 
 @pytest.mark.parametrize("terminal", [True, False])

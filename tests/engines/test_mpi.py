@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastdl
 from fastdl import config, layers, optimizers
+from fastdl.tabular import TabularClassifier
 
 from . import guide, mpi_cases
 
@@ -307,14 +309,46 @@ REFUSED = {
     "model.compile('sgd', fastdl.losses.MeanSquaredError(reduction='sum')); distributed.fit(model, x, x[:, :1])": (
         "reduction='sum' is of one rank's rows"
     ),
+    "with distributed.divided(5): TabularClassifier(folds=2).fit(x, x[:, 0] > 0)": (
+        "all ranks must fit on the same rows"
+    ),
+    "with distributed.divided(5): TabularClassifier(time_limit=9).fit(x, x[:, 0] > 0)": (
+        "time_limit must be None within distributed.divided"
+    ),
 }
 
 
 @pytest.mark.parametrize("call", REFUSED)
 def test_what_ranks_cannot_do_is_one_line(call: str, tmp_path: Path) -> None:
-    done = mpirun(2, NET + call, tmp_path)
+    done = mpirun(2, NET + "from fastdl.tabular import TabularClassifier\n" + call, tmp_path)
     assert done.returncode != 0
     assert REFUSED[call] in done.stderr
+
+
+def test_a_bag_is_divided_over_ranks(tmp_path: Path) -> None:
+    """The page's script on three ranks: each trains its share of five nets, and all hold what one process makes."""
+    rows = np.random.default_rng(0).normal(size=(300, 3))
+    frame = pd.DataFrame(rows, columns=["age", "visits", "spent"]).assign(plan=np.where(rows[:, 0] > 1, "gold", "free"))
+    labels = pd.Series(np.where(rows.sum(axis=1) > 0, "yes", "no"), name="churn")
+    frame.assign(churn=labels).to_csv(tmp_path / "churn.csv", index=False)
+    few = guide.BLOCKS["bag"].replace("folds=10", "folds=5, epochs=3")
+    watched = """
+    from fastdl.tabular import ensembles
+
+    train, trained = ensembles.train, []
+    ensembles.train = lambda job, *rest: trained.append(job.seed) or train(job, *rest)
+    """
+    tells = "\ntell((model.predict_proba(frame), model.validation_score_, trained))\n"
+    found = told(3, textwrap.dedent(watched) + few + tells, tmp_path)
+    alone = TabularClassifier(folds=5, epochs=3, random_state=0).fit(
+        pd.read_csv(tmp_path / "churn.csv")[[*frame]], labels
+    )
+    for answers, score, trained in found:
+        np.testing.assert_array_equal(answers, alone.predict_proba(frame))
+        assert score == alone.validation_score_
+        assert len(trained) in (1, 2)
+    assert len({seed for _, _, trained in found for seed in trained}) == 5
+    assert fastdl.Runner(tmp_path / "churn.onnx").predict_labels(frame)[0] == alone.predict(frame)[0]
 
 
 def test_the_page(tmp_path: Path, digits: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto
 
 from fastdl.base.arrays import Array
-from fastdl.base.cells import missing
+from fastdl.base.cells import Factor, as_numbers, as_seconds, missing
 from fastdl.base.version import VERSION
 from fastdl.fusion.runtime.session import Feed, Session
 from fastdl.fusion.runtime.tables import TableInputs
@@ -47,7 +47,7 @@ def content_of(
 ) -> Content:
     """What the card tells. table: what was learned from; test: rows that explanations are measured on, if any."""
     rows = task.rows(table if test is None else test)
-    columns, targets = task.columns(rows), model.known_targets(task.targets(rows))
+    columns, targets = _as_taken(model, task.columns(rows)), model.known_targets(task.targets(rows))
     names = [str(name) for name in model.classes_] if task.kind == CLASSES else None
     _, score = score_of(model.metric_, task.kind)
     worth = importances(model.answers_of, columns, targets, score, model.columns_)
@@ -59,7 +59,7 @@ def content_of(
         class_names=names,
         rows=len(table),
         notes=[*table.notes, *task.notes, *model.columns_.notes],
-        columns=_columns(model, task.columns(table)),
+        columns=_columns(model, _as_taken(model, task.columns(table))),
         judged=judged,
         tested=test is not None,
         metric=model.metric_,
@@ -74,6 +74,18 @@ def content_of(
         proof=f"Proof: {proof}.",
         facts=_facts(model, file, request),
     )
+
+
+def _as_taken(model: Tabular, table: Table) -> Table:
+    """Text that was taken for numbers or dates as such: cells that are none are missing, here as in the net."""
+    kinds, columns = model.columns_.kinds, {name: table.column(name) for name in table.names}
+    for name, column in columns.items():
+        if isinstance(column, Factor) and kinds.get(name) == "number":
+            columns[name] = as_numbers(column)
+        elif isinstance(column, Factor) and kinds.get(name) == "date":
+            with np.errstate(invalid="ignore"):  # beyond all dates
+                columns[name] = as_seconds(column).astype("datetime64[s]")
+    return Table(columns)
 
 
 def _learning(model: Tabular, unit: float) -> list[tuple[list[float], list[float], int]]:
