@@ -60,8 +60,7 @@ def _summands(index: GraphIndex, root: Node) -> list[str]:
         node = index.producer(value)
         inner = node is not None and node.op == "Add" and len(index.uses(value)) == 1
         constant = node is not None and any(index.is_constant(each) for each in node.inputs)
-        hidden = value not in index.graph_outputs and value not in index.captured
-        found += _summands(index, node) if node is not None and inner and hidden and not constant else [value]
+        found += _summands(index, node) if node is not None and inner and not constant else [value]
     return found
 
 
