@@ -16,6 +16,7 @@ from fastdl.tabular.scores import Score, log_loss
 from fastdl.tabular.training import Data, Diverged, Job, Member, Progressing, train, within
 
 ROUNDS = 40  # of the greedy choice
+AHEAD = 3  # rounds that go to the first recipe of a search, which was not drawn: with few rows a score is part luck
 WORTH = 1e-12  # the least that a round must gain
 
 
@@ -93,10 +94,11 @@ def candidate_of(members: Sequence[Member], data: Data, score: Score) -> Candida
     return Candidate(list(members), rows, predicted, value)
 
 
-def greedy_weights(candidates: Sequence[Candidate], data: Data, score: Score) -> Array:
+def greedy_weights(candidates: Sequence[Candidate], data: Data, score: Score, ahead: int = 0) -> Array:
     """The share of each candidate: what Caruana et al. (2004) find, who add the one that helps most, again and again.
 
     All must have been judged by the same rows. Sums to 1. Among equal scores of classes the lower log-loss decides.
+    ahead: rounds in which the first is added whatever it helps.
     """
     rows = candidates[0].rows
     targets, weights = data.targets[rows], data.weights_of(rows)
@@ -110,11 +112,11 @@ def greedy_weights(candidates: Sequence[Candidate], data: Data, score: Score) ->
     best_counts = counts
     for chosen in range(ROUNDS):
         values = [value((total + each.predicted) / (chosen + 1)) for each in candidates]
-        pick = min(range(len(candidates)), key=lambda i: values[i])
+        pick = 0 if chosen < ahead else min(range(len(candidates)), key=lambda i: values[i])
         total += candidates[pick].predicted
         counts = counts.copy()
         counts[pick] += 1
-        if values[pick] < best:
+        if values[pick] < best or chosen < ahead:
             best, best_counts = values[pick], counts
     shares: Array = best_counts / best_counts.sum()
     return shares

@@ -23,7 +23,7 @@ from fastdl.models import Model
 from fastdl.onnx.export import to_onnx
 from fastdl.tabular import nets, saving
 from fastdl.tabular.columns import Columns, Encoded
-from fastdl.tabular.ensembles import Candidate, candidate_of, greedy_weights, train_all
+from fastdl.tabular.ensembles import AHEAD, Candidate, candidate_of, greedy_weights, train_all
 from fastdl.tabular.file import assemble
 from fastdl.tabular.inputs import Layout
 from fastdl.tabular.nets import Inputs
@@ -236,7 +236,8 @@ class Tabular(BaseEstimator):  # type: ignore[misc]
 
     def _keep(self, candidates: list[Candidate], data: Data, score: Score) -> None:
         """One model of all members that count, and what they were judged by."""
-        shares = greedy_weights(candidates, data, score) if len(candidates) > 1 else np.ones(1)
+        ahead = 0 if self.time_limit is None else AHEAD
+        shares = greedy_weights(candidates, data, score, ahead) if len(candidates) > 1 else np.ones(1)
         chosen = [(each, share) for each, share in zip(candidates, shares, strict=True) if share > 0]
         self.members_ = [member for each, _ in chosen for member in each.members]
         self.shares_ = [float(share / len(each.members)) for each, share in chosen for _ in each.members]

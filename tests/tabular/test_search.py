@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from fastdl.tabular import search
+from fastdl.tabular.ensembles import Candidate, greedy_weights
 from fastdl.tabular.nets import Inputs
 from fastdl.tabular.recipes import CLASSES, NUMBERS, SLIM, recipe_of
 from fastdl.tabular.scores import score_of
@@ -65,3 +66,12 @@ def test_what_a_net_costs_is_its_start_and_its_epochs(rows: int, monkeypatch: py
     assert cost.start == pytest.approx(1.0)
     assert cost.epoch == pytest.approx(0.01 * rows)
     assert cost.of(5, 1000) == pytest.approx(5 + 10 * rows)
+
+
+@pytest.mark.parametrize(("ahead", "shares"), [(0, [0, 1]), (3, [3 / 40, 37 / 40])])
+def test_the_recipe_that_was_not_drawn_is_ahead(ahead: int, shares: list[float]) -> None:
+    targets = np.arange(6.0).reshape(-1, 1)
+    data = Data(Inputs(1, 0), [targets], targets, NUMBERS, 1)
+    score = score_of(None, NUMBERS)[1]
+    candidates = [Candidate([], np.arange(6), targets + off, abs(off)) for off in (0.5, 0.0)]
+    assert greedy_weights(candidates, data, score, ahead).tolist() == pytest.approx(shares)
