@@ -28,6 +28,7 @@ LOOK_SECONDS = 0.001  # of those that are, of a look
 PAUSE_SECONDS = 0.002  # after a pause as long, threads sleep and caches are cold
 LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds between looks at more threads, and at fewer
 MOST_PATIENCE = 4  # so many times LOOK_UP, where looks up have failed again and again
+MOST_TRUST = 8  # so many times LOOK_DOWN, where looks down have found nothing and no slice was slow
 LOOK_LOSS = 0.02  # of the time since the last look, what a look may lose
 FORGETTING = 0.05  # in so many seconds, how much slower the other count was is believed by half as much
 CHANGED = 1.15  # a slice that took so much longer than the one before it: others have come
@@ -85,7 +86,7 @@ class Pace:
         self._ended = self._looked = -1e9  # when the last slice, and the last look, came to an end
         self._spent = 0.0  # seconds of slices since then
         self._steady = SLICE_SECONDS  # how long slices may be: short after a change, then twice as long each time
-        self._patience = LOOK_UP
+        self._patience, self._trust = LOOK_UP, LOOK_DOWN
         self._alarm = False  # whether the last slice was slower than those before it
 
     def plan(self, left: int, alone: bool = False) -> Plan:
@@ -115,7 +116,11 @@ class Pace:
             self._alarm = plan.what == "run" and before is not None and each > CHANGED * before
             self.seconds[threads], self._measured[threads] = each, now
             self._steady = LOOK_SECONDS if self._alarm else min(SLICE_SECONDS, 2 * self._steady)
+            if self._alarm:
+                self._trust = LOOK_DOWN
             if plan.what == "look":
+                if threads < self._best:
+                    self._trust = min(2 * self._trust, MOST_TRUST * LOOK_DOWN)
                 self._looked, self._spent = now, 0.0
             elif threads > 1 and self._steady == SLICE_SECONDS:
                 self._patience = LOOK_UP  # they have proved themselves
@@ -133,7 +138,7 @@ class Pace:
         best = self._best if self._best in (1, limit) else limit
         other = 1 if best == limit else limit
         if self.seconds[other] < BETTER * self.seconds[best]:
-            best, other, self._steady = other, best, LOOK_SECONDS
+            best, other, self._steady, self._trust = other, best, LOOK_SECONDS, LOOK_DOWN
             if best == 1:
                 self._patience = min(2 * self._patience, MOST_PATIENCE * LOOK_UP)
         self._best = best
@@ -144,7 +149,7 @@ class Pace:
         if self._alarm and other < best:
             return True
         since = time.perf_counter() - max(self._measured[other], self._looked)
-        if since < (self._patience if other > best else LOOK_DOWN):
+        if since < (self._patience if other > best else self._trust):
             return False
         slower = (self.seconds[other] - self.seconds[best]) * math.pow(0.5, since / FORGETTING)
         steps = self._steps(other, WARM_SECONDS) + self._steps(other, LOOK_SECONDS)
