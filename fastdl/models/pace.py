@@ -26,7 +26,7 @@ SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, ca
 WARM_SECONDS = 0.0003  # of steps that are not measured, after a pause or on another number of threads
 LOOK_SECONDS = 0.001  # of those that are, of a look
 PAUSE_SECONDS = 0.002  # after a pause as long, threads sleep and caches are cold
-LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds between looks at more threads, and at fewer
+LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds between looks at more threads; of computing between looks at fewer
 MOST_PATIENCE = 4  # so many times LOOK_UP, where looks up have failed again and again
 MOST_TRUST = 8  # so many times LOOK_DOWN, where looks down have found nothing and no slice was slow
 LOOK_LOSS = 0.02  # of the time since the last look, what a look may lose
@@ -149,7 +149,9 @@ class Pace:
         if self._alarm and other < best:
             return True
         since = time.perf_counter() - max(self._measured[other], self._looked)
-        if since < (self._patience if other > best else self._trust):
+        if other > best and since < self._patience:
+            return False
+        if other < best and self._spent < self._trust:  # of computing: pauses alone give no reason to look
             return False
         slower = (self.seconds[other] - self.seconds[best]) * math.pow(0.5, since / FORGETTING)
         steps = self._steps(other, WARM_SECONDS) + self._steps(other, LOOK_SECONDS)

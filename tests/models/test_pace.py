@@ -128,6 +128,13 @@ def test_looks_at_one_thread_grow_rare_where_a_step_is_long(monkeypatch: pytest.
     assert step_time(log, since=5) < 1.025 * 23e-3
 
 
+def test_looks_at_one_thread_do_not_follow_from_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of a few long steps, with seconds between them."""
+    log = simulated(monkeypatch, lambda now, threads, rng: 23e-3 if threads > 1 else 44e-3, 100, passes=6, pause=2)
+    later = [each for each in log if each.at > 10]
+    assert sum(each.steps for each in later if each.plan.threads == 1) < 0.03 * sum(each.steps for each in later)
+
+
 @pytest.mark.parametrize("fit", [0.02, 0.1, 0.15])
 @pytest.mark.parametrize("pause", [0.15, 0.3])
 @pytest.mark.parametrize("seed", range(3))
