@@ -415,10 +415,14 @@ class Graph:
         self.consumers: dict[Tensor, list[Op]] = {}
         self.draws = any(op.randomness is not None for op in self.ops)  # random numbers, in training or always
         self.always_draws = any(op.active is True for op in self.ops)
-        self.checks = any(type(op).check_rows is not Op.check_rows for op in self.ops)  # rows of its inputs
         for op in self.ops:
             for tensor in op.inputs:
                 self.consumers.setdefault(tensor, []).append(op)
+
+    @property
+    def checks(self) -> bool:
+        """Whether an op of it looks at rows before it runs."""
+        return any(type(op).check_rows is not Op.check_rows for op in self.ops)
 
     @property
     def encodes(self) -> bool:

@@ -318,9 +318,11 @@ class Session:
 
     def _reads_as_is(self, graph: Graph, program: Program) -> bool:
         """Whether a program needs no more than the one array of rows, and gives the one answer as people get it."""
-        looks = graph.encodes or graph.always_draws or graph.checks or program.scheduled
-        tensors = [*graph.inputs, *graph.outputs]
-        return not looks and len(tensors) == 2 == len(tensors[0].shape) == len(tensors[1].shape) and self.model.is_plain
+        if len(graph.inputs) > 1 or len(graph.outputs) > 1 or not self.model.is_plain:
+            return False
+        if any(len(tensor.shape) != 2 for tensor in (graph.inputs[0], graph.outputs[0])):
+            return False
+        return not (graph.encodes or graph.always_draws or graph.checks or program.scheduled)
 
     def predict_slices(
         self, feeds: Feeds, batch: int, most: int | None, training: bool

@@ -65,7 +65,7 @@ class Recipe:
 
 REALMLP = Recipe()
 SLIM = REALMLP.changed(hidden_layer_sizes=(96, 96, 96))  # five of them take little more time than one of the paper's
-SLIM_STEPS = 4096  # of a training, where its rows make few enough batches: more epochs than MOST_EPOCHS bring little
+SLIM_STEPS = 4096  # of a training, as near as its least and most epochs let it come
 FEWEST_EPOCHS, MOST_EPOCHS = 64, 256
 REALMLP_SMALL = Recipe(  # RealMLP-TD-S: what is simple in it
     parametric=False,

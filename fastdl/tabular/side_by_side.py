@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import helper
 
 from fastdl.base.arrays import Array
+from fastdl.fusion.folds import unused
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.node import Node, Refused
 
@@ -22,7 +22,6 @@ ELEMENTWISE = frozenset(
         *("Sqrt", "Sub", "Tanh"),
     ]
 )
-ADD = Node(helper.make_node("Add", ["a", "b"], ["c"]))  # of a bias
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ def join(index: GraphIndex) -> None:
             groups.setdefault(signatures.of(value), []).append(value)
         if any(len(group) > 1 for group in groups.values()):
             _join(index, root, list(groups.values()))
-            _sweep(index)
+            for node in reversed(index.nodes):
+                unused.fold(index, node)
             return
 
 
@@ -104,20 +104,11 @@ def _join(index: GraphIndex, root: Node, groups: Sequence[Sequence[str]]) -> Non
     if len(found) == 2:
         index.set_inputs(root, found)
     else:
-        index.rewrite(root, "Identity", found, {})
-        index.bypass(root)
+        index.bypass(root, found[0])
 
 
 def _whole(index: GraphIndex, values: Sequence[int]) -> str:
     return index.add_tensor("shape", np.array(values, np.int64))
-
-
-def _sweep(index: GraphIndex) -> None:
-    """Remove nodes whose outputs nobody reads."""
-    seen = index.graph_outputs | index.captured
-    for node in reversed(index.nodes):
-        if not any(index.uses(value) or value in seen for value in node.outputs):
-            index.remove(node)
 
 
 class _Nets:
@@ -196,7 +187,7 @@ class _Nets:
         if node.proto.attribute:
             raise Refused("a Gemm that transposes or scales")
         product = self._matmul(node, parts[:2])
-        return self._elementwise(ADD, [product, parts[2]]) if len(parts) > 2 else product
+        return self._add("Add", [product.name, self._aligned(parts[2], 2)], 2) if len(parts) > 2 else product
 
     def _concat(self, node: Node, parts: Sequence[_Part]) -> _Part:
         rank, axis = parts[0].rank, int(node.attribute("axis", 0))

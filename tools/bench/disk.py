@@ -107,9 +107,7 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
     head = ["rows, threads", "s an epoch", "MB/s", "MB from the disk", f"× memory, ≤ {TARGET:g}", "beside", "others"]
     skipped = {f"{line['peer']}: {line['skip']}" for line in results if "skip" in line}
     told = f"{'-'.join(map(str, WIDTHS))}, BN, Adam, batch {BATCH}. {NOTE}"
-    return "\n\n".join(
-        [tables.table(head, rows), told, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])]
-    )
+    return tables.parts([tables.table(head, rows), told], skipped)
 
 
 def plot(results: list[dict[str, Any]], folder: Path, limits: Limits, isa: str) -> list[Path]:

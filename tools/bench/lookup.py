@@ -88,7 +88,7 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
         f"2, batch {work.batch}.\n{NOTE}"
     )
     skipped = {f"{line['rule']}: {who}: {word}" for line in results for who, word in line["skipped"].items()}
-    return "\n\n".join([*parts, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])])
+    return tables.parts(parts, skipped)
 
 
 def plot(results: list[dict[str, Any]], folder: Path, limits: Limits, isa: str) -> list[Path]:

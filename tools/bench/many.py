@@ -73,7 +73,7 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
     parts = [tables.table([*head, "target", "of single cores", "others"], rows), NOTE]
     parts.append(f"Targets: × the best peer at any thread count; {100 * CORES:g} % of two single cores' speed.")
     skipped = {f"{line['workload']}: {who}: {word}" for line in results for who, word in line["skipped"].items()}
-    return "\n\n".join([*parts, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])])
+    return tables.parts(parts, skipped)
 
 
 def plot(results: list[dict[str, Any]], folder: Path, limits: Limits, isa: str) -> list[Path]:

@@ -65,7 +65,7 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
         "onnxruntime\nthrough fastdl.Runner (not counted as a peer). jax-step: one jitted call."
     )
     skipped = {f"{line['case']}: {who}: {word}" for line in results for who, word in line["skipped"].items()}
-    return "\n\n".join([*parts, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])])
+    return tables.parts(parts, skipped)
 
 
 def plot(results: list[dict[str, Any]], folder: Path, limits: Limits, isa: str) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 
@@ -14,6 +14,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
     )
+
+
+def parts(told: Sequence[str], skipped: Collection[str]) -> str:
+    """Parts of a report, an empty line between them; last what was skipped, if anything was."""
+    return "\n\n".join([*told, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])])
 
 
 def number(value: float | None) -> str:

@@ -133,7 +133,7 @@ def report(results: list[dict[str, Any]], options: argparse.Namespace, limits: L
         parts.append(tables.table(head, rows))
     parts.append(f"µs per step, median of {options.rounds} rounds; {NOTE}")
     skipped = {f"{line['workload']}: {who}: {word}" for line in results for who, word in line["skipped"].items()}
-    return "\n\n".join([*parts, *(["skipped: " + "; ".join(sorted(skipped))] if skipped else [])])
+    return tables.parts(parts, skipped)
 
 
 def _share(wall_us: float | None, entry: dict[str, Any] | None) -> float | None:
