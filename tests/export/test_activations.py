@@ -62,3 +62,12 @@ def test_exported_file_equals_predict_and_holds_no_batch_norm(name: str, dtype: 
     scale = max(1.0, float(np.abs(predicted).max()))
     off = np.abs(fastdl.Runner(path).predict(x) - predicted).max()
     assert off <= (1e-6 if dtype == "float32" else 1e-14) * scale
+
+
+def test_a_float64_silu_is_no_product_with_a_sigmoid(tmp_path: Path) -> None:
+    """onnxruntime up to 1.30 makes an operator of x sigmoid(x) that it has for float32 alone."""
+    model = fastdl.Sequential([fastdl.Input((3,)), layers.Dense(2, "silu")], dtype="float64")
+    model.export(tmp_path / "m.onnx")
+    operators = [node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node]
+    assert "Sigmoid" not in operators
+    assert operators.count("Exp") == 1

@@ -496,3 +496,49 @@ def test_a_layer_that_is_added_does_not_call_those_before_it_again() -> None:
     np.testing.assert_array_equal(model.predict(x), again.predict(x))
     assert model.pop() is stack[-1]
     assert model.output_shape == (None, 4)
+
+
+class _Penalized(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        self.add_loss(keras.ops.sum(keras.ops.square(inputs)))
+        return inputs
+
+
+class _Told(layers.Layer):
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return inputs * 2 if training else inputs
+
+
+class _Twice(layers.Layer):
+    def call(self, inputs: Any) -> Any:
+        return [inputs, inputs * 2]
+
+
+BESIDE = {
+    "what a layer adds to the loss": (_Penalized, lambda: layers.Dense(1)),
+    "a call that is told of training": (_Told, lambda: layers.Dense(1)),
+    "several outputs": (_Twice, layers.Add),
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_a_layer_that_is_added_behind_more_than_one_tensor(case: str) -> None:
+    """One by one, as all at once."""
+    first, then = BESIDE[case]
+    x, y = np.arange(12, dtype=np.float32).reshape(4, 3), np.ones((4, 1), np.float32)
+    found = []
+    for one_by_one in (False, True):
+        keras.utils.set_random_seed(0)
+        stack = [layers.Dense(3), first(), then()]
+        model = keras.Sequential([keras.Input((3,)), *([] if one_by_one else stack)])
+        for layer in stack if one_by_one else []:
+            model.add(layer)
+        model.compile("sgd", "mse")
+        told = (
+            model.predict(x),
+            model.predict(x, training=True),
+            model.evaluate(x, np.broadcast_to(y, (4, 3))[:, : model.output_shape[-1]]),
+        )
+        found.append(told)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)

@@ -20,7 +20,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastdl import Runner
 from fastdl.errors import DataError, FusionError, ModelFileError
-from fastdl.tabular import Recipe, TabularClassifier, TabularRegressor, load
+from fastdl.tabular import Recipe, TabularClassifier, TabularRegressor, estimator, load
+from fastdl.tabular.ensembles import AHEAD, greedy_weights
 from fastdl.tabular.proof import BAR, prove
 from fastdl.tabular.recipes import CLASSES, recipe_of
 
@@ -148,7 +149,23 @@ def test_the_more_rows_the_fewer_epochs(rows: int, epochs: int) -> None:
 def test_it_is_a_bag_of_five_unless_told() -> None:
     model = TabularClassifier(epochs=1, random_state=0).fit(TABLE, LABELS)
     assert [member.recipe.hidden_layer_sizes for member in model.members_] == [(96, 96, 96)] * 5
+    assert len(TabularRegressor(epochs=1).fit(TABLE, np.arange(len(TABLE))).members_) == 5
     assert len(TabularClassifier(folds=None, epochs=1).fit(TABLE, LABELS).members_) == 1
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(4, AHEAD), (None, 0)])
+def test_the_first_recipe_is_ahead_in_a_search_alone(
+    limit: float | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def weights(candidates: Any, data: Any, score: Any, ahead: int) -> Any:
+        told.append(ahead)
+        return greedy_weights(candidates, data, score, ahead)
+
+    monkeypatch.setattr(estimator, "greedy_weights", weights)
+    TabularClassifier(time_limit=limit, epochs=1).fit(TABLE, LABELS, eval_set=(NEW[0], NEW[1]))
+    assert told == [expected]
 
 
 def test_a_bag_judges_every_row_by_a_net_that_did_not_learn_it() -> None:

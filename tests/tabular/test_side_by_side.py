@@ -108,6 +108,16 @@ def two_nets(op: str, opset: int = 17, outputs: tuple[str, ...] = (), **attribut
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def own_bounds() -> ModelProto:
+    """The same with Clip, at 0.1 and at 0.3."""
+    model = two_nets("Clip")
+    clips = [node for node in model.graph.node if node.op_type == "Clip"]
+    for node, bound in zip(clips, (0.1, 0.3), strict=True):
+        node.input.append(f"{node.output[0]}_least")
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(bound), node.input[1]))
+    return model
+
+
 def joined(model: ModelProto) -> ModelProto:
     index = GraphIndex(Lean.of(model))
     join(index)
@@ -124,6 +134,7 @@ CASES = {
     "softmax along the features": (two_nets("Softmax", axis=1), ["MatMul", "Softmax", "ReduceSum"]),
     "softmax along the rows": (two_nets("Softmax", axis=0), None),
     "an operator that is not known": (two_nets("ReduceMean", axes=[1], keepdims=1), None),
+    "a Clip with bounds of each net's own": (own_bounds(), None),
     "an opset of before": (two_nets("Relu", opset=12), None),
     "a value inside that is an output": (
         two_nets("Relu", outputs=("ha",)),
