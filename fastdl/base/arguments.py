@@ -116,7 +116,7 @@ def named(init: Callable[..., None]) -> Callable[..., None]:
             listed = ", ".join(f"{name}={value!r}" for name, value in blamed.items())
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{type(self).__name__} cannot be made with {listed}: {told}") from None
-        if fault := wrong(_given(signature, self, args, kwargs)):
+        if plain and (fault := wrong(_given(signature, self, args, kwargs))):
             raise ValueError(fault[1])
 
     return checked

@@ -140,7 +140,7 @@ def all_finite(array: Array) -> bool:
     """Whether no number is NaN or infinite. Array: (rows, …)."""
     if array.dtype.kind != "f":
         return True
-    return all(_finite(array[part]) for part in _parts(array))
+    return _finite(array) if array.size <= AT_ONCE else all(_finite(array[part]) for part in _parts(array))
 
 
 def _parts(array: Array) -> Iterator[slice]:
@@ -151,7 +151,7 @@ def _parts(array: Array) -> Iterator[slice]:
 
 def _finite(array: Array) -> bool:
     rows = array.reshape(len(array), -1)
-    simple = array.dtype in (np.float32, np.float64) and array.dtype.isnative and array.flags.aligned
+    simple = array.dtype.char in "fd" and array.dtype.isnative and array.flags.aligned
     if simple and rows.shape[1] and rows.strides[1] == rows.itemsize:
         return _ext.all_finite(rows, config.get_num_threads() if rows.size >= SHARED else 1)
     with np.errstate(all="ignore"):  # one NaN or infinity anywhere makes the sum one

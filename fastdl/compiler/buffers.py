@@ -29,7 +29,7 @@ def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
     reads all weights, and training sums each weight's gradient over the parts. By features each thread owns some
     columns of each layer's weights, their slots and batch norms.
     """
-    weights = sum(math.prod(p.shape) for op in graph.ops for p in op.parameters)
+    weights = sum(parameter.size for parameter in graph.parameters)
     if training:
         if panels >= SHARED_PANELS and weights <= SHARED_WEIGHTS:
             return _ext.BY_PANEL, TRAINING_PARTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -418,6 +419,11 @@ class Graph:
         for op in self.ops:
             for tensor in op.inputs:
                 self.consumers.setdefault(tensor, []).append(op)
+
+    @functools.cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Those of all its ops, each once."""
+        return tuple(dict.fromkeys(parameter for op in self.ops for parameter in op.parameters))
 
     @property
     def checks(self) -> bool:

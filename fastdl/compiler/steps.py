@@ -71,8 +71,7 @@ class Steps:
         penalized: whether steps add the penalties' slopes to gradients. exchange: with other processes.
         """
         self._build, self.optimizer, self._penalized, self._exchange = build, optimizer, penalized, exchange
-        parameters = [p for op in graph.ops for p in op.parameters]
-        self._stepped = {p for p in parameters if (p.trainable if trained is None else p in trained)}
+        self._stepped = {p for p in graph.parameters if (p.trainable if trained is None else p in trained)}
         if overwritten := [p.path for p in self._stepped if p.overwrite_with_gradient]:
             raise ValueError(f"{overwritten[0]}: overwrite_with_gradient is for an optimizer's apply; fit takes steps")
         self.penalties = aligned((1,), np.dtype(np.float64))
@@ -112,7 +111,7 @@ class Steps:
 
     def penalize(self) -> None:
         """Append the penalties of all weights that are trained."""
-        for parameter in dict.fromkeys(p for op in self._build.graph.ops for p in op.parameters):
+        for parameter in self._build.graph.parameters:
             if parameter.regularizer and self.trains(parameter):
                 parameter.regularizer.penalize(self._build, parameter)
 
@@ -224,7 +223,7 @@ class Steps:
         for parameter, gradient in self._waiting:
             self._step(parameter, gradient, self._squares)
         if self._exchange is not None and self._exchange.averages:
-            parameters = dict.fromkeys(p for op in self._build.graph.ops for p in op.parameters)
+            parameters = self._build.graph.parameters
             self._share([(p, self._build.parameter(p)) for p in parameters if self.trains(p)])
 
     def _share(self, shared: Sequence[tuple[Parameter, Ref]]) -> None:

@@ -50,4 +50,4 @@ class Divergence(Callback):
     def _broken(self) -> str | None:
         optimizer = self.model.optimizer
         state = optimizer.kept if optimizer else []
-        return first_not_finite([*self.model.weights, *state])
+        return first_not_finite([*self.model.graph_for(training=True).parameters, *state])

@@ -53,7 +53,7 @@ def _export(
     check_target(path)
     if path.exists() and path.read_bytes()[8:9] == b"{":
         raise FileExistsError(f"{path} is a saved model, which its export would replace: choose another name")
-    if broken := first_not_finite(parameter for op in graph.ops for parameter in op.parameters):
+    if broken := first_not_finite(graph.parameters):
         raise FusionError(f"{model.name} cannot be exported: {broken}: training diverged, so train it anew; {ADVICE}")
     metadata = {}
     before = model.class_names

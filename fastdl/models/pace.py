@@ -29,6 +29,7 @@ PAUSE_SECONDS = 0.002  # after a pause as long, threads sleep and caches are col
 LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds between looks at more threads; of computing between looks at fewer
 MOST_PATIENCE = 4  # so many times LOOK_UP, where looks up have failed again and again
 MOST_TRUST = 8  # so many times LOOK_DOWN, where looks down have found nothing and no slice was slow
+LOOKS_APART = 8  # times what a look at more threads loses, if they are as slow as they were
 LOOK_LOSS = 0.02  # of the time since the last look, what a look may lose
 FORGETTING = 0.05  # in so many seconds, how much slower the other count was is believed by half as much
 CHANGED = 1.15  # a slice that took so much longer than the one before it: others have come
@@ -87,7 +88,8 @@ class Pace:
         self._spent = 0.0  # seconds of slices since then
         self._steady = SLICE_SECONDS  # how long slices may be: short after a change, then twice as long each time
         self._patience, self._trust = LOOK_UP, LOOK_DOWN
-        self._alarm = False  # whether the last slice was slower than those before it
+        self._usual = 0.0  # a step's time before slices grew slow, while they are
+        self._lost = 0.0  # seconds that they took longer since then
 
     def plan(self, left: int, alone: bool = False) -> Plan:
         """The next slice of a pass of which `left` steps are left. alone: the pass has no others."""
@@ -112,18 +114,26 @@ class Pace:
         if plan.what == "short":
             self._short.setdefault(threads, deque(maxlen=SHORT_KEPT)).append(each)
         elif plan.what != "warm":
-            before = self.seconds.get(threads)
-            self._alarm = plan.what == "run" and before is not None and each > CHANGED * before
+            self._steady = min(SLICE_SECONDS, 2 * self._steady)
+            if plan.what == "run":
+                self._compare(each, steps, self.seconds.get(threads, each))
             self.seconds[threads], self._measured[threads] = each, now
-            self._steady = LOOK_SECONDS if self._alarm else min(SLICE_SECONDS, 2 * self._steady)
-            if self._alarm:
-                self._trust = LOOK_DOWN
             if plan.what == "look":
+                self._usual = self._lost = 0.0
                 if threads < self._best:
                     self._trust = min(2 * self._trust, MOST_TRUST * LOOK_DOWN)
                 self._looked, self._spent = now, 0.0
             elif threads > 1 and self._steady == SLICE_SECONDS:
                 self._patience = LOOK_UP  # they have proved themselves
+
+    def _compare(self, each: float, steps: int, before: float) -> None:
+        """Note whether steps of a slice took longer than those `before`, or still do."""
+        if each > CHANGED * before:
+            self._steady, self._usual = LOOK_SECONDS, self._usual or before
+        if each > CHANGED * self._usual:
+            self._lost += steps * (each - self._usual) * (self._usual > 0)
+        else:
+            self._usual = self._lost = 0.0
 
     def _steps(self, threads: int, seconds: float) -> int:
         if threads not in self.seconds:
@@ -146,16 +156,17 @@ class Pace:
 
     def _due(self, best: int, other: int) -> bool:
         """Whether to look at the other count now."""
-        if self._alarm and other < best:
-            return True
+        steps = self._steps(other, WARM_SECONDS) + self._steps(other, LOOK_SECONDS)
+        if other < best and self._usual and self._lost >= steps * (self.seconds[other] - self._usual):
+            self._trust = LOOK_DOWN
+            return True  # by now a look that finds nothing would not have lost more
         since = time.perf_counter() - max(self._measured[other], self._looked)
-        if other > best and since < self._patience:
+        longer = steps * (self.seconds[other] - self.seconds[best])  # than steps on the best count, if nothing changed
+        if other > best and since < max(self._patience, LOOKS_APART * longer):
             return False
         if other < best and self._spent < self._trust:  # of computing: pauses alone give no reason to look
             return False
-        slower = (self.seconds[other] - self.seconds[best]) * math.pow(0.5, since / FORGETTING)
-        steps = self._steps(other, WARM_SECONDS) + self._steps(other, LOOK_SECONDS)
-        return steps * slower <= LOOK_LOSS * self._spent
+        return longer * math.pow(0.5, since / FORGETTING) <= LOOK_LOSS * self._spent
 
     def _of_short(self, limit: int) -> int:
         """The threads for a pass of a few steps: by the second fastest of the last ones, cold as they are."""

@@ -80,13 +80,15 @@ class Progress:
         seconds = time.perf_counter() - self.started
         if self.bar:
             self.bar.stop()
+        if not (self.verbose or self.redraws):
+            return
         line = (
             f"{self.title} - {self.steps}/{self.steps} - {seconds:.2f} s - "
             f"{self.rows / max(seconds, 1e-9):,.0f} samples/s - {describe(logs)}"
         )
         if self.redraws:
             self._draw(line, end="\n")
-        elif self.verbose:
+        else:
             say(line)
 
     def __exit__(

@@ -134,7 +134,7 @@ class Session:
         graph = self.model.graph_for(training, absent)
         losses, metrics = objective.readings(graph, weighted, batch)
         if training:  # all of the model's, in its order, whichever the program meets (first)
-            found = (*self.model.weights, *(p for op in graph.ops for p in op.parameters))
+            found = (*self.model.weights, *graph.parameters)
             trained = self.trained if self.trained is not None else {p for p in found if p.trainable}
             optimizer.build_more(p for p in found if p in trained)
         return Program(

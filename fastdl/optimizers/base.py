@@ -272,10 +272,10 @@ class BaseOptimizer(Configured):
     def rates(self, steps: int) -> Array:
         """What the kernel multiplies with in each of the next `steps` batches: (steps, MAX_RATES) float64."""
         batches = np.arange(self.batches, self.batches + steps)
-        numbers, columns = (batches // self._each + 1).astype(np.float64), _ext.MAX_RATES - 1
+        numbers = (batches // self._each + 1).astype(np.float64)
         rates = np.zeros((steps, _ext.MAX_RATES))
-        sizes = np.broadcast_arrays(*self.step_sizes(numbers), *[0.0] * columns, numbers)
-        rates[:, :-1] = np.stack(sizes[:columns], axis=1)
+        for i, sizes in enumerate(self.step_sizes(numbers)):
+            rates[:, i] = sizes
         rates[:, -1] = self.learning_rates(numbers)
         if isinstance(self.weight_decay, LearningRateSchedule):
             rates[:, -1] *= self.weight_decay.rates(self._last_batch(numbers), "the weight decay")

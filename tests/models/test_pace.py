@@ -135,6 +135,32 @@ def test_looks_at_one_thread_do_not_follow_from_pauses(monkeypatch: pytest.Monke
     assert sum(each.steps for each in later if each.plan.threads == 1) < 0.03 * sum(each.steps for each in later)
 
 
+def test_a_few_slow_steps_are_no_reason_to_look_where_a_look_loses_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fit begins while others, who go to sleep, still spin: its first steps are slow."""
+    ended = began = 0.0
+
+    def slow_at_first(now: float, threads: int, rng: random.Random) -> float:
+        nonlocal ended, began
+        if now - ended > 0.2:
+            began = now
+        ended = now + (44e-3 if threads == 1 else 23e-3 * (1.4 if now - began < 0.06 else 1))
+        return ended - now
+
+    log = simulated(monkeypatch, slow_at_first, 60, passes=10, pause=0.3)
+    later = [each for each in log if each.at > 10]
+    assert sum(each.steps for each in later if each.plan.threads == 1) < 0.02 * sum(each.steps for each in later)
+
+
+def test_two_threads_on_one_core_are_left_after_a_step_or_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a step is."""
+
+    def one_core_left(now: float, threads: int, rng: random.Random) -> float:
+        return 44e-3 if threads == 1 else 23e-3 if now < 10 else 90e-3
+
+    log = simulated(monkeypatch, one_core_left, 12)
+    assert step_time(log, since=10.25) < 1.15 * 44e-3
+
+
 @pytest.mark.parametrize("fit", [0.02, 0.1, 0.15])
 @pytest.mark.parametrize("pause", [0.15, 0.3])
 @pytest.mark.parametrize("seed", range(3))
