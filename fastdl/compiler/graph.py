@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from fastdl.base.arrays import Array, Dtype, all_finite
+from fastdl.base.arrays import Array, Dtype
 from fastdl.base.order import in_order
 from fastdl.base.scopes import having
 from fastdl.compiler.formula import Form
-from fastdl.compiler.memory import aligned, from_strips, padded, to_strips
+from fastdl.compiler.memory import aligned, fill_strips, from_strips, padded, strips_of, to_strips
 from fastdl.errors import ShapeError
 
 Shape = tuple[int | None, ...]
@@ -231,10 +231,11 @@ class Parameter(Arithmetic):
         path: str,
         shape: tuple[int, ...],
         dtype: Dtype,
-        value: Array,
+        value: Array | None,
         trainable: bool = True,
         by_rows: bool = False,
     ) -> None:
+        """value: None for zeros."""
         self.path, self.shape, self.dtype, self.trainable, self.by_rows = path, shape, dtype, trainable, by_rows
         self.regularizer: WeightPenalty | None = None
         self.constraint: WeightConstraint | None = None
@@ -242,7 +243,8 @@ class Parameter(Arithmetic):
         self.overwrite_with_gradient = False
         self.size = math.prod(shape)
         self.storage = self.like()
-        self.assign(value)
+        if value is not None:
+            self.assign(value)
 
     @property
     def rows(self) -> int:
@@ -262,7 +264,7 @@ class Parameter(Arithmetic):
         """Zeroed storage of the same layout: a gradient or an optimizer's slot."""
         if not self.in_strips:
             return aligned((padded(self.size),), self.dtype)
-        return to_strips(np.zeros(self.shape, self.dtype))
+        return strips_of(self.shape, self.dtype)
 
     def laid_out(self, value: Array) -> Array:
         """An array of the parameter's shape and dtype in storage of the same layout."""
@@ -278,7 +280,7 @@ class Parameter(Arithmetic):
         if array.shape != self.shape:
             raise ShapeError(f"{self.path} has shape {self.shape}, the new value {array.shape}")
         if self.in_strips:
-            self.storage[...] = to_strips(array)
+            fill_strips(self.storage, array)
         else:
             self.storage[: self.size] = array.ravel()
 
@@ -320,15 +322,6 @@ class Parameter(Arithmetic):
 
     def __repr__(self) -> str:
         return f"<Parameter {self.path} {self.shape} {self.dtype} trainable={self.trainable}>"
-
-
-def first_not_finite(parameters: Iterable[Parameter]) -> str | None:
-    """ "kernel of dense_1 holds NaN", or infinity, of the first that does; None if all are finite."""
-    for parameter in parameters:
-        if not all_finite(parameter.storage.reshape(1, -1)):
-            owner, _, name = parameter.path.rpartition("/")
-            return f"{name} of {owner} holds {'NaN' if np.isnan(parameter.storage).any() else 'infinity'}"
-    return None
 
 
 class NodeWriter(Protocol):

@@ -21,15 +21,23 @@ def aligned(shape: tuple[int, ...], dtype: Dtype) -> Array:
     return np.frombuffer(memoryview(_ext.Buffer(count * dtype.itemsize)), dtype, count).reshape(shape)
 
 
-def to_strips(matrix: Array) -> Array:
-    """(in, out) → (strips, in, STRIP), padded with zeros: how the kernels want weights (see ext/kernels.h)."""
-    rows, columns = matrix.shape
-    strips = -(-columns // _ext.STRIP)
-    storage = aligned((strips, rows, _ext.STRIP), matrix.dtype)
-    for i in range(strips):
+def strips_of(shape: tuple[int, ...], dtype: Dtype) -> Array:
+    """Zeros (strips, in, STRIP): how the kernels want a matrix of weights of shape (in, out) (see ext/kernels.h)."""
+    rows, columns = shape
+    return aligned((-(-columns // _ext.STRIP), rows, _ext.STRIP), dtype)
+
+
+def fill_strips(storage: Array, matrix: Array) -> Array:
+    """(in, out) → strips that are there already; their padding stays."""
+    for i, strip in enumerate(storage):
         part = matrix[:, i * _ext.STRIP : (i + 1) * _ext.STRIP]
-        storage[i, :, : part.shape[1]] = part
+        strip[:, : part.shape[1]] = part
     return storage
+
+
+def to_strips(matrix: Array) -> Array:
+    """(in, out) → new strips, padded with zeros."""
+    return fill_strips(strips_of(matrix.shape, matrix.dtype), matrix)
 
 
 def from_strips(storage: Array, columns: int) -> Array:

@@ -23,6 +23,7 @@ from fastdl.regularizers import Regularizer
 from fastdl.tree import NESTED
 
 RegularizerLike = str | regularizers.OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None
+PLAIN = frozenset({str, int, float, bool, type(None), Parameter})  # of attributes: they hold nothing else
 ConstraintLike = str | constraints.OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None
 InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
@@ -149,7 +150,7 @@ class Weighted(Configured):
         for name, value in list(vars(self).items()):
             if plain and name.startswith("_"):
                 continue
-            if isinstance(value, NESTED):
+            if type(value) not in PLAIN and isinstance(value, NESTED):
                 yield from _leaves(value)
             else:
                 yield value

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from fastdl.compiler.graph import first_not_finite
+import numpy as np
+
+from fastdl.base.arrays import all_finite
+from fastdl.compiler.graph import Parameter
 from fastdl.errors import ADVICE, DivergenceWarning, warn
 from fastdl.models.callback import Callback, Logs
 
@@ -51,3 +55,12 @@ class Divergence(Callback):
         optimizer = self.model.optimizer
         state = optimizer.kept if optimizer else []
         return first_not_finite([*self.model.graph_for(training=True).parameters, *state])
+
+
+def first_not_finite(parameters: Iterable[Parameter]) -> str | None:
+    """ "kernel of dense_1 holds NaN", or infinity, of the first that does; None if all are finite."""
+    for parameter in parameters:
+        if not all_finite(parameter.storage.reshape(1, -1)):
+            owner, _, name = parameter.path.rpartition("/")
+            return f"{name} of {owner} holds {'NaN' if np.isnan(parameter.storage).any() else 'infinity'}"
+    return None

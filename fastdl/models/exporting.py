@@ -13,7 +13,7 @@ from fastdl import fusion, tree
 from fastdl.base.arguments import path as checked_path
 from fastdl.base.files import check_target, write_atomically
 from fastdl.base.metadata import CLASS_NAMES_KEY, FEATURE_NAMES_KEY
-from fastdl.compiler.graph import Graph, first_not_finite
+from fastdl.compiler.graph import Graph
 from fastdl.errors import ADVICE, FusionError
 from fastdl.fusion.graph.index import GraphIndex
 from fastdl.fusion.graph.memory import memory_errors
@@ -21,6 +21,7 @@ from fastdl.fusion.proof.feeds import Feeder
 from fastdl.fusion.proof.truth import Truth
 from fastdl.fusion.report.report import FusionReport
 from fastdl.fusion.runtime.session import Session
+from fastdl.models.divergence import first_not_finite
 from fastdl.models.network import Network
 from fastdl.onnx.export import to_onnx
 

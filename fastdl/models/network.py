@@ -57,6 +57,10 @@ class Network(Tracing):
         self._graph, self._others = None, {}
         self.session.forget()
 
+    @property
+    def _told_what_to_train(self) -> bool:
+        return self.session.optimizer is not None
+
     def _was_traced(self, before: frozenset[Parameter]) -> None:
         trained = self.session.trained
         new = (parameter for parameter in self.trainable_weights if trained is None or parameter not in before)

@@ -87,7 +87,7 @@ class Tracing(Layer):
             self.input_structure = structure
         if self.input_structure is None and len(self._samples) > 1:
             self.input_structure = [None] * len(self._samples)
-        before = frozenset(self.weights) if self.built else frozenset[Parameter]()
+        before = frozenset(self.weights) if self.built and self._told_what_to_train else frozenset[Parameter]()
         try:
             result, graph, called, told = self._traced(False)
         except ShapeError:
@@ -102,7 +102,8 @@ class Tracing(Layer):
         self.output_names = structures.output_names(result)
         self._called = self._called or Call(self, graph.columns, tuple(outputs), None)
         self.built = True
-        self._was_traced(before)
+        if self._told_what_to_train:
+            self._was_traced(before)
         return graph
 
     def graph_for(self, training: bool, absent: frozenset[int] = frozenset()) -> Graph:
@@ -153,6 +154,11 @@ class Tracing(Layer):
             Tensor((None, *sample), dtype, name=name)
             for sample, dtype, name in zip(self._samples or [], self.input_dtypes, self.input_names, strict=True)
         ]
+
+    @property
+    def _told_what_to_train(self) -> bool:
+        """Whether `compile` has said it: a model may be traced many times before."""
+        return False
 
     def _was_traced(self, before: frozenset[Parameter]) -> None:
         """A graph has been made, perhaps with new weights beside those that were there before."""

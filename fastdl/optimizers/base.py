@@ -164,7 +164,7 @@ class BaseOptimizer(Configured):
     ) -> Parameter:
         """What is kept beside the parameter under this name, of its dtype, and of its shape unless another is given."""
         path, shape = f"{self.name}/{parameter.path.replace('/', '_')}_{name}", shape or parameter.shape
-        values = np.broadcast_to(value, shape)
+        values = None if isinstance(value, float) and value == 0 else np.broadcast_to(value, shape)
         return Parameter(path, shape, parameter.dtype, values, trainable=False, by_rows=parameter.by_rows)
 
     def new_slots(self, parameter: Parameter) -> list[Parameter]:

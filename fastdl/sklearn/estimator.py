@@ -18,10 +18,9 @@ from fastdl.base import random
 from fastdl.base.arguments import whole
 from fastdl.base.arrays import Array
 from fastdl.callbacks import EarlyStopping
-from fastdl.compiler.graph import first_not_finite
 from fastdl.errors import ADVICE
 from fastdl.models import Model, Sequential, loading, saving
-from fastdl.models.divergence import Divergence
+from fastdl.models.divergence import Divergence, first_not_finite
 from fastdl.optimizers import Optimizer
 
 if TYPE_CHECKING:
