@@ -12,9 +12,6 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-cdef extern from "stdlib.h" nogil:
-    int posix_memalign(void **pointer, size_t alignment, size_t size)
-
 cdef extern from "kernels.h" nogil:
     enum: FDL_PANEL, FDL_UNIT, FDL_STRIP, FDL_MAX_FEEDS, FDL_MAX_RATES, FDL_MAX_WAVES, FDL_MAX_WAVE_OUTPUTS
     size_t FDL_SEEDED
@@ -83,6 +80,7 @@ cdef extern from "signature.h" nogil:
     const char *fdl_losses[1]
 
 cdef extern from "program.h" nogil:
+    void *fdl_allocate(size_t size)
     enum: FDL_BY_FEATURE, FDL_BY_PANEL, FDL_ONCE, FDL_BY_HALF, FDL_AFTER_HALVES, FDL_MAX_THREADS
     ctypedef struct fdl_instruction:
         fdl_kernel kernel
@@ -211,10 +209,9 @@ cdef class Buffer:
         cdef size_t rounded = (size + 63) // 64 * 64
         if rounded == 0:
             rounded = 64
-        if size > (<size_t>1 << 62) or posix_memalign(&self.memory, 64, rounded):
-            self.memory = NULL
+        self.memory = NULL if size > (<size_t>1 << 62) else fdl_allocate(rounded)
+        if self.memory == NULL:
             raise MemoryError(f"cannot allocate {size:,} bytes")
-        memset(self.memory, 0, rounded)
         self.size = rounded
 
     def __dealloc__(self):

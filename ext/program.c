@@ -4,11 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 #if defined(__x86_64__)
 #include <x86intrin.h>
 #endif
 
 #include "team.h"
+
+#define FDL_LARGE ((size_t)4 << 20)
+#define FDL_LARGE_PAGE ((size_t)2 << 20)
+
+void *fdl_allocate(size_t size) {
+    void *memory;
+    if (posix_memalign(&memory, size < FDL_LARGE ? 64 : FDL_LARGE_PAGE, size)) return NULL;
+#if defined(MADV_HUGEPAGE)
+    /* rows of a large table lie far apart: in pages of 4 kB each would have to be looked up first. Refused is no harm. */
+    if (size >= FDL_LARGE) madvise(memory, size, MADV_HUGEPAGE);
+#endif
+    return memset(memory, 0, size);
+}
 
 int fdl_program_append(fdl_program *program, const fdl_instruction *instruction) {
     if (program->count == program->capacity) {

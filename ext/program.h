@@ -37,6 +37,9 @@ typedef struct {
     int stop; /* set by a kernel that fails, so that nothing after it runs; only for programs on one thread */
 } fdl_program;
 
+/* Zeroed memory, aligned to 64 bytes, to be freed by free(), or NULL when out of memory. */
+void *fdl_allocate(size_t size);
+
 /* Appends a copy; returns 0, or -1 when out of memory. */
 int fdl_program_append(fdl_program *program, const fdl_instruction *instruction);
 void fdl_program_free(fdl_program *program);

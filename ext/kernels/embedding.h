@@ -23,30 +23,53 @@ INLINE code_column column_of(const double *columns, size_t count, size_t c, size
 INLINE int has_row(code_column of, T code) { return (double)code >= of.least && (double)code < of.rows; }
 INLINE size_t row_number(code_column of, T code) { return (size_t)of.first + (size_t)code; }
 
+/* Asks for what lies at row `row` of an array, `bytes` a row, before it is needed: rows of large arrays lie far apart. */
+INLINE void fetch_row(const void *array, size_t row, size_t bytes) {
+    const char *from = (const char *)array + row * bytes;
+    for (size_t line = 0; line < bytes; line += 64) __builtin_prefetch(from + line);
+}
+
+#define FDL_NEAR_BYTES ((size_t)1 << 20) /* an array no larger than this is in some cache anyway */
+
+/* Features [e, end) of the rows that begin at `from`, to y's lanes: transposed VL by VL. */
+INLINE void look_up(const T *const from[FDL_PANEL], size_t e, size_t end, T *y) {
+    for (; e + VL <= end; e += VL, y += VL * FDL_PANEL)
+        for (size_t s = 0; s < FDL_PANEL; s += VL) {
+            V block[VL];
+            for (size_t i = 0; i < VL; i++) block[i] = from[s + i] ? loadu(from[s + i] + e) : (V){0};
+            transpose(block);
+            for (size_t i = 0; i < VL; i++) store(y + i * FDL_PANEL + s, block[i]);
+        }
+    for (; e < end; e++, y += FDL_PANEL)
+        for (size_t i = 0; i < FDL_PANEL; i++) y[i] = from[i] ? from[i][e] : 0;
+}
+
 /* y = each code's row */
 static void embedding_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_forward_args *a = args;
     const T *x = a->x, *table = a->table;
     T *y = a->y;
     const size_t count = a->inputs, width = a->width, n = count * width;
+    const double *last = (const double *)a->columns + count - 1;
+    const int far = (size_t)(last[0] + last[count]) * width * sizeof(T) > FDL_NEAR_BYTES;
     (void)step, (void)scratch;
-    for (size_t p = range.p0; p < range.p1; p++)
+    for (size_t p = range.p0; p < range.p1; p++) {
+        for (size_t c = range.f0 / width; far && c * width < range.f1; c++) {
+            const code_column of = column_of(a->columns, count, c, a->zero_missing);
+            const T *code = x + (p * count + c) * FDL_PANEL;
+            for (size_t i = 0; i < FDL_PANEL; i++)
+                if (has_row(of, code[i])) fetch_row(table, row_number(of, code[i]), width * sizeof(T));
+        }
         for (size_t f = range.f0, end; f < range.f1; f = end) {
             const size_t c = f / width;
             const code_column of = column_of(a->columns, count, c, a->zero_missing);
-            const T *code = x + (p * count + c) * FDL_PANEL;
-            size_t at[FDL_PANEL];
-            T known[FDL_PANEL];
+            const T *code = x + (p * count + c) * FDL_PANEL, *from[FDL_PANEL];
             end = (c + 1) * width < range.f1 ? (c + 1) * width : range.f1;
-            for (size_t i = 0; i < FDL_PANEL; i++) {
-                known[i] = (T)has_row(of, code[i]);
-                at[i] = known[i] ? row_number(of, code[i]) * width : 0;
-            }
-            for (; f < end; f++) {
-                T *to = y + (p * n + f) * FDL_PANEL;
-                for (size_t i = 0; i < FDL_PANEL; i++) to[i] = known[i] ? table[at[i] + f - c * width] : 0;
-            }
+            for (size_t i = 0; i < FDL_PANEL; i++)
+                from[i] = has_row(of, code[i]) ? table + row_number(of, code[i]) * width : NULL;
+            look_up(from, f - c * width, end - c * width, y + (p * n + f) * FDL_PANEL);
         }
+    }
 }
 
 /* A batch's codes, and the gradients of the rows that they led to. */
@@ -94,30 +117,9 @@ static void embedding_backward(const void *args, fdl_range range, const fdl_step
     for_rows_read(add_to_table, &to, (coded){a->x, a->dy, a->columns, a->inputs, a->width, a->zero_missing}, step);
 }
 
-#define FDL_ROW_PIECE 64 /* numbers of a row that are stepped at once */
-
-/* The optimizer's step on a row of `width` numbers that lies anywhere: through aligned room. Beyond the row, and in slots
- * that the rule does not keep, there are zeros. */
-static void step_row(const embedding_step_args *a, const rule_settings *set, const rule_preparation *prepare, size_t row) {
-    const size_t width = a->width;
-    for (size_t begin = 0, n; begin < width; begin += n) {
-        n = width - begin < FDL_ROW_PIECE ? width - begin : FDL_ROW_PIECE;
-        const size_t at = row * width + begin, bytes = n * sizeof(T);
-        _Alignas(64) T w[FDL_ROW_PIECE] = {0}, g[FDL_ROW_PIECE] = {0}, slot[FDL_MAX_SLOTS][FDL_ROW_PIECE] = {{0}};
-        rule_place place = {w, {NULL}};
-        memcpy(w, (T *)a->table + at, bytes);
-        memcpy(g, (T *)a->sums + at, bytes);
-        for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
-            if (a->slots[i]) memcpy(place.slot[i] = slot[i], (T *)a->slots[i] + at, bytes);
-        if (a->prepare) prepare_rows(prepare, w, g, g, 0, 1, n);
-        rule_steppers[a->rule](set, place, g, 0, 1, n);
-        memcpy((T *)a->table + at, w, bytes);
-        for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
-            if (a->slots[i]) memcpy((T *)a->slots[i] + at, slot[i], bytes);
-    }
-}
-
-/* The rows of one thread's share, and how they are stepped. */
+/* The rows of one thread's share [first, end), and how they are stepped. A read is a code of the batch that leads to one:
+ * number (p C + c) 32 + i. The sum of a row's gradients is kept where its first read has room, and `seen` holds for each row
+ * that read's number from 1 on, 0 for rows that no read has come to. */
 typedef struct {
     const embedding_step_args *a;
     rule_settings set;
@@ -125,35 +127,122 @@ typedef struct {
     size_t first, end;
 } row_steps;
 
-INLINE void sum_row(void *context, size_t row, const T *dy) {
-    const row_steps *t = context;
-    if (row < t->first || row >= t->end) return;
-    const size_t width = t->a->width;
-    T *sums = (T *)t->a->sums + row * width, *seen = (T *)t->a->seen + row;
-    if (*seen == 0) memset(sums, 0, width * sizeof(T));
-    for (size_t e = 0; e < width; e++) sums[e] += dy[e * FDL_PANEL];
-    *seen = 1;
+#define FDL_ROW_PIECE 64 /* numbers of a row that are stepped at once, where it does not lie in whole vectors */
+
+/* The optimizer's step on a row of `width` numbers that lies anywhere, by its gradient: through aligned room, with zeros
+ * beyond the row. */
+static void step_any_row(const row_steps *t, size_t row, const T *sum) {
+    const embedding_step_args *a = t->a;
+    const size_t width = a->width;
+    for (size_t begin = 0, n; begin < width; begin += n) {
+        n = width - begin < FDL_ROW_PIECE ? width - begin : FDL_ROW_PIECE;
+        const size_t at = row * width + begin, bytes = n * sizeof(T);
+        _Alignas(64) T w[FDL_ROW_PIECE] = {0}, g[FDL_ROW_PIECE] = {0}, slot[FDL_MAX_SLOTS][FDL_ROW_PIECE] = {{0}};
+        rule_place place = {w, {NULL}};
+        memcpy(w, (T *)a->table + at, bytes);
+        memcpy(g, sum + begin, bytes);
+        for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
+            if (a->slots[i]) memcpy(place.slot[i] = slot[i], (T *)a->slots[i] + at, bytes);
+        if (a->prepare) prepare_rows(&t->prepare, w, g, g, 0, 1, n);
+        rule_steppers[a->rule](&t->set, place, g, 0, 1, n);
+        memcpy((T *)a->table + at, w, bytes);
+        for (size_t i = 0; i < FDL_MAX_SLOTS; i++)
+            if (a->slots[i]) memcpy((T *)a->slots[i] + at, slot[i], bytes);
+    }
 }
 
-INLINE void step_summed_row(void *context, size_t row, const T *dy) {
-    const row_steps *t = context;
-    (void)dy;
-    if (row < t->first || row >= t->end) return;
-    T *seen = (T *)t->a->seen + row;
-    if (*seen != 0) step_row(t->a, &t->set, &t->prepare, row);
-    *seen = 0;
+/* The same; whole vectors are stepped where they lie. */
+INLINE void step_row(const row_steps *t, size_t row, T *sum) {
+    const embedding_step_args *a = t->a;
+    const size_t width = a->width;
+    if (width % VL) {
+        step_any_row(t, row, sum);
+        return;
+    }
+    const rule_place place = place_at(place_of(a->table, a->slots), row * width);
+    if (a->prepare) prepare_rows(&t->prepare, place.w, sum, sum, 0, 1, width);
+    rule_steppers[a->rule](&t->set, place, sum, 0, 1, width);
+}
+
+/* The rows of a column's 32 codes in a panel, and `end` where there is none, or it is another thread's. */
+INLINE void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t c, size_t row[FDL_PANEL]) {
+    const embedding_step_args *a = t->a;
+    const code_column of = column_of(a->columns, a->inputs, c, a->zero_missing);
+    const T *code = (const T *)a->x + (p * a->inputs + c) * FDL_PANEL;
+    const size_t samples = samples_in(step->batch, p);
+    for (size_t i = 0; i < FDL_PANEL; i++) {
+        row[i] = i < samples && has_row(of, code[i]) ? row_number(of, code[i]) : t->end;
+        if (row[i] < t->first || row[i] > t->end) row[i] = t->end;
+    }
+}
+
+/* Adds dy of a panel's reads of a column to the sums of their rows; the first read of a row begins its sum. */
+INLINE void sum_reads(const row_steps *t, const size_t row[FDL_PANEL], size_t read, const T *dy) {
+    const embedding_step_args *a = t->a;
+    const size_t width = a->width;
+    T *sums = a->sums, *to[FDL_PANEL];
+    I *seen = a->seen;
+    int adds[FDL_PANEL];
+    for (size_t i = 0; i < FDL_PANEL; i++) {
+        to[i] = NULL;
+        if (row[i] == t->end) continue;
+        adds[i] = seen[row[i]] != 0;
+        if (!adds[i]) {
+            seen[row[i]] = (I)(read + i + 1);
+            fetch_row(a->table, row[i], width * sizeof(T));
+            for (size_t k = 0; k < FDL_MAX_SLOTS; k++)
+                if (a->slots[k]) fetch_row(a->slots[k], row[i], width * sizeof(T));
+        }
+        to[i] = sums + (size_t)(seen[row[i]] - 1) * width;
+    }
+    size_t e = 0;
+    for (; e + VL <= width; e += VL)
+        for (size_t s = 0; s < FDL_PANEL; s += VL) {
+            V block[VL];
+            for (size_t i = 0; i < VL; i++) block[i] = load(dy + (e + i) * FDL_PANEL + s);
+            transpose(block);
+            for (size_t i = 0; i < VL; i++) {
+                if (!to[s + i]) continue;
+                if (adds[s + i]) block[i] += loadu(to[s + i] + e);
+                storeu(to[s + i] + e, block[i]);
+            }
+        }
+    for (; e < width; e++)
+        for (size_t i = 0; i < FDL_PANEL; i++)
+            if (to[i]) to[i][e] = dy[e * FDL_PANEL + i] + (adds[i] ? to[i][e] : 0);
 }
 
 /* Each row that the batch reads, and that is one of rows [f0, f1), is stepped by the sum of dy over the samples that read it,
- * in their order. How long that takes does not depend on how many rows there are. */
+ * in their order. How long that takes does not depend on how many rows there are, but for caches. */
 static void embedding_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_step_args *a = args;
-    const coded codes = {a->x, a->dy, a->columns, a->inputs, a->width, a->zero_missing};
-    row_steps steps = {a, settings_of(step->rates, a->rate_factor, a->constants),
-                       preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2), range.f0, range.f1};
+    const row_steps steps = {a, settings_of(step->rates, a->rate_factor, a->constants),
+                             preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2), range.f0, range.f1};
+    const size_t panels = (step->batch + FDL_PANEL - 1) / FDL_PANEL, n = a->inputs * a->width;
+    I *seen = a->seen;
+    size_t row[FDL_PANEL];
     (void)scratch;
-    for_rows_read(sum_row, &steps, codes, step);
-    for_rows_read(step_summed_row, &steps, codes, step);
+    for (size_t p = 0; p < panels; p++) {
+        for (size_t c = 0; c < a->inputs; c++) {
+            rows_read(&steps, step, p, c, row);
+            for (size_t i = 0; i < FDL_PANEL; i++)
+                if (row[i] != steps.end) __builtin_prefetch(seen + row[i], 1);
+        }
+        for (size_t c = 0; c < a->inputs; c++) {
+            rows_read(&steps, step, p, c, row);
+            sum_reads(&steps, row, (p * a->inputs + c) * FDL_PANEL, (const T *)a->dy + (p * n + c * a->width) * FDL_PANEL);
+        }
+    }
+    for (size_t p = 0; p < panels; p++)
+        for (size_t c = 0; c < a->inputs; c++) {
+            const size_t read = (p * a->inputs + c) * FDL_PANEL;
+            rows_read(&steps, step, p, c, row);
+            for (size_t i = 0; i < FDL_PANEL; i++) {
+                if (row[i] == steps.end || (size_t)seen[row[i]] != read + i + 1) continue;
+                step_row(&steps, row[i], (T *)a->sums + (read + i) * a->width);
+                seen[row[i]] = 0;
+            }
+        }
 }
 
 #endif

@@ -125,7 +125,7 @@ class Embedding(Op):
             dy=read_all(build.gradients.of(self.output)),
             table=write(build.parameter(self.table)),
             slots=[write(slot) if slot else None for slot in build.steps.slots(self.table)],
-            sums=write(build.gradients.room_for(self.table)),
+            sums=write(build.panel_ref(self.output.features)),
             seen=write(build.array(aligned((padded(rows),), build.dtype))),
             **self._common(build),
             **build.steps.rule(self.table),
