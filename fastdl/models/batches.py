@@ -94,10 +94,10 @@ class Rows:
                 yield slice_, self.feeds, index
             return
         met = set[Program]()
-        for piece in ahead.pieces(self.feeds, index, rows, size, most, self.how.check):
+        for piece, order in ahead.pieces(self.feeds, index, rows, size, most, self.how.check):
             steps = max(1, len(piece[X_FEED]) // size)
             first = {feed: array[:size] for feed, array in piece.items()}
-            yield self.how.session.slice_like(purpose, first, steps, met), piece, None
+            yield self.how.session.slice_like(purpose, first, steps, met), piece, order
 
     def _order(self, first: int, count: int) -> Array | None:
         """The rows of so many batches of a pass, None for all as they are."""
