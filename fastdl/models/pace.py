@@ -26,7 +26,7 @@ SLICE_SECONDS = 0.03  # between two slices Python looks up: progress, Ctrl-C, ca
 WARM_SECONDS = 0.0003  # of steps that are not measured, after a pause or on another number of threads
 LOOK_SECONDS = 0.001  # of those that are, of a look
 PAUSE_SECONDS = 0.002  # after a pause as long, threads sleep and caches are cold
-LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds between looks at more threads; of computing between looks at fewer
+LOOK_UP, LOOK_DOWN = 0.03, 1.0  # seconds of computing between looks at more threads, and at fewer
 MOST_PATIENCE = 4  # so many times LOOK_UP, where looks up have failed again and again
 MOST_TRUST = 8  # so many times LOOK_DOWN, where looks down have found nothing and no slice was slow
 LOOKS_APART = 8  # times what a look at more threads loses, if they are as slow as they were
@@ -36,7 +36,8 @@ CHANGED = 1.15  # a slice that took so much longer than the one before it: other
 BETTER = 0.97  # of its time must the other count take to be preferred
 SHORT_STEPS = 3  # a pass of so many steps leaves none to warm up: each is measured as it comes
 SHORT_KEPT = 5  # of such passes, how many are remembered by count
-SHORT_EVERY = 24  # and one in how many looks at the other
+SHORT_EVERY = 24  # and one in how many, at least, looks at the other …
+SHORT_LOSS = 0.06  # … which may lose so much of the time
 
 
 _lock, _side_by_side = threading.Lock(), 0  # fits that run in this process, each in a Python thread
@@ -81,7 +82,7 @@ class Pace:
         self.seconds: dict[int, float] = {}  # a step's time when it was last measured, by threads
         self._measured: dict[int, float] = {}  # when that was
         self._short: dict[int, deque[float]] = {}  # the same in short passes
-        self._short_passes = 0
+        self._short_passes = 0  # since the last look
         self._threads = 0  # of the last slice
         self._best = 0
         self._ended = self._looked = -1e9  # when the last slice, and the last look, came to an end
@@ -162,9 +163,8 @@ class Pace:
             return True  # by now a look that finds nothing would not have lost more
         since = time.perf_counter() - max(self._measured[other], self._looked)
         longer = steps * (self.seconds[other] - self.seconds[best])  # than steps on the best count, if nothing changed
-        if other > best and since < max(self._patience, LOOKS_APART * longer):
-            return False
-        if other < best and self._spent < self._trust:  # of computing: pauses alone give no reason to look
+        least = max(self._patience, LOOKS_APART * longer) if other > best else self._trust
+        if self._spent < least:  # of computing: pauses alone give no reason to look
             return False
         return longer * math.pow(0.5, since / FORGETTING) <= LOOK_LOSS * self._spent
 
@@ -174,5 +174,10 @@ class Pace:
         for threads in (limit, 1):
             if len(self._short.get(threads, ())) < 2:
                 return threads
-        best, other = sorted((limit, 1), key=lambda threads: sorted(self._short[threads])[1])
-        return other if self._short_passes % SHORT_EVERY == 0 else best
+        taken = {threads: sorted(self._short[threads])[1] for threads in (limit, 1)}
+        best, other = sorted(taken, key=taken.__getitem__)
+        every = max(SHORT_EVERY, (taken[other] / taken[best] - 1) / SHORT_LOSS)
+        if self._short_passes <= every:
+            return best
+        self._short_passes = 0
+        return other
