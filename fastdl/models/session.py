@@ -195,19 +195,20 @@ class Session:
         each = [program.totals for program in passed]
         for program, totals in zip(passed, each, strict=True):
             for total, term in zip(totals, objective.terms, strict=False):
-                total[0] *= program.batch if term.sums else 1
-        sums = [sum(totals) for totals in zip(*each, strict=True)]
-        penalties = np.array([sum(program.penalties for program in passed)])
+                if term.sums:
+                    total[0] *= program.batch
+        sums: list[Any] = [sum(totals[1:], totals[0]) for totals in zip(*each, strict=True)]
+        penalties = sum(program.penalties for program in passed)
         if together:
             counted = objective.counted_by_metrics
-            values = [np.array(each, np.float64) for each in (*sums, penalties, *counted)]
+            values = [np.array(each, np.float64) for each in (*sums, [penalties], *counted)]
             together.sum(values)
-            sums, penalties = values[: len(sums)], values[len(sums)]
+            sums, penalties = values[: len(sums)], float(values[len(sums)][0])
             for variable, value in zip(counted, values[len(sums) + 1 :], strict=True):
                 variable.assign(value)
-        logs = objective.logs(sums, float(penalties[0]))  # type: ignore[arg-type]
+        logs = objective.logs(sums, penalties)
         self.metrics += [Mean(name=name) for name in objective.losses_in_logs[len(self.metrics) - 2 :]]
-        rows = float(sums[0][2])  # type: ignore[index]
+        rows = float(sums[0][2])
         for tracker in self.metrics:
             if tracker.name in logs and isinstance(tracker, Mean):
                 tracker.take(np.array([logs[tracker.name] * rows, rows]), rows)
