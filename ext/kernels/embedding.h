@@ -72,49 +72,46 @@ static void embedding_forward(const void *args, fdl_range range, const fdl_step 
     }
 }
 
-/* A batch's codes, and the gradients of the rows that they led to. */
-typedef struct {
-    const T *x, *dy;
-    const double *columns;
-    size_t count, width, zero_missing;
-} coded;
-
-/* Calls each(context, row, dy) for each code that has a row: sample by sample of a column, column by column of a panel. The
- * row's gradient begins at dy; its next number lies FDL_PANEL further. */
-typedef void (*row_body)(void *context, size_t row, const T *dy);
-INLINE void for_rows_read(row_body each, void *context, coded codes, const fdl_step *step) {
-    const size_t n = codes.count * codes.width;
-    for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
-        for (size_t c = 0; c < codes.count; c++) {
-            const code_column of = column_of(codes.columns, codes.count, c, codes.zero_missing);
-            const T *code = codes.x + (p * codes.count + c) * FDL_PANEL;
-            const T *from = codes.dy + (p * n + c * codes.width) * FDL_PANEL;
-            for (size_t i = 0, samples = samples_in(step->batch, p); i < samples; i++)
-                if (has_row(of, code[i])) each(context, row_number(of, code[i]), from + i);
+/* Adds dy of a column's 32 reads in a panel to the rows where `to` says that they are summed, read by read; NULL: to none. */
+INLINE void add_reads(T *const to[FDL_PANEL], size_t width, const T *dy) {
+    size_t e = 0;
+    for (; e + VL <= width; e += VL)
+        for (size_t s = 0; s < FDL_PANEL; s += VL) {
+            V block[VL];
+            for (size_t i = 0; i < VL; i++) block[i] = load(dy + (e + i) * FDL_PANEL + s);
+            transpose(block);
+            for (size_t i = 0; i < VL; i++)
+                if (to[s + i]) storeu(to[s + i] + e, loadu(to[s + i] + e) + block[i]);
         }
-}
-
-/* Elements [f0, f1) of a table's gradient. */
-typedef struct {
-    T *dtable;
-    size_t width, f0, f1;
-} table_sums;
-
-INLINE void add_to_table(void *context, size_t row, const T *dy) {
-    const table_sums *to = context;
-    const size_t first = row * to->width, last = first + to->width;
-    size_t e = first < to->f0 ? to->f0 : first, end = last < to->f1 ? last : to->f1;
-    for (; e < end; e++) to->dtable[e] += dy[(e - first) * FDL_PANEL];
+    for (; e < width; e++)
+        for (size_t i = 0; i < FDL_PANEL; i++)
+            if (to[i]) to[i][e] += dy[e * FDL_PANEL + i];
 }
 
 /* dtable = the sum of dy over the samples of each row's code, in the order of the samples: elements [f0, f1) of it. */
 static void embedding_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_backward_args *a = args;
-    const size_t padded = (range.f1 + FDL_UNIT - 1) / FDL_UNIT * FDL_UNIT;
-    table_sums to = {a->dtable, a->width, range.f0, range.f1};
+    const size_t padded = (range.f1 + FDL_UNIT - 1) / FDL_UNIT * FDL_UNIT, width = a->width, n = a->inputs * width;
+    T *dtable = a->dtable;
     (void)scratch;
-    memset(to.dtable + range.f0, 0, (padded - range.f0) * sizeof(T));
-    for_rows_read(add_to_table, &to, (coded){a->x, a->dy, a->columns, a->inputs, a->width, a->zero_missing}, step);
+    memset(dtable + range.f0, 0, (padded - range.f0) * sizeof(T));
+    for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
+        for (size_t c = 0, samples = samples_in(step->batch, p); c < a->inputs; c++) {
+            const code_column of = column_of(a->columns, a->inputs, c, a->zero_missing);
+            const T *code = (const T *)a->x + (p * a->inputs + c) * FDL_PANEL;
+            const T *dy = (const T *)a->dy + (p * n + c * width) * FDL_PANEL;
+            T *to[FDL_PANEL];
+            for (size_t i = 0; i < FDL_PANEL; i++) {
+                to[i] = NULL;
+                if (i >= samples || !has_row(of, code[i])) continue;
+                const size_t first = row_number(of, code[i]) * width, last = first + width;
+                if (first >= range.f0 && last <= range.f1) to[i] = dtable + first;
+                else /* the range's ends may cut a row */
+                    for (size_t e = first < range.f0 ? range.f0 : first; e < last && e < range.f1; e++)
+                        dtable[e] += dy[(e - first) * FDL_PANEL + i];
+            }
+            add_reads(to, width, dy);
+        }
 }
 
 /* The rows of one thread's share [first, end), and how they are stepped. A read is a code of the batch that leads to one:
@@ -176,40 +173,30 @@ INLINE void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t
     }
 }
 
+/* Asks for a row of the table and of the slots. */
+INLINE void fetch_state(const row_steps *t, size_t row) {
+    const size_t bytes = t->a->width * sizeof(T);
+    fetch_row(t->a->table, row, bytes);
+    for (size_t k = 0; k < FDL_MAX_SLOTS; k++)
+        if (t->a->slots[k]) fetch_row(t->a->slots[k], row, bytes);
+}
+
 /* Adds dy of a panel's reads of a column to the sums of their rows; the first read of a row begins its sum. */
 INLINE void sum_reads(const row_steps *t, const size_t row[FDL_PANEL], size_t read, const T *dy) {
-    const embedding_step_args *a = t->a;
-    const size_t width = a->width;
-    T *sums = a->sums, *to[FDL_PANEL];
-    I *seen = a->seen;
-    int adds[FDL_PANEL];
+    const size_t width = t->a->width;
+    T *sums = t->a->sums, *to[FDL_PANEL];
+    I *seen = t->a->seen;
     for (size_t i = 0; i < FDL_PANEL; i++) {
         to[i] = NULL;
         if (row[i] == t->end) continue;
-        adds[i] = seen[row[i]] != 0;
-        if (!adds[i]) {
+        if (seen[row[i]] == 0) {
             seen[row[i]] = (I)(read + i + 1);
-            fetch_row(a->table, row[i], width * sizeof(T));
-            for (size_t k = 0; k < FDL_MAX_SLOTS; k++)
-                if (a->slots[k]) fetch_row(a->slots[k], row[i], width * sizeof(T));
+            memset(sums + (read + i) * width, 0, width * sizeof(T));
+            fetch_state(t, row[i]);
         }
         to[i] = sums + (size_t)(seen[row[i]] - 1) * width;
     }
-    size_t e = 0;
-    for (; e + VL <= width; e += VL)
-        for (size_t s = 0; s < FDL_PANEL; s += VL) {
-            V block[VL];
-            for (size_t i = 0; i < VL; i++) block[i] = load(dy + (e + i) * FDL_PANEL + s);
-            transpose(block);
-            for (size_t i = 0; i < VL; i++) {
-                if (!to[s + i]) continue;
-                if (adds[s + i]) block[i] += loadu(to[s + i] + e);
-                storeu(to[s + i] + e, block[i]);
-            }
-        }
-    for (; e < width; e++)
-        for (size_t i = 0; i < FDL_PANEL; i++)
-            if (to[i]) to[i][e] = dy[e * FDL_PANEL + i] + (adds[i] ? to[i][e] : 0);
+    add_reads(to, width, dy);
 }
 
 /* Each row that the batch reads, and that is one of rows [f0, f1), is stepped by the sum of dy over the samples that read it,
@@ -233,16 +220,19 @@ static void embedding_step(const void *args, fdl_range range, const fdl_step *st
             sum_reads(&steps, row, (p * a->inputs + c) * FDL_PANEL, (const T *)a->dy + (p * n + c * a->width) * FDL_PANEL);
         }
     }
-    for (size_t p = 0; p < panels; p++)
-        for (size_t c = 0; c < a->inputs; c++) {
-            const size_t read = (p * a->inputs + c) * FDL_PANEL;
-            rows_read(&steps, step, p, c, row);
-            for (size_t i = 0; i < FDL_PANEL; i++) {
-                if (row[i] == steps.end || (size_t)seen[row[i]] != read + i + 1) continue;
-                step_row(&steps, row[i], (T *)a->sums + (read + i) * a->width);
-                seen[row[i]] = 0;
-            }
+    size_t now[FDL_PANEL];
+    rows_read(&steps, step, 0, 0, row);
+    for (size_t b = 0, blocks = panels * a->inputs; b < blocks; b++) { /* the next 32 reads are asked for while these are stepped */
+        memcpy(now, row, sizeof now);
+        if (b + 1 < blocks) rows_read(&steps, step, (b + 1) / a->inputs, (b + 1) % a->inputs, row);
+        for (size_t i = 0; b + 1 < blocks && i < FDL_PANEL; i++)
+            if (row[i] != steps.end) fetch_state(&steps, row[i]);
+        for (size_t i = 0, read = b * FDL_PANEL; i < FDL_PANEL; i++, read++) {
+            if (now[i] == steps.end || (size_t)seen[now[i]] != read + 1) continue;
+            step_row(&steps, now[i], (T *)a->sums + read * a->width);
+            seen[now[i]] = 0;
         }
+    }
 }
 
 #endif
