@@ -45,10 +45,22 @@ def buildable(build: Callable[..., None]) -> Callable[..., None]:
     return either
 
 
+@functools.lru_cache(256)
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function).parameters)
+
+
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """As inspect.signature tells them; of a method, which each layer of a kind has, looked up once for all of them."""
+    if (plain := getattr(function, "__func__", None)) is None:
+        return dict(inspect.signature(function).parameters)
+    return dict(list(_parameters(plain).items())[1:])
+
+
 def names_of_arguments(function: Callable[..., Any]) -> list[str]:
     """Those that have a name of their own."""
     several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
-    return [name for name, each in inspect.signature(function).parameters.items() if each.kind not in several]
+    return [name for name, each in parameters_of(function).items() if each.kind not in several]
 
 
 def build_arguments(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Self
@@ -19,7 +18,14 @@ from fastdl.base.naming import auto_name, no_attribute
 from fastdl.base.scopes import having
 from fastdl.compiler.graph import Graph, Tensor, tracing
 from fastdl.errors import ConfigError, ShapeError
-from fastdl.layers.building import build_arguments, buildable, names_of_arguments, policy_of, saved_policy
+from fastdl.layers.building import (
+    build_arguments,
+    buildable,
+    names_of_arguments,
+    parameters_of,
+    policy_of,
+    saved_policy,
+)
 from fastdl.layers.context import (
     Call,
     Phase,
@@ -180,7 +186,7 @@ class Layer(Stored):
 
     def told(self, training: bool | None) -> dict[str, Any]:
         """What `call` is told of training, if it asks; one's own also which graph is traced. fastdl's own."""
-        if "training" not in inspect.signature(self.call).parameters:
+        if "training" not in parameters_of(self.call):
             return {}
         if training is None and self.own_call and (graph := phase.get()) is not None:
             graph.told = True

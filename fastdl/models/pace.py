@@ -36,7 +36,7 @@ CHANGED = 1.15  # a slice that took so much longer than the one before it: other
 BETTER = 0.97  # of its time must the other count take to be preferred
 SHORT_STEPS = 3  # a pass of so many steps leaves none to warm up: each is measured as it comes
 SHORT_KEPT = 5  # of such passes, how many are remembered by count
-SHORT_EVERY = 24  # and one in how many, at least, looks at the other …
+SHORT_UP, SHORT_DOWN = 24, 192  # and one in how many, at least, looks at more threads, or at fewer …
 SHORT_LOSS = 0.06  # … which may lose so much of the time
 
 
@@ -176,7 +176,7 @@ class Pace:
                 return threads
         taken = {threads: sorted(self._short[threads])[1] for threads in (limit, 1)}
         best, other = sorted(taken, key=taken.__getitem__)
-        every = max(SHORT_EVERY, (taken[other] / taken[best] - 1) / SHORT_LOSS)
+        every = max(SHORT_UP if other > best else SHORT_DOWN, (taken[other] / taken[best] - 1) / SHORT_LOSS)
         if self._short_passes <= every:
             return best
         self._short_passes = 0

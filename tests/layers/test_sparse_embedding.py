@@ -36,7 +36,7 @@ def weights(model: fastdl.Sequential) -> list[Array]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("width", [1, 5, 16, 300])
+@pytest.mark.parametrize("width", [1, 5, 16, 20, 300])
 @pytest.mark.parametrize("batch", [7, 32, 100])
 def test_plain_sgd_gives_the_bits_of_all_rows(
     monkeypatch: pytest.MonkeyPatch, dtype: str, width: int, batch: int

@@ -179,7 +179,15 @@ def test_passes_of_one_step_each(monkeypatch: pytest.MonkeyPatch, seed: int, pau
     log = simulated(monkeypatch, quiet, 10, passes=1, pause=pause, seed=seed)
     assert {each.plan.what for each in log} == {"short"}
     on_two = sum(each.plan.threads == 2 for each in log) / len(log)
-    assert 0.9 < on_two < 0.98  # the rest are looks at one thread
+    assert 0.98 < on_two < 1  # the rest are looks at one thread
+
+
+@pytest.mark.parametrize(("one", "two"), [(1e-3, 4e-3), (1e-3, 10e-3), (4e-3, 0.6e-3)])
+def test_looks_in_passes_of_one_step_lose_little_however_slow_the_other_count_is(
+    monkeypatch: pytest.MonkeyPatch, one: float, two: float
+) -> None:
+    log = simulated(monkeypatch, lambda now, threads, rng: two if threads > 1 else one, 10, passes=1)
+    assert step_time(log, since=0.5) < 1.1 * min(one, two)
 
 
 @pytest.mark.parametrize("seed", range(6))
