@@ -191,7 +191,7 @@
       "dtable = the sum of dy over the samples of each row's code; features are elements of the table")               \
     K(embedding_step, FDL_RULE_SETTINGS READS(x, "(P, C, 32), codes") READS(dy, "(P, C D, 32)")                       \
       WRITES(table, "(rows, D), row by row") MAYBE_WRITES_EACH(slots, FDL_MAX_SLOTS, "as table, those that the rule keeps") \
-      WRITES(sums, "(P, C, 32, D), room for gradients") WRITES(seen, "(rows), zeros before and after")                    \
+      WRITES(sums, "(P, C, 32, D), room for gradients") WRITES(seen, "(rows), zeros before and after")                \
       READS(columns, "(2, C) double: each column's first row, and how many it has") SIZE(inputs, "C")                 \
       SIZE(width, "D") SIZE(zero_missing, "whether code 0 has no row"),                                               \
       "embedding_backward and the step in one, of the rows that the batch reads, and no others; features are rows")   \

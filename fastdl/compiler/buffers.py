@@ -28,7 +28,7 @@ def _division(graph: Graph, panels: int, training: bool) -> tuple[int, int]:
     reads all weights, and training sums each weight's gradient over the parts. By features each thread owns some
     columns of each layer's weights, their slots and batch norms.
     """
-    weights = sum(parameter.size for parameter in graph.parameters)
+    weights = sum(parameter.size for op in graph.ops for parameter in op.parameters)
     if training:
         if panels >= SHARED_PANELS and weights <= SHARED_WEIGHTS:
             return _ext.BY_PANEL, TRAINING_PARTS

@@ -23,9 +23,9 @@ from fastdl.regularizers import Regularizer
 from fastdl.tree import NESTED
 
 RegularizerLike = str | regularizers.OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None
-PLAIN = frozenset({str, int, float, bool, type(None), Parameter})  # of attributes: they hold nothing else
 ConstraintLike = str | constraints.OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None
 InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
+PLAIN = frozenset({str, int, float, bool, type(None), Parameter})  # attributes of these hold nothing else
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 
 

@@ -39,14 +39,14 @@ def softmax_axis(reader: Reader, node: Node) -> int:
 
 def _leaky(reader: Reader, node: Node) -> Step:
     slope = reader.shortest(node.attribute("alpha", 0.01))
-    if slope < 0:
-        raise Refused(f"its slope is {slope}, negative")
+    if not 0 <= slope < np.inf:
+        raise Refused(f"its slope is {slope}, negative or no number")
     return Step((reader.only(node, 1)[0],), (Made(layers.LeakyReLU(slope)),))
 
 
 def _elu(reader: Reader, node: Node) -> Step:
     alpha = reader.shortest(node.attribute("alpha", 1.0))
-    if alpha < 0 or (node.op == "Celu" and alpha != 1):
+    if not 0 <= alpha < np.inf or (node.op == "Celu" and alpha != 1):
         raise Refused(f"its alpha is {alpha}")
     return Step((reader.only(node, 1)[0],), (Made(layers.ELU(alpha)),))
 
@@ -102,15 +102,15 @@ def _clip(reader: Reader, node: Node) -> Step:
             raise Refused(f"its {key} is no constant number")
         numbers.append(number)
     low, top = numbers
-    if low != 0 or (top is not None and top < 0):
+    if low != 0 or (top is not None and not top >= 0):
         raise Refused(f"it clips to [{low}, {top}]: fastdl's ReLU clips from 0 on")
     return Step((value,), (Made(layers.ReLU(None if top is None or top > 3e38 else top)),))
 
 
 def _thresholded(reader: Reader, node: Node) -> Step:
     threshold = reader.shortest(node.attribute("alpha", 1.0))
-    if threshold < 0:
-        raise Refused(f"its alpha is {threshold}, negative")
+    if not 0 <= threshold < np.inf:
+        raise Refused(f"its alpha is {threshold}, negative or no number")
     return Step((reader.only(node, 1)[0],), (Made(layers.ReLU(threshold=threshold)),))
 
 

@@ -71,7 +71,10 @@ def _batch_norm(reader: Reader, node: Node) -> Step:
     epsilon = _positive(reader.shortest(node.attribute("epsilon", 1e-5)))
     if (weights[3] + epsilon <= 0).any():
         raise Refused("its variance is negative")
-    layer = layers.BatchNormalization(momentum=reader.shortest(node.attribute("momentum", 0.9)), epsilon=epsilon)
+    momentum = reader.shortest(node.attribute("momentum", 0.9))
+    if not 0 <= momentum <= 1:
+        raise Refused(f"its momentum is {momentum}, not between 0 and 1")
+    layer = layers.BatchNormalization(momentum=momentum, epsilon=epsilon)
     return Step((value,), (Made(layer, weights, len(weights[0])),))
 
 

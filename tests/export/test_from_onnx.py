@@ -472,6 +472,17 @@ NO_NETS: dict[str, tuple[Build, str]] = {
     "transA": (lambda g: g.node("Gemm", ["x", g.weights("w", 4, 3)], "y", transA=1), "transA"),
     "weights that do not fit": (lambda g: g.node("Gemm", ["x", g.weights("w", 5, 3)], "y"), r"\(Gemm\).*do not fit"),
     "batch norm in training": (lambda g: g.batch_norm("x", "y", 4, training_mode=1), "training mode"),
+    **{
+        f"batch norm of {name} {value}": (
+            lambda g, name=name, value=value: g.batch_norm("x", "y", 4, **{name: value}), f"its {name} is"
+        )
+        for name, value in (("momentum", -2.8e14), ("momentum", 1.5), ("momentum", np.nan), ("epsilon", -1.0))
+    },
+    **{
+        f"{operator} of {value}": (chain((operator, "x", {"alpha": value})), rf"\({operator}\).*its (slope|alpha) is")
+        for operator in ("LeakyRelu", "Elu", "ThresholdedRelu")
+        for value in (-1.0, np.nan, np.inf)
+    },
     "reciprocal": (chain(("Div", 1.0, "x")), r"\(Div\).*divides by a computed"),
     "by zero": (chain(("Div", "x", 0.0)), "divides by zero"),
     "clip": (chain(("Clip", "x", -1.0, 1.0)), r"clips to \[-1.0, 1.0\]"),
