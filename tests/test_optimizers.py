@@ -57,6 +57,15 @@ def test_a_schedule_survives_the_config() -> None:
     assert again.learning_rate == pytest.approx(0.05)
 
 
+def test_slots_begin_with_their_first_value() -> None:
+    for made, value in ((optimizers.Adagrad(initial_accumulator_value=0.25), 0.25), (optimizers.Adam(), 0.0)):
+        model = net(made)
+        made.build(model.trainable_weights)
+        slots = [each for each in made.kept if each.shape]
+        assert len(slots) >= len(model.trainable_weights)
+        assert all((slot.numpy() == value).all() for slot in slots)
+
+
 def test_default_is_rmsprop() -> None:
     model = fastdl.Sequential([fastdl.Input((2,)), layers.Dense(1)])
     model.compile(loss="mse")

@@ -21,6 +21,7 @@ Y = rng.standard_normal(200).astype(np.float32)
 
 
 def net(rate: float = 1e10, *more: layers.Layer, loss: str = "mse", end: str | None = None) -> keras.Sequential:
+    keras.utils.set_random_seed(1)  # how soon a loss overflows hangs on the first weights
     model = keras.Sequential([keras.Input((3,)), layers.Dense(8, "relu"), *more, layers.Dense(1, end)])
     model.compile(optimizers.SGD(rate), loss)
     return model
@@ -64,6 +65,14 @@ def test_it_says_where() -> None:
     last = told(DIVERGE["weights after the last batch"])[0]
     assert "of dense" in last
     assert "holds infinity by the end of epoch 1, though the loss is finite" in last
+
+
+def test_what_the_optimizer_keeps_is_looked_at_too() -> None:
+    """The square of a gradient overflows, and the weight does not move: the next step would make it NaN."""
+    model = net()
+    model.compile("adam", "mae")
+    (message,) = told(lambda: model.fit(X, Y, sample_weight=np.full(200, 1e25, np.float32), batch_size=200, verbose=0))
+    assert "velocity of adam holds infinity by the end of epoch 1, though the loss is finite" in message
 
 
 def test_a_validation_loss_alone_is_enough() -> None:
