@@ -72,8 +72,9 @@ static void embedding_forward(const void *args, fdl_range range, const fdl_step 
     }
 }
 
-/* Adds dy of a column's 32 reads in a panel to the rows where `to` says that they are summed, read by read; NULL: to none. */
-INLINE void add_reads(T *const to[FDL_PANEL], size_t width, const T *dy) {
+/* Adds dy of a column's 32 reads in a panel to the rows where `to` says that they are summed, read by read; NULL: to none.
+ * Not inlined, as others here: a wheel has 2 MB for all builds. */
+static __attribute__((noinline)) void add_reads(T *const to[FDL_PANEL], size_t width, const T *dy) {
     size_t e = 0;
     for (; e + VL <= width; e += VL)
         for (size_t s = 0; s < FDL_PANEL; s += VL) {
@@ -162,7 +163,7 @@ INLINE void step_row(const row_steps *t, size_t row, T *sum) {
 }
 
 /* The rows of a column's 32 codes in a panel, and `end` where there is none, or it is another thread's. */
-INLINE void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t c, size_t row[FDL_PANEL]) {
+static __attribute__((noinline)) void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t c, size_t row[FDL_PANEL]) {
     const embedding_step_args *a = t->a;
     const code_column of = column_of(a->columns, a->inputs, c, a->zero_missing);
     const T *code = (const T *)a->x + (p * a->inputs + c) * FDL_PANEL;
@@ -174,7 +175,7 @@ INLINE void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t
 }
 
 /* Asks for a row of the table and of the slots. */
-INLINE void fetch_state(const row_steps *t, size_t row) {
+static __attribute__((noinline)) void fetch_state(const row_steps *t, size_t row) {
     const size_t bytes = t->a->width * sizeof(T);
     fetch_row(t->a->table, row, bytes);
     for (size_t k = 0; k < FDL_MAX_SLOTS; k++)
