@@ -163,7 +163,8 @@ INLINE void step_row(const row_steps *t, size_t row, T *sum) {
 }
 
 /* The rows of a column's 32 codes in a panel, and `end` where there is none, or it is another thread's. */
-static __attribute__((noinline)) void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t c, size_t row[FDL_PANEL]) {
+static __attribute__((noinline)) void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t c,
+                                                size_t row[FDL_PANEL]) {
     const embedding_step_args *a = t->a;
     const code_column of = column_of(a->columns, a->inputs, c, a->zero_missing);
     const T *code = (const T *)a->x + (p * a->inputs + c) * FDL_PANEL;
@@ -223,7 +224,8 @@ static void embedding_step(const void *args, fdl_range range, const fdl_step *st
     }
     size_t now[FDL_PANEL];
     rows_read(&steps, step, 0, 0, row);
-    for (size_t b = 0, blocks = panels * a->inputs; b < blocks; b++) { /* the next 32 reads are asked for while these are stepped */
+    /* the next 32 reads are asked for while these are stepped */
+    for (size_t b = 0, blocks = panels * a->inputs; b < blocks; b++) {
         memcpy(now, row, sizeof now);
         if (b + 1 < blocks) rows_read(&steps, step, (b + 1) / a->inputs, (b + 1) % a->inputs, row);
         for (size_t i = 0; b + 1 < blocks && i < FDL_PANEL; i++)
