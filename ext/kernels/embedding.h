@@ -176,7 +176,7 @@ static __attribute__((noinline)) void rows_read(const row_steps *t, const fdl_st
 }
 
 /* Asks for a row of the table and of the slots. */
-static __attribute__((noinline)) void fetch_state(const row_steps *t, size_t row) {
+INLINE void fetch_state(const row_steps *t, size_t row) {
     const size_t bytes = t->a->width * sizeof(T);
     fetch_row(t->a->table, row, bytes);
     for (size_t k = 0; k < FDL_MAX_SLOTS; k++)

@@ -72,7 +72,8 @@ def test_what_the_optimizer_keeps_is_looked_at_too() -> None:
     model = net()
     model.compile("adam", "mae")
     (message,) = told(lambda: model.fit(X, Y, sample_weight=np.full(200, 1e25, np.float32), batch_size=200, verbose=0))
-    assert "velocity of adam holds infinity by the end of epoch 1, though the loss is finite" in message
+    assert "_velocity of adam" in message
+    assert "holds infinity by the end of epoch 1, though the loss is finite" in message
 
 
 def test_a_validation_loss_alone_is_enough() -> None:
