@@ -10,18 +10,26 @@
 #include "../shared/vec.h"
 #include "optimizers.h"
 
-/* Column c's codes, and the table that they look into. */
+/* Codes (P, C, 32), and the tables that they look into: `columns` are the first row of each column's own table, and how many
+ * rows it has. */
 typedef struct {
-    double first, least, rows;
-} code_column;
+    const T *x;
+    const double *columns;
+    size_t count, width, zero_missing;
+} coded;
 
-INLINE code_column column_of(const double *columns, size_t count, size_t c, size_t zero_missing) {
-    return (code_column){columns[c], zero_missing ? 1 : 0, columns[count + c]};
+#define FDL_NO_ROW SIZE_MAX
+
+/* The rows that a column's first `samples` codes of a panel lead to, and FDL_NO_ROW for the others. A code that no table has,
+ * or NaN, never leads out of one. Not inlined, as add_reads below: a wheel has 2 MB for all builds. */
+static __attribute__((noinline)) void rows_read(const coded *codes, size_t p, size_t c, size_t samples, size_t row[FDL_PANEL]) {
+    const double first = codes->columns[c], least = codes->zero_missing ? 1 : 0, rows = codes->columns[codes->count + c];
+    const T *code = codes->x + (p * codes->count + c) * FDL_PANEL;
+    for (size_t i = 0; i < FDL_PANEL; i++) {
+        const int has = i < samples && (double)code[i] >= least && (double)code[i] < rows;
+        row[i] = has ? (size_t)first + (size_t)code[i] : FDL_NO_ROW;
+    }
 }
-
-/* Whether there is a row for the code, and its number: a code that no table has, or NaN, never leads out of one. */
-INLINE int has_row(code_column of, T code) { return (double)code >= of.least && (double)code < of.rows; }
-INLINE size_t row_number(code_column of, T code) { return (size_t)of.first + (size_t)code; }
 
 /* Asks for what lies at row `row` of an array, `bytes` a row, before it is needed: rows of large arrays lie far apart. */
 INLINE void fetch_row(const void *array, size_t row, size_t bytes) {
@@ -47,33 +55,31 @@ INLINE void look_up(const T *const from[FDL_PANEL], size_t e, size_t end, T *y) 
 /* y = each code's row */
 static void embedding_forward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_forward_args *a = args;
-    const T *x = a->x, *table = a->table;
+    const coded codes = {a->x, a->columns, a->inputs, a->width, a->zero_missing};
+    const T *table = a->table, *from[FDL_PANEL];
     T *y = a->y;
-    const size_t count = a->inputs, width = a->width, n = count * width;
-    const double *last = (const double *)a->columns + count - 1;
-    const int far = (size_t)(last[0] + last[count]) * width * sizeof(T) > FDL_NEAR_BYTES;
+    const size_t width = a->width, n = a->inputs * width;
+    const double *last = codes.columns + a->inputs - 1;
+    const int far = (size_t)(last[0] + last[a->inputs]) * width * sizeof(T) > FDL_NEAR_BYTES;
+    size_t row[FDL_PANEL];
     (void)step, (void)scratch;
     for (size_t p = range.p0; p < range.p1; p++) {
         for (size_t c = range.f0 / width; far && c * width < range.f1; c++) {
-            const code_column of = column_of(a->columns, count, c, a->zero_missing);
-            const T *code = x + (p * count + c) * FDL_PANEL;
+            rows_read(&codes, p, c, FDL_PANEL, row);
             for (size_t i = 0; i < FDL_PANEL; i++)
-                if (has_row(of, code[i])) fetch_row(table, row_number(of, code[i]), width * sizeof(T));
+                if (row[i] != FDL_NO_ROW) fetch_row(table, row[i], width * sizeof(T));
         }
         for (size_t f = range.f0, end; f < range.f1; f = end) {
             const size_t c = f / width;
-            const code_column of = column_of(a->columns, count, c, a->zero_missing);
-            const T *code = x + (p * count + c) * FDL_PANEL, *from[FDL_PANEL];
             end = (c + 1) * width < range.f1 ? (c + 1) * width : range.f1;
-            for (size_t i = 0; i < FDL_PANEL; i++)
-                from[i] = has_row(of, code[i]) ? table + row_number(of, code[i]) * width : NULL;
+            rows_read(&codes, p, c, FDL_PANEL, row);
+            for (size_t i = 0; i < FDL_PANEL; i++) from[i] = row[i] == FDL_NO_ROW ? NULL : table + row[i] * width;
             look_up(from, f - c * width, end - c * width, y + (p * n + f) * FDL_PANEL);
         }
     }
 }
 
-/* Adds dy of a column's 32 reads in a panel to the rows where `to` says that they are summed, read by read; NULL: to none.
- * Not inlined, as others here: a wheel has 2 MB for all builds. */
+/* Adds dy of a column's 32 reads in a panel to the rows where `to` says that they are summed, read by read; NULL: to none. */
 static __attribute__((noinline)) void add_reads(T *const to[FDL_PANEL], size_t width, const T *dy) {
     size_t e = 0;
     for (; e + VL <= width; e += VL)
@@ -92,20 +98,20 @@ static __attribute__((noinline)) void add_reads(T *const to[FDL_PANEL], size_t w
 /* dtable = the sum of dy over the samples of each row's code, in the order of the samples: elements [f0, f1) of it. */
 static void embedding_backward(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_backward_args *a = args;
+    const coded codes = {a->x, a->columns, a->inputs, a->width, a->zero_missing};
     const size_t padded = (range.f1 + FDL_UNIT - 1) / FDL_UNIT * FDL_UNIT, width = a->width, n = a->inputs * width;
-    T *dtable = a->dtable;
+    T *dtable = a->dtable, *to[FDL_PANEL];
+    size_t row[FDL_PANEL];
     (void)scratch;
     memset(dtable + range.f0, 0, (padded - range.f0) * sizeof(T));
     for (size_t p = 0; p * FDL_PANEL < step->batch; p++)
-        for (size_t c = 0, samples = samples_in(step->batch, p); c < a->inputs; c++) {
-            const code_column of = column_of(a->columns, a->inputs, c, a->zero_missing);
-            const T *code = (const T *)a->x + (p * a->inputs + c) * FDL_PANEL;
+        for (size_t c = 0; c < a->inputs; c++) {
             const T *dy = (const T *)a->dy + (p * n + c * width) * FDL_PANEL;
-            T *to[FDL_PANEL];
+            rows_read(&codes, p, c, samples_in(step->batch, p), row);
             for (size_t i = 0; i < FDL_PANEL; i++) {
                 to[i] = NULL;
-                if (i >= samples || !has_row(of, code[i])) continue;
-                const size_t first = row_number(of, code[i]) * width, last = first + width;
+                if (row[i] == FDL_NO_ROW) continue;
+                const size_t first = row[i] * width, last = first + width;
                 if (first >= range.f0 && last <= range.f1) to[i] = dtable + first;
                 else /* the range's ends may cut a row */
                     for (size_t e = first < range.f0 ? range.f0 : first; e < last && e < range.f1; e++)
@@ -124,6 +130,7 @@ typedef struct {
     rule_preparation prepare;
     size_t first, end;
 } row_steps;
+INLINE int is_own(const row_steps *t, size_t row) { return row >= t->first && row < t->end; }
 
 #define FDL_ROW_PIECE 64 /* numbers of a row that are stepped at once, where it does not lie in whole vectors */
 
@@ -162,19 +169,6 @@ INLINE void step_row(const row_steps *t, size_t row, T *sum) {
     rule_steppers[a->rule](&t->set, place, sum, 0, 1, width);
 }
 
-/* The rows of a column's 32 codes in a panel, and `end` where there is none, or it is another thread's. */
-static __attribute__((noinline)) void rows_read(const row_steps *t, const fdl_step *step, size_t p, size_t c,
-                                                size_t row[FDL_PANEL]) {
-    const embedding_step_args *a = t->a;
-    const code_column of = column_of(a->columns, a->inputs, c, a->zero_missing);
-    const T *code = (const T *)a->x + (p * a->inputs + c) * FDL_PANEL;
-    const size_t samples = samples_in(step->batch, p);
-    for (size_t i = 0; i < FDL_PANEL; i++) {
-        row[i] = i < samples && has_row(of, code[i]) ? row_number(of, code[i]) : t->end;
-        if (row[i] < t->first || row[i] > t->end) row[i] = t->end;
-    }
-}
-
 /* Asks for a row of the table and of the slots. */
 INLINE void fetch_state(const row_steps *t, size_t row) {
     const size_t bytes = t->a->width * sizeof(T);
@@ -190,7 +184,7 @@ INLINE void sum_reads(const row_steps *t, const size_t row[FDL_PANEL], size_t re
     I *seen = t->a->seen;
     for (size_t i = 0; i < FDL_PANEL; i++) {
         to[i] = NULL;
-        if (row[i] == t->end) continue;
+        if (!is_own(t, row[i])) continue;
         if (seen[row[i]] == 0) {
             seen[row[i]] = (I)(read + i + 1);
             memset(sums + (read + i) * width, 0, width * sizeof(T));
@@ -205,37 +199,36 @@ INLINE void sum_reads(const row_steps *t, const size_t row[FDL_PANEL], size_t re
  * in their order. How long that takes does not depend on how many rows there are, but for caches. */
 static void embedding_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const embedding_step_args *a = args;
+    const coded codes = {a->x, a->columns, a->inputs, a->width, a->zero_missing};
     const row_steps steps = {a, settings_of(step->rates, a->rate_factor, a->constants),
                              preparation_of(step->rates, a->limit, a->decay, a->l1, a->l2), range.f0, range.f1};
-    const size_t panels = (step->batch + FDL_PANEL - 1) / FDL_PANEL, n = a->inputs * a->width;
+    const size_t n = a->inputs * a->width;
     I *seen = a->seen;
     size_t row[FDL_PANEL];
     (void)scratch;
-    for (size_t p = 0; p < panels; p++) {
+    for (size_t p = 0; p * FDL_PANEL < step->batch; p++) {
+        const size_t samples = samples_in(step->batch, p);
         for (size_t c = 0; c < a->inputs; c++) {
-            rows_read(&steps, step, p, c, row);
+            rows_read(&codes, p, c, samples, row);
             for (size_t i = 0; i < FDL_PANEL; i++)
-                if (row[i] != steps.end) __builtin_prefetch(seen + row[i], 1);
+                if (is_own(&steps, row[i])) __builtin_prefetch(seen + row[i], 1);
         }
         for (size_t c = 0; c < a->inputs; c++) {
-            rows_read(&steps, step, p, c, row);
+            rows_read(&codes, p, c, samples, row);
             sum_reads(&steps, row, (p * a->inputs + c) * FDL_PANEL, (const T *)a->dy + (p * n + c * a->width) * FDL_PANEL);
         }
     }
-    size_t now[FDL_PANEL];
-    rows_read(&steps, step, 0, 0, row);
-    /* the next 32 reads are asked for while these are stepped */
-    for (size_t b = 0, blocks = panels * a->inputs; b < blocks; b++) {
-        memcpy(now, row, sizeof now);
-        if (b + 1 < blocks) rows_read(&steps, step, (b + 1) / a->inputs, (b + 1) % a->inputs, row);
-        for (size_t i = 0; b + 1 < blocks && i < FDL_PANEL; i++)
-            if (row[i] != steps.end) fetch_state(&steps, row[i]);
-        for (size_t i = 0, read = b * FDL_PANEL; i < FDL_PANEL; i++, read++) {
-            if (now[i] == steps.end || (size_t)seen[now[i]] != read + 1) continue;
-            step_row(&steps, now[i], (T *)a->sums + read * a->width);
-            seen[now[i]] = 0;
+    for (size_t p = 0, read = 0; p * FDL_PANEL < step->batch; p++)
+        for (size_t c = 0; c < a->inputs; c++) {
+            rows_read(&codes, p, c, samples_in(step->batch, p), row);
+            for (size_t i = 0; i < FDL_PANEL; i++) /* again: what was asked for at the first read may have had to go */
+                if (is_own(&steps, row[i])) fetch_state(&steps, row[i]);
+            for (size_t i = 0; i < FDL_PANEL; i++, read++) {
+                if (!is_own(&steps, row[i]) || (size_t)seen[row[i]] != read + 1) continue;
+                step_row(&steps, row[i], (T *)a->sums + read * a->width);
+                seen[row[i]] = 0;
+            }
         }
-    }
 }
 
 #endif

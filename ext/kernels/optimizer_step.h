@@ -10,7 +10,7 @@
 #include "../shared/vec.h"
 #include "optimizers.h"
 
-/* One step of columns [f0, f1) of a parameter: a weight matrix, strip by strip, or a vector, whose strips lie without gaps. */
+/* One step of columns [f0, f1) of a parameter: a weight matrix, strip by strip, or a vector, many strips of it at once. */
 static void optimizer_step(const void *args, fdl_range range, const fdl_step *step, void *scratch) {
     const optimizer_step_args *a = args;
     const rule_settings set = settings_of(step->rates, a->rate_factor, a->constants);
@@ -19,10 +19,11 @@ static void optimizer_step(const void *args, fdl_range range, const fdl_step *st
     const T *dw = a->dw;
     const rule_place to = place_of(a->w, a->slots);
     const size_t k = a->inputs, end = (range.f1 + VL - 1) / VL * VL;
-    const size_t most = a->prepare ? FDL_SCRATCH / sizeof(T) / FDL_STRIP : k; /* rows at once */
+    const size_t fit = FDL_SCRATCH / sizeof(T) / FDL_STRIP; /* rows of a strip */
+    const size_t strips = k == 1 ? fit : 1, most = a->prepare ? fit : k;
     if (squares) limit_by_norm(&prepare, *squares, a->limit);
     for (size_t f = range.f0, next; f < end; f = next) {
-        next = f / FDL_STRIP * FDL_STRIP + (k == 1 ? FDL_SCRATCH / sizeof(T) / FDL_STRIP : 1) * FDL_STRIP;
+        next = (f / FDL_STRIP + strips) * FDL_STRIP;
         if (next > end) next = end;
         for (size_t row = 0; row < k; row += most) {
             size_t rows = k - row < most ? k - row : most, at = column(k, f) + row * FDL_STRIP;

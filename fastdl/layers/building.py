@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastdl import config
+from fastdl.base.configured import is_fastdls
 from fastdl.layers.given import argument_of, shapes
 
 
@@ -45,16 +46,18 @@ def buildable(build: Callable[..., None]) -> Callable[..., None]:
     return either
 
 
-@functools.lru_cache(256)
-def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    return dict(inspect.signature(function).parameters)
+def arguments_of_method(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Those of a function of a class, but for the object itself."""
+    return dict(list(inspect.signature(function).parameters.items())[1:])
 
 
-def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """As inspect.signature tells them; of a method, which each layer of a kind has, looked up once for all of them."""
-    if (plain := getattr(function, "__func__", None)) is None:
-        return dict(inspect.signature(function).parameters)
-    return dict(list(_parameters(plain).items())[1:])
+_looked_up = functools.cache(arguments_of_method)
+
+
+def parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """As inspect.signature tells them; of fastdl's own methods, which each layer of a kind has, they are kept."""
+    plain = getattr(function, "__func__", None)
+    return _looked_up(plain) if plain and is_fastdls(plain) else inspect.signature(function).parameters
 
 
 def names_of_arguments(function: Callable[..., Any]) -> list[str]:

@@ -11,13 +11,14 @@ import numpy as np
 from fastdl.base.configured import is_fastdls
 from fastdl.compiler.graph import Parameter
 from fastdl.errors import ShapeError
+from fastdl.layers.building import arguments_of_method
 from fastdl.layers.weighted import Weighted
 
 
-def arguments_of(kind: type[Any]) -> dict[str, inspect.Parameter]:
+def arguments_of(kind: type[Any]) -> Mapping[str, inspect.Parameter]:
     """Of a layer's constructor. inspect.signature(kind) tells those of a __new__ instead before Python 3.11.5, where a
     class has neither of its own."""
-    return dict(list(inspect.signature(kind.__init__).parameters.items())[1:])
+    return arguments_of_method(kind.__init__)
 
 
 class Stored(Weighted):

@@ -25,7 +25,6 @@ from fastdl.tree import NESTED
 RegularizerLike = str | regularizers.OwnFunction | Regularizer | type[Regularizer] | Mapping[str, Any] | None
 ConstraintLike = str | constraints.OwnFunction | Constraint | type[Constraint] | Mapping[str, Any] | None
 InitializerLike = str | Function | type[Initializer] | Mapping[str, Any]
-PLAIN = frozenset({str, int, float, bool, type(None), Parameter})  # attributes of these hold nothing else
 VOCABULARIES = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
 
 
@@ -150,7 +149,7 @@ class Weighted(Configured):
         for name, value in list(vars(self).items()):
             if plain and name.startswith("_"):
                 continue
-            if type(value) not in PLAIN and isinstance(value, NESTED):
+            if isinstance(value, NESTED):
                 yield from _leaves(value)
             else:
                 yield value

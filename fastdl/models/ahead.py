@@ -38,11 +38,9 @@ def pieces(
     starts = [*range(0, whole, count * batch), whole, *([rows] if rows > whole else [])]
     parts = [slice(start, end) for start, end in pairwise(starts) if start < end]
     longest = max(part.stop - part.start for part in parts)
-    rooms = [
-        {f: np.empty((longest, *a.shape[1:]), a.dtype) for f, a in feeds.items()}
-        for _ in parts[:2]
-        if index is not None
-    ]
+    rooms = list[Feeds]()  # for the piece that is used, and the one that is read
+    if index is not None:
+        rooms = [{f: np.empty((longest, *a.shape[1:]), a.dtype) for f, a in feeds.items()} for _ in parts[:2]]
 
     def read(number: int) -> tuple[Feeds, Array | None]:
         part = parts[number]
@@ -59,7 +57,7 @@ def pieces(
                 if check and feed % FEEDS == X_FEED:
                     check_finite(f"{what}x, in the rows of one piece that was read,", array)
                 elif index is None:
-                    array[:, :: PAGE // array.itemsize].max()
+                    array[:, :: PAGE // array.itemsize].max()  # here, not in the program, the disk is waited for
         return taken, order
 
     with ThreadPoolExecutor(1, thread_name_prefix="fastdl-ahead") as reader:

@@ -131,8 +131,8 @@ class Pace:
         """Note whether steps of a slice took longer than those `before`, or still do."""
         if each > CHANGED * before:
             self._steady, self._usual = LOOK_SECONDS, self._usual or before
-        if each > CHANGED * self._usual:
-            self._lost += steps * (each - self._usual) * (self._usual > 0)
+        if self._usual and each > CHANGED * self._usual:
+            self._lost += steps * (each - self._usual)
         else:
             self._usual = self._lost = 0.0
 

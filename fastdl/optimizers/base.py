@@ -160,16 +160,17 @@ class BaseOptimizer(Configured):
         return self._learning_rate
 
     def slot(
-        self, parameter: Parameter, name: str, value: Array | float = 0.0, shape: tuple[int, ...] | None = None
+        self, parameter: Parameter, name: str, value: Array | float | None = None, shape: tuple[int, ...] | None = None
     ) -> Parameter:
-        """What is kept beside the parameter under this name, of its dtype, and of its shape unless another is given."""
+        """What is kept beside the parameter under this name, of its dtype, and of its shape unless another is given; of
+        zeros unless a value is given."""
         path, shape = f"{self.name}/{parameter.path.replace('/', '_')}_{name}", shape or parameter.shape
-        values = None if isinstance(value, float) and value == 0 else np.broadcast_to(value, shape)
+        values = None if value is None else np.broadcast_to(value, shape)
         return Parameter(path, shape, parameter.dtype, values, trainable=False, by_rows=parameter.by_rows)
 
     def new_slots(self, parameter: Parameter) -> list[Parameter]:
         """What the rule keeps for a parameter that it has not seen before."""
-        value = getattr(self, self.first_value) if self.first_value else 0.0
+        value = getattr(self, self.first_value) if self.first_value else None
         return [self.slot(parameter, name, value) for name in self.slot_names]
 
     def slots(self, parameter: Parameter) -> list[Array]:
